@@ -1,0 +1,65 @@
+# make run          recognition on a camera (the built-in demo camera where none is attached)
+# make test         everything, with the training and export toolchain
+# make test-device  the part that a Raspberry Pi can run, without torch
+# make lint         ruff and mypy
+# make bench        latency on this machine
+# make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
+
+PYTHON ?= python3
+VENV ?= .venv
+# What `make run` passes to `fer-edge run`; `make run RUN=` goes on until Ctrl-C.
+RUN ?= --seconds 20
+# The training toolchain; pip prefers a CPU build where it finds one.
+TORCH ?= torch==2.13.0
+
+bin := $(VENV)/bin
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/preprocess.c)
+
+.PHONY: run test test-device lint bench weights wheel clean
+
+run: $(VENV)/.run
+	$(bin)/fer-edge run $(RUN)
+
+test: $(VENV)/.dev
+	$(bin)/python -m pytest
+
+test-device: $(VENV)/.device
+	$(bin)/python -m pytest -m "not toolchain"
+
+# mypy finds fer_edge.train and fer_edge.export only where they lie inside the package.
+lint: $(VENV)/.dev
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	rm -rf build/types && mkdir -p build/types/fer_edge
+	ln -s $(CURDIR)/fer_edge/* $(CURDIR)/train $(CURDIR)/export build/types/fer_edge
+	MYPYPATH=build/types $(bin)/mypy -p fer_edge
+
+bench: $(VENV)/.run
+	$(bin)/fer-edge bench
+
+weights: $(VENV)/.dev
+	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force
+
+wheel: $(VENV)/.dev
+	$(bin)/pip wheel -q --no-deps --wheel-dir dist .
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install -q --upgrade pip
+
+$(VENV)/.run: $(sources) | $(bin)/python
+	$(bin)/python -m pip install -q -e '.[demo]'
+	touch $@
+
+$(VENV)/.device: $(sources) | $(bin)/python
+	$(bin)/python -m pip install -q -e '.[demo,onnx,test]'
+	touch $@
+
+# torch first: a range that the installed version satisfies then installs no other build.
+$(VENV)/.dev: $(sources) | $(bin)/python
+	$(bin)/python -m pip install -q '$(TORCH)'
+	$(bin)/python -m pip install -q -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info fer_edge/*.so ext/_preprocess.c

@@ -1,0 +1,59 @@
+"""The trained network as it is deployed: batch norm folded, temperature folded, no reshape."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from fer_edge.train.model import EmotionNet
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class InferenceNet(nn.Module):
+    """Normalized faces, float32 (n, 1, 48, 48), to calibrated logits, float32 (n, 7, 1, 1).
+
+    The last layer is a 1x1 convolution and its output keeps four dimensions, because a flattened
+    tensor would fix the batch size in the TFLite file. The logits are divided by ``temperature``
+    (Guo et al. 2017, arXiv:1706.04599) through the weights of that layer.
+    """
+
+    def __init__(self, net: EmotionNet, temperature: float = 1.0) -> None:
+        super().__init__()
+        net = copy.deepcopy(net).eval().cpu()
+        _fold_batch_norm(net.features)
+        self.features = net.features
+        self.pool = net.pool
+        linear = net.classifier
+        self.classifier = nn.Conv2d(linear.in_features, linear.out_features, 1)
+        with torch.no_grad():
+            self.classifier.weight.copy_(linear.weight[:, :, None, None] / temperature)
+            self.classifier.bias = nn.Parameter(linear.bias / temperature)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.pool(self.features(x)))
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature that minimizes the cross-entropy of logits (n, 7) against labels int64 (n,)."""
+    log_temperature = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(logits / log_temperature.exp(), labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return float(log_temperature.detach().exp().clamp(0.05, 20.0))
+
+
+def _fold_batch_norm(module: nn.Module) -> None:
+    """Merge each batch norm into the convolution before it, in place."""
+    for child in module.modules():
+        convolution, norm = getattr(child, "conv", None), getattr(child, "norm", None)
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            child.conv = fuse_conv_bn_eval(convolution, norm)
+            del child.norm

@@ -1,0 +1,277 @@
+"""The whole export: convert, quantize, check on held-out rows, and only then write, with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fer_edge.train.checkpoint import load_net
+from fer_edge.train.loop import predict_logits
+from fer_edge.train.model import normalize
+from numpy.typing import NDArray
+
+from fer_edge.classifier import load_classifier
+from fer_edge.dataset import FerDataset, in_training
+from fer_edge.errors import DataError, FerEdgeError, ModelError
+from fer_edge.files import atomic_path, write_text
+from fer_edge.labels import EMOTIONS
+from fer_edge.models import (
+    MANIFEST_FORMAT,
+    MANIFEST_NAME,
+    SUFFIXES,
+    Backend,
+    Precision,
+    TensorSpec,
+    read_manifest,
+)
+
+from . import onnx_files, tflite
+from .network import InferenceNet, fit_temperature
+from .quiet import quiet
+
+MAX_DROP = 1.0
+"""Points of accuracy that a file may lose against the PyTorch network."""
+MIN_AGREEMENT = 0.99
+"""Fraction of rows on which the ONNX and the TFLite file of a precision must agree."""
+_PACKAGES = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "onnx", "onnxruntime", "numpy")
+
+
+class ParityError(FerEdgeError, RuntimeError):
+    """The exported files do not do what the network does; nothing was written."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One file against the PyTorch network on the same rows.
+
+    accuracy and drop in per cent (points); agreement: fraction of rows with the same arg-max;
+    largest absolute difference of logits.
+    """
+
+    accuracy: float
+    drop: float
+    agreement: float
+    largest_difference: float
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how the check went; accuracies in per cent of ``rows`` held-out rows."""
+
+    model: str
+    rows: int
+    accuracy: float
+    temperature: float
+    parity: dict[str, Parity]
+    agreement: dict[str, float]
+    sizes: dict[str, int]
+
+
+def export(
+    checkpoint: str | os.PathLike[str],
+    dataset: FerDataset,
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    calibration_rows: int = 512,
+    seed: int = 1,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda message: None,
+) -> ExportReport:
+    """Write the fp32 and int8 files of a checkpoint and their manifest into the folder ``out``.
+
+    ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
+    check (the others, without images that are in Training). Other models that ``out`` already holds
+    stay. Raises CheckpointError, DataError where the rows do not suffice, ModelError where ``model``
+    is already there and ``force`` is not set, ParityError where a file fails the check.
+    """
+    net, state = load_net(checkpoint)
+    name = model or state["options"]["model"]
+    folder = Path(out)
+    manifest = _existing_manifest(folder)
+    if name in manifest["models"] and not force:
+        raise ModelError(f"{folder}: already holds the model {name!r}; --force replaces it")
+    calibration, held_out, labels = _choose_rows(dataset, calibration_rows, seed)
+
+    raw = predict_logits(net, torch.from_numpy(held_out))
+    temperature = fit_temperature(raw, torch.from_numpy(labels).long())
+    deployed = InferenceNet(net, temperature)
+    reference = (raw / temperature).numpy()
+    normalized = normalize(torch.from_numpy(calibration)).numpy()
+
+    progress("converting to TFLite")
+    with quiet():
+        tflite_fp32 = tflite.convert(deployed)
+        ranges = tflite.calibrate(tflite_fp32, normalized)
+        tflite_int8 = tflite.quantize(tflite_fp32, ranges)
+    progress("converting to ONNX")
+    with quiet():
+        onnx_fp32 = onnx_files.convert(deployed)
+        additions = tflite.addition_ranges(tflite_fp32, ranges)
+        onnx_int8 = onnx_files.quantize(onnx_fp32, normalized, additions)
+    plain = TensorSpec("float32", 1.0, 0)
+    contents: dict[tuple[Backend, Precision], tuple[bytes, tuple[TensorSpec, TensorSpec]]] = {
+        ("litert", "int8"): (tflite_int8, tflite.tensor_specs(tflite_int8)),
+        ("litert", "fp32"): (tflite_fp32, tflite.tensor_specs(tflite_fp32)),
+        ("onnx", "int8"): (onnx_int8, onnx_files.quantization(onnx_int8)),
+        ("onnx", "fp32"): (onnx_fp32, (plain, plain)),
+    }
+    _check_input_quantization(contents)
+
+    files = {
+        f"{name}-{precision}{SUFFIXES[backend]}": {
+            "backend": backend,
+            "precision": precision,
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "input": asdict(specs[0]),
+            "output": asdict(specs[1]),
+        }
+        for (backend, precision), (content, specs) in contents.items()
+    }
+    entry: dict[str, Any] = {
+        "architecture": state["architecture"],
+        "parameters": sum(value.numel() for value in deployed.parameters()),
+        "epochs": state["epoch"],
+        "training_options": state["options"],
+        "temperature": temperature,
+        "calibration": {"rows": len(calibration), "seed": seed, "method": "min-max"},
+        "versions": _versions(),
+        "files": files,
+    }
+    manifest["models"][name] = entry
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as staging:
+        for file, (content, _) in zip(files, contents.values(), strict=True):
+            (Path(staging) / file).write_bytes(content)
+        write_text(Path(staging) / MANIFEST_NAME, _json({**manifest, "models": {name: entry}}))
+        progress(f"checking on {len(held_out)} held-out rows")
+        report = _check(Path(staging), name, temperature, reference, held_out, labels)
+        entry["held_out"] = {"rows": report.rows, "torch_accuracy": report.accuracy, **_agreement(report)}
+        for file, parity in report.parity.items():
+            entry["files"][file]["held_out"] = asdict(parity)
+        _refuse_bad(report)
+        for file in files:
+            with atomic_path(folder / file) as temporary:
+                temporary.write_bytes((Path(staging) / file).read_bytes())
+    write_text(folder / MANIFEST_NAME, _json(manifest))
+    return report
+
+
+def _existing_manifest(folder: Path) -> dict[str, Any]:
+    if (folder / MANIFEST_NAME).exists():
+        return read_manifest(folder)
+    return {"format": MANIFEST_FORMAT, "labels": list(EMOTIONS), "models": {}}
+
+
+def _choose_rows(
+    dataset: FerDataset, count: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+    """Calibration faces from Training, and held-out faces with labels that are not in Training."""
+    if dataset.labels is None or dataset.usage is None:
+        raise DataError(
+            "calibration needs a CSV with the columns emotion, pixels and Usage: Training rows calibrate, "
+            "the others check the result"
+        )
+    training = np.flatnonzero(dataset.usage == "Training")
+    held_out = (dataset.usage != "Training") & ~in_training(dataset)
+    if not len(training) or not held_out.any():
+        raise DataError(
+            f"calibration CSV has {len(training)} Training rows and {int(held_out.sum())} held-out rows; "
+            "at least one of each is needed"
+        )
+    chosen = np.random.default_rng(seed).permutation(training)[:count]
+    return (
+        dataset.pixels[np.sort(chosen)],
+        dataset.pixels[held_out],
+        dataset.labels[held_out].astype(np.int64),
+    )
+
+
+def _check_input_quantization(
+    contents: dict[tuple[Backend, Precision], tuple[bytes, tuple[TensorSpec, TensorSpec]]],
+) -> None:
+    for (backend, precision), (_, (source, _result)) in contents.items():
+        if precision == "int8" and source != TensorSpec("int8", 1 / 64, 0):
+            raise ParityError(
+                f"the {backend} int8 input is {source}; it has to be grey - 128 (scale 1/64, zero 0)"
+            )
+
+
+def _check(
+    folder: Path,
+    name: str,
+    temperature: float,
+    reference: NDArray[np.float32],
+    faces: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+) -> ExportReport:
+    expected = reference.argmax(1)
+    accuracy = 100 * float((expected == labels).mean())
+    decisions: dict[str, NDArray[np.int64]] = {}
+    parity: dict[str, Parity] = {}
+    sizes: dict[str, int] = {}
+    for precision in ("int8", "fp32"):
+        for backend, suffix in SUFFIXES.items():
+            path = folder / f"{name}-{precision}{suffix}"
+            logits = load_classifier(path, backend, precision).predict_logits(faces)
+            decisions[path.name] = logits.argmax(1)
+            reached = 100 * float((decisions[path.name] == labels).mean())
+            parity[path.name] = Parity(
+                accuracy=reached,
+                drop=accuracy - reached,
+                agreement=float((decisions[path.name] == expected).mean()),
+                largest_difference=float(np.abs(logits - reference).max()),
+            )
+            sizes[path.name] = path.stat().st_size
+    agreement = {
+        precision: float(
+            np.mean(
+                decisions[f"{name}-{precision}{SUFFIXES['litert']}"]
+                == decisions[f"{name}-{precision}{SUFFIXES['onnx']}"]
+            )
+        )
+        for precision in ("int8", "fp32")
+    }
+    return ExportReport(name, len(faces), accuracy, temperature, parity, agreement, sizes)
+
+
+def _refuse_bad(report: ExportReport) -> None:
+    faults = [
+        f"{file} loses {parity.drop:.2f} points (at most {MAX_DROP})"
+        for file, parity in report.parity.items()
+        if parity.drop > MAX_DROP
+    ]
+    faults += [
+        f"ONNX and TFLite {precision} agree on {agreement:.2%} of rows (at least {MIN_AGREEMENT:.0%})"
+        for precision, agreement in report.agreement.items()
+        if agreement < MIN_AGREEMENT
+    ]
+    if faults:
+        raise ParityError("nothing was written: " + "; ".join(faults))
+
+
+def _agreement(report: ExportReport) -> dict[str, float]:
+    return {f"{precision}_agreement": value for precision, value in report.agreement.items()}
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {
+        package: importlib.metadata.version(package) for package in _PACKAGES
+    }
+
+
+def _json(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, indent=2) + "\n"

@@ -1,0 +1,118 @@
+"""TFLite files through litert-torch and ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_edge.models import TensorSpec
+from fer_edge.preprocess import FACE_SIZE
+
+from .network import InferenceNet
+from .ranges import INPUT_RANGE, Range, widened
+
+
+def convert(net: InferenceNet) -> bytes:
+    """The fp32 model: NHWC float32 (1, 48, 48, 1) in, float32 (1, 1, 1, 7) out, resizable batch."""
+    import litert_torch
+
+    channels_last = litert_torch.to_channel_last_io(net, args=[0], outputs=[0])
+    model = litert_torch.convert(channels_last.eval(), (torch.zeros(1, FACE_SIZE, FACE_SIZE, 1),))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        model.export(str(path))
+        return path.read_bytes()
+
+
+def calibrate(model: bytes, calibration: NDArray[np.float32]) -> dict[str, dict[str, Any]]:
+    """Smallest and largest value of each activation of the fp32 model, by tensor name.
+
+    ``calibration`` holds normalized faces, float32 (n, 1, 48, 48). The input gets its fixed range,
+    and the outputs of residual additions a slightly wider one, see :mod:`.ranges`.
+    """
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    interpreter = calibrator.Calibrator(
+        bytearray(model), num_threads=1, qsv_update_func=qsv_utils.min_max_update
+    )
+    signature = next(iter(interpreter.get_signature_list()))
+    argument, source = _signature_input(model, signature)
+    samples = [{argument: face.reshape(1, FACE_SIZE, FACE_SIZE, 1)} for face in calibration]
+    interpreter.calibrate({signature: samples}, _quantizer(model)._recipe_manager)
+    ranges: dict[str, dict[str, Any]] = interpreter.get_model_qsvs()
+    _set_range(ranges[source], INPUT_RANGE)
+    for name in _addition_outputs(model):
+        _set_range(ranges[name], widened(_range(ranges[name])))
+    return ranges
+
+
+def quantize(model: bytes, ranges: dict[str, dict[str, Any]]) -> bytes:
+    """The int8 model: weights per channel, activations by the ``ranges`` of :func:`calibrate`."""
+    return bytes(_quantizer(model).quantize(ranges, enable_progress_report=False).quantized_model)
+
+
+def addition_ranges(model: bytes, ranges: dict[str, dict[str, Any]]) -> list[Range]:
+    """The ranges of the outputs of the residual additions, in the order of the network."""
+    return [_range(ranges[name]) for name in _addition_outputs(model)]
+
+
+def tensor_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
+    """Input and output as the file itself describes them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    return _spec(interpreter.get_input_details()[0]), _spec(interpreter.get_output_details()[0])
+
+
+def _spec(details: dict[str, Any]) -> TensorSpec:
+    dtype = np.dtype(details["dtype"]).name
+    if dtype == "float32":
+        return TensorSpec(dtype, 1.0, 0)
+    scale, zero_point = details["quantization"]
+    return TensorSpec(dtype, float(scale), int(zero_point))
+
+
+def _quantizer(model: bytes) -> Any:
+    from ai_edge_quantizer import quantizer, recipe
+
+    work = quantizer.Quantizer(bytearray(model))
+    work.load_quantization_recipe(recipe.static_wi8_ai8())
+    return work
+
+
+def _range(entry: dict[str, Any]) -> Range:
+    return float(np.min(entry["min"])), float(np.max(entry["max"]))
+
+
+def _set_range(entry: dict[str, Any], limits: Range) -> None:
+    for key, limit in zip(("min", "max"), limits, strict=True):
+        entry[key] = np.full(np.shape(entry[key]), limit, np.float32)
+
+
+def _addition_outputs(model: bytes) -> list[str]:
+    """Names of the tensors that ADD operations write, in the order of execution."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    names = {details["index"]: details["name"] for details in interpreter.get_tensor_details()}
+    return [
+        names[operation["outputs"][0]]
+        for operation in interpreter._get_ops_details()
+        if operation["op_name"] == "ADD"
+    ]
+
+
+def _signature_input(model: bytes, signature: str) -> tuple[str, str]:
+    """Name of the one input in the signature, and of its tensor in the graph."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    details = interpreter.get_signature_runner(signature).get_input_details()
+    ((name, tensor),) = details.items()
+    return name, tensor["name"]

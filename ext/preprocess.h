@@ -1,0 +1,99 @@
+/* Kernels of fer_edge: faces out of camera frames, and FER-2013 text to pixels.
+ *
+ * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
+ * on several threads at once. fer_edge/_pure.py holds the same two functions in NumPy; for equal
+ * arguments both give equal bytes and equal faults. The callers check arguments; the functions
+ * here trust pointers, sizes and enumerators, and never the text.
+ */
+#ifndef FER_EDGE_PREPROCESS_H
+#define FER_EDGE_PREPROCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    FER_FACE_SIZE = 48,
+    FER_FACE_PIXELS = FER_FACE_SIZE * FER_FACE_SIZE,
+    FER_USAGE_LIMIT = 32 /* bytes of a usage */
+};
+
+/* ---------------------------------------------------------------- faces out of a frame */
+
+typedef enum {
+    FER_GREY_UINT8 = 0,   /* grey */
+    FER_GREY_INT8 = 1,    /* grey - 128: the classifier's int8 input (scale 1/64, zero point 0) */
+    FER_GREY_FLOAT32 = 2  /* (grey - 128) / 64: the classifier's float input */
+} fer_grey_kind;
+
+typedef struct {
+    const uint8_t *pixels; /* first pixel of the first row */
+    ptrdiff_t height;      /* > 0 */
+    ptrdiff_t width;       /* > 0 */
+    ptrdiff_t channels;    /* 3: B, G, R; 1: grey */
+    ptrdiff_t row_stride;  /* bytes from a row to the next, of either sign; pixels of a row adjoin */
+} fer_frame;
+
+/* Resample `count` squares of `frame` to 48x48 grey, one after the other, into `out`.
+ *
+ * squares: per face x and y of the top-left corner and the side (> 0), all finite, in pixels of
+ * the frame; pixel i covers [i, i+1). Outside the frame the nearest edge pixel is repeated.
+ * From a side of 48 on every output pixel is the mean of the area it covers, below that it is
+ * interpolated linearly between pixel centres. Weights are integers that sum to 2^15 on either
+ * axis, so the result is the same on every machine.
+ *
+ * Returns 0, or -1 where memory for one row of the widest square (4 bytes a sample) is lacking.
+ */
+int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
+                   void *out);
+
+/* ---------------------------------------------------------------- FER-2013 text to pixels */
+
+typedef struct {
+    size_t columns;    /* fields in every row, as in the header */
+    ptrdiff_t label;   /* index of the field, or -1 */
+    ptrdiff_t pixels;  /* index of the field */
+    ptrdiff_t usage;   /* index of the field, or -1 */
+    size_t line_limit; /* bytes; a longer line is a fault */
+} fer_layout;
+
+typedef enum {
+    FER_OK = 0,
+    FER_EMPTY_ROW = 1,    /* nothing but blanks */
+    FER_LONG_LINE = 2,    /* longer than line_limit */
+    FER_OPEN_QUOTE = 3,   /* no closing quote at the end of the field; detail: field index */
+    FER_FIELD_COUNT = 4,  /* detail: number of fields found */
+    FER_LABEL = 5,        /* not one digit 0 to 6 */
+    FER_PIXEL_TEXT = 6,   /* not all digits; detail: pixel, from 1 */
+    FER_PIXEL_RANGE = 7,  /* above 255, or more than three digits; detail: pixel, from 1 */
+    FER_PIXEL_COUNT = 8,  /* detail: number of pixels found */
+    FER_USAGE = 9         /* above FER_USAGE_LIMIT bytes, or not printable ASCII, or has a quote */
+} fer_fault;
+
+typedef struct {
+    size_t rows;     /* good rows written */
+    size_t consumed; /* bytes up to the end of the last good row */
+    fer_fault fault; /* of the row that starts at `consumed` */
+    size_t line_end; /* with a fault: offset behind that row's line feed (or the end of the text) */
+    size_t offset;   /* with a fault: where in the text; for a pixel, its first character */
+    size_t detail;   /* see fer_fault */
+} fer_parsed;
+
+/* Parse whole lines of CSV text, until `capacity` rows are filled, or the text ends, or a row is bad.
+ *
+ * A line ends with LF or CR LF; the last one of the text counts only if `final` is not 0. A field
+ * may be in quotes (which must close on the line), with blanks (space, tab) around. Pixels are
+ * 2304 numbers of one to three digits between blanks. Rows go to pixels (capacity, 2304), labels (capacity;
+ * unused if layout->label < 0) and usages (capacity, 2: offset and length in the text; unused if
+ * layout->usage < 0). The output row of a bad line may have been written to.
+ */
+fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
+                          size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

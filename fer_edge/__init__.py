@@ -1,0 +1,63 @@
+"""fer-edge: facial-expression recognition that runs on a Raspberry Pi.
+
+Names load on first use, so that ``import fer_edge`` is quick and pulls in no runtime.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+from .errors import DataError, FerEdgeError, MissingExtraError, ModelError, SourceError
+from .labels import EMOTIONS
+
+if TYPE_CHECKING:
+    from .classifier import Classifier, load_classifier
+    from .dataset import FerDataset, iter_fer2013, read_fer2013, read_votes
+    from .models import bundled_models
+    from .recognizer import Face, Recognizer
+
+_HOMES = {
+    "Classifier": "classifier",
+    "load_classifier": "classifier",
+    "FerDataset": "dataset",
+    "iter_fer2013": "dataset",
+    "read_fer2013": "dataset",
+    "read_votes": "dataset",
+    "bundled_models": "models",
+    "Face": "recognizer",
+    "Recognizer": "recognizer",
+}
+
+__all__ = [
+    "EMOTIONS",
+    "Classifier",
+    "DataError",
+    "Face",
+    "FerDataset",
+    "FerEdgeError",
+    "MissingExtraError",
+    "ModelError",
+    "Recognizer",
+    "SourceError",
+    "bundled_models",
+    "iter_fer2013",
+    "load_classifier",
+    "read_fer2013",
+    "read_votes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version("fer-edge")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,279 @@
+"""The C kernels of ext/preprocess.h in NumPy, for machines without a compiler: same bytes, same faults.
+
+Every step is integer arithmetic as in the C, or IEEE double arithmetic by the same operations in
+the same order. The explanations are in preprocess.h.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FACE_SIZE = 48
+_FACE_PIXELS = _FACE_SIZE * _FACE_SIZE
+
+# ---------------------------------------------------------------- faces out of a frame
+
+_WEIGHT_BITS = 15
+_ONE = 1 << _WEIGHT_BITS
+_GREY_BITS = 15
+_GREY_OF_BGR = np.array([3735, 19235, 9798], dtype=np.int64)
+
+
+class _Spans(NamedTuple):
+    """What each of the 48 output pixels takes from one axis; all int64 (48,)."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    w_first: NDArray[np.int64]
+    w_middle: NDArray[np.int64]
+    w_last: NDArray[np.int64]
+
+
+def _floor_within(t: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    return np.clip(np.floor(t), 0, size - 1).astype(np.int64)
+
+
+def _area_spans(start: NDArray[np.float64], stop: NDArray[np.float64], scale: float, size: int) -> _Spans:
+    first = _floor_within(start, size)
+    last = _floor_within(stop, size)
+    last = np.maximum(first, last - (last >= stop))
+
+    density = _ONE / scale
+    between = np.maximum(0, last - first - 1)
+    middle = np.minimum(int(density), _ONE // np.maximum(1, between))
+    rest = _ONE - between * middle
+    head = ((first + 1).astype(np.float64) - start) * density + 0.5
+    w_first = np.minimum(head, rest).astype(np.int64)
+    alone = first == last
+    w_first[alone] = _ONE
+    middle[alone] = 0
+    return _Spans(first, last, w_first, middle, np.where(alone, 0, rest - w_first))
+
+
+def _linear_spans(centre: NDArray[np.float64], size: int) -> _Spans:
+    first = _floor_within(centre, size)
+    alone = (centre <= 0) | (centre >= size - 1)
+    fraction = np.where(alone, 0.0, centre - first)
+    w_last = (fraction * _ONE + 0.5).astype(np.int64)
+    return _Spans(first, np.where(alone, first, first + 1), _ONE - w_last, np.zeros_like(first), w_last)
+
+
+def _axis_spans(origin: float, side: float, size: int) -> _Spans:
+    steps = np.arange(_FACE_SIZE + 1, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if side >= _FACE_SIZE:
+            edges = origin + side * steps / _FACE_SIZE
+            return _area_spans(edges[:-1], edges[1:], side / _FACE_SIZE, size)
+        return _linear_spans(origin + side * (steps[:-1] + 0.5) / _FACE_SIZE - 0.5, size)
+
+
+def _weigh_rows(frame: NDArray[np.uint8], spans: _Spans) -> NDArray[np.int64]:
+    """(h,w,c) to 8.8 samples (48,w,c)."""
+    out = np.empty((_FACE_SIZE, *frame.shape[1:]), dtype=np.int64)
+    for y, (first, last, w_first, w_middle, w_last) in enumerate(zip(*spans, strict=True)):
+        out[y] = frame[first] * w_first + frame[last] * w_last
+        if last - first > 1:
+            out[y] += frame[first + 1 : last].sum(axis=0, dtype=np.int64) * w_middle
+    return (out + (1 << (_WEIGHT_BITS - 9))) >> (_WEIGHT_BITS - 8)
+
+
+def _weigh_columns(grey: NDArray[np.int64], spans: _Spans) -> NDArray[np.int64]:
+    """8.8 samples (48,w) to grey levels (48,48)."""
+    up_to = np.cumsum(grey, axis=1)
+    before_last = up_to[:, spans.last] - grey[:, spans.last]
+    middle = np.where(spans.first < spans.last, before_last - up_to[:, spans.first], 0)
+    ends = grey[:, spans.first] * spans.w_first + grey[:, spans.last] * spans.w_last
+    return (ends + middle * spans.w_middle + (1 << (_WEIGHT_BITS + 7))) >> (_WEIGHT_BITS + 8)
+
+
+def _crop_face(frame: NDArray[np.uint8], x: float, y: float, side: float) -> NDArray[np.int64]:
+    across = _axis_spans(x, side, frame.shape[1])
+    left = across.first[0]
+    across = across._replace(first=across.first - left, last=across.last - left)
+    samples = _weigh_rows(frame[:, left : left + across.last[-1] + 1], _axis_spans(y, side, frame.shape[0]))
+    grey = samples @ _GREY_OF_BGR >> _GREY_BITS if frame.shape[2] == 3 else samples[:, :, 0]
+    return _weigh_columns(grey, across)
+
+
+def crop_faces(
+    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.uint8]
+) -> None:
+    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out the bytes of n*48*48 items of ``kind``."""
+    faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
+    for face, (x, y, side) in zip(faces, squares.tolist(), strict=True):
+        grey = _crop_face(frame, x, y, side)
+        if kind == 0:
+            face[:] = grey
+        elif kind == 1:
+            face[:] = grey - 128
+        else:
+            face[:] = (grey - 128) / 64
+
+
+# ---------------------------------------------------------------- FER-2013 text to pixels
+
+_USAGE_LIMIT = 32
+
+OK = 0
+EMPTY_ROW = 1
+LONG_LINE = 2
+OPEN_QUOTE = 3
+FIELD_COUNT = 4
+LABEL = 5
+PIXEL_TEXT = 6
+PIXEL_RANGE = 7
+PIXEL_COUNT = 8
+USAGE = 9
+
+_BLANKS = b" \t"
+_QUOTED = re.compile(rb'"((?:[^"]|"")*+)"[ \t]*(?=,|\Z)')
+_TOKEN = re.compile(rb"[^ \t]+")
+_USAGE_TEXT = re.compile(rb"[ !#-~]*")
+
+
+class _FaultError(Exception):
+    """A fault in a line: its kind, its offset in the line, its detail."""
+
+    def __init__(self, kind: int, offset: int, detail: int = 0) -> None:
+        super().__init__(kind, offset, detail)
+        self.kind = kind
+        self.offset = offset
+        self.detail = detail
+
+
+class _Slice(NamedTuple):
+    """A field without its quotes and the blanks around it, and its offset in the line."""
+
+    text: bytes
+    offset: int
+
+
+def _trimmed(line: bytes, start: int, end: int) -> _Slice:
+    text = line[start:end].lstrip(_BLANKS)
+    return _Slice(text.rstrip(_BLANKS), end - len(text))
+
+
+def _split_line(line: bytes, columns: int) -> list[_Slice]:
+    fields: list[_Slice] = []
+    position = 0
+    while True:
+        start = len(line) - len(line[position:].lstrip(_BLANKS))
+        if line[start : start + 1] == b'"':
+            match = _QUOTED.match(line, start)
+            if match is None:
+                raise _FaultError(OPEN_QUOTE, start, len(fields))
+            fields.append(_trimmed(line, *match.span(1)))
+            position = match.end()
+        else:
+            comma = line.find(b",", start)
+            position = comma if comma >= 0 else len(line)
+            fields.append(_trimmed(line, start, position))
+        if position == len(line):
+            break
+        position += 1
+    if len(fields) != columns:
+        raise _FaultError(FIELD_COUNT, 0, len(fields))
+    return fields
+
+
+def _parse_usual_pixels(text: bytes) -> NDArray[np.uint8] | None:
+    """2304 numbers of at most three digits and 255 between single spaces, or None for any other text."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(characters == ord(" ")), characters.size)
+    if ends.size != _FACE_PIXELS:
+        return None
+    digits = characters - np.uint8(ord("0"))
+    lengths = np.diff(ends, prepend=-1) - 1
+    if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != _FACE_PIXELS - 1:
+        return None
+    values = digits[ends - 1].astype(np.int64)
+    values += np.where(lengths > 1, digits[ends - 2], np.uint8(0)) * np.int64(10)
+    values += np.where(lengths > 2, digits[ends - 3], np.uint8(0)) * np.int64(100)
+    return values.astype(np.uint8) if values.max() <= 255 else None
+
+
+def _parse_pixels(field: _Slice) -> NDArray[np.uint8]:
+    usual = _parse_usual_pixels(field.text)
+    if usual is not None:
+        return usual
+    values = bytearray()
+    for match in _TOKEN.finditer(field.text):
+        token = match.group()
+        index, offset = len(values) + 1, field.offset + match.start()
+        if index > _FACE_PIXELS:
+            found = _FACE_PIXELS + sum(1 for _ in _TOKEN.finditer(field.text, match.start()))
+            raise _FaultError(PIXEL_COUNT, offset, found)
+        digits = len(token) - len(token.lstrip(b"0123456789"))
+        if digits > 3:
+            raise _FaultError(PIXEL_RANGE, offset, index)
+        if digits < len(token):
+            raise _FaultError(PIXEL_TEXT, offset, index)
+        if int(token) > 255:
+            raise _FaultError(PIXEL_RANGE, offset, index)
+        values.append(int(token))
+    if len(values) != _FACE_PIXELS:
+        raise _FaultError(PIXEL_COUNT, field.offset + len(field.text), len(values))
+    return np.frombuffer(values, dtype=np.uint8)
+
+
+def _parse_line(
+    line: bytes,
+    layout: tuple[int, int, int, int, int],
+    pixels: NDArray[np.uint8],
+    label: NDArray[np.int8],
+    usage: NDArray[np.int64],
+) -> None:
+    """Fill pixels (2304,), label (1,) and usage (2,), its offset from the start of the line."""
+    columns, label_at, pixels_at, usage_at, line_limit = layout
+    if len(line) > line_limit:
+        raise _FaultError(LONG_LINE, 0)
+    if not line.strip(_BLANKS):
+        raise _FaultError(EMPTY_ROW, 0)
+    fields = _split_line(line, columns)
+    if label_at >= 0:
+        code = fields[label_at]
+        if len(code.text) != 1 or code.text not in b"0123456":
+            raise _FaultError(LABEL, code.offset)
+        label[0] = int(code.text)
+    pixels[:] = _parse_pixels(fields[pixels_at])
+    if usage_at >= 0:
+        text, offset = fields[usage_at]
+        if len(text) > _USAGE_LIMIT or not _USAGE_TEXT.fullmatch(text):
+            raise _FaultError(USAGE, offset)
+        usage[:] = offset, len(text)
+
+
+def parse_rows(
+    text: NDArray[np.uint8],
+    final: bool,
+    layout: tuple[int, int, int, int, int],
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int8],
+    usages: NDArray[np.int64],
+) -> tuple[int, int, int, int, int, int]:
+    """``fer_parse_rows``: layout (columns, label, pixels, usage, line_limit), the outputs one row a line.
+
+    Returns (rows, consumed, fault, line_end, offset, detail).
+    """
+    data = text.tobytes()
+    line_limit = layout[4]
+    rows = consumed = 0
+    while rows < len(pixels) and consumed < len(data):
+        feed = data.find(b"\n", consumed)
+        end, following = (feed, feed + 1) if feed >= 0 else (len(data), len(data))
+        line = data[consumed:end].removesuffix(b"\r")
+        if feed < 0 and not final and len(line) <= line_limit:
+            break
+        try:
+            _parse_line(line, layout, pixels[rows], labels[rows : rows + 1], usages[rows])
+        except _FaultError as fault:
+            return rows, consumed, fault.kind, following, consumed + fault.offset, fault.detail
+        if layout[3] >= 0:
+            usages[rows, 0] += consumed
+        rows += 1
+        consumed = following
+    return rows, consumed, OK, 0, 0, 0

@@ -1,0 +1,1 @@
+"""One module a sub-command: HELP, EPILOG, configure(parser), execute(arguments)."""

@@ -1,0 +1,36 @@
+"""Options that several sub-commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which classifier to load: the arguments of ``fer_edge.load_classifier``."""
+    group = parser.add_argument_group("classifier")
+    group.add_argument(
+        "--model",
+        default="edge",
+        help="bundled name, or folder or file that export-int8 wrote (default: %(default)s)",
+    )
+    group.add_argument(
+        "--backend",
+        choices=("auto", "litert", "onnx"),
+        default="auto",
+        help="auto: LiteRT where installed, else ONNX Runtime",
+    )
+    group.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="default: %(default)s")
+    group.add_argument(
+        "--threads", type=positive_int, default=1, help="CPU threads of one inference (default: %(default)s)"
+    )
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value

@@ -1,0 +1,33 @@
+"""``fer-edge doctor``."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "Check this installation: versions, C extension, backends, weights, detector, cameras."
+EPILOG = """example:
+  fer-edge doctor
+  fer-edge doctor --json
+
+exit code 0 where `fer-edge run` can work, 1 where it can not; a missing camera is no fault"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Examine and print."""
+    from dataclasses import asdict
+
+    from ..doctor import examine
+    from ..evaluate import to_json
+
+    findings = examine()
+    if arguments.json:
+        print(to_json([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            print(f"{finding.state:<8}{finding.subject:<14}{finding.detail}")
+    return 1 if any(finding.state == "fault" for finding in findings) else 0

@@ -1,0 +1,148 @@
+"""``fer-edge predict``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, SourceError
+from ._arguments import add_model_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..recognizer import Face
+
+HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
+EPILOG = """example:
+  fer-edge predict test.csv --out submission.csv
+  fer-edge predict party.jpg me.png --jsonl
+  fer-edge predict crops/*.png --aligned
+
+submission.csv has the column emotion: the FER-2013 code of each row, in the same order
+exit code 2 where an image could not be read; the others are still answered"""
+
+_CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar"))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="one CSV, plain or packed, or image files")
+    parser.add_argument("--out", metavar="CSV", help="where the labels of a CSV go")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows of a CSV out and say which")
+    parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
+    parser.add_argument(
+        "--aligned", action="store_true", help="images are face crops already: no detector, whole image"
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--detector-model", metavar="PATH", help="another YuNet ONNX file")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Predict and write or print."""
+    tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
+    if not tables:
+        if arguments.out:
+            raise DataError("--out is for the labels of a CSV; use --jsonl > FILE for images")
+        return _predict_images(arguments)
+    if len(arguments.inputs) > 1:
+        raise DataError(f"{tables[0]}: give one CSV, or image files, not several or both")
+    if not arguments.out:
+        raise DataError("say where the labels go: --out submission.csv")
+    if arguments.jsonl or arguments.aligned:
+        raise DataError("--jsonl and --aligned are for image files, not for a CSV")
+    return _predict_table(arguments)
+
+
+def _predict_table(arguments: argparse.Namespace) -> int:
+    from ..classifier import load_classifier
+    from ..dataset import iter_fer2013
+    from ..files import atomic_path
+
+    classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
+    rows = skipped = 0
+    with atomic_path(arguments.out) as temporary, temporary.open("w", encoding="ascii") as stream:
+        stream.write("emotion\n")
+        for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad):
+            codes = classifier.predict(piece.pixels).argmax(1)
+            stream.writelines(f"{code}\n" for code in codes)
+            rows += len(piece)
+            skipped += len(piece.skipped)
+            for message in piece.skipped:
+                print(f"skipped: {message}", file=sys.stderr)
+    print(
+        f"{rows} rows labelled{f', {skipped} skipped' if skipped else ''}: {arguments.out}", file=sys.stderr
+    )
+    return 0
+
+
+def _predict_images(arguments: argparse.Namespace) -> int:
+    from ..outputs.console import describe_faces
+    from ..outputs.jsonl import face_to_json
+    from ..sources import read_image
+
+    recognize = _whole_image(arguments) if arguments.aligned else _detected(arguments)
+    failed = 0
+    for name in arguments.inputs:
+        try:
+            image = read_image(name)
+        except SourceError as error:
+            print(f"fer-edge predict: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        faces = recognize(image)
+        if arguments.jsonl:
+            record = {
+                "source": name,
+                "size": [image.shape[1], image.shape[0]],
+                "faces": [_record(face_to_json(face), arguments.aligned) for face in faces],
+            }
+            print(json.dumps(record, ensure_ascii=False, separators=(",", ":")), flush=True)
+        else:
+            print(f"{name}  {describe_faces(tuple(faces))}", flush=True)
+    return 2 if failed else 0
+
+
+def _record(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
+    """What is known of a face: no tracking here, and no detector for a crop."""
+    unknown = {"track", "score", "landmarks"} if aligned else {"track"}
+    return {key: value for key, value in face.items() if key not in unknown}
+
+
+def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    from ..recognizer import STILL_MAX_SIDE, Recognizer
+
+    recognizer = Recognizer(
+        arguments.model,
+        arguments.backend,
+        arguments.precision,
+        arguments.threads,
+        arguments.detector_model,
+        max_side=STILL_MAX_SIDE,
+    )
+    return recognizer.recognize
+
+
+def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    """Take the largest centred square of each image as its face."""
+    import numpy as np
+
+    from ..classifier import load_classifier
+    from ..preprocess import crop_faces
+    from ..recognizer import Face
+
+    classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
+
+    def recognize(image: NDArray[np.uint8]) -> list[Face]:
+        height, width = image.shape[:2]
+        side = min(height, width)
+        x, y = (width - side) / 2, (height - side) / 2
+        crop_faces(image, np.array([[x, y, side]]), classifier.input_buffer(1))
+        return [Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), classifier.run()[0])]
+
+    return recognize

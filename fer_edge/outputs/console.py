@@ -1,0 +1,54 @@
+"""Lines for people: who looks how, when it changes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from ..recognizer import Face
+from . import FrameResult, write_line
+
+QUIET_SECONDS = 1.0
+
+
+class ConsoleOutput:
+    """Writes a line whenever the faces or their emotions change, and at least once a second.
+
+    With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
+    beginning with the image's path.
+    """
+
+    def __init__(self, every_frame: bool = False, stream: TextIO | None = None) -> None:
+        self._every_frame = every_frame
+        self._stream = sys.stdout if stream is None else stream
+        self._shown: tuple[tuple[int | None, str], ...] | None = None
+        self._shown_at = 0.0
+
+    def write(self, result: FrameResult) -> None:
+        """Write a line if there is something new to tell."""
+        state = tuple((face.track, face.emotion) for face in sorted(result.faces, key=_by_track))
+        waited = result.timestamp - self._shown_at
+        if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
+            return
+        self._shown, self._shown_at = state, result.timestamp
+        head = result.name if self._every_frame else f"frame {result.index}  {result.timestamp:.2f} s"
+        write_line(self._stream, f"{head}  {describe_faces(result.faces)}")
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def describe_faces(faces: tuple[Face, ...]) -> str:
+    """Return for example ``2 faces: #1 happy 93 %, #4 neutral 71 %``."""
+    if not faces:
+        return "no face"
+    words = [
+        ("" if face.track is None else f"#{face.track} ")
+        + f"{face.emotion} {100 * float(face.probabilities.max()):.0f} %"
+        for face in sorted(faces, key=_by_track)
+    ]
+    return f"{len(faces)} face{'s' if len(faces) > 1 else ''}: {', '.join(words)}"
+
+
+def _by_track(face: Face) -> int:
+    return face.track or 0

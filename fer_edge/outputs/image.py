@@ -1,0 +1,57 @@
+"""Annotated images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import DataError, FerEdgeError
+from ..files import atomic_path
+from . import FrameResult
+from .video import check_folder
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class ImageOutput:
+    """Writes annotated images, each in one step.
+
+    ``target`` is a file, which gets the last frame, or an existing folder, which gets every image
+    under its own name, as PNG. Raises :class:`~fer_edge.errors.DataError` for another suffix or a
+    folder that cannot be written to.
+    """
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        self._target = Path(target)
+        self._last: FrameResult | None = None
+        if self._target.is_dir():
+            check_folder(self._target / "image.png")
+            return
+        if self._target.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{target}: the name of an image must end in {', '.join(SUFFIXES)}, or be an existing folder"
+            )
+        check_folder(self._target)
+
+    def write(self, result: FrameResult) -> None:
+        """Write the image into the folder, or keep it as the last one so far."""
+        if self._target.is_dir():
+            # Two images may differ in their suffix alone.
+            source = Path(result.name)
+            save(self._target / f"{source.name}.png", result)
+        else:
+            self._last = result
+
+    def close(self) -> None:
+        """Write the last frame."""
+        if self._last is not None:
+            save(self._target, self._last)
+
+
+def save(path: Path, result: FrameResult) -> None:
+    """Write the annotated frame of ``result`` under ``path``, in the format of its suffix."""
+    import cv2
+
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(str(temporary), result.annotated):
+            raise FerEdgeError(f"{path}: OpenCV could not write this image")

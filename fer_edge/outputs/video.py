@@ -1,0 +1,97 @@
+"""Annotated video files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError, FerEdgeError
+from ..files import atomic_path
+from . import FrameResult
+
+if TYPE_CHECKING:
+    import cv2
+
+CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
+"""Codec by suffix; these encoders are in every OpenCV wheel and need no hardware."""
+
+LIVE_FPS = 15.0
+
+
+class VideoOutput:
+    """Writes the annotated frames as a video that appears under its name when it is complete.
+
+    ``fps``: of a recorded source, every frame of which is written once; ``None`` for a live one,
+    whose frames are dropped or repeated so that the video keeps real time at 15 a second. Frames of
+    another size than the first are scaled to it. Raises :class:`~fer_edge.errors.DataError` for a
+    suffix without codec or a folder that cannot be written to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float | None = None) -> None:
+        self._path = Path(path)
+        self._codec = CODECS.get(self._path.suffix.lower(), "")
+        if not self._codec:
+            raise DataError(f"{path}: the name of a video must end in {', '.join(CODECS)}")
+        check_folder(self._path)
+        self._fps = LIVE_FPS if fps is None else fps
+        self._keeps_time = fps is None
+        self._files = contextlib.ExitStack()
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._written = 0
+        self._first_timestamp = 0.0
+
+    def write(self, result: FrameResult) -> None:
+        """Encode one frame; raises :class:`~fer_edge.errors.FerEdgeError` where OpenCV lacks the codec."""
+        import cv2
+
+        if self._writer is None:
+            height, width = result.annotated.shape[:2]
+            self._size = (width, height)
+            self._first_timestamp = result.timestamp
+            self._writer = self._open()
+        due = 1
+        if self._keeps_time:
+            due = int((result.timestamp - self._first_timestamp) * self._fps) + 1 - self._written
+        if due < 1:
+            return
+        picture = result.annotated
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA).astype(picture.dtype)
+        for _ in range(due):
+            self._writer.write(picture)
+        self._written += due
+
+    def close(self) -> None:
+        """Finish the file and give it its name; without any frame there is no file."""
+        if self._writer is not None:
+            self._writer.release()
+        self._files.close()
+
+    def _open(self) -> cv2.VideoWriter:
+        import cv2
+
+        with contextlib.ExitStack() as files:
+            temporary = files.enter_context(atomic_path(self._path))
+            writer = cv2.VideoWriter(
+                str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*self._codec), self._fps, self._size
+            )
+            if not writer.isOpened():
+                raise FerEdgeError(
+                    f"{self._path}: this OpenCV cannot encode {self._codec} at "
+                    f"{self._size[0]}x{self._size[1]}; try another suffix of {', '.join(CODECS)}"
+                )
+            self._files = files.pop_all()
+        return writer
+
+
+def check_folder(path: Path) -> None:
+    """Raise :class:`~fer_edge.errors.DataError` unless a file could be made at ``path``."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}: no permission to write in {path.parent}")

@@ -1,0 +1,53 @@
+"""A window with the annotated frames."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import FerEdgeError
+from . import FrameResult, OutputClosed
+
+TITLE = "fer-edge (q: quit)"
+_ESCAPE = 27
+
+
+class WindowOutput:
+    """Shows the annotated frames until q or Escape is pressed or the window is closed.
+
+    With ``wait``, as for single images, each frame stays until a key is pressed. Raises
+    :class:`~fer_edge.errors.FerEdgeError` where OpenCV was built without windows or there is no
+    display.
+    """
+
+    def __init__(self, wait: bool = False) -> None:
+        import cv2
+
+        if not cv2.currentUIFramework():
+            raise FerEdgeError(
+                "a window needs an OpenCV built with one, and opencv-python-headless is not: "
+                "pip uninstall opencv-python-headless && pip install 'opencv-python<5'; "
+                "or write --save-video FILE"
+            )
+        # OpenCV's Qt build ends the whole process where it finds no display.
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise FerEdgeError("a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
+        self._delay = 0 if wait else 1
+        self._shown = False
+
+    def write(self, result: FrameResult) -> None:
+        """Show one frame."""
+        import cv2
+
+        if self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            raise OutputClosed
+        cv2.imshow(TITLE, result.annotated)
+        self._shown = True
+        if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
+            raise OutputClosed
+
+    def close(self) -> None:
+        """Close the window."""
+        import cv2
+
+        if self._shown:
+            cv2.destroyAllWindows()

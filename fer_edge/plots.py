@@ -1,0 +1,70 @@
+"""The pictures: confusion matrix and learning curve, as PNG through matplotlib."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MissingExtraError
+from .files import atomic_path
+from .labels import EMOTIONS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save_confusion(path: str | os.PathLike[str], confusion: NDArray[np.int64], title: str) -> None:
+    """Write a confusion matrix, int (7, 7) with true classes in rows, as a PNG."""
+    figure = _figure(6.4, 5.6)
+    axes = figure.add_subplot()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(confusion):
+        shade = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{shares[row, column]:.0%}\n{count}"
+        axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=8)
+    ticks = range(len(EMOTIONS))
+    axes.set_xticks(ticks, EMOTIONS, rotation=30, ha="right")
+    axes.set_yticks(ticks, EMOTIONS)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("FER-2013 label")
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(image, label="share of the label's rows")
+    _save(figure, path)
+
+
+def save_learning_curve(path: str | os.PathLike[str], history: Sequence[dict[str, float]]) -> None:
+    """Write loss and accuracy over epochs as a PNG; rows as ``fer_edge.train.loop.fit`` returns them."""
+    figure = _figure(9.0, 3.8)
+    epochs = [row["epoch"] for row in history]
+    for index, (quantity, scale, label) in enumerate(
+        (("loss", 1.0, "cross-entropy"), ("accuracy", 100.0, "accuracy, %")), start=1
+    ):
+        axes = figure.add_subplot(1, 2, index)
+        for split, name in (("train", "training, augmented"), ("val", "validation, averaged weights")):
+            axes.plot(epochs, [scale * row[f"{split}_{quantity}"] for row in history], label=name)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    best = max(history, key=lambda row: row["val_accuracy"])
+    figure.suptitle(f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of ``width`` x ``height`` inches that needs no display and no global state."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("Drawing a plot", "matplotlib", "report") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -1,0 +1,119 @@
+"""Crop faces out of frames as the classifier wants them: the one switch between C extension and NumPy.
+
+Both give the same bytes. The environment variable ``FER_EDGE_PURE=1`` forces NumPy; it is also what
+runs where the extension was not built.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FACE_SIZE = 48
+"""Side of the classifier's input, in pixels."""
+
+_KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
+
+
+def _load_kernels() -> ModuleType:
+    if os.environ.get("FER_EDGE_PURE", "") not in ("", "0"):
+        return importlib.import_module("fer_edge._pure")
+    try:
+        return importlib.import_module("fer_edge._preprocess")
+    except ImportError:
+        return importlib.import_module("fer_edge._pure")
+
+
+kernels = _load_kernels()
+"""The module whose ``crop_faces`` and ``parse_rows`` are in use."""
+
+EXTENSION: bool = kernels.__name__ == "fer_edge._preprocess"
+"""True where the C extension is in use."""
+
+
+def crop_faces(
+    frame: NDArray[np.uint8], squares: ArrayLike, out: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    """Cut ``squares`` out of ``frame`` and resample each to a 48x48 grey face.
+
+    Shrinking averages the area under each output pixel (exact fractional coverage, as
+    ``cv2.INTER_AREA``); enlarging, for sides below 48, is bilinear between pixel centres. Grey is
+    BT.601 with OpenCV's integer coefficients. Fixed-point throughout: the same bytes on every machine.
+
+    Args:
+        frame: uint8, (h,w,3) BGR or (h,w) grey. Rows may be any number of bytes apart; where the
+            pixels of a row do not adjoin (``frame[:, ::2]``, ``frame[..., ::-1]``) it is copied first.
+        squares: float (n,3): x and y of the top-left corner and the side, in pixels of the frame;
+            pixel i covers [i, i+1). May be fractional and may leave the frame, whose edge pixels
+            are then repeated.
+        out: (n,48,48), C-contiguous and not part of ``frame``. uint8 gets grey, int8 grey - 128,
+            float32 (grey - 128) / 64. None makes a new uint8 array.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        TypeError: an argument is not an array of the right dtype.
+        ValueError: a wrong shape, an empty frame, a read-only or scattered ``out``, coordinates
+            that are not finite, or a side that is not above 0.
+    """
+    image = _checked_frame(frame)
+    boxes = _checked_squares(squares)
+    faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
+    kind = _checked_kind(faces, len(boxes))
+    if len(boxes):
+        kernels.crop_faces(image, boxes, kind, faces.reshape(-1).view(np.uint8))
+    return faces
+
+
+def _checked_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The frame as (h,w,c) with the samples of a row adjoining."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+        raise TypeError(f"frame is {_described(frame)}; want a NumPy array of uint8")
+    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
+        raise ValueError(f"frame has shape {frame.shape}; want (height, width, 3) or (height, width)")
+    if frame.size == 0:
+        raise ValueError(f"frame has shape {frame.shape}: it holds no pixels")
+    image = frame if frame.ndim == 3 else frame[:, :, np.newaxis]
+    _, columns, channels = image.shape
+    _, column_stride, channel_stride = image.strides
+    if (channels > 1 and channel_stride != 1) or (columns > 1 and column_stride != channels):
+        return np.ascontiguousarray(image)
+    return image
+
+
+def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
+    given = np.asarray(squares)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"squares are {_described(given)}; want numbers")
+    boxes = np.ascontiguousarray(given, dtype=np.float64)
+    if boxes.size == 0 and boxes.shape[0] == 0:
+        return np.empty((0, 3))
+    if boxes.ndim != 2 or boxes.shape[1] != 3:
+        raise ValueError(f"squares have shape {boxes.shape}; want (n, 3): x, y, side")
+    good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0)
+    if not good.all():
+        index = int(np.argmin(good))
+        raise ValueError(f"square {index} is {boxes[index].tolist()}; want finite numbers, the side above 0")
+    return boxes
+
+
+def _checked_kind(out: NDArray[np.generic], count: int) -> int:
+    if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
+        raise TypeError(f"out is {_described(out)}; want a NumPy array of uint8, int8 or float32")
+    wanted = (count, FACE_SIZE, FACE_SIZE)
+    if out.shape != wanted:
+        raise ValueError(f"out has shape {out.shape}; want {wanted}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if not out.flags.c_contiguous:
+        raise ValueError("out is not C-contiguous")
+    return _KINDS[out.dtype]
+
+
+def _described(value: object) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

@@ -1,0 +1,106 @@
+"""From a frame to its faces and their emotions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .classifier import load_classifier
+from .detector import MAX_SIDE, MIN_SCORE, Detection, FaceDetector
+from .geometry import training_squares
+from .labels import EMOTIONS
+from .preprocess import crop_faces
+from .tracker import Track
+
+STILL_MAX_SIDE = 640
+"""``max_side`` for single images: no hurry there, and groups have small faces."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a frame and its emotion; all coordinates in pixels of the frame."""
+
+    box: tuple[float, float, float, float]
+    """x, y of the top-left corner, width, height; may leave the frame."""
+    score: float
+    """The detector's, 0 to 1."""
+    landmarks: NDArray[np.float32]
+    """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
+    probabilities: NDArray[np.float32]
+    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1."""
+    track: int | None = None
+    """Number of the person's track in a live run or video; ``None`` for a frame by itself."""
+
+    @property
+    def emotion(self) -> str:
+        """The most probable of :data:`fer_edge.EMOTIONS`."""
+        return EMOTIONS[int(self.probabilities.argmax())]
+
+
+class Recognizer:
+    """Face detector and emotion classifier, loaded once for many frames. For one thread at a time.
+
+    ``model``: name of a bundled classifier or path of a model file. ``backend``: ``auto``,
+    ``litert`` or ``onnx``. ``precision``: ``int8`` or ``fp32``. ``threads``: of the classifier; the
+    detector takes OpenCV's number (``cv2.setNumThreads``). ``detector_model``: a YuNet ONNX file
+    instead of the packaged one. ``max_side`` and ``min_score``: see
+    :class:`~fer_edge.detector.FaceDetector`. Raises :class:`~fer_edge.errors.ModelError` for a
+    model that is missing or does not fit, :class:`~fer_edge.errors.MissingExtraError` for a
+    backend that is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "edge",
+        backend: str = "auto",
+        precision: str = "int8",
+        threads: int = 1,
+        detector_model: str | os.PathLike[str] | None = None,
+        *,
+        max_side: int = MAX_SIDE,
+        min_score: float = MIN_SCORE,
+    ) -> None:
+        self.classifier = load_classifier(model, backend=backend, precision=precision, threads=threads)
+        self.detector = FaceDetector(detector_model, max_side=max_side, min_score=min_score)
+
+    def recognize(self, frame: NDArray[np.uint8]) -> list[Face]:
+        """Return the faces in ``frame`` with their emotions, best detector score first.
+
+        ``frame``: uint8, (h, w, 3) in BGR order or (h, w) grey; anything else is a ``TypeError``
+        (dtype) or ``ValueError`` (shape). Nothing is remembered from one call to the next.
+        """
+        detections = self.detect(frame)
+        return to_faces(detections, self.classify(frame, [detection.box for detection in detections]))
+
+    def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces in ``frame`` without emotions; errors as for :meth:`recognize`."""
+        return self.detector.detect(frame)
+
+    def classify(self, frame: NDArray[np.uint8], boxes: ArrayLike) -> NDArray[np.float32]:
+        """Return the emotions at the detector ``boxes`` (n, 4) of ``frame``, all in one batch.
+
+        The result is float32 (n, 7); rows sum to 1.
+        """
+        squares = training_squares(boxes)
+        if len(squares) == 0:
+            return np.empty((0, len(EMOTIONS)), np.float32)
+        crop_faces(frame, squares, out=self.classifier.input_buffer(len(squares)))
+        return self.classifier.run()
+
+
+def to_faces(found: Sequence[Detection | Track], probabilities: NDArray[np.float32]) -> list[Face]:
+    """Join detections or tracks with their ``probabilities`` (n, 7), row by row."""
+    return [
+        Face(
+            box=one.box,
+            score=one.score,
+            landmarks=one.landmarks,
+            probabilities=row,
+            track=one.id if isinstance(one, Track) else None,
+        )
+        for one, row in zip(found, probabilities, strict=True)
+    ]

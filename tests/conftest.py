@@ -1,0 +1,95 @@
+"""What tests share: drawn faces, CSV files made of them, the development data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_edge.cli import main
+from fer_edge.labels import EMOTIONS, VOTE_COLUMNS, VOTE_OF_EMOTION
+
+
+def draw_face(code: int, rng: np.random.Generator) -> np.ndarray:
+    """A 48x48 cartoon of an emotion: a mouth whose curve and opening tell the seven codes apart."""
+    y, x = np.mgrid[0:48, 0:48].astype(float)
+    shift_x, shift_y = rng.uniform(-2, 2, 2)
+    x, y = x - 24 - shift_x, y - 24 - shift_y
+    face = 150 + rng.uniform(-20, 20) - 0.03 * (x**2 + y**2)
+    for eye in (-9, 9):
+        face[(x - eye) ** 2 + (y + 6) ** 2 < (16 if code in (2, 5) else 7)] = 30
+    curve, opening = [(-0.03, 2), (0.0, 6), (-0.03, 6), (0.03, 2), (-0.06, 2), (0.06, 6), (0.0, 2)][code]
+    face[(np.abs(y - 12 + curve * (x**2 - 40)) < opening) & (np.abs(x) < 12)] = 60
+    noisy = face + rng.normal(0, 6, face.shape)
+    image = noisy.clip(0, 255).astype(np.uint8)
+    # Both ends of the range occur in every image, as they do in most photographs.
+    image[0, 0], image[0, 1] = 0, 255
+    return image
+
+
+def write_csv(path: Path, per_class: dict[str, int], seed: int = 0) -> Path:
+    """A FER-2013 CSV of drawn faces: ``per_class`` faces of every emotion for each Usage."""
+    rng = np.random.default_rng(seed)
+    lines = ["emotion,pixels,Usage"]
+    for usage, count in per_class.items():
+        for index in range(count * len(EMOTIONS)):
+            code = index % len(EMOTIONS)
+            pixels = " ".join(map(str, draw_face(code, rng).ravel()))
+            lines.append(f"{code},{pixels},{usage}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def write_votes(path: Path, labels: list[int]) -> Path:
+    """FER+ votes, nine for the label and one for "unknown"."""
+    rows = [",".join(VOTE_COLUMNS)]
+    for label in labels:
+        votes = [0] * len(VOTE_COLUMNS)
+        votes[VOTE_OF_EMOTION[label]] = 9
+        votes[VOTE_COLUMNS.index("unknown")] = 1
+        rows.append(",".join(map(str, votes)))
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def drawn_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """140 Training, 35 PublicTest and 35 PrivateTest rows of drawn faces."""
+    folder = tmp_path_factory.mktemp("data")
+    return write_csv(folder / "drawn.csv", {"Training": 20, "PublicTest": 5, "PrivateTest": 5})
+
+
+@pytest.fixture
+def cli(capfd):
+    """Run one command line as the ``fer-edge`` program does: (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fer2013() -> Path:
+    """The development CSV; the test is skipped where it is not there."""
+    return _data("FER2013_CSV")
+
+
+@pytest.fixture(scope="session")
+def ferplus() -> Path:
+    """The crowd votes of the development CSV; the test is skipped where they are not there."""
+    return _data("FERPLUS_CSV")
+
+
+def _data(variable: str) -> Path:
+    path = os.environ.get(variable)
+    if not path or not Path(path).is_file():
+        pytest.skip(f"{variable} does not name the development data")
+    return Path(path)

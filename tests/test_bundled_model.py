@@ -1,0 +1,55 @@
+"""What the shipped weights reach on the development data; skipped where it is not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fer_edge
+from fer_edge.classifier import available_backends
+from fer_edge.dataset import in_training
+from fer_edge.evaluate import measure
+from fer_edge.models import bundled_models, read_manifest
+
+BACKENDS = available_backends()
+LEAST_ACCURACY = {"edge": 0.66}
+
+
+@pytest.fixture(scope="module")
+def public_test(fer2013):
+    """Pixels and labels of PublicTest, and which rows' images are not in Training."""
+    dataset = fer_edge.read_fer2013(fer2013)
+    chosen = dataset.usage == "PublicTest"
+    return dataset.pixels[chosen], dataset.labels[chosen], ~in_training(dataset)[chosen]
+
+
+@pytest.mark.parametrize("model", bundled_models())
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_int8_accuracy_on_all_public_test_rows(public_test, model, backend):
+    pixels, labels, _ = public_test
+    int8, fp32 = (
+        measure(fer_edge.load_classifier(model, backend, precision).predict(pixels), labels)
+        for precision in ("int8", "fp32")
+    )
+    assert int8.accuracy >= LEAST_ACCURACY[model]
+    assert abs(int8.accuracy - fp32.accuracy) <= 0.005
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason="needs LiteRT and ONNX Runtime")
+@pytest.mark.parametrize("model", bundled_models())
+def test_backends_give_the_same_int8_answer(public_test, model):
+    first, second = (
+        fer_edge.load_classifier(model, backend).predict(public_test[0]).argmax(1) for backend in BACKENDS
+    )
+    assert np.mean(first == second) >= 0.995
+
+
+@pytest.mark.parametrize("model", bundled_models())
+def test_manifest_tells_the_accuracy_that_is_measured(public_test, model):
+    pixels, labels, clean = public_test
+    classifier = fer_edge.load_classifier(model)
+    measured = 100 * measure(classifier.predict(pixels[clean]), labels[clean]).accuracy
+    manifest = read_manifest(classifier.file.path.parent)["models"][model]
+    assert manifest["held_out"]["rows"] == clean.sum()
+    told = manifest["files"][classifier.file.path.name]["held_out"]["accuracy"]
+    assert measured == pytest.approx(told, abs=0.25)

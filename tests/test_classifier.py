@@ -1,0 +1,222 @@
+"""Bundled models on every installed backend, and models that are not what they should be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import fer_edge
+from fer_edge.classifier import available_backends, softmax
+from fer_edge.models import WEIGHTS, find_model, model_files, read_manifest
+
+BACKENDS = available_backends()
+PRECISIONS = ("int8", "fp32")
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return np.random.default_rng(7).integers(0, 256, (5, 48, 48), dtype=np.uint8)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A copy of the bundled weights that a test may spoil."""
+    return shutil.copytree(WEIGHTS, tmp_path / "weights")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_predict_gives_a_distribution_for_each_face(faces, backend, precision):
+    probabilities = fer_edge.load_classifier(backend=backend, precision=precision).predict(faces)
+    assert probabilities.shape == (5, 7)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_batch_size_and_order_do_not_change_a_face(faces, backend, precision):
+    classifier = fer_edge.load_classifier(backend=backend, precision=precision)
+    many = classifier.predict(np.concatenate([faces] * 30))
+    alone = np.concatenate([classifier.predict(face[None]) for face in faces])
+    np.testing.assert_allclose(many, np.concatenate([alone] * 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_int8_input_buffer_is_grey_minus_128(faces, backend):
+    classifier = fer_edge.load_classifier(backend=backend, precision="int8")
+    expected = classifier.predict(faces)
+    classifier.input_buffer(5)[...] = (faces.astype(np.int16) - 128).astype(np.int8)
+    np.testing.assert_array_equal(classifier.run(), expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fp32_input_buffer_is_normalized_grey(faces, backend):
+    classifier = fer_edge.load_classifier(backend=backend, precision="fp32")
+    expected = classifier.predict(faces)
+    classifier.input_buffer(5)[...] = (faces.astype(np.float32) - 128) / 64
+    np.testing.assert_array_equal(classifier.run(), expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_do_not_change_the_answer(faces, backend):
+    one, two = (
+        fer_edge.load_classifier(backend=backend, threads=threads).predict(faces) for threads in (1, 2)
+    )
+    np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_no_faces_give_no_rows():
+    assert fer_edge.load_classifier().predict(np.empty((0, 48, 48), np.uint8)).shape == (0, 7)
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason="needs LiteRT and ONNX Runtime")
+@pytest.mark.parametrize(("precision", "tolerance"), [("int8", 1.01), ("fp32", 1e-3)])
+def test_backends_agree_on_logits(faces, precision, tolerance):
+    litert, onnx = (fer_edge.load_classifier(backend=backend, precision=precision) for backend in BACKENDS)
+    step = litert.file.output.scale if precision == "int8" else 1.0
+    difference = np.abs(litert.predict_logits(faces) - onnx.predict_logits(faces)).max() / step
+    assert difference <= tolerance
+
+
+def test_softmax_matches_the_formula_and_survives_large_logits():
+    np.testing.assert_allclose(softmax(np.log([[1.0, 3.0]])), [[0.25, 0.75]], rtol=1e-6)
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]], np.float32)), [[1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("faces", "error", "message"),
+    [
+        (np.zeros((1, 48, 48), np.float32), TypeError, "uint8"),
+        (np.zeros((48, 48), np.uint8), ValueError, r"\(n, 48, 48\)"),
+        (np.zeros((1, 64, 64), np.uint8), ValueError, r"\(1, 64, 64\)"),
+    ],
+)
+def test_wrong_faces_are_refused(faces, error, message):
+    with pytest.raises(error, match=message):
+        fer_edge.load_classifier().predict(faces)
+
+
+def test_run_without_input_is_refused():
+    classifier = fer_edge.load_classifier()
+    with pytest.raises(RuntimeError, match="input_buffer"):
+        classifier.run()
+    with pytest.raises(ValueError, match="at least 1"):
+        classifier.input_buffer(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backend": "tensorrt"}, "auto, litert, onnx"),
+        ({"precision": "int4"}, "int8, fp32"),
+        ({"threads": 0}, "at least 1"),
+    ],
+)
+def test_unknown_options_are_refused_with_the_choices(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fer_edge.load_classifier(**arguments)
+
+
+def test_unknown_model_lists_the_bundled_ones():
+    with pytest.raises(fer_edge.ModelError, match="bundled are edge"):
+        fer_edge.load_classifier("vgg")
+
+
+def test_bundled_files_are_small_and_match_the_manifest():
+    files = {file.path.name: file for file in model_files()}
+    assert {"edge-int8.tflite", "edge-int8.onnx", "edge-fp32.tflite", "edge-fp32.onnx"} <= files.keys()
+    for file in files.values():
+        assert len(file.read()) == file.size
+    assert files["edge-int8.tflite"].size <= 700_000
+    for name in ("edge-int8.tflite", "edge-int8.onnx"):
+        assert (files[name].input.scale, files[name].input.zero_point) == (1 / 64, 0)
+
+
+def test_a_tampered_file_is_refused(weights):
+    target = weights / "edge-int8.tflite"
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.tflite.*sha256"):
+        find_model(weights, "litert", "int8").read()
+
+
+def test_a_missing_file_is_named(weights):
+    (weights / "edge-int8.onnx").unlink()
+    with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx"):
+        fer_edge.load_classifier(weights / "edge-int8.onnx", "onnx")
+
+
+def test_a_file_that_no_manifest_lists_is_refused(weights):
+    shutil.copy(weights / "edge-int8.tflite", weights / "mine.tflite")
+    with pytest.raises(fer_edge.ModelError, match="not listed"):
+        fer_edge.load_classifier(weights / "mine.tflite")
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path):
+    with pytest.raises(fer_edge.ModelError, match="no manifest"):
+        fer_edge.load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_foreign_file_that_the_manifest_vouches_for_gets_a_clear_error(weights, backend):
+    import hashlib
+
+    name = find_model(weights, backend, "int8").path.name
+    (weights / name).write_bytes(b"this is no model" * 100)
+    manifest = read_manifest(weights)
+    entry = manifest["models"]["edge"]["files"][name]
+    entry["sha256"] = hashlib.sha256((weights / name).read_bytes()).hexdigest()
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match=name):
+        fer_edge.load_classifier(weights, backend)
+
+
+def test_a_manifest_with_other_labels_is_refused(weights):
+    manifest = read_manifest(weights)
+    manifest["labels"] = manifest["labels"][::-1]
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match="labels"):
+        fer_edge.load_classifier(weights)
+
+
+def test_a_manifest_with_another_quantization_is_refused(weights):
+    manifest = read_manifest(weights)
+    name = find_model(weights, BACKENDS[0], "int8").path.name
+    manifest["models"]["edge"]["files"][name]["output"]["dtype"] = "float32"
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match="output"):
+        fer_edge.load_classifier(weights, BACKENDS[0])
+
+
+def test_a_model_file_chooses_its_own_backend():
+    for backend in BACKENDS:
+        path = find_model("edge", backend, "int8").path
+        assert fer_edge.load_classifier(path).backend == backend
+
+
+@pytest.mark.skipif("litert" not in BACKENDS, reason="needs LiteRT")
+def test_auto_prefers_litert_and_falls_back_to_onnx(monkeypatch):
+    assert fer_edge.load_classifier().backend == "litert"
+    monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module",))
+    if "onnx" in BACKENDS:
+        assert fer_edge.load_classifier().backend == "onnx"
+    with pytest.raises(fer_edge.MissingExtraError, match="ai-edge-litert"):
+        fer_edge.load_classifier(backend="litert")
+
+
+def test_tflite_runtime_serves_where_it_is_what_is_installed(monkeypatch, tmp_path, faces):
+    """A stand-in package of that name, re-exporting LiteRT's interpreter of the same interface."""
+    pytest.importorskip("ai_edge_litert")
+    package = tmp_path / "tflite_runtime"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = fer_edge.load_classifier(backend="litert").predict(faces)
+    monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module", "tflite_runtime"))
+    np.testing.assert_array_equal(fer_edge.load_classifier(backend="litert").predict(faces), expected)

@@ -1,0 +1,112 @@
+"""The command line itself: help, exit codes, and what the package loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fer_edge.cli import COMMANDS
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_shows_an_example(cli, command):
+    code, out, _ = cli(command, "--help")
+    assert code == 0
+    assert "example" in out
+    assert f"fer-edge {command}" in out
+
+
+def test_no_command_prints_help_and_is_a_usage_error(cli):
+    code, _, err = cli()
+    assert code == 2
+    assert all(command in err for command in COMMANDS)
+
+
+def test_unknown_command_is_a_usage_error(cli):
+    code, _, err = cli("dance")
+    assert code == 2
+    assert "dance" in err
+
+
+def test_import_is_lean():
+    loaded = json.loads(run_python("import json, sys, fer_edge; print(json.dumps(sorted(sys.modules)))"))
+    heavy = {"torch", "onnxruntime", "cv2", "ai_edge_litert", "tflite_runtime", "matplotlib", "skimage"}
+    assert heavy.isdisjoint(loaded)
+
+
+def test_all_public_names_resolve():
+    import fer_edge
+
+    assert fer_edge.EMOTIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+    for name in fer_edge.__all__:
+        assert getattr(fer_edge, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = fer_edge.no_such_name
+
+
+def test_classifying_needs_no_opencv():
+    code = (
+        "import sys, numpy, fer_edge; fer_edge.load_classifier().predict(numpy.zeros((1, 48, 48), 'uint8'));"
+        "print('cv2' in sys.modules)"
+    )
+    assert run_python(code).strip() == "False"
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_demo_run_is_happy_on_the_c_and_on_the_pure_path(pure):
+    pytest.importorskip("skimage")
+    command = [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", "--frames", "3", "--jsonl", "-"]
+    environment = {**os.environ, "FER_EDGE_PURE": pure}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 3
+    assert all([face["emotion"] for face in line["faces"]] == ["happy"] for line in lines)
+    assert "3 frames" in done.stderr
+
+
+def test_version_is_printed(cli):
+    code, out, _ = cli("--version")
+    assert code == 0
+    assert out.startswith("fer-edge 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "missing.csv"),
+        ("predict", "missing.csv", "--out", "submission.csv"),
+        ("predict", "missing.png"),
+        ("run", "missing.mp4"),
+        ("bench", "--image", "missing.png"),
+    ],
+)
+def test_a_missing_file_is_named_without_a_traceback(cli, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*arguments)
+    assert code == 2
+    assert "missing." in err
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_reports_intact_weights_and_backends_as_json(cli):
+    code, out, _ = cli("doctor", "--json")
+    findings = json.loads(out)
+    assert code == 0
+    subjects = {finding["subject"] for finding in findings if finding["state"] == "ok"}
+    assert {"python", "weights", "backend", "detector"} <= subjects
+    assert not [finding for finding in findings if finding["state"] == "fault"]
+
+
+def test_doctor_prints_one_line_a_finding(cli):
+    code, out, _ = cli("doctor")
+    assert code == 0
+    assert all(line.split()[0] in ("ok", "note", "fault") for line in out.splitlines())

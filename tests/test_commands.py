@@ -1,0 +1,259 @@
+"""evaluate, predict, bench and their figures, through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from conftest import write_votes
+
+import fer_edge
+from fer_edge import machine
+from fer_edge.benchmark import summarize
+from fer_edge.classifier import available_backends
+from fer_edge.evaluate import calibration_error, measure, to_json, vote_agreement
+
+
+def one_hot(codes, confidence=1.0):
+    rows = np.full((len(codes), 7), (1 - confidence) / 6, np.float32)
+    rows[np.arange(len(codes)), codes] = confidence
+    return rows
+
+
+def test_figures_of_a_worked_example():
+    """Labels 3 3 3 0; predictions 3 3 0 0: accuracy 3/4, F1 of happy 4/5, of angry 2/3."""
+    metrics = measure(one_hot([3, 3, 0, 0]), np.array([3, 3, 3, 0]))
+    assert metrics.rows == 4
+    assert metrics.accuracy == 0.75
+    assert metrics.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert metrics.recall["happy"] == pytest.approx(2 / 3)
+    assert metrics.recall["angry"] == 1
+    assert metrics.recall["sad"] is None
+    assert metrics.confusion[3][0] == 1
+    assert np.sum(metrics.confusion) == 4
+    assert metrics.ece == pytest.approx(0.25)
+
+
+def test_calibration_error_of_two_bins():
+    """Four answers at 0.9, three right; two at 0.5, one right: (4 * 0.15 + 2 * 0) / 6."""
+    probabilities = np.concatenate([one_hot([0, 0, 0, 0], 0.9), one_hot([1, 1], 0.5)])
+    labels = np.array([0, 0, 0, 2, 1, 2])
+    assert calibration_error(probabilities, labels) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_vote_agreement_leaves_undecided_rows_out():
+    agreement, rows = vote_agreement(one_hot([3, 4, 5]), np.array([3, 0, -1]))
+    assert (agreement, rows) == (0.5, 2)
+
+
+def test_json_has_null_for_what_is_not_a_number():
+    assert json.loads(to_json({"a": float("nan"), "b": [1.5, None]})) == {"a": None, "b": [1.5, None]}
+
+
+def test_evaluate_prints_figures_that_match_the_library(cli, drawn_csv):
+    code, out, err = cli("evaluate", drawn_csv, "--usage", "PublicTest", "--json")
+    assert code == 0, err
+    dataset = fer_edge.read_fer2013(drawn_csv)
+    chosen = dataset.usage == "PublicTest"
+    predicted = fer_edge.load_classifier().predict(dataset.pixels[chosen]).argmax(1)
+    report = json.loads(out)
+    assert report["all"]["accuracy"] == pytest.approx((predicted == dataset.labels[chosen]).mean())
+    assert report["all"]["rows"] == report["not_in_training"]["rows"] == 35
+    assert report["file"] == "edge-int8.tflite" if report["backend"] == "litert" else "edge-int8.onnx"
+
+
+def test_evaluate_reports_votes_and_draws_the_confusion(cli, drawn_csv, tmp_path):
+    pytest.importorskip("matplotlib")
+    labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
+    votes = write_votes(tmp_path / "votes.csv", labels)
+    picture = tmp_path / "confusion.png"
+    code, out, err = cli("evaluate", drawn_csv, "--votes", votes, "--confusion", picture)
+    assert code == 0, err
+    assert "FER+ agreement" in out
+    assert "recall happy" in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, out, _ = cli("evaluate", drawn_csv, "--votes", votes, "--json")
+    report = json.loads(out)
+    assert report["all"]["ferplus"]["rows"] == 210
+    assert report["all"]["ferplus"]["agreement"] == pytest.approx(report["all"]["accuracy"])
+
+
+def test_evaluate_names_the_usages_there_are(cli, drawn_csv):
+    code, _, err = cli("evaluate", drawn_csv, "--usage", "Test")
+    assert code == 2
+    assert "PrivateTest, PublicTest, Training" in err
+
+
+def test_evaluate_says_which_bad_rows_it_skipped(cli, drawn_csv, tmp_path):
+    path = tmp_path / "bad.csv"
+    lines = drawn_csv.read_text().splitlines()
+    lines[2] = lines[2].replace(" ", " x", 1)
+    path.write_text("\n".join(lines) + "\n")
+    code, _, err = cli("evaluate", path)
+    assert code == 2
+    assert "bad.csv" in err
+    assert "row 2" in err
+    assert "pixels" in err
+    code, out, err = cli("evaluate", path, "--skip-bad", "--json")
+    assert code == 0
+    assert json.loads(out)["skipped"] == 1
+    assert "row 2" in err
+
+
+def test_predict_writes_one_code_a_row_in_order(cli, drawn_csv, tmp_path):
+    lines = drawn_csv.read_text().splitlines()[1:]
+    test_csv = tmp_path / "test.csv"
+    test_csv.write_text("pixels\n" + "\n".join(f'"{line.split(",")[1]}"' for line in lines) + "\n")
+    out = tmp_path / "submission.csv"
+    code, _, err = cli("predict", test_csv, "--out", out)
+    assert code == 0, err
+    assert "210 rows" in err
+    with out.open() as stream:
+        rows = list(csv.DictReader(stream))
+    expected = fer_edge.load_classifier().predict(fer_edge.read_fer2013(test_csv).pixels).argmax(1)
+    assert [int(row["emotion"]) for row in rows] == expected.tolist()
+
+
+def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
+    test_csv = tmp_path / "test.csv"
+    test_csv.write_text("pixels\n" + " ".join(["1"] * 2304) + "\n1 2 3\n")
+    out = tmp_path / "submission.csv"
+    out.write_text("older result\n")
+    code, _, err = cli("predict", test_csv, "--out", out)
+    assert code == 2
+    assert "row 2" in err
+    assert out.read_text() == "older result\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"test.csv", "submission.csv"}
+    code, _, err = cli("predict", test_csv, "--out", out, "--skip-bad")
+    assert code == 0
+    assert "1 rows labelled, 1 skipped" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.csv",), "--out"),
+        (("a.csv", "b.csv", "--out", "c.csv"), "one CSV"),
+        (("a.csv", "--out", "c.csv", "--jsonl"), "image files"),
+        (("a.png", "--out", "c.csv"), "--jsonl > FILE"),
+    ],
+)
+def test_predict_explains_what_goes_together(cli, arguments, message):
+    code, _, err = cli("predict", *arguments)
+    assert code == 2
+    assert message in err
+
+
+@pytest.fixture
+def photo(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    data = pytest.importorskip("skimage.data")
+    path = tmp_path / "astronaut.png"
+    cv2.imwrite(str(path), data.astronaut()[:, :, ::-1])
+    return path
+
+
+def test_predict_finds_the_happy_astronaut(cli, photo):
+    code, out, err = cli("predict", photo, "--jsonl")
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["size"] == [512, 512]
+    assert record["source"] == str(photo)
+    (face,) = record["faces"]
+    assert face["emotion"] == "happy"
+    x, y, width, height = face["box"]
+    assert x < 223 < x + width
+    assert y < 120 < y + height
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_predict_takes_an_aligned_crop_whole(cli, photo, tmp_path):
+    import cv2
+
+    crop = tmp_path / "crop.png"
+    cv2.imwrite(str(crop), cv2.imread(str(photo))[60:180, 160:280])
+    code, out, err = cli("predict", crop, "--aligned", "--jsonl")
+    assert code == 0, err
+    (face,) = json.loads(out)["faces"]
+    assert face["emotion"] == "happy"
+    assert face["box"] == [0, 0, 120, 120]
+    assert "landmarks" not in face
+
+
+def test_predict_answers_the_rest_when_one_image_is_broken(cli, photo, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n but no more")
+    code, out, err = cli("predict", broken, photo)
+    assert code == 2
+    assert "broken.png" in err
+    assert "happy" in out
+
+
+def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
+    code, out, err = cli("bench", "--image", photo, "--calls", "5", "--threads", "1", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    subjects = [timing["subject"] for timing in report["timings"]]
+    for backend in available_backends():
+        for precision in ("int8", "fp32"):
+            assert f"classifier {backend} {precision}, 1 thread" in subjects
+    assert {"detector", "whole frame"} <= set(subjects)
+    for timing in report["timings"]:
+        assert timing["calls"] == 5
+        assert 0 < timing["min"] <= timing["p50"] <= timing["p95"] <= timing["p99"]
+    whole = {timing["subject"]: timing["p50"] for timing in report["timings"]}
+    assert whole["whole frame"] > whole["detector"] * 0.5
+    assert report["frame"] == "512x512"
+    assert report["peak_memory"] > 20e6
+    assert report["machine"]["cores"] >= 1
+
+
+def test_bench_prints_a_table(cli, photo):
+    code, out, _ = cli("bench", "--image", photo, "--calls", "3", "--threads", "1")
+    assert code == 0
+    assert all(word in out for word in ("p50", "p95", "p99", "min", "whole frame", "governor", "throttling"))
+
+
+def test_bench_refuses_more_threads_than_cores(cli, photo):
+    code, _, err = cli("bench", "--image", photo, "--threads", "4096")
+    assert code == 2
+    assert "cores" in err
+
+
+def test_percentiles_are_times_that_occurred():
+    timing = summarize("x", [1_000_000 * value for value in range(1, 101)])
+    assert (timing.p50, timing.p95, timing.p99, timing.min) == (51, 96, 100, 1)
+    assert timing.per_second == pytest.approx(1000 / 51)
+
+
+def test_machine_reads_what_a_pi_tells(tmp_path, monkeypatch):
+    for name, text in {
+        "model": "Raspberry Pi 4 Model B Rev 1.4\x00",
+        "cpuinfo": "processor\t: 0\nCPU part\t: 0xd08\n",
+        "governor": "ondemand\n",
+        "throttled": "50005\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    zone = tmp_path / "thermal" / "thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("61234\n")
+    monkeypatch.setattr(machine, "_DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "_GOVERNOR", tmp_path / "governor")
+    monkeypatch.setattr(machine, "_THROTTLED", tmp_path / "throttled")
+    monkeypatch.setattr(machine, "_THERMAL", tmp_path / "thermal")
+    found, state = machine.describe(), machine.condition()
+    assert (found.board, found.cpu, found.governor) == (
+        "Raspberry Pi 4 Model B Rev 1.4",
+        "Cortex-A72",
+        "ondemand",
+    )
+    assert state.temperature == pytest.approx(61.234)
+    assert state.throttling == (
+        "under-voltage now",
+        "throttled now",
+        "under-voltage since boot",
+        "was throttled since boot",
+    )

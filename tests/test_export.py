@@ -1,0 +1,180 @@
+"""From a trained checkpoint to files that do the same, and refusals where they would not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.export import pipeline  # noqa: E402
+from fer_edge.export.network import InferenceNet, fit_temperature  # noqa: E402
+from fer_edge.export.pipeline import Parity, ParityError  # noqa: E402
+from fer_edge.train import checkpoint  # noqa: E402
+from fer_edge.train.augment import Augmentation  # noqa: E402
+from fer_edge.train.data import load_training_data  # noqa: E402
+from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
+from fer_edge.train.model import normalize  # noqa: E402
+
+import fer_edge  # noqa: E402
+
+FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
+
+
+@pytest.fixture(scope="module")
+def trained(drawn_csv, tmp_path_factory):
+    """A checkpoint that tells drawn faces apart."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("run")
+    options = TrainOptions(epochs=14, batch=20, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
+    fit(load_training_data(drawn_csv)[0], options, folder)
+    return folder / "last.pt"
+
+
+@pytest.fixture(scope="module")
+def exported(trained, drawn_csv, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "new" / "folder"
+    report = pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), folder)
+    return folder, report
+
+
+def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_csv):
+    folder, report = exported
+    assert {path.name for path in folder.iterdir()} == FILES | {"manifest.json"}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["labels"] == list(fer_edge.EMOTIONS)
+    entry = manifest["models"]["edge"]
+    assert entry["calibration"]["rows"] == 140
+    assert entry["held_out"]["rows"] == 70
+    assert {"torch", "litert-torch", "onnxruntime"} <= entry["versions"].keys()
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        described = entry["files"][name]
+        assert described["sha256"] == hashlib.sha256(content).hexdigest()
+        assert described["bytes"] == len(content)
+        assert described["held_out"]["accuracy"] == pytest.approx(report.parity[name].accuracy)
+
+
+@pytest.mark.parametrize("backend", ["litert", "onnx"])
+def test_int8_file_has_int8_ends_and_takes_grey_minus_128(exported, backend):
+    file = fer_edge.load_classifier(exported[0], backend).file
+    assert (file.input.dtype, file.input.scale, file.input.zero_point) == ("int8", 1 / 64, 0)
+    assert file.output.dtype == "int8"
+
+
+def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exported[0] / "edge-int8.tflite"))
+    tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
+    operations = interpreter._get_ops_details()
+    names = {operation["op_name"] for operation in operations}
+    assert names <= {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "PAD", "AVERAGE_POOL_2D", "DELEGATE"}
+    convolutions = [operation for operation in operations if "CONV" in operation["op_name"]]
+    assert len(convolutions) == 26
+    for operation in convolutions:
+        weights = tensors[operation["inputs"][1]]
+        assert weights["dtype"] == np.int8
+        channels = weights["shape"][3 if operation["op_name"] == "DEPTHWISE_CONV_2D" else 0]
+        assert len(weights["quantization_parameters"]["scales"]) == channels
+    assert all(
+        tensors[index]["dtype"] == np.int8 for operation in operations for index in operation["outputs"]
+    )
+
+
+@pytest.mark.parametrize("backend", ["litert", "onnx"])
+def test_fp32_file_gives_the_logits_of_the_network(exported, trained, drawn_csv, backend):
+    folder, report = exported
+    pixels = fer_edge.read_fer2013(drawn_csv).pixels
+    net, _ = checkpoint.load_net(trained)
+    expected = predict_logits(net, torch.from_numpy(pixels)).numpy() / report.temperature
+    logits = fer_edge.load_classifier(folder, backend, "fp32").predict_logits(pixels)
+    np.testing.assert_allclose(logits, expected, atol=2e-3)
+
+
+def test_int8_files_agree_with_each_other_and_the_network(exported):
+    _, report = exported
+    assert report.accuracy > 70
+    assert report.agreement["int8"] >= 0.99
+    for name in ("edge-int8.tflite", "edge-int8.onnx"):
+        assert report.parity[name].agreement >= 0.95
+
+
+def test_folding_does_not_change_the_logits(trained):
+    net, _ = checkpoint.load_net(trained)
+    faces = torch.randint(0, 256, (8, 48, 48), dtype=torch.uint8)
+    with torch.inference_mode():
+        folded = InferenceNet(net, temperature=2.0)(normalize(faces)).flatten(1)
+        np.testing.assert_allclose(folded * 2, net(normalize(faces)), atol=1e-4)
+    assert not [module for module in InferenceNet(net).modules() if isinstance(module, torch.nn.BatchNorm2d)]
+
+
+def test_temperature_of_overconfident_logits_is_what_was_multiplied():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 7, generator=generator)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_an_existing_model_is_replaced_only_with_force_and_others_stay(cli, exported, trained, drawn_csv):
+    folder, _ = exported
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    arguments = ("export-int8", trained, "--calibration", drawn_csv, "--out", folder)
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "--force" in err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    code, out, err = cli(*arguments, "--model", "second", "--rows", 20, "--json")
+    assert code == 0, err
+    assert json.loads(out)["rows"] == 70
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["models"].keys() == {"edge", "second"}
+    assert (folder / "edge-int8.onnx").read_bytes() == before["edge-int8.onnx"]
+    with pytest.raises(fer_edge.ModelError, match="edge, second"):
+        fer_edge.load_classifier(folder)
+    for path in folder.glob("second-*"):
+        path.unlink()
+    (folder / "manifest.json").write_bytes(before["manifest.json"])
+
+
+def test_files_that_fail_the_check_are_not_written(trained, drawn_csv, tmp_path, monkeypatch):
+    original = pipeline._check
+
+    def spoiled(*arguments):
+        bad = Parity(accuracy=50, drop=1.5, agreement=0.9, largest_difference=3)
+        return replace(original(*arguments), parity={"edge-int8.onnx": bad}, agreement={"int8": 0.98})
+
+    monkeypatch.setattr(pipeline, "_check", spoiled)
+    with pytest.raises(ParityError, match=r"edge-int8\.onnx loses 1\.50 points.*agree on 98\.00%"):
+        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_csv_without_usage_cannot_calibrate(cli, trained, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("emotion,pixels\n3," + " ".join(["9"] * 2304) + "\n")
+    code, _, err = cli("export-int8", trained, "--calibration", path, "--out", tmp_path / "out")
+    assert code == 2
+    assert "Usage" in err
+
+
+def test_a_missing_checkpoint_is_named(cli, drawn_csv, tmp_path):
+    code, _, err = cli("export-int8", tmp_path / "no.pt", "--calibration", drawn_csv, "--out", tmp_path / "o")
+    assert code == 2
+    assert "no.pt" in err
+
+
+def test_exported_model_evaluates_and_runs(cli, exported, drawn_csv):
+    code, out, _ = cli("evaluate", drawn_csv, "--usage", "PublicTest", "--model", exported[0], "--json")
+    assert code == 0
+    assert json.loads(out)["all"]["accuracy"] > 0.7
+    code, out, err = cli("run", "--camera", "demo", "--frames", "3", "--model", exported[0], "--jsonl", "-")
+    assert code == 0, err
+    assert len(out.splitlines()) == 3

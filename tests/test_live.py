@@ -1,0 +1,458 @@
+"""The loop, with scripted sources and a recognizer that finds what the script says; and the command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+
+import fer_edge.recognizer  # noqa: E402
+from fer_edge.detector import Detection  # noqa: E402
+from fer_edge.errors import SourceLostError  # noqa: E402
+from fer_edge.labels import EMOTIONS  # noqa: E402
+from fer_edge.live import LiveOptions, Run, stopped_by_signals  # noqa: E402
+from fer_edge.outputs import OutputClosed  # noqa: E402
+from fer_edge.recognizer import Face, Recognizer, to_faces  # noqa: E402
+from fer_edge.sources import Frame, Source  # noqa: E402
+
+
+class ScriptedSource(Source):
+    """Frame k is filled with k and comes at k / 10 seconds; live ones come every ``pause`` seconds."""
+
+    name = "script"
+
+    def __init__(self, count=10, live=False, related=True, pause=0.0, error=None, hang=False):
+        self.count, self.live, self.related = count, live, related
+        self.pause, self.error, self.hang = pause, error, hang
+
+    def __iter__(self):
+        for index in range(self.count):
+            time.sleep(self.pause)
+            yield Frame(np.full((48, 64, 3), index, np.uint8), index / 10, self.name)
+        if self.hang:
+            time.sleep(1.5)
+        if self.error:
+            raise self.error
+
+
+class ScriptedRecognizer:
+    """Finds a face at (10 k, 0) in frame k, but none in the frames ``without``; probabilities follow k."""
+
+    def __init__(self, without=(), pause=0.0):
+        self.without, self.pause = without, pause
+        self.detected, self.classified = [], []
+
+    def detect(self, frame):
+        time.sleep(self.pause)
+        index = int(frame[0, 0, 0])
+        self.detected.append(index)
+        if index in self.without:
+            return []
+        return [Detection((10.0 * index, 0.0, 100.0, 100.0), 0.9, np.zeros((5, 2), np.float32))]
+
+    def classify(self, frame, boxes):
+        self.classified.append(list(boxes))
+        return np.eye(7, dtype=np.float32)[[int(frame[0, 0, 0]) % 2] * len(boxes)]
+
+    def recognize(self, frame):
+        found = self.detect(frame)
+        return to_faces(found, self.classify(frame, [one.box for one in found]))
+
+
+class Kept:
+    """An output that keeps results."""
+
+    def __init__(self, close_after=None, error=None):
+        self.results, self.closed = [], 0
+        self.close_after, self.error = close_after, error
+
+    def write(self, result):
+        self.results.append(result)
+        if len(self.results) == self.close_after:
+            raise self.error or OutputClosed
+
+    def close(self):
+        self.closed += 1
+
+    @property
+    def frames(self):
+        return [int(result.image[0, 0, 0]) for result in self.results]
+
+
+def run(source, recognizer=None, output=None, **options):
+    output = output or Kept()
+    recognizer = recognizer or ScriptedRecognizer()
+    summary = Run(recognizer, LiveOptions(**options)).process(source, [output])
+    return summary, output
+
+
+def test_recorded_source_is_processed_frame_by_frame():
+    summary, output = run(ScriptedSource(25), ScriptedRecognizer(pause=0.002))
+    assert output.frames == list(range(25))
+    assert [result.index for result in output.results] == list(range(25))
+    assert (summary.frames, summary.dropped, summary.faces, summary.tracks) == (25, 0, 25, 1)
+    assert output.closed == 1
+    assert 2 <= summary.p50_ms <= summary.p95_ms < 100
+    assert all(result.latency_ms >= 2 for result in output.results)
+
+
+def test_live_source_drops_all_but_the_newest_frame():
+    busy, all_given = threading.Event(), threading.Event()
+
+    class Burst(ScriptedSource):
+        """Gives its first frame, the rest while that is processed, and then falls silent."""
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield frame
+                assert busy.wait(10)
+            all_given.set()
+            time.sleep(1)
+
+    class Slow(ScriptedRecognizer):
+        def detect(self, frame):
+            busy.set()
+            assert all_given.wait(10)
+            return super().detect(frame)
+
+    summary, output = run(Burst(20, live=True), Slow(), frames=2)
+    assert output.frames == [0, 19]
+    assert (summary.frames, summary.dropped) == (2, 18)
+
+
+def test_latency_leaves_out_the_wait_for_the_camera():
+    summary, _ = run(ScriptedSource(5, live=True, pause=0.05, hang=True), frames=5)
+    assert summary.frames == 5
+    assert summary.p95_ms < 45
+
+
+def test_frames_limit():
+    assert run(ScriptedSource(10), frames=4)[1].frames == [0, 1, 2, 3]
+    assert run(ScriptedSource(10, live=True, pause=0.01, hang=True), frames=4)[0].frames == 4
+
+
+def test_seconds_limit_holds_even_without_frames():
+    began = time.monotonic()
+    summary, _ = run(ScriptedSource(0, live=True, hang=True), seconds=0.3)
+    assert summary.frames == 0
+    assert math.isnan(summary.p50_ms)
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_detector_runs_on_every_nth_frame_and_boxes_move_on_between():
+    recognizer = ScriptedRecognizer()
+    _, output = run(ScriptedSource(9), recognizer, detect_every=4)
+    assert recognizer.detected == [0, 4, 8]
+    lefts = [result.faces[0].box[0] for result in output.results]
+    # Standing until the second detection gives a velocity, then moving with it.
+    assert lefts == pytest.approx([0, 0, 0, 0, 40, 50, 60, 70, 80])
+    assert {result.faces[0].track for result in output.results} == {1}
+
+
+def test_detector_runs_at_once_after_a_face_was_lost():
+    recognizer = ScriptedRecognizer(without={4, 5})
+    _, output = run(ScriptedSource(9), recognizer, detect_every=4)
+    assert recognizer.detected == [0, 4, 5, 6, 8]
+    assert [len(result.faces) for result in output.results] == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+    assert output.results[6].faces[0].track == 1
+
+
+def test_no_face_is_not_classified():
+    recognizer = ScriptedRecognizer(without=set(range(5)))
+    summary, _ = run(ScriptedSource(5), recognizer)
+    assert recognizer.classified == []
+    assert summary.faces == 0
+
+
+def test_probabilities_are_smoothed_over_time():
+    _, output = run(ScriptedSource(2), smoothing=0.4)
+    expected = np.zeros(7)
+    expected[0] = math.exp(-0.1 / 0.4)
+    expected[1] = 1 - expected[0]
+    assert output.results[1].faces[0].probabilities == pytest.approx(expected)
+
+
+def test_unrelated_images_are_neither_tracked_nor_smoothed():
+    summary, output = run(ScriptedSource(4, related=False), smoothing=10.0, detect_every=3)
+    assert [result.faces[0].emotion for result in output.results] == [EMOTIONS[0], EMOTIONS[1]] * 2
+    assert [result.faces[0].track for result in output.results] == [None] * 4
+    assert summary.tracks == 0
+
+
+def test_output_that_has_had_enough_ends_the_run_well():
+    first, second = Kept(close_after=3), Kept()
+    Run(ScriptedRecognizer()).process(ScriptedSource(10), [first, second])
+    assert len(first.results) == 3
+    assert (first.closed, second.closed) == (1, 1)
+
+
+def test_all_outputs_are_closed_when_one_fails():
+    failing, other = Kept(close_after=2, error=RuntimeError("disk full")), Kept()
+    with pytest.raises(RuntimeError, match="disk full"):
+        Run(ScriptedRecognizer()).process(ScriptedSource(10), [other, failing])
+    assert (failing.closed, other.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_source_that_is_lost_ends_the_run_after_its_outputs_were_closed(live):
+    output = Kept()
+    source = ScriptedSource(3, live=live, pause=0.02, error=SourceLostError("unplugged"))
+    one = Run(ScriptedRecognizer())
+    with pytest.raises(SourceLostError, match="unplugged"):
+        one.process(source, [output])
+    assert output.closed == 1
+    assert one.summary.frames == len(output.results) == 3
+
+
+def test_silent_camera_is_a_lost_source():
+    with pytest.raises(SourceLostError, match=r"script: no frame for 0\.3 s"):
+        run(ScriptedSource(1, live=True, hang=True), silence=0.3)
+
+
+def test_stop_from_another_thread():
+    one = Run(ScriptedRecognizer())
+    output = Kept()
+    threading.Timer(0.2, one.stop).start()
+    summary = one.process(ScriptedSource(10_000, live=True, pause=0.01), [output])
+    assert 0 < summary.frames < 100
+    assert output.closed == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_after_the_current_frame_and_handlers_are_put_back(number):
+    one = Run(ScriptedRecognizer(pause=0.01))
+    output = Kept()
+    before = signal.getsignal(number)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
+    with stopped_by_signals(one):
+        timer.start()
+        summary = one.process(ScriptedSource(250), [output])
+    assert 0 < summary.frames < 250
+    assert len(output.results) == summary.frames
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"detect_every": 0}, {"smoothing": -1.0}, {"smoothing": math.nan}, {"frames": 0}, {"seconds": 0.0}],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        LiveOptions(**options)
+
+
+def test_memory_for_latencies_is_bounded():
+    one = Run(ScriptedRecognizer(without=set(range(256))))
+
+    class Endless(ScriptedSource):
+        def __iter__(self):
+            frame = Frame(np.zeros((1, 1, 3), np.uint8), 0.0, self.name)
+            for _ in range(10_500):
+                yield frame
+
+    assert one.process(Endless(), []).frames == 10_500
+    assert len(one._latencies) == 10_000
+
+
+# The real detector with a classifier that tells how bright a face is
+
+
+class BrightnessClassifier:
+    """As :class:`fer_edge.classifier.Classifier`; bright faces are happy, dark ones sad."""
+
+    model, backend, precision, threads = "brightness", "none", "int8", 1
+
+    def __init__(self):
+        self.batches = []
+
+    def input_buffer(self, count):
+        self._faces = np.zeros((count, 48, 48), np.int8)
+        return self._faces
+
+    def run(self):
+        self.batches.append(len(self._faces))
+        bright = self._faces.mean(axis=(1, 2)) > -28
+        return np.eye(7, dtype=np.float32)[np.where(bright, EMOTIONS.index("happy"), EMOTIONS.index("sad"))]
+
+
+@pytest.fixture
+def classifier(monkeypatch):
+    one = BrightnessClassifier()
+    monkeypatch.setattr(fer_edge.recognizer, "load_classifier", lambda *_, **__: one)
+    return one
+
+
+@pytest.fixture
+def astronaut():
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+def test_all_faces_of_a_frame_are_one_batch_and_keep_their_places(classifier, astronaut):
+    frame = np.concatenate([astronaut[:300, 80:380], astronaut[:300, 80:380] // 3], axis=1)
+    faces = Recognizer().recognize(frame)
+    assert classifier.batches == [2]
+    assert sorted((face.box[0] > 300, face.emotion) for face in faces) == [(False, "happy"), (True, "sad")]
+    assert all(isinstance(face, Face) and face.track is None for face in faces)
+    assert all(face.probabilities.shape == (7,) and face.landmarks.shape == (5, 2) for face in faces)
+
+
+def test_grey_and_colour_give_the_same_faces(classifier, astronaut):
+    (colour,) = Recognizer().recognize(astronaut)
+    (grey,) = Recognizer().recognize(cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY))
+    assert grey.box == pytest.approx(colour.box, abs=6)
+    assert grey.emotion == colour.emotion
+
+
+def test_frame_without_faces_gives_an_empty_list(classifier):
+    assert Recognizer().recognize(np.zeros((100, 100, 3), np.uint8)) == []
+    assert classifier.batches == []
+
+
+def test_recognizer_refuses_what_is_no_frame(classifier):
+    recognizer = Recognizer()
+    with pytest.raises(TypeError, match="float64"):
+        recognizer.recognize(np.zeros((10, 10, 3)))
+    with pytest.raises(ValueError, match=r"\(10, 10, 4\)"):
+        recognizer.recognize(np.zeros((10, 10, 4), np.uint8))
+
+
+@pytest.fixture
+def video(tmp_path, astronaut):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (300, 300))
+    for shift in range(12):
+        writer.write(np.ascontiguousarray(astronaut[:300, 60 + 2 * shift : 360 + 2 * shift]))
+    writer.release()
+    return path
+
+
+def test_command_writes_json_only_to_stdout(cli, classifier, video):
+    code, out, err = cli("run", video, "--jsonl", "-")
+    assert code == 0
+    written = [json.loads(line) for line in out.splitlines()]
+    assert [one["frame"] for one in written] == list(range(12))
+    assert [one["timestamp"] for one in written] == pytest.approx([k / 10 for k in range(12)])
+    assert {one["faces"][0]["track"] for one in written} == {1}
+    lefts = [one["faces"][0]["box"][0] for one in written]
+    assert lefts[0] - lefts[-1] == pytest.approx(22, abs=5)
+    assert "12 frames" in err
+
+
+def test_command_tells_people_what_it_sees(cli, classifier, video):
+    code, out, err = cli("run", video)
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0] == "frame 0  0.00 s  1 face: #1 happy 100 %"
+    assert lines[-1].startswith("12 frames in ")
+    assert "faces 12 (1 tracks)" in lines[-1]
+
+
+def test_command_on_a_folder_tells_each_image_and_keeps_on_after_a_bad_one(
+    cli, classifier, tmp_path, astronaut
+):
+    cv2.imwrite(str(tmp_path / "a.png"), astronaut)
+    cv2.imwrite(str(tmp_path / "c.png"), astronaut // 3)
+    (tmp_path / "b.png").write_bytes(b"bad")
+    (tmp_path / "out").mkdir()
+    code, out, _ = cli("run", tmp_path, "--save-image", tmp_path / "out")
+    assert code == 0
+    assert out.splitlines()[:2] == [
+        f"{tmp_path}/a.png  1 face: happy 100 %",
+        f"{tmp_path}/c.png  1 face: sad 100 %",
+    ]
+    assert "skipped 1 unreadable" in out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png.png", "c.png.png"]
+
+
+def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_path):
+    code, _, _ = cli(
+        *("run", video, "--save-video", tmp_path / "o.mp4"),
+        *("--save-image", tmp_path / "o.png", "--jsonl", tmp_path / "o.jsonl"),
+    )
+    assert code == 0
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 12
+    assert cv2.imread(str(tmp_path / "o.png")).shape == (600, 600, 3)
+    capture = cv2.VideoCapture(str(tmp_path / "o.mp4"), cv2.CAP_FFMPEG)
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (12, pytest.approx(10))
+
+
+def test_command_without_camera_uses_the_demo_camera_and_says_so(cli, classifier, monkeypatch, astronaut):
+    monkeypatch.setattr("fer_edge.sources.list_cameras", list)
+    code, out, err = cli("run", "--frames", "2")
+    assert code == 0
+    assert "demo camera" in err
+    assert "2 frames" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.jpg"], "missing.jpg: No such file"),
+        (["film.avi", "--camera", "0"], "not both"),
+        (["film.avi", "--frames", "0"], "frames must be 1 or more"),
+        (["film.avi", "--save-video", "o.gif"], "must end in .mp4"),
+        (["film.avi", "--detector-model", "missing.onnx"], "missing.onnx"),
+        (["film.avi", "--min-score", "7"], "min_score must be from 0 to 1"),
+        (["--camera", "99"], "/dev/video99"),
+    ],
+)
+def test_command_refuses_bad_input_with_exit_code_2(cli, classifier, video, monkeypatch, arguments, words):
+    monkeypatch.chdir(video.parent)
+    code, out, err = cli("run", *arguments)
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
+    cli, classifier, monkeypatch, tmp_path
+):
+    source = ScriptedSource(5, live=True, pause=0.05, error=SourceLostError("camera 0: unplugged"))
+    monkeypatch.setattr("fer_edge.sources.open_camera", lambda spec, colour: source)
+    code, out, err = cli("run", "--camera", "--save-video", tmp_path / "o.avi")
+    assert code == 1
+    assert err.strip() == "fer-edge run: camera 0: unplugged"
+    assert "5 frames" in out
+    assert (tmp_path / "o.avi").stat().st_size > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_command_stopped_by_a_signal_finishes_its_files(number, tmp_path):
+    pytest.importorskip("skimage")
+    program = (
+        "import sys, fer_edge.recognizer, test_live\n"
+        "fer_edge.recognizer.load_classifier = lambda *_, **__: test_live.BrightnessClassifier()\n"
+        "from fer_edge.cli import main\n"
+        f"sys.exit(main(['run', '--camera', 'demo', '--save-video', '{tmp_path}/o.avi']))\n"
+    )
+    here = os.path.dirname(__file__)  # noqa: PTH120
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=here,
+    ) as process:
+        with contextlib.ExitStack() as stack:
+            stack.callback(process.kill)
+            assert process.stdout.readline().startswith("frame 0")
+            process.send_signal(number)
+            rest, errors = process.communicate(timeout=60)
+            stack.pop_all()
+        assert (process.returncode, errors) == (0, "")
+        assert " frames in " in rest.splitlines()[-1]
+    capture = cv2.VideoCapture(str(tmp_path / "o.avi"), cv2.CAP_FFMPEG)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1

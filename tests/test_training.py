@@ -1,0 +1,326 @@
+"""The network, its augmentation and the loop: learning, exact resume, clean stops, two processes."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import write_csv, write_votes
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train import checkpoint  # noqa: E402
+from fer_edge.train.augment import Augmentation, augment  # noqa: E402
+from fer_edge.train.data import load_training_data  # noqa: E402
+from fer_edge.train.loop import (  # noqa: E402
+    TrainingData,
+    TrainingError,
+    TrainOptions,
+    augmentation_strength,
+    fit,
+    learning_rate,
+)
+from fer_edge.train.model import ARCHITECTURES, TwoHeadedNet, build, normalize  # noqa: E402
+
+QUICK = TrainOptions(epochs=3, batch=35, warmup=0.5, ema=0.9, seed=3)
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_csv):
+    return load_training_data(drawn_csv)[0]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_edge_stays_within_its_budget():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = build(ARCHITECTURES["edge"]).eval()
+    with FlopCounterMode(display=False) as counter:
+        logits = net(torch.zeros(1, 1, 48, 48))
+    assert logits.shape == (1, 7)
+    assert counter.get_total_flops() / 2 <= 25e6
+    assert sum(parameter.numel() for parameter in net.parameters()) <= 600_000
+
+
+def test_every_parameter_gets_a_gradient():
+    net = TwoHeadedNet(build(ARCHITECTURES["edge"], seed=0))
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.fill_(1.0)
+    emotions, votes = net(torch.randn(4, 1, 48, 48))
+    (emotions.square().sum() + votes.square().sum()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_seed_decides_the_initial_weights():
+    first, again, other = (build(ARCHITECTURES["edge"], seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["features.0.conv.weight"], other["features.0.conv.weight"])
+
+
+def test_normalization_makes_grey_minus_128_of_steps_of_a_64th():
+    grey = torch.arange(256, dtype=torch.uint8).repeat(9).reshape(1, 48, 48)
+    assert torch.equal(normalize(grey)[0, 0] * 64, grey[0].float() - 128)
+
+
+def test_augmentation_without_strength_only_mirrors():
+    faces = torch.randint(0, 256, (64, 48, 48), dtype=torch.uint8)
+    varied = augment(faces, Augmentation().scaled(0), torch.Generator().manual_seed(1))
+    straight = (varied - faces.float()).abs().amax((1, 2)) < 1e-2
+    mirrored = (varied - faces.flip(2).float()).abs().amax((1, 2)) < 1e-2
+    assert (straight ^ mirrored).all()
+    assert 10 < straight.sum() < 54
+
+
+def test_augmentation_stays_in_range_and_repeats_with_its_generator():
+    faces = torch.randint(0, 256, (32, 48, 48), dtype=torch.uint8)
+    first, again = (augment(faces, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert (first - faces.float()).abs().mean() > 5
+
+
+def test_augmentation_shifts_by_at_most_its_limit():
+    faces = torch.zeros(200, 48, 48, dtype=torch.uint8)
+    faces[:, 24, 24] = 255
+    only_shift = replace(Augmentation().scaled(0), shift=0.1)
+    varied = augment(faces, only_shift, torch.Generator().manual_seed(2))
+    weights = varied / varied.sum((1, 2), keepdim=True)
+    rows = (weights.sum(2) * torch.arange(48)).sum(1)
+    assert (rows - 24).abs().max() <= 0.1 * 48 + 1e-3
+    assert (rows - 24).abs().max() > 3
+
+
+def test_learning_rate_ramps_then_falls_to_zero():
+    options = TrainOptions(epochs=10, warmup=2, learning_rate=0.4)
+    assert learning_rate(options, 1) == pytest.approx(0.2)
+    assert learning_rate(options, 2) == pytest.approx(0.4)
+    assert learning_rate(options, 6) == pytest.approx(0.2)
+    assert learning_rate(options, 10) == pytest.approx(0.0)
+
+
+def test_augmentation_calms_down_at_the_end():
+    options = TrainOptions(epochs=101, calm=0.5, calm_strength=0.2)
+    assert augmentation_strength(options, 50) == 1
+    assert augmentation_strength(options, 100) == pytest.approx(0.2)
+    assert 0.2 < augmentation_strength(options, 75) < 1
+
+
+def test_validation_excludes_images_that_are_in_training(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    lines = path.read_text().splitlines()
+    lines.append(lines[1].replace("Training", "PublicTest"))
+    path.write_text("\n".join(lines) + "\n")
+    data, dataset = load_training_data(path)
+    assert (len(dataset), len(data.faces), len(data.val_faces)) == (22, 14, 7)
+
+
+def test_votes_drop_rows_that_are_not_faces(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(21)])
+    lines = votes.read_text().splitlines()
+    lines[1] = "0,0,0,0,0,0,0,0,0,10"
+    votes.write_text("\n".join(lines) + "\n")
+    data, _ = load_training_data(path, votes)
+    assert data.votes is not None
+    assert data.votes.shape == (13, 9)
+    assert (data.votes.sum(1) == 10).all()
+
+
+def test_votes_of_another_length_are_refused(cli, tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [0, 1, 2])
+    code, _, err = cli("train", "--data", path, "--votes", votes, "--out", tmp_path / "run")
+    assert code == 2
+    assert "21" in err
+    assert "3" in err
+
+
+def test_training_learns_drawn_faces(drawn, tmp_path):
+    mild = Augmentation().scaled(0.2)
+    history = fit(drawn, TrainOptions(epochs=14, batch=20, warmup=1, ema=0.9, augmentation=mild), tmp_path)
+    assert history[-1]["val_accuracy"] > 0.7
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_resume_gives_the_same_result_to_the_bit(drawn, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    fit(drawn, QUICK, whole)
+
+    def stop_after_first(history):
+        if len(history) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn, QUICK, parts, on_epoch=stop_after_first)
+    history = fit(drawn, QUICK, parts, resume=True)
+    one, two = checkpoint.load(whole / "last.pt"), checkpoint.load(parts / "last.pt")
+    assert [row["val_loss"] for row in one["history"]] == [row["val_loss"] for row in history]
+    assert all(torch.equal(one["ema"][key], two["ema"][key]) for key in one["ema"])
+    assert all(torch.equal(one["net"][key], two["net"][key]) for key in one["net"])
+
+
+def test_resume_with_other_options_is_refused(drawn, tmp_path):
+    fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="seed was 1, now 2"):
+        fit(drawn, TrainOptions(epochs=1, batch=70, seed=2), tmp_path, resume=True)
+
+
+def test_votes_train_a_second_head_that_is_not_kept(drawn, tmp_path):
+    votes = np.zeros((len(drawn.faces), 9), np.float32)
+    votes[:, 0] = 10
+    data = TrainingData(drawn.faces, drawn.labels, votes, drawn.val_faces, drawn.val_labels)
+    history = fit(data, TrainOptions(epochs=1, batch=70), tmp_path)
+    assert math.isfinite(history[0]["train_loss"])
+    net, _ = checkpoint.load_net(tmp_path / "best.pt")
+    assert net(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(drawn, tmp_path):
+    options = TrainOptions(epochs=1, batch=70)
+    fit(drawn, options, tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    state["options"]["epochs"] = 2
+    state["net"]["classifier.weight"].fill_(math.nan)
+    checkpoint.save(tmp_path / "last.pt", state)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TrainingError, match="epoch 2, step 1"):
+        fit(drawn, replace(options, epochs=2), tmp_path, resume=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half a zip"])
+def test_a_damaged_checkpoint_gets_a_clear_error(tmp_path, content):
+    path = tmp_path / "bad.pt"
+    path.write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match=r"bad\.pt"):
+        checkpoint.load(path)
+
+
+def test_a_checkpoint_of_another_program_is_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(checkpoint.CheckpointError, match="not a fer-edge checkpoint"):
+        checkpoint.load(tmp_path / "other.pt")
+
+
+def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_path):
+    out = tmp_path / "runs" / "x"
+    arguments = ("train", "--data", drawn_csv, "--out", out, "--epochs", 2, "--batch", 70, "--threads", 1)
+    code, stdout, err = cli(*arguments)
+    assert code == 0, err
+    assert "140 rows to train on, 35 to validate on" in stdout
+    assert {path.name for path in out.iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "metrics.csv",
+        "learning_curve.png",
+    }
+    rows = read_metrics(out)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["val_accuracy"]) <= 1 for row in rows)
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "--resume" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "resnet"), "known are edge"),
+        (("--epochs", "0"), "--epochs must be above 0"),
+        (("--resume",), "nothing to resume"),
+    ],
+)
+def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):
+    code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_train_command_without_labels_says_so(cli, tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("pixels\n" + " ".join(["0"] * 2304) + "\n")
+    code, _, err = cli("train", "--data", path, "--out", tmp_path / "run")
+    assert code == 2
+    assert "emotion" in err
+
+
+def _start(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fer_edge.train", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def test_ctrl_c_stops_cleanly_and_the_run_resumes(drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--data", drawn_csv, "--out", out, "--epochs", 30, "--batch", 35]
+    process = _start(arguments)
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert 1 <= checkpoint.load(out / "last.pt")["epoch"] < 30
+
+
+def test_two_processes_learn_like_one(drawn_csv, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--data", drawn_csv, "--epochs", 2, "--batch", 70, "--ema", 0.9]
+    processes = [
+        _start(
+            [*arguments, "--out", tmp_path / "two"],
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert outputs[1][0] == ""
+    alone = _start([*arguments, "--out", tmp_path / "one"])
+    _, err = alone.communicate(timeout=240)
+    assert alone.returncode == 0, err
+    losses = [[float(row["train_loss"]) for row in read_metrics(tmp_path / name)] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], abs=0.25)

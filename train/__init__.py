@@ -1,0 +1,1 @@
+"""Training in PyTorch: networks, augmentation, the loop, checkpoints."""

@@ -1,0 +1,98 @@
+"""Batched augmentation of grey faces: one grid_sample a batch, no work per image.
+
+All randomness comes from the generator that is passed in, so an epoch can be repeated exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far faces are varied; every range is symmetric around "unchanged".
+
+    rotation: degrees; scale and aspect: relative; shift: fraction of the side; brightness: grey
+    levels; contrast: relative; blur: chance of a 3x3 binomial blur; noise: largest standard
+    deviation in grey levels; erase: chance that a random rectangle is overwritten.
+    """
+
+    rotation: float = 15.0
+    scale: float = 0.15
+    aspect: float = 0.08
+    shift: float = 0.08
+    brightness: float = 25.0
+    contrast: float = 0.3
+    blur: float = 0.1
+    noise: float = 4.0
+    erase: float = 0.4
+
+    def scaled(self, strength: float) -> Augmentation:
+        """The same kinds of change, ``strength`` (0 to 1) times as strong."""
+        return Augmentation(**{name: value * strength for name, value in vars(self).items()})
+
+
+def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) -> Tensor:
+    """Vary uint8 faces (n, 48, 48); returns float32 (n, 48, 48) in grey levels 0 to 255."""
+    count, height, width = faces.shape
+
+    def symmetric(limit: float) -> Tensor:
+        return (torch.rand(count, generator=generator, device=faces.device) * 2 - 1) * limit
+
+    def chance(probability: float) -> Tensor:
+        return torch.rand(count, generator=generator, device=faces.device) < probability
+
+    angle = symmetric(math.radians(options.rotation))
+    scale, aspect = torch.exp(symmetric(options.scale)), torch.exp(symmetric(options.aspect))
+    mirror = 1.0 - 2.0 * chance(0.5).float()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = (
+        torch.stack([mirror * scale * aspect * cos, -scale * sin, symmetric(2 * options.shift)], 1),
+        torch.stack([mirror * scale * sin, scale / aspect * cos, symmetric(2 * options.shift)], 1),
+    )
+    grid = F.affine_grid(torch.stack(rows, 1), [count, 1, height, width], align_corners=False)
+    images = F.grid_sample(
+        faces.unsqueeze(1).float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+    binomial = torch.tensor([1.0, 2.0, 1.0], device=faces.device)
+    kernel = (binomial[:, None] * binomial[None, :] / 16).expand(1, 1, 3, 3)
+    blurred = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel)
+    images = torch.where(chance(options.blur).view(-1, 1, 1, 1), blurred, images)[:, 0]
+
+    def spread(values: Tensor) -> Tensor:
+        return values.view(-1, 1, 1)
+
+    mean = images.mean(dim=(1, 2), keepdim=True)
+    images = (images - mean) * spread(torch.exp(symmetric(options.contrast))) + mean
+    images = images + spread(symmetric(options.brightness))
+    deviation = torch.rand(count, generator=generator, device=faces.device) * options.noise
+    normal = torch.randn(count, height, width, generator=generator, device=faces.device)
+    images = (images + spread(deviation) * normal).clamp(0, 255)
+
+    mask = _rectangles(count, height, width, generator, faces.device) & spread(chance(options.erase))
+    fill = spread(torch.rand(count, generator=generator, device=faces.device) * 255)
+    return torch.where(mask, fill, images)
+
+
+def _rectangles(
+    count: int, height: int, width: int, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """One random rectangle an image, bool (n, height, width); area 2 % to 20 %, aspect 1:2 to 2:1."""
+    area, ratio, top, left = torch.rand(4, count, generator=generator, device=device)
+    side = torch.sqrt(0.02 + 0.18 * area)
+    ratio = torch.exp((ratio - 0.5) * math.log(4.0) / 2)
+    tall, wide = side * ratio * height, side / ratio * width
+    top, left = top * height - tall / 2, left * width - wide / 2
+    y = torch.arange(height, device=device).view(1, -1, 1)
+    x = torch.arange(width, device=device).view(1, 1, -1)
+
+    def between(values: Tensor, start: Tensor, size: Tensor) -> Tensor:
+        return (values >= start.view(-1, 1, 1)) & (values < (start + size).view(-1, 1, 1))
+
+    return between(y, top, tall) & between(x, left, wide)

@@ -1,0 +1,49 @@
+"""Training checkpoints: plain tensors and numbers, written in one step, loaded without pickled code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_edge.errors import FerEdgeError
+from fer_edge.files import atomic_path
+
+from .model import Architecture, EmotionNet, build
+
+FORMAT = "fer-edge checkpoint 1"
+
+
+class CheckpointError(FerEdgeError, ValueError):
+    """A checkpoint cannot be read or does not fit the request."""
+
+
+def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) under ``path``."""
+    with atomic_path(path) as temporary:
+        torch.save({"format": FORMAT, **state}, temporary)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what :func:`save` wrote; raises CheckpointError for anything else."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a fer-edge checkpoint (expected format {FORMAT!r})")
+    return state
+
+
+def load_net(path: str | os.PathLike[str]) -> tuple[EmotionNet, dict[str, Any]]:
+    """The averaged network of a checkpoint in evaluation mode, and the whole checkpoint."""
+    state = load(path)
+    net = build(Architecture.from_dict(state["architecture"]))
+    net.load_state_dict(state["ema"])
+    return net.eval(), state

@@ -1,0 +1,67 @@
+"""What a training run learns from and is validated on, taken from a FER-2013 CSV and FER+ votes."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.dataset import FerDataset, in_training, read_fer2013, read_votes
+from fer_edge.errors import DataError
+from fer_edge.labels import VOTE_COLUMNS
+
+from .loop import TrainingData
+
+_NOT_A_FACE = VOTE_COLUMNS.index("NF")
+
+
+def load_training_data(
+    path: str | os.PathLike[str], votes: str | os.PathLike[str] | None = None, *, skip_bad: bool = False
+) -> tuple[TrainingData, FerDataset]:
+    """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
+
+    Training rows train; PublicTest rows whose image is not in Training validate. A CSV without a
+    Usage column gives a tenth of its images, chosen by their content, to validation. With votes,
+    Training rows that most voters called "not a face" are left out. Raises DataError.
+    """
+    if votes is not None and skip_bad:
+        raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
+    dataset = read_fer2013(path, skip_bad=skip_bad)
+    if dataset.labels is None:
+        raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
+    training, validation = _split(dataset)
+    ballots = None
+    if votes is not None:
+        counts = read_votes(votes, rows=len(dataset))
+        training &= counts[:, _NOT_A_FACE] * 2 < np.maximum(counts.sum(1), 1)
+        ballots = np.delete(counts, _NOT_A_FACE, axis=1)[training].astype(np.float32)
+    if not training.any() or not validation.any():
+        raise DataError(
+            f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "
+            "both are needed (Usage is Training for the former, PublicTest for the latter)"
+        )
+    labels = dataset.labels.astype(np.int64)
+    data = TrainingData(
+        dataset.pixels[training], labels[training], ballots, dataset.pixels[validation], labels[validation]
+    )
+    return data, dataset
+
+
+def _split(dataset: FerDataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    if dataset.usage is None:
+        held_out = np.array([zlib.crc32(image.tobytes()) % 10 == 0 for image in dataset.pixels], np.bool_)
+        return ~held_out, held_out
+    return dataset.usage == "Training", (dataset.usage == "PublicTest") & ~in_training(dataset)
+
+
+def prepare_folder(out: Path, *, resume: bool) -> None:
+    """Make the run's folder; raises DataError where it holds another run, or none to resume."""
+    previous = (out / "last.pt").exists()
+    if previous and not resume:
+        raise DataError(f"{out}: already holds a run; --resume continues it, another --out starts a new one")
+    if resume and not previous:
+        raise DataError(f"{out}: nothing to resume, {out / 'last.pt'} does not exist")
+    out.mkdir(parents=True, exist_ok=True)

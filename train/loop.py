@@ -1,0 +1,366 @@
+"""The training loop: SGD with warm-up and cosine, weight averaging, exact resume, one or many processes."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from fer_edge.errors import FerEdgeError
+from fer_edge.files import write_text
+
+from . import checkpoint
+from .augment import Augmentation, augment
+from .model import ARCHITECTURES, Architecture, EmotionNet, TwoHeadedNet, build, normalize
+
+METRICS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+)
+
+
+class TrainingError(FerEdgeError, RuntimeError):
+    """Training cannot go on; what was reached is in the checkpoints."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides the result of a training run.
+
+    model: name of an architecture.
+    epochs, warmup: length of the run, and of the linear learning-rate ramp at its start, in epochs.
+    batch: images a step, over all processes.
+    learning_rate: peak for ``batch`` images; weight_decay: on convolution and linear weights only.
+    smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
+    vote_weight: weight of the crowd-vote loss where votes are given.
+    ema: decay a step of the averaged weights, which are what is validated and exported.
+    calm: fraction of the run after which augmentation fades to ``calm_strength`` of its strength.
+    seed: decides initial weights, order, augmentation and dropout.
+    """
+
+    model: str = "edge"
+    epochs: int = 80
+    warmup: float = 3.0
+    batch: int = 128
+    learning_rate: float = 0.1
+    weight_decay: float = 4e-4
+    smoothing: float = 0.1
+    vote_weight: float = 0.5
+    ema: float = 0.999
+    calm: float = 0.75
+    calm_strength: float = 0.4
+    seed: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is learned from, and what selects the model.
+
+    faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (all FER+ columns but
+    NF, rows of zeros where nobody voted); val_faces and val_labels likewise.
+    """
+
+    faces: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    votes: NDArray[np.float32] | None
+    val_faces: NDArray[np.uint8]
+    val_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Processes:
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+
+def fit(
+    data: TrainingData,
+    options: TrainOptions,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
+
+    ``resume`` continues from ``last.pt`` to the same result as an uninterrupted run. Under
+    ``torchrun`` every process takes its share of each batch. Returns one row of :data:`METRICS` an
+    epoch. Raises TrainingError when the loss is no longer finite, CheckpointError when the run to
+    be resumed had other options.
+    """
+    processes = _join_processes(device)
+    target = torch.device(device)
+    architecture = ARCHITECTURES[options.model]
+    bare = build(architecture, options.seed)
+    net: nn.Module = bare if data.votes is None else TwoHeadedNet(bare)
+    net.to(target)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = AveragedModel(net, multi_avg_fn=_moving_average(options.ema), use_buffers=True)
+    optimizer = torch.optim.SGD(
+        _parameter_groups(net, options.weight_decay), lr=options.learning_rate, momentum=0.9, nesterov=True
+    )
+    history: list[dict[str, float]] = []
+    if resume:
+        state = _check_resumable(checkpoint.load(out / "last.pt"), options, data)
+        net.load_state_dict(state["net"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        history = state["history"]
+    wrapped = DistributedDataParallel(net) if processes.count > 1 else net
+
+    faces = torch.from_numpy(data.faces).to(target)
+    labels = torch.from_numpy(data.labels).to(target)
+    votes = None if data.votes is None else torch.from_numpy(data.votes).to(target)
+    val_faces = torch.from_numpy(data.val_faces).to(target)
+    val_labels = torch.from_numpy(data.val_labels).to(target)
+
+    for epoch in range(len(history), options.epochs):
+        started = time.perf_counter()
+        train = _train_epoch(
+            net, wrapped, averaged, optimizer, (faces, labels, votes), options, epoch, processes, history
+        )
+        row = {"epoch": float(epoch + 1), "learning_rate": optimizer.param_groups[0]["lr"], **train}
+        if processes.first:
+            row.update(validate(_emotion_net(averaged.module), val_faces, val_labels))
+        row["seconds"] = time.perf_counter() - started
+        history.append(row)
+        if processes.first:
+            _save_epoch(out, options, architecture, net, averaged, optimizer, history, data)
+            if on_epoch is not None:
+                on_epoch(history)
+    if processes.count > 1:
+        dist.barrier()
+    return history
+
+
+def validate(net: EmotionNet, faces: Tensor, labels: Tensor) -> dict[str, float]:
+    """Mean cross-entropy and accuracy of ``net`` on uint8 faces (n, 48, 48), labels int64 (n,)."""
+    logits = predict_logits(net, faces)
+    return {
+        "val_loss": F.cross_entropy(logits, labels).item(),
+        "val_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+    }
+
+
+def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256) -> Tensor:
+    """Logits float32 (n, 7) of uint8 faces (n, 48, 48) in evaluation mode."""
+    training = net.training
+    net.eval()
+    with torch.inference_mode():
+        logits = torch.cat([net(normalize(part)) for part in faces.split(batch)])
+    net.train(training)
+    return logits.clone()
+
+
+def learning_rate(options: TrainOptions, epoch: float) -> float:
+    """Linear ramp over ``warmup`` epochs, then half a cosine down to zero at ``epochs``."""
+    if epoch < options.warmup:
+        return options.learning_rate * max(epoch, 1e-3) / options.warmup
+    progress = (epoch - options.warmup) / max(options.epochs - options.warmup, 1e-9)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def augmentation_strength(options: TrainOptions, epoch: int) -> float:
+    """1 until ``calm`` of the run is over, then falling linearly to ``calm_strength``."""
+    start = options.calm * options.epochs
+    if epoch < start or options.calm >= 1:
+        return 1.0
+    progress = (epoch - start) / max(options.epochs - 1 - start, 1)
+    return 1.0 + (options.calm_strength - 1.0) * min(progress, 1.0)
+
+
+def _train_epoch(
+    net: nn.Module,
+    model: nn.Module,
+    averaged: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    tensors: tuple[Tensor, Tensor, Tensor | None],
+    options: TrainOptions,
+    epoch: int,
+    processes: _Processes,
+    history: list[dict[str, float]],
+) -> dict[str, float]:
+    faces, labels, votes = tensors
+    generator = torch.Generator(device=faces.device)
+    generator.manual_seed(_epoch_seed(options.seed, epoch, processes.rank))
+    torch.manual_seed(_epoch_seed(options.seed, epoch, processes.rank))
+    variation = options.augmentation.scaled(augmentation_strength(options, epoch))
+    batches = list(_batches(len(faces), options, epoch, processes))
+    bar = tqdm(
+        batches,
+        desc=f"epoch {epoch + 1}/{options.epochs}",
+        unit="batch",
+        leave=False,
+        disable=None if processes.first else True,
+    )
+    if history:
+        bar.set_postfix(val=f"{history[-1].get('val_accuracy', math.nan):.4f}")
+    total_loss, correct, seen = 0.0, 0, 0
+    model.train()
+    for step, indices in enumerate(bar):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(options, epoch + step / len(batches))
+        index = indices.to(faces.device)
+        images = augment(faces[index], variation, generator)
+        inputs = ((images.unsqueeze(1) - 128.0) / 64.0).contiguous(memory_format=torch.channels_last)
+        output = model(inputs)
+        logits = output[0] if votes is not None else output
+        loss = F.cross_entropy(logits, labels[index], label_smoothing=options.smoothing)
+        objective = loss
+        if votes is not None:
+            objective = loss + options.vote_weight * _vote_loss(output[1], votes[index])
+        if not math.isfinite(objective.item()):
+            raise TrainingError(
+                f"the loss became {objective.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
+                "checkpoint is kept: try a lower --learning-rate"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        optimizer.step()
+        averaged.update_parameters(net)
+        total_loss += loss.item() * len(index)
+        correct += int((logits.argmax(1) == labels[index]).sum())
+        seen += len(index)
+    return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
+
+
+def _vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
+    """Cross-entropy against the distribution of votes; rows without votes count nothing."""
+    total = votes.sum(1, keepdim=True)
+    distribution = votes / total.clamp(min=1)
+    voted = (total[:, 0] > 0).float()
+    losses = -(distribution * F.log_softmax(logits, 1)).sum(1)
+    return (losses * voted).sum() / voted.sum().clamp(min=1)
+
+
+def _batches(count: int, options: TrainOptions, epoch: int, processes: _Processes) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(_epoch_seed(options.seed, epoch, -1))
+    order = torch.randperm(count, generator=generator)
+    size = min(options.batch, count)
+    for start in range(0, count - size + 1, size):
+        yield order[start : start + size][processes.rank :: processes.count]
+
+
+def _moving_average(decay: float) -> Callable[..., None]:
+    """Exponential averaging whose memory grows with the steps made, so that early weights fade fast.
+
+    Without the ramp the initial batch-norm variances outweigh the real ones for thousands of steps.
+    """
+
+    def average(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averages, values, count)
+
+    return average
+
+
+def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    return int(
+        np.random.SeedSequence([seed, epoch, rank + 1]).generate_state(1, np.uint64)[0] >> np.uint64(1)
+    )
+
+
+def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _emotion_net(module: nn.Module) -> EmotionNet:
+    net = module.net if isinstance(module, TwoHeadedNet) else module
+    assert isinstance(net, EmotionNet)
+    return net
+
+
+def _join_processes(device: str) -> _Processes:
+    """Join the process group that ``torchrun`` describes in the environment; alone without it."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) < 2:
+        return _Processes()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return _Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _check_resumable(state: dict[str, Any], options: TrainOptions, data: TrainingData) -> dict[str, Any]:
+    wanted = asdict(options)
+    different = [
+        f"{name} was {state['options'].get(name)!r}, now {value!r}"
+        for name, value in wanted.items()
+        if state["options"].get(name) != value
+    ]
+    if state["rows"] != len(data.faces):
+        different.append(f"training rows were {state['rows']}, now {len(data.faces)}")
+    if state["votes"] != (data.votes is not None):
+        different.append("crowd votes are given in one of the runs only")
+    if different:
+        raise checkpoint.CheckpointError("cannot resume with other options: " + "; ".join(different))
+    return state
+
+
+def _save_epoch(
+    out: Path,
+    options: TrainOptions,
+    architecture: Architecture,
+    net: nn.Module,
+    averaged: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    history: list[dict[str, float]],
+    data: TrainingData,
+) -> None:
+    state = {
+        "architecture": architecture.to_dict(),
+        "options": asdict(options),
+        "torch": str(torch.__version__),
+        "rows": len(data.faces),
+        "votes": data.votes is not None,
+        "epoch": len(history),
+        "history": copy.deepcopy(history),
+        "ema": _emotion_net(averaged.module).state_dict(),
+    }
+    resumable = {
+        "net": net.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    checkpoint.save(out / "last.pt", state | resumable)
+    accuracies = [row["val_accuracy"] for row in history]
+    if accuracies[-1] >= max(accuracies):
+        checkpoint.save(out / "best.pt", state)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, METRICS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{row[name]:.6g}" for name in METRICS} for row in history)
+    write_text(out / "metrics.csv", text.getvalue())
+
+
+OPTION_NAMES: tuple[str, ...] = tuple(option.name for option in fields(TrainOptions))

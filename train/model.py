@@ -1,0 +1,189 @@
+"""The networks: MobileNet-style CNNs for 48x48 grey faces, sized for int8 on a Raspberry Pi.
+
+Inverted residuals with linear bottlenecks and ReLU6 come from MobileNetV2 (Sandler et al. 2018,
+arXiv:1801.04381). The early stages use the fused form (one full 3x3 convolution instead of
+1x1 expansion + 3x3 depthwise) of EfficientNetV2 (Tan & Le 2021, arXiv:2104.00298): with few
+channels at high resolution a full convolution costs little more arithmetic and far less memory
+traffic. There is no squeeze-excite and no hard-swish because both quantize badly.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
+from fer_edge.preprocess import FACE_SIZE
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of inverted-residual blocks that share their channel count.
+
+    ``fused`` replaces expansion and depthwise convolution by one full convolution;
+    ``stride`` applies to the first block only.
+    """
+
+    fused: bool
+    expansion: int
+    channels: int
+    repeats: int
+    stride: int
+    kernel: int = 3
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All numbers that define a network: stem and head width in channels, and the stages between."""
+
+    stem: int
+    stages: tuple[Stage, ...]
+    head: int
+    dropout: float = 0.1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for checkpoints."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "edge": Architecture(
+        stem=24,
+        stages=(
+            Stage(fused=True, expansion=1, channels=24, repeats=1, stride=1),
+            Stage(fused=True, expansion=3, channels=40, repeats=2, stride=2),
+            Stage(fused=False, expansion=4, channels=72, repeats=4, stride=2),
+            Stage(fused=False, expansion=4, channels=96, repeats=2, stride=1),
+        ),
+        head=320,
+    ),
+}
+
+
+def _conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
+) -> nn.Sequential:
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        norm=nn.BatchNorm2d(outputs),
+    )
+    if activation:
+        layers["activation"] = nn.ReLU6(inplace=True)
+    return nn.Sequential(layers)
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter, project; added to its input where shapes allow it."""
+
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int, fused: bool
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.residual = stride == 1 and inputs == outputs
+        if fused and expansion == 1:
+            self.block = nn.Sequential(_conv(inputs, outputs, kernel, stride))
+        elif fused:
+            self.block = nn.Sequential(
+                _conv(inputs, hidden, kernel, stride), _conv(hidden, outputs, 1, activation=False)
+            )
+        else:
+            self.block = nn.Sequential(
+                _conv(inputs, hidden, 1),
+                _conv(hidden, hidden, kernel, stride, groups=hidden),
+                _conv(hidden, outputs, 1, activation=False),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x) if self.residual else self.block(x)
+
+
+class EmotionNet(nn.Module):
+    """Normalized grey faces, float32 (n, 1, 48, 48), to logits, float32 (n, 7) in FER-2013 order.
+
+    The input is (grey - 128) / 64, see :func:`normalize`.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        blocks: list[nn.Module] = [_conv(1, architecture.stem, 3, stride=2)]
+        channels, size = architecture.stem, FACE_SIZE // 2
+        for stage in architecture.stages:
+            for index in range(stage.repeats):
+                stride = stage.stride if index == 0 else 1
+                blocks.append(
+                    InvertedResidual(
+                        channels, stage.channels, stage.expansion, stride, stage.kernel, stage.fused
+                    )
+                )
+                channels, size = stage.channels, -(-size // stride)
+        blocks.append(_conv(channels, architecture.head, 1))
+        self.features = nn.Sequential(*blocks)
+        # A fixed window instead of AdaptiveAvgPool2d, which ONNX export turns into a float ReduceMean.
+        self.pool = nn.AvgPool2d(size)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.classifier = nn.Linear(architecture.head, len(EMOTIONS))
+        self._initialize()
+
+    def _initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, InvertedResidual) and module.residual:
+                # Each residual block starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
+                norm = module.block[-1].get_submodule("norm")
+                if len(module.block) > 1 and isinstance(norm, nn.BatchNorm2d):
+                    nn.init.zeros_(norm.weight)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Pooled features, float32 (n, head)."""
+        return self.dropout(self.pool(self.features(x)).flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.embed(x))
+
+
+class TwoHeadedNet(nn.Module):
+    """An :class:`EmotionNet` that also predicts the FER+ crowd votes from the same features.
+
+    The second head exists during training only: the votes are a cleaner signal for the features,
+    while the classifier keeps learning the FER-2013 label.
+    """
+
+    def __init__(self, net: EmotionNet) -> None:
+        super().__init__()
+        self.net = net
+        self.votes = nn.Linear(net.classifier.in_features, len(VOTE_COLUMNS) - 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Emotion logits (n, 7) and vote logits (n, 9; all columns but NF)."""
+        features = self.net.embed(x)
+        return self.net.classifier(features), self.votes(features)
+
+
+def build(architecture: Architecture, seed: int | None = None) -> EmotionNet:
+    """A freshly initialized network; the same ``seed`` gives the same weights."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return EmotionNet(architecture)
+
+
+def normalize(faces: Tensor) -> Tensor:
+    """Grey uint8 (n, 48, 48) to the network's input, float32 (n, 1, 48, 48): (grey - 128) / 64.
+
+    A power of two as divisor and 128 as centre make the quantized input exactly ``grey - 128``.
+    """
+    return (faces.unsqueeze(1).float() - 128.0) / 64.0
