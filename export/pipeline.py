@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,10 @@ from fer_edge.models import (
     TensorSpec,
     read_manifest,
 )
+from fer_edge.quiet import hold_back
 
 from . import onnx_files, tflite
 from .network import InferenceNet, fit_temperature
-from .quiet import quiet
 
 MAX_DROP = 1.0
 """Points of accuracy that a file may lose against the PyTorch network."""
@@ -112,12 +114,12 @@ def export(
     normalized = normalize(torch.from_numpy(calibration)).numpy()
 
     progress("converting to TFLite")
-    with quiet():
+    with _quiet():
         tflite_fp32 = tflite.convert(deployed)
         ranges = tflite.calibrate(tflite_fp32, normalized)
         tflite_int8 = tflite.quantize(tflite_fp32, ranges)
     progress("converting to ONNX")
-    with quiet():
+    with _quiet():
         onnx_fp32 = onnx_files.convert(deployed)
         additions = tflite.addition_ranges(tflite_fp32, ranges)
         onnx_int8 = onnx_files.quantize(onnx_fp32, normalized, additions)
@@ -168,6 +170,17 @@ def export(
                 temporary.write_bytes((Path(staging) / file).read_bytes())
     write_text(folder / MANIFEST_NAME, _json(manifest))
     return report
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converters chat from Python and from C++; only a failure makes that worth reading."""
+    with (
+        contextlib.redirect_stdout(sys.__stdout__),
+        contextlib.redirect_stderr(sys.__stderr__),
+        hold_back(lambda line: True),
+    ):
+        yield
 
 
 def _existing_manifest(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .errors import MissingExtraError, ModelError
 from .labels import EMOTIONS
 from .models import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, find_model
 from .preprocess import FACE_SIZE
+from .quiet import hold_back
 
 _LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
 _BATCH = 64
@@ -158,6 +159,9 @@ class _LiteRTSession:
         interpreter = _litert_interpreter_class()
         try:
             self._interpreter = interpreter(model_content=content, num_threads=threads)
+            # The first allocation in a process announces the XNNPACK delegate; nothing turns that off.
+            with hold_back(lambda line: b"XNNPACK delegate" in line, descriptors=(2,)):
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot load it ({error})") from error
         source, result = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
@@ -232,8 +236,6 @@ def _check_tensor(
 
 
 def _litert_interpreter_class() -> Any:
-    # Else LiteRT announces its delegate on stderr, once a process.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for module in _LITERT_MODULES:
         if importlib.util.find_spec(module) is not None:
             return importlib.import_module(f"{module}.interpreter").Interpreter
