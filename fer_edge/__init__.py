@@ -6,7 +6,6 @@ Names load on first use, so that ``import fer_edge`` is quick and pulls in no ru
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, FerEdgeError, MissingExtraError, ModelError, SourceError
@@ -51,7 +50,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version("fer-edge")
+        from importlib.metadata import version
+
+        return version("fer-edge")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -29,6 +29,9 @@ from fer_edge.train.loop import (  # noqa: E402
     augmentation_strength,
     fit,
     learning_rate,
+    mix,
+    smooth_targets,
+    soft_cross_entropy,
 )
 from fer_edge.train.model import ARCHITECTURES, TwoHeadedNet, build, normalize  # noqa: E402
 
@@ -130,6 +133,31 @@ def test_augmentation_calms_down_at_the_end():
     assert augmentation_strength(options, 50) == 1
     assert augmentation_strength(options, 100) == pytest.approx(0.2)
     assert 0.2 < augmentation_strength(options, 75) < 1
+
+
+def test_smoothed_targets_give_the_loss_of_the_library():
+    logits, labels = torch.randn(9, 7), torch.arange(9) % 7
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(soft_cross_entropy(logits, smooth_targets(labels, 0.1)), expected)
+
+
+def test_mixing_blends_images_targets_and_votes_alike():
+    inputs = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 48, 48)
+    targets, votes = torch.eye(8)[:, :7], torch.eye(8)
+    mixed, soft, ballots = mix(inputs, targets, votes, 0.5, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(mixed[:, 0, 0, 0], ballots @ torch.arange(8.0))
+    torch.testing.assert_close(soft, ballots[:, :7])
+    torch.testing.assert_close(ballots.sum(1), torch.ones(8))
+    assert not torch.equal(ballots, votes)
+
+
+@pytest.mark.parametrize("model", ["teacher", "edge"])
+def test_bfloat16_trains_and_checkpoints_float32(drawn, tmp_path, model):
+    few = TrainingData(drawn.faces[:14], drawn.labels[:14], None, drawn.val_faces[:7], drawn.val_labels[:7])
+    history = fit(few, TrainOptions(model=model, epochs=1, batch=14, bfloat16=True, mixup=0.2), tmp_path)
+    assert math.isfinite(history[0]["train_loss"])
+    net, _ = checkpoint.load_net(tmp_path / "last.pt")
+    assert {value.dtype for value in net.parameters()} == {torch.float32}
 
 
 def test_validation_excludes_images_that_are_in_training(tmp_path):

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import write_text
+from fer_edge.labels import EMOTIONS
 
 from . import checkpoint
 from .augment import Augmentation, augment
@@ -59,6 +60,8 @@ class TrainOptions:
     vote_weight: weight of the crowd-vote loss where votes are given.
     ema: decay a step of the averaged weights, which are what is validated and exported.
     calm: fraction of the run after which augmentation fades to ``calm_strength`` of its strength.
+    mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
+    bfloat16: compute activations in bfloat16; faster where the processor has matrix units for it.
     seed: decides initial weights, order, augmentation and dropout.
     """
 
@@ -73,6 +76,8 @@ class TrainOptions:
     ema: float = 0.999
     calm: float = 0.75
     calm_strength: float = 0.4
+    mixup: float = 0.0
+    bfloat16: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -151,7 +156,7 @@ def fit(
         )
         row = {"epoch": float(epoch + 1), "learning_rate": optimizer.param_groups[0]["lr"], **train}
         if processes.first:
-            row.update(validate(_emotion_net(averaged.module), val_faces, val_labels))
+            row.update(validate(_emotion_net(averaged.module), val_faces, val_labels, options.bfloat16))
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if processes.first:
@@ -163,23 +168,23 @@ def fit(
     return history
 
 
-def validate(net: EmotionNet, faces: Tensor, labels: Tensor) -> dict[str, float]:
+def validate(net: EmotionNet, faces: Tensor, labels: Tensor, bfloat16: bool = False) -> dict[str, float]:
     """Mean cross-entropy and accuracy of ``net`` on uint8 faces (n, 48, 48), labels int64 (n,)."""
-    logits = predict_logits(net, faces)
+    logits = predict_logits(net, faces, bfloat16=bfloat16)
     return {
         "val_loss": F.cross_entropy(logits, labels).item(),
         "val_accuracy": (logits.argmax(1) == labels).float().mean().item(),
     }
 
 
-def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256) -> Tensor:
+def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bool = False) -> Tensor:
     """Logits float32 (n, 7) of uint8 faces (n, 48, 48) in evaluation mode."""
     training = net.training
     net.eval()
-    with torch.inference_mode():
-        logits = torch.cat([net(normalize(part)) for part in faces.split(batch)])
+    with torch.no_grad(), torch.autocast(faces.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = torch.cat([net(normalize(part)) for part in faces.split(batch)]).float()
     net.train(training)
-    return logits.clone()
+    return logits
 
 
 def learning_rate(options: TrainOptions, epoch: float) -> float:
@@ -231,14 +236,17 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(options, epoch + step / len(batches))
         index = indices.to(faces.device)
-        images = augment(faces[index], variation, generator)
-        inputs = ((images.unsqueeze(1) - 128.0) / 64.0).contiguous(memory_format=torch.channels_last)
-        output = model(inputs)
-        logits = output[0] if votes is not None else output
-        loss = F.cross_entropy(logits, labels[index], label_smoothing=options.smoothing)
-        objective = loss
-        if votes is not None:
-            objective = loss + options.vote_weight * _vote_loss(output[1], votes[index])
+        inputs = normalize(augment(faces[index], variation, generator))
+        targets = smooth_targets(labels[index], options.smoothing)
+        ballots = None if votes is None else votes[index]
+        if options.mixup > 0:
+            inputs, targets, ballots = mix(inputs, targets, ballots, options.mixup, generator)
+        with torch.autocast(faces.device.type, torch.bfloat16, enabled=options.bfloat16):
+            output = model(inputs.contiguous(memory_format=torch.channels_last))
+        logits = (output[0] if votes is not None else output).float()
+        objective = loss = soft_cross_entropy(logits, targets)
+        if ballots is not None:
+            objective = loss + options.vote_weight * _vote_loss(output[1].float(), ballots)
         if not math.isfinite(objective.item()):
             raise TrainingError(
                 f"the loss became {objective.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
@@ -254,12 +262,38 @@ def _train_epoch(
     return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
 
 
+def smooth_targets(labels: Tensor, smoothing: float) -> Tensor:
+    """Target distributions, float32 (n, 7): ``smoothing`` spread evenly, the rest on the label."""
+    classes = len(EMOTIONS)
+    return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (n, k) against target distributions (n, k)."""
+    return -(targets * F.log_softmax(logits, 1)).sum(1).mean()
+
+
+def mix(
+    inputs: Tensor, targets: Tensor, votes: Tensor | None, strength: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Blend each image with another of the batch, and their targets and votes alike.
+
+    One share a batch, from Beta(strength, strength) (Zhang et al. 2017, arXiv:1710.09412).
+    """
+    share = float(torch.distributions.Beta(strength, strength).sample())
+    order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
+
+    def blend(values: Tensor) -> Tensor:
+        return share * values + (1 - share) * values[order]
+
+    return blend(inputs), blend(targets), None if votes is None else blend(votes)
+
+
 def _vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
     """Cross-entropy against the distribution of votes; rows without votes count nothing."""
     total = votes.sum(1, keepdim=True)
-    distribution = votes / total.clamp(min=1)
+    losses = -(votes / total.clamp(min=1e-6) * F.log_softmax(logits, 1)).sum(1)
     voted = (total[:, 0] > 0).float()
-    losses = -(distribution * F.log_softmax(logits, 1)).sum(1)
     return (losses * voted).sum() / voted.sum().clamp(min=1)
 
 

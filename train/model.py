@@ -1,17 +1,18 @@
-"""The networks: MobileNet-style CNNs for 48x48 grey faces, sized for int8 on a Raspberry Pi.
+"""The networks: MobileNet-style CNNs for 48x48 grey faces, sized for int8 on a Raspberry Pi, and a teacher.
 
 Inverted residuals with linear bottlenecks and ReLU6 come from MobileNetV2 (Sandler et al. 2018,
 arXiv:1801.04381). The early stages use the fused form (one full 3x3 convolution instead of
 1x1 expansion + 3x3 depthwise) of EfficientNetV2 (Tan & Le 2021, arXiv:2104.00298): with few
 channels at high resolution a full convolution costs little more arithmetic and far less memory
-traffic. There is no squeeze-excite and no hard-swish because both quantize badly.
+traffic. There is no squeeze-excite and no hard-swish because both quantize badly. The teacher is a
+ResNet of basic blocks (He et al. 2015, arXiv:1512.03385), for distillation and not for a device.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +23,13 @@ from fer_edge.preprocess import FACE_SIZE
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of inverted-residual blocks that share their channel count.
+    """A run of residual blocks that share their channel count; ``stride`` applies to the first.
 
-    ``fused`` replaces expansion and depthwise convolution by one full convolution;
-    ``stride`` applies to the first block only.
+    ``inverted`` blocks expand with a 1x1 and filter with a depthwise convolution; ``fused`` blocks do
+    both with one full convolution; ``basic`` blocks are two full convolutions without expansion.
     """
 
-    fused: bool
+    block: Literal["inverted", "fused", "basic"]
     expansion: int
     channels: int
     repeats: int
@@ -38,12 +39,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Architecture:
-    """All numbers that define a network: stem and head width in channels, and the stages between."""
+    """All numbers that define a network: stem and head width in channels, and the stages between.
+
+    Without a ``head`` (0) the classifier works on the last stage's channels.
+    """
 
     stem: int
     stages: tuple[Stage, ...]
     head: int
     dropout: float = 0.1
+    stem_stride: int = 2
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for checkpoints."""
@@ -59,12 +64,24 @@ ARCHITECTURES: dict[str, Architecture] = {
     "edge": Architecture(
         stem=24,
         stages=(
-            Stage(fused=True, expansion=1, channels=24, repeats=1, stride=1),
-            Stage(fused=True, expansion=3, channels=40, repeats=2, stride=2),
-            Stage(fused=False, expansion=4, channels=72, repeats=4, stride=2),
-            Stage(fused=False, expansion=4, channels=96, repeats=2, stride=1),
+            Stage("fused", expansion=1, channels=24, repeats=1, stride=1),
+            Stage("fused", expansion=3, channels=40, repeats=2, stride=2),
+            Stage("inverted", expansion=4, channels=72, repeats=4, stride=2),
+            Stage("inverted", expansion=4, channels=96, repeats=2, stride=1),
         ),
         head=320,
+    ),
+    "teacher": Architecture(
+        stem=48,
+        stages=(
+            Stage("basic", expansion=1, channels=48, repeats=1, stride=1),
+            Stage("basic", expansion=1, channels=96, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=192, repeats=3, stride=2),
+            Stage("basic", expansion=1, channels=384, repeats=2, stride=2),
+        ),
+        head=0,
+        dropout=0.3,
+        stem_stride=1,
     ),
 }
 
@@ -107,6 +124,23 @@ class InvertedResidual(nn.Module):
         return x + self.block(x) if self.residual else self.block(x)
 
 
+class BasicBlock(nn.Module):
+    """Two full convolutions, added to the input, which is projected where shapes differ."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        self.residual = True
+        self.block = nn.Sequential(
+            _conv(inputs, outputs, kernel, stride), _conv(outputs, outputs, kernel, activation=False)
+        )
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else _conv(inputs, outputs, 1, stride, activation=False)
+        self.activation = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.block(x))
+
+
 class EmotionNet(nn.Module):
     """Normalized grey faces, float32 (n, 1, 48, 48), to logits, float32 (n, 7) in FER-2013 order.
 
@@ -116,30 +150,28 @@ class EmotionNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        blocks: list[nn.Module] = [_conv(1, architecture.stem, 3, stride=2)]
-        channels, size = architecture.stem, FACE_SIZE // 2
+        blocks: list[nn.Module] = [_conv(1, architecture.stem, 3, architecture.stem_stride)]
+        channels, size = architecture.stem, FACE_SIZE // architecture.stem_stride
         for stage in architecture.stages:
             for index in range(stage.repeats):
                 stride = stage.stride if index == 0 else 1
-                blocks.append(
-                    InvertedResidual(
-                        channels, stage.channels, stage.expansion, stride, stage.kernel, stage.fused
-                    )
-                )
+                blocks.append(_block(stage, channels, stride))
                 channels, size = stage.channels, -(-size // stride)
-        blocks.append(_conv(channels, architecture.head, 1))
+        if architecture.head:
+            blocks.append(_conv(channels, architecture.head, 1))
+            channels = architecture.head
         self.features = nn.Sequential(*blocks)
         # A fixed window instead of AdaptiveAvgPool2d, which ONNX export turns into a float ReduceMean.
         self.pool = nn.AvgPool2d(size)
         self.dropout = nn.Dropout(architecture.dropout)
-        self.classifier = nn.Linear(architecture.head, len(EMOTIONS))
+        self.classifier = nn.Linear(channels, len(EMOTIONS))
         self._initialize()
 
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, InvertedResidual) and module.residual:
+            elif isinstance(module, (InvertedResidual, BasicBlock)) and module.residual:
                 # Each residual block starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
                 norm = module.block[-1].get_submodule("norm")
                 if len(module.block) > 1 and isinstance(norm, nn.BatchNorm2d):
@@ -171,6 +203,13 @@ class TwoHeadedNet(nn.Module):
         """Emotion logits (n, 7) and vote logits (n, 9; all columns but NF)."""
         features = self.net.embed(x)
         return self.net.classifier(features), self.votes(features)
+
+
+def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:
+    if stage.block == "basic":
+        return BasicBlock(inputs, stage.channels, stride, stage.kernel)
+    fused = stage.block == "fused"
+    return InvertedResidual(inputs, stage.channels, stage.expansion, stride, stage.kernel, fused)
 
 
 def build(architecture: Architecture, seed: int | None = None) -> EmotionNet:

@@ -31,6 +31,7 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "ema": (float, "decay a step of the averaged weights"),
     "calm": (float, "fraction of the run after which augmentation fades"),
     "calm_strength": (float, "strength of augmentation at the end"),
+    "mixup": (float, "strength of mixing pairs of images; 0 for none"),
     "seed": (int, "decides initial weights, order, augmentation and dropout"),
 }
 
@@ -50,6 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="architecture (default: edge)")
     for name, (kind, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        default=None,
+        help="faster where the processor has matrix units for it",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
 
@@ -118,7 +125,7 @@ def _train_options(arguments: argparse.Namespace) -> Any:
     from ..train.loop import TrainOptions
     from ..train.model import ARCHITECTURES
 
-    given = {name: getattr(arguments, name) for name in ("model", *_OPTIONS)}
+    given = {name: getattr(arguments, name) for name in ("model", "bfloat16", *_OPTIONS)}
     options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
     if options.model not in ARCHITECTURES:
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
