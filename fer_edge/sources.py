@@ -6,6 +6,7 @@ streams) do not wait for a slow reader; the others give each frame exactly once.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import logging
@@ -511,16 +512,14 @@ def _captures_video(device: Path) -> bool:
 
 def _processes_holding(device: Path) -> list[str]:
     """Name the other processes that have ``device`` open, as far as this user may look."""
-    holders = []
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        try:
-            if any(link.readlink() == device for link in (process / "fd").iterdir()):
-                holders.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
-        except OSError:
-            continue
-    return holders
+    holders = {}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        process = link.parent.parent
+        # Processes end and close files while this looks at them.
+        with contextlib.suppress(OSError):
+            if process.name != str(os.getpid()) and link.readlink() == device:
+                holders[process.name] = (process / "comm").read_text().strip()
+    return [f"{name} (process {number})" for number, name in holders.items()]
 
 
 class _Capture:
