@@ -8,7 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError, FerEdgeError, MissingExtraError, ModelError, SourceError
+from .errors import (
+    DataError,
+    FerEdgeError,
+    MissingExtraError,
+    MissingRuntimeError,
+    ModelError,
+    OutputError,
+    SourceError,
+)
 from .labels import EMOTIONS
 
 if TYPE_CHECKING:
@@ -37,7 +45,9 @@ __all__ = [
     "FerDataset",
     "FerEdgeError",
     "MissingExtraError",
+    "MissingRuntimeError",
     "ModelError",
+    "OutputError",
     "Recognizer",
     "SourceError",
     "bundled_models",

@@ -6,7 +6,10 @@ All subjects take turns call by call, so that a machine that slows down slows th
 from __future__ import annotations
 
 import gc
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,23 +20,39 @@ from numpy.typing import NDArray
 from .classifier import Classifier, available_backends, load_classifier
 from .errors import ModelError
 from .machine import Condition, Machine, condition, describe, peak_memory
-from .models import PRECISIONS
+from .models import PRECISIONS, Backend, Precision
 from .preprocess import EXTENSION, FACE_SIZE, crop_faces
 
 WARM_UP = 10
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Latencies of one subject in milliseconds a call; size of its model file in bytes, if it has one."""
+class Subject:
+    """What is timed; of a classifier also what it runs on and the size of its file in bytes."""
 
-    subject: str
+    name: str
+    backend: Backend | None = None
+    precision: Precision | None = None
+    threads: int | None = None
+    size: int | None = None
+
+    def __str__(self) -> str:
+        if self.threads is None:
+            return self.name
+        plural = "s" if self.threads > 1 else ""
+        return f"{self.name} {self.backend} {self.precision}, {self.threads} thread{plural}"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latencies of one subject in milliseconds a call."""
+
+    subject: Subject
     calls: int
     p50: float
     p95: float
     p99: float
     min: float
-    size: int | None = None
 
     @property
     def per_second(self) -> float:
@@ -43,14 +62,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All figures of one run; memory in bytes."""
+    """All figures of one run.
+
+    peak_memory: largest resident set, in bytes, of another process that recognized faces in such
+    frames with the subject "whole frame" and loaded nothing else; None where the kernel does not tell.
+    """
 
     machine: Machine
     before: Condition
     after: Condition
     frame: str
     extension: bool
-    peak_memory: int
+    detector_threads: int
+    peak_memory: int | None
     timings: list[Timing]
 
 
@@ -67,20 +91,22 @@ def benchmark(
     ``threads`` lists the thread counts to try for each classifier. Raises ModelError where no face
     is found, or the model has no file for an installed backend.
     """
+    import cv2
+
     subjects = _subjects(frame, model, threads)
     before = condition()
-    samples: dict[str, list[int]] = {name: [] for name in subjects}
-    for call, _ in subjects.values():
+    samples: dict[Subject, list[int]] = {subject: [] for subject in subjects}
+    for call in subjects.values():
         for _ in range(WARM_UP):
             call()
     gc.collect()
     gc.disable()
     try:
         for _ in progress(iter(range(calls))):
-            for name, (call, _) in subjects.items():
+            for subject, call in subjects.items():
                 start = time.perf_counter_ns()
                 call()
-                samples[name].append(time.perf_counter_ns() - start)
+                samples[subject].append(time.perf_counter_ns() - start)
     finally:
         gc.enable()
     return Benchmark(
@@ -89,23 +115,41 @@ def benchmark(
         after=condition(),
         frame=f"{frame.shape[1]}x{frame.shape[0]}",
         extension=EXTENSION,
-        peak_memory=peak_memory(),
-        timings=[summarize(name, samples[name], size) for name, (_, size) in subjects.items()],
+        detector_threads=cv2.getNumThreads(),
+        peak_memory=_memory_of_a_run(frame, model),
+        timings=[summarize(subject, times) for subject, times in samples.items()],
     )
 
 
-def summarize(subject: str, nanoseconds: list[int], size: int | None = None) -> Timing:
+def summarize(subject: Subject, nanoseconds: list[int]) -> Timing:
     """Percentiles (nearest rank above) of call times in nanoseconds."""
     milliseconds = np.array(nanoseconds) / 1e6
-    p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99), method="higher")
-    return Timing(
-        subject, len(nanoseconds), float(p50), float(p95), float(p99), float(milliseconds.min()), size
-    )
+    p50, p95, p99 = (float(v) for v in np.percentile(milliseconds, (50, 95, 99), method="higher"))
+    return Timing(subject, len(nanoseconds), p50, p95, p99, float(milliseconds.min()))
+
+
+def report_memory(model: str, shape: tuple[int, ...]) -> None:
+    """Recognize faces in empty frames of a shape, then print this process's peak memory in bytes."""
+    from .recognizer import Recognizer
+
+    recognizer = Recognizer(model)
+    frame = np.zeros(shape, np.uint8)
+    for _ in range(5):
+        recognizer.recognize(frame)
+        recognizer.classify(frame, [(0, 0, 100, 100)])
+    print(json.dumps(peak_memory()))
+
+
+def _memory_of_a_run(frame: NDArray[np.uint8], model: str | os.PathLike[str]) -> int | None:
+    call = f"from fer_edge.benchmark import report_memory; report_memory({os.fspath(model)!r}, {frame.shape})"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    peak: int | None = json.loads(done.stdout)
+    return peak
 
 
 def _subjects(
     frame: NDArray[np.uint8], model: str | os.PathLike[str], threads: tuple[int, ...]
-) -> dict[str, tuple[Callable[[], object], int | None]]:
+) -> dict[Subject, Callable[[], object]]:
     from .geometry import training_squares
     from .recognizer import Recognizer
 
@@ -115,21 +159,21 @@ def _subjects(
         raise ModelError("the detector finds no face in the benchmark frame")
     square = training_squares([found[0].box])
     faces = np.zeros((1, FACE_SIZE, FACE_SIZE), np.int8)
-    subjects: dict[str, tuple[Callable[[], object], int | None]] = {
-        f"preprocess, {square[0, 2]:.0f} px face": (lambda: crop_faces(frame, square, faces), None),
-        "detector": (lambda: recognizer.detect(frame), None),
+    subjects: dict[Subject, Callable[[], object]] = {
+        Subject(f"preprocess, {square[0, 2]:.0f} px face"): lambda: crop_faces(frame, square, faces),
+        Subject("detector"): lambda: recognizer.detect(frame),
     }
     for backend in available_backends():
         for precision in PRECISIONS:
             for count in threads:
                 classifier = load_classifier(model, backend, precision, count)
-                plural = "s" if count > 1 else ""
-                subjects[f"classifier {backend} {precision}, {count} thread{plural}"] = (
-                    _classify(classifier, frame, square),
-                    classifier.file.size,
-                )
-    subjects["whole frame"] = (lambda: recognizer.recognize(frame), None)
+                subjects[_of("classifier", classifier)] = _classify(classifier, frame, square)
+    subjects[_of("whole frame", recognizer.classifier)] = lambda: recognizer.recognize(frame)
     return subjects
+
+
+def _of(name: str, classifier: Classifier) -> Subject:
+    return Subject(name, classifier.backend, classifier.precision, classifier.threads, classifier.file.size)
 
 
 def _classify(

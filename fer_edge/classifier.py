@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from typing import Any, Protocol
@@ -9,14 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError, ModelError
+from .errors import MissingRuntimeError, ModelError
 from .labels import EMOTIONS
 from .models import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, find_model
 from .preprocess import FACE_SIZE
-from .quiet import hold_back
 
 _LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
 _BATCH = 64
+_MAX_THREADS = 256
 
 
 class _Session(Protocol):
@@ -111,25 +112,32 @@ def load_classifier(
 ) -> Classifier:
     """Load and verify a model.
 
-    ``model`` is a bundled name, a folder that ``fer-edge export-int8`` wrote, or a file in one
-    (which then decides backend and precision). ``backend`` is ``auto`` (LiteRT where it is
-    installed, else ONNX Runtime), ``litert`` or ``onnx``; ``precision`` is ``int8`` or ``fp32``;
-    ``threads`` counts the CPU threads of one inference. Raises ValueError for other values,
-    ModelError for a missing, damaged or foreign file, MissingExtraError where the runtime is not
-    installed.
+    ``model`` is a bundled name, a folder that ``fer-edge export-int8`` wrote, or a file in one,
+    whose format and precision then count. ``backend`` is ``auto`` (LiteRT where it works, else
+    ONNX Runtime), ``litert`` or ``onnx``; ``precision`` is ``int8`` or ``fp32``; ``threads`` counts
+    the CPU threads of one inference, 1 to 256. Raises ValueError for other values, ModelError for a
+    missing, damaged or foreign file, MissingRuntimeError where no runtime is installed that loads.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}; got {backend!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not 1 <= threads <= _MAX_THREADS:
+        raise ValueError(f"threads must be at least 1 and at most {_MAX_THREADS}, got {threads}")
+    choices = [name for name in BACKENDS if backend in ("auto", name)]
     for name, suffix in SUFFIXES.items():
-        if os.fspath(model).endswith(suffix):
-            backend = name if backend == "auto" else backend
-    chosen: Backend = _default_backend() if backend == "auto" else backend  # type: ignore[assignment]
-    wanted: Precision = precision
-    return Classifier(find_model(model, chosen, wanted), threads)
+        if backend == "auto" and os.fspath(model).endswith(suffix):
+            choices = [name]
+    wanted: Precision = "int8" if precision == "int8" else "fp32"
+    reasons = []
+    for choice in choices:
+        try:
+            return Classifier(find_model(model, choice, wanted), threads)
+        except MissingRuntimeError as error:
+            reasons.append(error)
+    if len(reasons) == 1:
+        raise reasons[0]
+    raise MissingRuntimeError("; ".join(map(str, reasons))) from reasons[0]
 
 
 def available_backends() -> list[Backend]:
@@ -147,21 +155,12 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
-def _default_backend() -> Backend:
-    backends = available_backends()
-    if not backends:
-        raise MissingExtraError("Classifying faces", "ai-edge-litert, tflite-runtime or onnxruntime", "onnx")
-    return backends[0]
-
-
 class _LiteRTSession:
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
         interpreter = _litert_interpreter_class()
         try:
             self._interpreter = interpreter(model_content=content, num_threads=threads)
-            # The first allocation in a process announces the XNNPACK delegate; nothing turns that off.
-            with hold_back(lambda line: b"XNNPACK delegate" in line, descriptors=(2,)):
-                self._interpreter.allocate_tensors()
+            self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot load it ({error})") from error
         source, result = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
@@ -189,7 +188,9 @@ class _OnnxSession:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MissingExtraError("The onnx backend", "onnxruntime", "onnx") from error
+            raise MissingRuntimeError(
+                f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
+            ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -236,7 +237,13 @@ def _check_tensor(
 
 
 def _litert_interpreter_class() -> Any:
+    reasons = []
     for module in _LITERT_MODULES:
-        if importlib.util.find_spec(module) is not None:
+        try:
             return importlib.import_module(f"{module}.interpreter").Interpreter
-    raise MissingExtraError("The litert backend", "ai-edge-litert (or tflite-runtime)", "litert")
+        except ImportError as error:
+            reasons.append(str(error))
+    raise MissingRuntimeError(
+        "the litert backend needs ai-edge-litert or tflite-runtime: pip install ai-edge-litert "
+        f"({'; '.join(reasons)})"
+    )

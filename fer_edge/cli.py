@@ -6,10 +6,16 @@ Each module of :mod:`fer_edge.commands` describes one sub-command; only the chos
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from .errors import FerEdgeError
 
@@ -27,7 +33,11 @@ _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADi
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code: 0, 1 failure, 2 usage or bad input, 130 Ctrl-C."""
+    """Run one command line; returns the exit code: 0, 1 failure, 2 usage or bad input, 130 Ctrl-C.
+
+    With ``FER_EDGE_DEBUG=1`` in the environment an error also shows where it comes from.
+    """
+    _prepare_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(arguments[0] if arguments else "")
     parsed = parser.parse_args(arguments)
@@ -35,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        code: int = parsed.execute(parsed)
+        with _signals_interrupt():
+            code: int = parsed.execute(parsed)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -45,9 +56,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader is gone; keep the interpreter from complaining when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (FerEdgeError, OSError, ValueError) as error:
+    except Exception as error:
+        if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
+            traceback.print_exc()
         print(f"fer-edge {parsed.command}: {_describe(error)}", file=sys.stderr)
         return _exit_code(error)
+
+
+def _prepare_process() -> None:
+    """Settle what the commands rely on: open standard streams, printable file names, quiet OpenCV."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if name == "stdout" else "backslashreplace")
+    # Our messages name the file or device and what to do; OpenCV's and FFmpeg's would only surround
+    # them. Both read this when they are loaded.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that no half-written file stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        # nohup asks for SIGHUP to be ignored.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -85,9 +135,14 @@ class _VersionAction(argparse.Action):
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, FerEdgeError) and error.strerror:
+    if isinstance(error, FerEdgeError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    text = str(error).strip().partition("\n")[0][:300]
+    if isinstance(error, ValueError):
+        return text
+    return f"{type(error).__name__}: {text} (FER_EDGE_DEBUG=1 shows where)"
 
 
 def _exit_code(error: Exception) -> int:

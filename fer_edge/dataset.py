@@ -271,9 +271,8 @@ class _Fault(NamedTuple):
     def found(self, stops: str) -> str:
         """The text at fault up to a quote, the end of the line or one of ``stops``; shortened."""
         text = self.line[self.offset : self.offset + 4 * _SHOWN].decode("utf-8", "replace")
-        length = next(
-            (i for i, character in enumerate(text) if i and character in stops + '"\r\n'), len(text)
-        )
+        text = text.removeprefix('"')
+        length = next((i for i, character in enumerate(text) if character in stops + '"\r\n'), len(text))
         return repr(_shortened(text[:length].strip(), _SHOWN))
 
 
@@ -322,9 +321,13 @@ class _Piece:
         return _Fault(kind, line, offset - consumed, detail)
 
     def finished(self) -> FerDataset:
+        pixels, labels = self._pixels[: self.rows], self._labels[: self.rows]
+        if self.rows < self._batch:
+            # A view would keep the memory of a whole batch.
+            pixels, labels = pixels.copy(), labels.copy()
         return FerDataset(
-            pixels=self._pixels[: self.rows].reshape(-1, FACE_SIZE, FACE_SIZE),
-            labels=self._labels[: self.rows] if self._layout.emotion >= 0 else None,
+            pixels=pixels.reshape(-1, FACE_SIZE, FACE_SIZE),
+            labels=labels if self._layout.emotion >= 0 else None,
             usage=np.array(self._usage, dtype=np.str_) if self._layout.usage >= 0 else None,
             skipped=tuple(self.skipped),
         )
@@ -504,7 +507,7 @@ def _csv_stream(
 ) -> tuple[io.BufferedIOBase, str]:
     magic = raw.read(6)
     raw.seek(0)
-    if magic.startswith(b"PK\3\4"):
+    if magic.startswith((b"PK\3\4", b"PK\5\6")):
         return _only_csv_of_zip(stack.enter_context(zipfile.ZipFile(raw)), name, stack)
     stream: io.BufferedIOBase = raw
     for start, unpacked in _DECOMPRESSORS.items():

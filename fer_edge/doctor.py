@@ -100,7 +100,7 @@ def _backends() -> list[Finding]:
             probabilities = load_classifier(backend=backend).predict(np.zeros((1, 48, 48), np.uint8))
             assert probabilities.shape == (1, 7)
             findings.append(Finding("ok", "backend", f"{backend} loads the default model and answers"))
-        except (FerEdgeError, RuntimeError, ImportError) as error:
+        except (FerEdgeError, RuntimeError, ImportError, OSError) as error:
             findings.append(Finding("fault", "backend", f"{backend}: {error}"))
     return findings
 
@@ -113,7 +113,7 @@ def _detector() -> Finding:
 
         FaceDetector().detect(np.zeros((120, 160, 3), np.uint8))
         return Finding("ok", "detector", f"YuNet loads, OpenCV {cv2.__version__}")
-    except (FerEdgeError, ImportError, RuntimeError) as error:
+    except (FerEdgeError, ImportError, RuntimeError, OSError) as error:
         return Finding("fault", "detector", str(error))
 
 

@@ -30,6 +30,16 @@ class SourceLostError(SourceError):
     exit_code = 1
 
 
+class OutputError(FerEdgeError, OSError):
+    """An output cannot be written (any more)."""
+
+    exit_code = 1
+
+
+class MissingRuntimeError(FerEdgeError, ImportError):
+    """No inference runtime that could serve is installed and loads."""
+
+
 class MissingExtraError(FerEdgeError, ImportError):
     """A feature needs packages that are not installed."""
 

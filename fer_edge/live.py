@@ -105,6 +105,11 @@ class Run:
         self._frames = self._faces = self._dropped = self._skipped = 0
         self._started = self._ended = 0.0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Ask for the end after the current frame; may be called from a signal handler or another thread."""
         self._stop.set()
@@ -255,7 +260,7 @@ class _NewestFrame:
 
 @contextlib.contextmanager
 def stopped_by_signals(run: Run) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end ``run`` after its current frame; a second one ends it at once.
+    """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
 
     To be entered from the main thread.
     """
@@ -264,7 +269,7 @@ def stopped_by_signals(run: Run) -> Iterator[None]:
         run.stop()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number in before:
         signal.signal(number, handle)
     try:

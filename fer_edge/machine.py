@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 _DEVICE_TREE = Path("/proc/device-tree/model")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_STATUS = Path("/proc/self/status")
 _THERMAL = Path("/sys/class/thermal")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 
@@ -68,9 +68,13 @@ def condition() -> Condition:
     return Condition(_temperature(), os.getloadavg()[0], _throttling(_read(_THROTTLED)))
 
 
-def peak_memory() -> int:
-    """Largest resident set of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak_memory() -> int | None:
+    """Largest resident set of this process so far, in bytes; None where the kernel does not tell.
+
+    Not from getrusage, which counts what the process was before it executed this program.
+    """
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", _read(_STATUS) or "", re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
 
 
 def _cpu(cpuinfo: str) -> str:

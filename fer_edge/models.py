@@ -54,6 +54,11 @@ class ModelFile:
             content = self.path.read_bytes()
         except OSError as error:
             raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from error
+        if len(content) != self.size:
+            raise ModelError(
+                f"{self.path}: has {len(content)} bytes but {MANIFEST_NAME} says {self.size}: the file "
+                "was cut off or exchanged; reinstall fer-edge or export the model again"
+            )
         digest = hashlib.sha256(content).hexdigest()
         if digest != self.sha256:
             raise ModelError(
@@ -112,28 +117,30 @@ def bundled_models() -> list[str]:
 def find_model(model: str | os.PathLike[str], backend: Backend, precision: Precision) -> ModelFile:
     """The file of ``model`` for a backend and precision.
 
-    ``model`` is a bundled name, a folder that ``fer-edge export-int8`` wrote, or a file in such a
-    folder. Raises ModelError that lists what there is.
+    ``model`` is a bundled name, or else a folder that ``fer-edge export-int8`` wrote, or a file in
+    such a folder, whose precision then counts. Raises ModelError that lists what there is.
     """
     path = Path(model)
-    if path.suffix in SUFFIXES.values():
+    bundled = [file for file in model_files() if file.model == os.fspath(model)]
+    if bundled:
+        candidates = bundled
+    elif path.suffix in SUFFIXES.values():
         if not path.is_file():
             raise ModelError(f"{path}: no such model file")
         candidates = [file for file in model_files(path.parent) if file.path.name == path.name]
         if not candidates:
             raise ModelError(f"{path}: not listed in {path.parent / MANIFEST_NAME}, so it cannot be checked")
+        precision = candidates[0].precision
     elif path.is_dir():
         candidates = model_files(path)
         names = sorted({file.model for file in candidates})
         if len(names) != 1:
             raise ModelError(f"{path}: holds the models {', '.join(names) or 'none'}; name a file of one")
     else:
-        candidates = [file for file in model_files() if file.model == os.fspath(model)]
-        if not candidates:
-            raise ModelError(
-                f"no model {os.fspath(model)!r}: bundled are {', '.join(bundled_models())}; "
-                "or give a folder or file that fer-edge export-int8 wrote"
-            )
+        raise ModelError(
+            f"no model {os.fspath(model)!r}: bundled are {', '.join(bundled_models())}; "
+            "or give a folder or file that fer-edge export-int8 wrote"
+        )
     for file in candidates:
         if (file.backend, file.precision) == (backend, precision):
             return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -56,12 +57,17 @@ def save_learning_curve(path: str | os.PathLike[str], history: Sequence[dict[str
     _save(figure, path)
 
 
+def require_matplotlib() -> None:
+    """Raise MissingExtraError where the plots could not be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("Drawing a plot", "matplotlib", "report")
+
+
 def _figure(width: float, height: float) -> Figure:
     """A figure of ``width`` x ``height`` inches that needs no display and no global state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("Drawing a plot", "matplotlib", "report") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

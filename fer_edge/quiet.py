@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 
@@ -13,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 def hold_back(drop: Callable[[bytes], bool], descriptors: Sequence[int] = (1, 2)) -> Iterator[None]:
     """Collect what is written to file ``descriptors``; then pass on the lines that ``drop`` does not want.
 
-    Where the block fails all lines are shown, on stderr. Other threads' output is held back, too.
+    Where the block fails all lines are shown, on stderr. For programs, not for library code: other
+    threads' output is held back, too, and two of these blocks must not overlap.
     """
     _flush()
     kept = {descriptor: os.dup(descriptor) for descriptor in descriptors}
-    with tempfile.TemporaryFile() as log:
+    with os.fdopen(os.memfd_create("held back"), "r+b") as log:
         for descriptor in descriptors:
             os.dup2(log.fileno(), descriptor)
         failed = True
@@ -33,6 +33,11 @@ def hold_back(drop: Callable[[bytes], bool], descriptors: Sequence[int] = (1, 2)
             for line in log:
                 if failed or not drop(line):
                     os.write(2, line)
+
+
+def litert_greeting() -> contextlib.AbstractContextManager[None]:
+    """Hold back the line with which LiteRT's first model in a process announces XNNPACK."""
+    return hold_back(lambda line: b"XNNPACK delegate" in line, descriptors=(2,))
 
 
 def _flush() -> None:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +102,7 @@ def open_source(spec: str | os.PathLike[str]) -> Source:
     _check_readable(path)
     import cv2
 
-    if path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(text):
+    if path.suffix.lower() in IMAGE_SUFFIXES or (_is_utf8(text) and cv2.haveImageReader(text)):
         return ImageSource(path)
     return VideoSource(path)
 
@@ -358,6 +357,9 @@ class VideoSource(Source):
 
         self.name = os.fspath(path)
         _check_readable(Path(path))
+        if not _is_utf8(self.name):
+            # OpenCV would crash.
+            raise SourceError(f"{path}: OpenCV opens videos with a UTF-8 name only; rename it")
         self._capture = _Capture(cv2.VideoCapture(self.name, cv2.CAP_FFMPEG))
         if not self._capture.opened:
             raise SourceError(f"{self.name}: neither an image nor a video that OpenCV can read")
@@ -381,7 +383,7 @@ class StreamSource(Source):
     ) -> None:
         import cv2
 
-        self.name = _without_password(url)
+        self.name = without_password(url)
         started = time.monotonic()
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -423,8 +425,15 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """
     import cv2
 
-    _check_readable(Path(path))
-    image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
+    try:
+        # Not with cv2.imread, which crashes on names that are not UTF-8.
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error as error:
+        raise SourceError(f"{path}: OpenCV refuses this image ({error.err})") from error
     if image is None:
         raise SourceError(f"{path}: not an image that OpenCV can read")
     return _pixels(image)
@@ -552,11 +561,17 @@ class _Capture:
 
 
 def _film(capture: _Capture, name: str, fps: float | None) -> Iterator[Frame]:
+    import cv2
+
+    told = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     for index in itertools.count():
         image = capture.read()
         if image is None:
             if index == 0:
                 raise SourceError(f"{name}: the video has no frame that can be decoded")
+            # Some containers count one frame more than they hold.
+            if told > index + 1:
+                _log.warning("%s: ends after %d of %d frames; damaged?", name, index, told)
             return
         yield Frame(image, index / (fps or CAMERA_FPS), name)
 
@@ -569,9 +584,20 @@ def _check_readable(path: Path) -> None:
         raise SourceError(f"{path}: {error.strerror}") from error
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def without_password(url: str) -> str:
+    """Return ``url`` without user and password; what is no URL stays as it is.
+
+    Everything up to the last "@" goes, because passwords with special characters are often not quoted.
+    """
+    return re.sub(r"^([a-z][a-z0-9+]*://).*@", r"\1", url, flags=re.IGNORECASE | re.DOTALL)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _positive(value: float) -> float | None:

@@ -205,7 +205,7 @@ def test_auto_prefers_litert_and_falls_back_to_onnx(monkeypatch):
     monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module",))
     if "onnx" in BACKENDS:
         assert fer_edge.load_classifier().backend == "onnx"
-    with pytest.raises(fer_edge.MissingExtraError, match="ai-edge-litert"):
+    with pytest.raises(fer_edge.MissingRuntimeError, match="ai-edge-litert"):
         fer_edge.load_classifier(backend="litert")
 
 

@@ -46,8 +46,10 @@ def test_all_public_names_resolve():
     import fer_edge
 
     assert fer_edge.EMOTIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-    for name in fer_edge.__all__:
-        assert getattr(fer_edge, name) is not None
+    assert fer_edge.read_fer2013.__module__ == "fer_edge.dataset"
+    assert fer_edge.Recognizer.__module__ == fer_edge.Face.__module__ == "fer_edge.recognizer"
+    assert set(fer_edge.__all__) <= set(dir(fer_edge))
+    assert all(hasattr(fer_edge, name) for name in fer_edge.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = fer_edge.no_such_name
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from fer_edge.errors import DataError, FerEdgeError
+from fer_edge.errors import DataError, FerEdgeError, OutputError
 from fer_edge.labels import EMOTIONS
 from fer_edge.outputs import FrameResult, OutputClosed
 from fer_edge.outputs.console import ConsoleOutput, describe_faces
@@ -328,3 +328,28 @@ def test_window_waits_for_a_key_at_each_image(display):
     WindowOutput(wait=True).write(result())
     WindowOutput().write(result())
     assert display["delays"] == [0, 1]
+
+
+def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"frame":0}\n{"fra')
+    output = JsonLinesOutput(path, "append")
+    output.write(result())
+    output.close()
+    lines = path.read_text().splitlines()
+    assert lines[1] == '{"fra'
+    assert json.loads(lines[2])["frame"] == 0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_video_that_was_cut_off_does_not_get_its_name(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    output = VideoOutput(path, fps=10)
+    noise = np.random.default_rng(0)
+    for index in range(30):
+        output.write(result(index=index, image=noise.integers(0, 256, (120, 160, 3), dtype=np.uint8)))
+    output._writer.release()
+    os.truncate(output._temporary, output._temporary.stat().st_size // 2)
+    with pytest.raises(OutputError, match="could not be written whole"):
+        output.close()
+    assert list(tmp_path.iterdir()) == []

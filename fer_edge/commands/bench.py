@@ -44,8 +44,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..benchmark import benchmark
+    from ..classifier import load_classifier
     from ..evaluate import to_json
     from ..machine import describe
+    from ..quiet import litert_greeting
     from ..sources import DemoSource, read_image
 
     if arguments.image:
@@ -64,6 +66,8 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         return bar
 
+    with litert_greeting():
+        load_classifier(arguments.model)
     result = benchmark(frame, arguments.model, calls=arguments.calls, threads=threads, progress=progress)
     if arguments.json:
         print(to_json(asdict(result)))
@@ -88,11 +92,15 @@ def _print(result: Benchmark) -> None:
         f"load {before.load:.1f} -> {after.load:.1f}"
     )
     kernels = "C extension" if result.extension else "NumPy path"
-    print(f"frame {result.frame}; {kernels}; peak memory {result.peak_memory / 1e6:.0f} MB")
-    print(f"\n{'ms a call':<36}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
+    memory = "not told" if result.peak_memory is None else f"{result.peak_memory / 1e6:.0f} MB"
+    print(
+        f"frame {result.frame}; {kernels}; detector on {result.detector_threads} threads; "
+        f"peak memory of a run {memory}"
+    )
+    print(f"\n{'ms a call':<38}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
     for timing in result.timings:
-        size = "" if timing.size is None else f"{timing.size / 1000:.0f}"
+        size = "" if timing.subject.size is None else f"{timing.subject.size / 1000:.0f}"
         print(
-            f"{timing.subject:<36}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
+            f"{timing.subject!s:<38}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
             f"{timing.per_second:>9.0f}{size:>9}"
         )

@@ -23,8 +23,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from ..doctor import examine
     from ..evaluate import to_json
+    from ..quiet import litert_greeting
 
-    findings = examine()
+    with litert_greeting():
+        findings = examine()
     if arguments.json:
         print(to_json([asdict(finding) for finding in findings]))
     else:

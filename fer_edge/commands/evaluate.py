@@ -43,10 +43,19 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..classifier import load_classifier
     from ..dataset import in_training, majority_votes, read_fer2013, read_votes
     from ..evaluate import measure, to_json, vote_agreement
+    from ..files import check_target
+    from ..plots import require_matplotlib, save_confusion
+    from ..quiet import litert_greeting
 
     if arguments.votes and arguments.skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
-    classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
+    if arguments.confusion:
+        check_target(arguments.confusion, [arguments.data])
+        require_matplotlib()
+    with litert_greeting():
+        classifier = load_classifier(
+            arguments.model, arguments.backend, arguments.precision, arguments.threads
+        )
     dataset = read_fer2013(arguments.data, skip_bad=arguments.skip_bad)
     for message in dataset.skipped:
         print(f"skipped: {message}", file=sys.stderr)
@@ -54,8 +63,12 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"{arguments.data}: has no emotion column to compare with; use fer-edge predict")
     chosen = _choose(dataset, arguments.usage, arguments.data)
     labels = dataset.labels[chosen]
+    if arguments.votes:
+        majority = majority_votes(read_votes(arguments.votes, rows=len(dataset)))[chosen]
     probabilities = classifier.predict(dataset.pixels[chosen])
-    clean = ~in_training(dataset)[chosen] if dataset.usage is not None else np.ones(len(labels), np.bool_)
+    clean = np.zeros(len(labels), np.bool_)
+    if dataset.usage is not None:
+        clean = ((dataset.usage != "Training") & ~in_training(dataset))[chosen]
 
     report: dict[str, Any] = {
         "data": str(arguments.data),
@@ -67,18 +80,15 @@ def execute(arguments: argparse.Namespace) -> int:
         "file": classifier.file.path.name,
     }
     figures = {"all": measure(probabilities, labels)}
-    if clean.any() and dataset.usage is not None:
+    if clean.any():
         figures["not_in_training"] = measure(probabilities[clean], labels[clean])
     report |= {name: asdict(metrics) for name, metrics in figures.items()}
     if arguments.votes:
-        majority = majority_votes(read_votes(arguments.votes, rows=len(dataset)))[chosen]
         for name, rows in (("all", np.ones_like(clean)), ("not_in_training", clean)):
             if name in figures:
                 agreement, count = vote_agreement(probabilities[rows], majority[rows])
                 report[name]["ferplus"] = {"agreement": agreement, "rows": count}
     if arguments.confusion:
-        from ..plots import save_confusion
-
         title = (
             f"{classifier.file.path.name}: {figures['all'].accuracy:.2%} of {len(labels)} rows"
             f"{f' ({arguments.usage})' if arguments.usage else ''}"

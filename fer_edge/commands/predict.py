@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, SourceError
+from ..files import atomic_path, check_target
+from ..quiet import litert_greeting
 from ._arguments import add_model_arguments
 
 if TYPE_CHECKING:
@@ -46,25 +47,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Predict and write or print."""
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
-    if not tables:
-        if arguments.out:
-            raise DataError("--out is for the labels of a CSV; use --jsonl > FILE for images")
+    if tables and not arguments.out:
+        raise DataError(f"{tables[0]}: say where the labels of a CSV go: --out submission.csv")
+    if not arguments.out:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
-        raise DataError(f"{tables[0]}: give one CSV, or image files, not several or both")
-    if not arguments.out:
-        raise DataError("say where the labels go: --out submission.csv")
-    if arguments.jsonl or arguments.aligned:
-        raise DataError("--jsonl and --aligned are for image files, not for a CSV")
+        raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
+    if arguments.jsonl or arguments.aligned or arguments.detector_model:
+        raise DataError("--jsonl, --aligned and --detector-model are for image files, not for a CSV")
+    check_target(arguments.out, arguments.inputs)
     return _predict_table(arguments)
 
 
 def _predict_table(arguments: argparse.Namespace) -> int:
     from ..classifier import load_classifier
     from ..dataset import iter_fer2013
-    from ..files import atomic_path
 
-    classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
+    with litert_greeting():
+        classifier = load_classifier(
+            arguments.model, arguments.backend, arguments.precision, arguments.threads
+        )
     rows = skipped = 0
     with atomic_path(arguments.out) as temporary, temporary.open("w", encoding="ascii") as stream:
         stream.write("emotion\n")
@@ -83,10 +85,11 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 
 def _predict_images(arguments: argparse.Namespace) -> int:
     from ..outputs.console import describe_faces
-    from ..outputs.jsonl import face_to_json
+    from ..outputs.jsonl import face_to_json, to_line
     from ..sources import read_image
 
-    recognize = _whole_image(arguments) if arguments.aligned else _detected(arguments)
+    with litert_greeting():
+        recognize = _whole_image(arguments) if arguments.aligned else _detected(arguments)
     failed = 0
     for name in arguments.inputs:
         try:
@@ -102,7 +105,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
                 "size": [image.shape[1], image.shape[0]],
                 "faces": [_record(face_to_json(face), arguments.aligned) for face in faces],
             }
-            print(json.dumps(record, ensure_ascii=False, separators=(",", ":")), flush=True)
+            print(to_line(record), flush=True)
         else:
             print(f"{name}  {describe_faces(tuple(faces))}", flush=True)
     return 2 if failed else 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ._arguments import add_model_arguments
+from ..errors import DataError
+from ._arguments import add_model_arguments, positive_int
 
 if TYPE_CHECKING:
     from ..outputs import Output
@@ -71,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     recognition.add_argument(
         "--detect-size",
-        type=int,
+        type=positive_int,
         metavar="PIXELS",
         help="shrink frames to this longest side to find faces: more finds smaller ones, slower "
         "(default: 320, images 640)",
@@ -94,45 +95,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
-    # Our messages name the file or device and what to do; OpenCV's and FFmpeg's would only surround
-    # them. Both read this when they are loaded.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from ..detector import MAX_SIDE
     from ..live import LiveOptions, Run, stopped_by_signals
+    from ..quiet import litert_greeting
     from ..recognizer import STILL_MAX_SIDE, Recognizer
 
+    if (args.append or args.force) and not args.jsonl:
+        raise DataError("--append and --force are for a --jsonl file")
     options = LiveOptions(
         detect_every=args.detect_every, smoothing=args.smoothing, frames=args.frames, seconds=args.seconds
     )
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_open_source(args))
-        recognizer = Recognizer(
-            args.model,
-            backend=args.backend,
-            precision=args.precision,
-            threads=args.threads,
-            detector_model=args.detector_model,
-            max_side=args.detect_size or (MAX_SIDE if source.related else STILL_MAX_SIDE),
-            min_score=args.min_score,
-        )
+        with litert_greeting():
+            recognizer = Recognizer(
+                args.model,
+                backend=args.backend,
+                precision=args.precision,
+                threads=args.threads,
+                detector_model=args.detector_model,
+                max_side=args.detect_size or (MAX_SIDE if source.related else STILL_MAX_SIDE),
+                min_score=args.min_score,
+            )
         outputs = _open_outputs(args, source)
         run = Run(recognizer, options)
         stack.enter_context(stopped_by_signals(run))
         try:
             run.process(source, outputs)
         finally:
-            if run.summary.frames:
-                print(run.summary, file=_messages(args), flush=True)
+            print(run.summary, file=_messages(args), flush=True)
+        if source.live and not run.summary.frames and not run.stopped:
+            print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
+            return 1
     return 0
 
 
 def _open_source(args: argparse.Namespace) -> Source:
-    from ..errors import DataError
-    from ..sources import list_cameras, open_camera, open_source
+    from ..sources import list_cameras, open_camera, open_source, without_password
 
     if args.source is not None and args.camera is not None:
-        raise DataError(f"give either a source ({args.source}) or --camera {args.camera}, not both")
+        raise DataError(
+            f"give either a source ({without_password(args.source)}) or --camera {args.camera}, not both"
+        )
     if args.source is not None:
         return open_source(args.source)
     camera = args.camera
@@ -146,7 +150,7 @@ def _open_source(args: argparse.Namespace) -> Source:
 
 
 def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
-    from ..errors import DataError
+    from ..files import check_target
     from ..outputs.console import ConsoleOutput
     from ..outputs.image import ImageOutput
     from ..outputs.jsonl import JsonLinesOutput, Mode
@@ -155,6 +159,9 @@ def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
 
     if args.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
+    for target in (args.save_video, args.save_image, args.jsonl):
+        if target and target != "-" and args.source and not Path(target).is_dir():
+            check_target(target, [args.source])
     outputs: list[Output] = []
     if args.window:
         outputs.append(WindowOutput(wait=not source.related))

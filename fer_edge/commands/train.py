@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,6 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         save_learning_curve(arguments.out / "learning_curve.png", history)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         history = fit(data, options, arguments.out, resume=arguments.resume, device=device, on_epoch=report)
     except KeyboardInterrupt:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import DataError, FerEdgeError
-from ..files import atomic_path
+from ..errors import DataError, OutputError
+from ..files import atomic_path, check_target
 from . import FrameResult
-from .video import check_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -25,13 +24,13 @@ class ImageOutput:
         self._target = Path(target)
         self._last: FrameResult | None = None
         if self._target.is_dir():
-            check_folder(self._target / "image.png")
+            check_target(self._target / "image.png")
             return
         if self._target.suffix.lower() not in SUFFIXES:
             raise DataError(
                 f"{target}: the name of an image must end in {', '.join(SUFFIXES)}, or be an existing folder"
             )
-        check_folder(self._target)
+        check_target(self._target)
 
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
@@ -52,6 +51,12 @@ def save(path: Path, result: FrameResult) -> None:
     """Write the annotated frame of ``result`` under ``path``, in the format of its suffix."""
     import cv2
 
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), result.annotated):
-            raise FerEdgeError(f"{path}: OpenCV could not write this image")
+    encoded, content = cv2.imencode(path.suffix, result.annotated)
+    if not encoded:
+        raise OutputError(f"{path}: OpenCV could not encode this image")
+    try:
+        # Not with cv2.imwrite, which crashes on names that are not UTF-8 and hides what went wrong.
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content.tobytes())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error

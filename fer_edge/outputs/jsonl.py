@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DataError, FerEdgeError
+from ..errors import DataError, OutputError
 from ..labels import EMOTIONS
 from ..recognizer import Face
-from . import FrameResult, write_line
+from . import FrameResult, OutputClosed, write_line
 
 Mode = Literal["new", "append", "overwrite"]
 
@@ -48,33 +49,67 @@ class JsonLinesOutput:
     """
 
     def __init__(self, target: str | os.PathLike[str], mode: Mode = "new") -> None:
-        self._name = os.fspath(target)
-        self._to_stdout = self._name == "-"
-        if self._to_stdout:
-            self._stream = sys.stdout
+        self._path = None if os.fspath(target) == "-" else Path(target)
+        self._file: io.FileIO | None = None
+        if self._path is None:
             return
-        path = Path(target)
         try:
-            if mode == "new" and path.exists() and path.stat().st_size > 0:
-                raise DataError(f"{path}: has content already; --append adds to it, --force overwrites it")
-            self._stream = path.open("w" if mode == "overwrite" else "a", encoding="utf-8")
+            if mode == "new" and self._path.exists() and self._path.stat().st_size > 0:
+                raise DataError(
+                    f"{self._path}: has content already; --append adds to it, --force overwrites it"
+                )
+            # Without a buffer, so that nothing of a line that failed is written later.
+            self._file = io.FileIO(self._path, "wb" if mode == "overwrite" else "ab")
         except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+            raise DataError(f"{self._path}: cannot be written: {error.strerror}") from error
+        if mode == "append" and _ends_within_a_line(self._path):
+            self._append(b"\n")
 
     def write(self, result: FrameResult) -> None:
-        """Write one line; raises :class:`~fer_edge.errors.FerEdgeError` where the disk is full."""
-        line = json.dumps(to_json(result), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        """Write one line; raises :class:`~fer_edge.errors.OutputError` where the disk is full."""
+        line = to_line(to_json(result))
         try:
-            write_line(self._stream, line)
+            if self._file is None:
+                write_line(sys.stdout, line)
+            else:
+                self._append(line.encode() + b"\n")
         except OSError as error:
-            raise FerEdgeError(f"{self._name}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self._path or 'stdout'}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the file; stdout stays open."""
-        if not self._to_stdout:
-            # Every line was flushed; what is still held back is what a failed write has reported.
-            with contextlib.suppress(OSError):
-                self._stream.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _append(self, data: bytes) -> None:
+        """Write all of ``data``, or nothing."""
+        assert self._file is not None
+        start = self._file.seek(0, os.SEEK_END) if self._file.seekable() else None
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BrokenPipeError as error:
+            raise OutputClosed from error
+        except OSError:
+            if start is not None:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(start)
+            raise
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """Return ``record`` as one line of JSON in ASCII, so that any file name survives."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether a writer that died left half a line at the end."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
 
 
 def face_to_json(face: Face) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, FerEdgeError
-from ..files import atomic_path
+from ..errors import DataError, OutputError
+from ..files import atomic_path, check_target
 from . import FrameResult
 
 if TYPE_CHECKING:
@@ -34,17 +34,18 @@ class VideoOutput:
         self._codec = CODECS.get(self._path.suffix.lower(), "")
         if not self._codec:
             raise DataError(f"{path}: the name of a video must end in {', '.join(CODECS)}")
-        check_folder(self._path)
+        check_target(self._path)
         self._fps = LIVE_FPS if fps is None else fps
         self._keeps_time = fps is None
         self._files = contextlib.ExitStack()
         self._writer: cv2.VideoWriter | None = None
+        self._temporary = self._path
         self._size = (0, 0)
         self._written = 0
         self._first_timestamp = 0.0
 
     def write(self, result: FrameResult) -> None:
-        """Encode one frame; raises :class:`~fer_edge.errors.FerEdgeError` where OpenCV lacks the codec."""
+        """Encode one frame; raises :class:`~fer_edge.errors.OutputError` where OpenCV lacks the codec."""
         import cv2
 
         if self._writer is None:
@@ -65,10 +66,16 @@ class VideoOutput:
         self._written += due
 
     def close(self) -> None:
-        """Finish the file and give it its name; without any frame there is no file."""
-        if self._writer is not None:
-            self._writer.release()
-        self._files.close()
+        """Finish the file and give it its name; without any frame there is no file.
+
+        Raises :class:`~fer_edge.errors.OutputError` where the file did not become whole, as on a full
+        disk, and leaves none.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        with self._files:
+            self._check()
 
     def _open(self) -> cv2.VideoWriter:
         import cv2
@@ -79,19 +86,23 @@ class VideoOutput:
                 str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*self._codec), self._fps, self._size
             )
             if not writer.isOpened():
-                raise FerEdgeError(
+                raise OutputError(
                     f"{self._path}: this OpenCV cannot encode {self._codec} at "
                     f"{self._size[0]}x{self._size[1]}; try another suffix of {', '.join(CODECS)}"
                 )
+            self._temporary = temporary
             self._files = files.pop_all()
         return writer
 
+    def _check(self) -> None:
+        """OpenCV does not tell of writes that failed, so count what can be read back."""
+        import cv2
 
-def check_folder(path: Path) -> None:
-    """Raise :class:`~fer_edge.errors.DataError` unless a file could be made at ``path``."""
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise DataError(f"{path}: no permission to write in {path.parent}")
+        film = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
+        complete = film.get(cv2.CAP_PROP_FRAME_COUNT) >= self._written
+        if complete:
+            film.set(cv2.CAP_PROP_POS_FRAMES, self._written - 1)
+            complete = film.grab()
+        film.release()
+        if not complete:
+            raise OutputError(f"{self._path}: could not be written whole; is the disk full?")

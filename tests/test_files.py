@@ -1,0 +1,64 @@
+"""Outputs that appear whole or not at all, and inputs that are not lost."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from fer_edge.errors import DataError
+from fer_edge.files import atomic_path, check_target, write_text
+
+
+def test_content_appears_under_its_name_with_ordinary_permissions(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "note.txt", "grün")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "note.txt").read_text(encoding="utf-8") == "grün"
+    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == 0o644
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path):
+    target = tmp_path / "data.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="midway"), atomic_path(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError("midway")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_name_keeps_the_suffix_and_fits_where_the_target_does(tmp_path):
+    long_name = "n" * 250 + ".mp4"
+    with atomic_path(tmp_path / long_name) as temporary:
+        assert temporary.suffix == ".mp4"
+    assert (tmp_path / long_name).exists()
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    write_text(tmp_path / "link.csv", "new")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text() == "new"
+
+
+def test_a_device_is_written_to_and_stays_a_device(tmp_path):
+    with atomic_path("/dev/null") as temporary:
+        temporary.write_text("gone")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
+
+
+def test_targets_that_cannot_be_are_refused_by_name(tmp_path):
+    (tmp_path / "input.csv").write_text("x")
+    with pytest.raises(DataError, match="is a folder"):
+        check_target(tmp_path)
+    with pytest.raises(DataError, match=r"none.*does not exist"):
+        check_target(tmp_path / "none" / "out.csv")
+    with pytest.raises(DataError, match="is also the input"):
+        check_target(tmp_path / "input.csv", [tmp_path / "." / "input.csv"])
+    check_target(tmp_path / "input.csv", [tmp_path / "missing.csv"])

@@ -1,0 +1,161 @@
+"""Names, streams and installations that are not as usual, through the real program."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer_edge
+from fer_edge.models import WEIGHTS
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def program(*arguments, **options):
+    command = [sys.executable, "-m", "fer_edge", *map(os.fspath, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, **options)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    cv2 = pytest.importorskip("cv2")
+    data = pytest.importorskip("skimage.data")
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    cv2.imwrite(str(path), data.astronaut()[:, :, ::-1])
+    return path
+
+
+def test_a_name_that_is_not_utf8_is_read_and_written(photo, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff.png"))
+    shutil.copy(photo, odd)
+    done = program("predict", odd, "--jsonl")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["faces"][0]["emotion"] == "happy"
+    assert os.fsencode(record["source"]) == os.fsencode(odd)
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/o\xff.png"))
+    done = program("run", odd, "--save-image", out)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert os.fsencode(odd) in done.stdout
+
+
+def test_a_video_with_such_a_name_is_refused_in_words(tmp_path):
+    video = Path(os.fsdecode(os.fsencode(tmp_path) + b"/v\xff.mp4"))
+    video.write_bytes(b"no matter")
+    done = program("run", video)
+    assert done.returncode == 2
+    assert b"UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(photo, closed):
+    command = f'exec "{sys.executable}" -m fer_edge predict "{photo}" {closed}'
+    assert subprocess.run(["/bin/sh", "-c", command], timeout=120, capture_output=True).returncode == 0
+
+
+def test_the_input_is_never_the_output(photo, tmp_path):
+    image = shutil.copy(photo, tmp_path / "me.png")
+    content = Path(image).read_bytes()
+    done = program("run", image, "--save-image", image)
+    assert done.returncode == 2
+    assert b"is also the input" in done.stderr
+    assert Path(image).read_bytes() == content
+    table = tmp_path / "t.csv"
+    table.write_text("pixels\n" + " ".join(["1"] * 2304) + "\n")
+    assert program("predict", table, "--out", table).returncode == 2
+    assert table.read_text().startswith("pixels")
+
+
+def test_a_folder_named_like_a_model_changes_nothing(photo, tmp_path):
+    (tmp_path / "edge").mkdir()
+    done = program("predict", photo, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"happy" in done.stdout
+
+
+def test_an_oversized_image_is_an_error_and_the_next_is_answered(photo, tmp_path):
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xea\x60\x00\x00\xea\x60\x08\x02\x00\x00\x00"
+    (tmp_path / "huge.png").write_bytes(header + bytes(64))
+    done = program("predict", tmp_path / "huge.png", photo)
+    assert done.returncode == 2
+    assert b"huge.png" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"happy" in done.stdout
+
+
+def test_a_termination_leaves_no_half_written_file(tmp_path):
+    table = tmp_path / "test.csv"
+    row = " ".join(["7"] * 2304) + "\n"
+    table.write_text("pixels\n" + row * 20_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "fer_edge", "predict", str(table), "--out", str(out / "s.csv")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(out.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert list(out.iterdir()) == []
+
+
+def test_litert_that_does_not_load_gives_way_to_onnx(photo, tmp_path):
+    pytest.importorskip("onnxruntime")
+    for name in ("ai_edge_litert", "tflite_runtime"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('GLIBC_2.34 not found')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = program("predict", photo, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"happy" in done.stdout
+    done = program("predict", photo, "--backend", "litert", env=environment)
+    assert done.returncode == 2
+    assert b"GLIBC_2.34 not found" in done.stderr
+
+
+def test_opencv_that_does_not_load_is_said_in_one_line(photo, tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')\n")
+    done = program("predict", photo, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert b"libGL.so.1 is missing" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_classifiers_load_in_parallel_and_leave_stderr_alone():
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = os.stat(2)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: fer_edge.load_classifier(), range(60)))
+    after = os.stat(2)
+    assert (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino)
+
+
+def test_a_model_file_counts_with_its_own_precision():
+    suffix = fer_edge.load_classifier().file.path.suffix
+    classifier = fer_edge.load_classifier(WEIGHTS / f"edge-fp32{suffix}")
+    assert classifier.precision == "fp32"
+    assert classifier.predict(np.zeros((1, 48, 48), np.uint8)).shape == (1, 7)
+
+
+def test_every_extra_that_a_message_names_exists():
+    text = "".join(path.read_text() for folder in ("fer_edge", "train", "export") for path in
+                   (REPOSITORY / folder).rglob("*.py"))  # fmt: skip
+    named = set(re.findall(r"fer-edge\[(\w+)\]", text))
+    named |= set(re.findall(r'MissingExtraError\([^)]*"(\w+)"\)', text))
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    section = project.partition("[project.optional-dependencies]")[2].partition("\n[project.scripts]")[0]
+    assert {"train", "export", "demo", "report", "onnx"} <= named
+    assert named <= set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
