@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,11 +27,12 @@ from numpy.typing import NDArray
 from fer_edge.classifier import load_classifier
 from fer_edge.dataset import FerDataset, in_training
 from fer_edge.errors import DataError, FerEdgeError, ModelError
-from fer_edge.files import atomic_path, write_text
+from fer_edge.files import write_text
 from fer_edge.labels import EMOTIONS
 from fer_edge.models import (
     MANIFEST_FORMAT,
     MANIFEST_NAME,
+    PRECISIONS,
     SUFFIXES,
     Backend,
     Precision,
@@ -43,6 +46,7 @@ from .network import InferenceNet, fit_temperature
 
 MAX_DROP = 1.0
 """Points of accuracy that a file may lose against the PyTorch network."""
+FEW_ROWS = 100
 MIN_AGREEMENT = 0.99
 """Fraction of rows on which the ONNX and the TFLite file of a precision must agree."""
 _PACKAGES = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "onnx", "onnxruntime", "numpy")
@@ -101,10 +105,10 @@ def export(
     """
     net, state = load_net(checkpoint)
     name = model or state["options"]["model"]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise DataError(f"model name {name!r}: use letters, digits, - and _ only")
     folder = Path(out)
-    manifest = _existing_manifest(folder)
-    if name in manifest["models"] and not force:
-        raise ModelError(f"{folder}: already holds the model {name!r}; --force replaces it")
+    _refuse_overwriting(folder, name, force)
     calibration, held_out, labels = _choose_rows(dataset, calibration_rows, seed)
 
     raw = predict_logits(net, torch.from_numpy(held_out))
@@ -153,23 +157,54 @@ def export(
         "versions": _versions(),
         "files": files,
     }
-    manifest["models"][name] = entry
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as staging:
         for file, (content, _) in zip(files, contents.values(), strict=True):
             (Path(staging) / file).write_bytes(content)
-        write_text(Path(staging) / MANIFEST_NAME, _json({**manifest, "models": {name: entry}}))
+        write_text(Path(staging) / MANIFEST_NAME, _json({**_empty_manifest(), "models": {name: entry}}))
         progress(f"checking on {len(held_out)} held-out rows")
+        if len(held_out) < FEW_ROWS:
+            progress(f"fewer than {FEW_ROWS} rows: the check says little")
         report = _check(Path(staging), name, temperature, reference, held_out, labels)
         entry["held_out"] = {"rows": report.rows, "torch_accuracy": report.accuracy, **_agreement(report)}
         for file, parity in report.parity.items():
             entry["files"][file]["held_out"] = asdict(parity)
         _refuse_bad(report)
-        for file in files:
-            with atomic_path(folder / file) as temporary:
-                temporary.write_bytes((Path(staging) / file).read_bytes())
-    write_text(folder / MANIFEST_NAME, _json(manifest))
+        _publish(folder, Path(staging), name, entry, force)
     return report
+
+
+def _publish(folder: Path, staging: Path, name: str, entry: dict[str, Any], force: bool) -> None:
+    """Move the checked files into ``folder`` so that its manifest never lists what does not match.
+
+    Another export into the same folder waits. While files are exchanged the model is not listed.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _refuse_overwriting(folder, name, force)
+        manifest = _existing_manifest(folder)
+        if manifest["models"].pop(name, None) is not None:
+            write_text(folder / MANIFEST_NAME, _json(manifest))
+        for file in entry["files"]:
+            (staging / file).replace(folder / file)
+        manifest["models"][name] = entry
+        write_text(folder / MANIFEST_NAME, _json(manifest))
+    finally:
+        os.close(lock)
+
+
+def _refuse_overwriting(folder: Path, name: str, force: bool) -> None:
+    """Raise ModelError where the model, or one of its files, is there and not to be replaced."""
+    if force:
+        return
+    if name in _existing_manifest(folder)["models"]:
+        raise ModelError(f"{folder}: already holds the model {name!r}; --force replaces it")
+    for precision in PRECISIONS:
+        for suffix in SUFFIXES.values():
+            path = folder / f"{name}-{precision}{suffix}"
+            if path.exists():
+                raise ModelError(f"{path}: exists already; --force replaces it")
 
 
 @contextlib.contextmanager
@@ -186,6 +221,10 @@ def _quiet() -> Iterator[None]:
 def _existing_manifest(folder: Path) -> dict[str, Any]:
     if (folder / MANIFEST_NAME).exists():
         return read_manifest(folder)
+    return _empty_manifest()
+
+
+def _empty_manifest() -> dict[str, Any]:
     return {"format": MANIFEST_FORMAT, "labels": list(EMOTIONS), "models": {}}
 
 

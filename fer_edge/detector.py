@@ -33,6 +33,9 @@ MIN_SCORE = 0.7
 NMS_IOU = 0.3
 CANDIDATES_KEPT = 500
 
+_LEAST_SIDE = 8
+"""In smaller pictures there is no face to find, and OpenCV sometimes reads memory that is not theirs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detection:
@@ -149,6 +152,8 @@ class FaceDetector:
         small = frame if shrink == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         if small.ndim == 2:
             small = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
+        if min(size) < _LEAST_SIDE:
+            return []
         self._net.setInputSize(size)
         _, found = self._net.detect(small)
         if found is None:

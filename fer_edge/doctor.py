@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 from dataclasses import dataclass
 from typing import Literal
@@ -123,4 +124,7 @@ def _cameras() -> Finding:
     cameras = list_cameras()
     if cameras:
         return Finding("ok", "cameras", ", ".join(str(camera) for camera in cameras))
-    return Finding("note", "cameras", "none seen; `fer-edge run --camera demo` works without one")
+    demo = "works without one"
+    if importlib.util.find_spec("skimage") is None:
+        demo += " (after pip install 'fer-edge[demo]')"
+    return Finding("note", "cameras", f"none seen; `fer-edge run --camera demo` {demo}")

@@ -82,6 +82,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelError(f"{path}: not a readable manifest ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise ModelError(f"{path}: not a manifest of this version (expected format {MANIFEST_FORMAT!r})")
+    if not isinstance(manifest.get("models"), dict):
+        raise ModelError(f"{path}: lists no models")
     if manifest.get("labels") != list(EMOTIONS):
         raise ModelError(f"{path}: labels are {manifest.get('labels')}, expected {list(EMOTIONS)}")
     return cast(dict[str, Any], manifest)

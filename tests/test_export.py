@@ -157,6 +157,58 @@ def test_files_that_fail_the_check_are_not_written(trained, drawn_csv, tmp_path,
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])
+def test_a_model_name_cannot_leave_the_folder(trained, drawn_csv, tmp_path, name):
+    with pytest.raises(fer_edge.DataError, match="model name"):
+        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", model=name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained, drawn_csv, tmp_path):
+    (tmp_path / "edge-int8.onnx").write_text("precious")
+    with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx: exists already"):
+        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_publishing_never_lists_what_does_not_match(tmp_path, monkeypatch):
+    """A reader looks between all steps of an exchange of two files."""
+    folder, staging = tmp_path / "models", tmp_path / "staging"
+    folder.mkdir(), staging.mkdir()
+    seen = []
+
+    def look(*arguments):
+        listed = pipeline._existing_manifest(folder)["models"].get("m", {}).get("files", {})
+        seen.append({name: (folder / name).read_text() == text for name, text in listed.items()})
+
+    def entry(text):
+        for name in ("m-a", "m-b"):
+            (staging / name).write_text(text)
+        return {"files": {"m-a": text, "m-b": text}}
+
+    pipeline._publish(folder, staging, "m", entry("old"), force=False)
+    original = pipeline.write_text
+    monkeypatch.setattr(pipeline, "write_text", lambda *a: (look(), original(*a), look()))
+    pipeline._publish(folder, staging, "m", entry("new"), force=True)
+    assert seen[0] == seen[-1] == {"m-a": True, "m-b": True}
+    assert {} in seen
+    assert all(all(matches.values()) for matches in seen)
+    with pytest.raises(fer_edge.ModelError, match="already holds"):
+        pipeline._publish(folder, staging, "m", entry("third"), force=False)
+
+
+def test_weights_that_are_not_finite_are_refused(trained, tmp_path):
+    state = checkpoint.load(trained)
+    state["ema"]["classifier.weight"].fill_(float("nan"))
+    checkpoint.save(tmp_path / "nan.pt", {key: value for key, value in state.items() if key != "format"})
+    with pytest.raises(checkpoint.CheckpointError, match="not finite"):
+        checkpoint.load_net(tmp_path / "nan.pt")
+    del state["ema"]
+    checkpoint.save(tmp_path / "less.pt", {key: value for key, value in state.items() if key != "format"})
+    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
+        checkpoint.load_net(tmp_path / "less.pt")
+
+
 def test_a_csv_without_usage_cannot_calibrate(cli, trained, tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("emotion,pixels\n3," + " ".join(["9"] * 2304) + "\n")

@@ -19,13 +19,16 @@ from conftest import write_csv, write_votes
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import checkpoint  # noqa: E402
+from fer_edge.train import checkpoint, loop  # noqa: E402
 from fer_edge.train.augment import Augmentation, augment  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.loop import (  # noqa: E402
     TrainingData,
     TrainingError,
     TrainOptions,
+    _batches,
+    _moving_average,
+    _Processes,
     augmentation_strength,
     fit,
     learning_rate,
@@ -33,7 +36,9 @@ from fer_edge.train.loop import (  # noqa: E402
     smooth_targets,
     soft_cross_entropy,
 )
-from fer_edge.train.model import ARCHITECTURES, TwoHeadedNet, build, normalize  # noqa: E402
+from fer_edge.train.model import ARCHITECTURES, EmotionNet, TwoHeadedNet, normalize  # noqa: E402
+
+import fer_edge  # noqa: E402
 
 QUICK = TrainOptions(epochs=3, batch=35, warmup=0.5, ema=0.9, seed=3)
 
@@ -59,7 +64,7 @@ def _one_thread():
 def test_edge_stays_within_its_budget():
     from torch.utils.flop_counter import FlopCounterMode
 
-    net = build(ARCHITECTURES["edge"]).eval()
+    net = EmotionNet(ARCHITECTURES["edge"]).eval()
     with FlopCounterMode(display=False) as counter:
         logits = net(torch.zeros(1, 1, 48, 48))
     assert logits.shape == (1, 7)
@@ -68,7 +73,7 @@ def test_edge_stays_within_its_budget():
 
 
 def test_every_parameter_gets_a_gradient():
-    net = TwoHeadedNet(build(ARCHITECTURES["edge"], seed=0))
+    net = TwoHeadedNet(EmotionNet(ARCHITECTURES["edge"]))
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -78,12 +83,6 @@ def test_every_parameter_gets_a_gradient():
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-
-
-def test_seed_decides_the_initial_weights():
-    first, again, other = (build(ARCHITECTURES["edge"], seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert not torch.equal(first["features.0.conv.weight"], other["features.0.conv.weight"])
 
 
 def test_normalization_makes_grey_minus_128_of_steps_of_a_64th():
@@ -284,7 +283,11 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
     ("arguments", "message"),
     [
         (("--model", "resnet"), "known are edge"),
-        (("--epochs", "0"), "--epochs must be above 0"),
+        (("--epochs", "0"), "--epochs must be from 1"),
+        (("--smoothing", "2"), "--smoothing must be from 0 to 0.9"),
+        (("--learning-rate", "nan"), "--learning-rate must be"),
+        (("--device", "abacus"), "--device 'abacus'"),
+        (("--threads", "0"), "--threads"),
         (("--resume",), "nothing to resume"),
     ],
 )
@@ -312,12 +315,21 @@ def _start(arguments, **environment):
     )
 
 
+def _ranks(count):
+    """The environments that torchrun gives its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [{"RANK": str(rank), "LOCAL_RANK": str(rank), **common} for rank in range(count)]
+
+
 def test_ctrl_c_stops_cleanly_and_the_run_resumes(drawn_csv, tmp_path):
     out = tmp_path / "run"
     arguments = ["--data", drawn_csv, "--out", out, "--epochs", 30, "--batch", 35]
     process = _start(arguments)
     deadline = time.monotonic() + 120
-    while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
+    while not (out / "last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -328,22 +340,111 @@ def test_ctrl_c_stops_cleanly_and_the_run_resumes(drawn_csv, tmp_path):
     assert 1 <= checkpoint.load(out / "last.pt")["epoch"] < 30
 
 
+@pytest.fixture(scope="module")
+def drawn_votes(drawn_csv, tmp_path_factory):
+    labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
+    return write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", labels)
+
+
+def test_the_same_command_gives_the_same_weights_also_with_votes(drawn_csv, drawn_votes, tmp_path):
+    arguments = ["--data", drawn_csv, "--votes", drawn_votes, "--epochs", 1, "--batch", 70]
+    states = []
+    for name in ("one", "two"):
+        process = _start([*arguments, "--out", tmp_path / name])
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        states.append(checkpoint.load(tmp_path / name / "last.pt"))
+    assert all(torch.equal(states[0]["net"][key], states[1]["net"][key]) for key in states[0]["net"])
+    assert any(key.startswith("votes.") for key in states[0]["net"])
+
+
+def test_processes_share_each_batch_without_overlap():
+    options = TrainOptions(batch=12, seed=5)
+    alone = list(_batches(40, options, 2, _Processes(0, 1)))
+    shares = [list(_batches(40, options, 2, _Processes(rank, 3))) for rank in range(3)]
+    assert [len(batch) for batch in alone] == [12, 12, 12]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert [len(part) for part in parts] == [4, 4, 4]
+        assert sorted(torch.cat(parts).tolist()) == sorted(whole.tolist())
+
+
+def test_averaging_follows_fast_at_first_and_slowly_later():
+    average = _moving_average(0.99)
+    for steps, decay in ((1, 2 / 11), (90, 91 / 100), (10_000, 0.99)):
+        values = [torch.zeros(3)]
+        average(values, [torch.ones(3)], torch.tensor(steps))
+        torch.testing.assert_close(values[0], torch.full((3,), 1 - decay))
+
+
+def test_rotation_is_in_degrees():
+    faces = torch.zeros(300, 48, 48, dtype=torch.uint8)
+    faces[:, 23:25, 40:42] = 255
+    varied = augment(
+        faces, replace(Augmentation().scaled(0), rotation=20.0), torch.Generator().manual_seed(2)
+    )
+    weights = varied / varied.sum((1, 2), keepdim=True)
+    y = (weights.sum(2) * torch.arange(48)).sum(1) - 23.5
+    x = (weights.sum(1) * torch.arange(48)).sum(1) - 23.5
+    angles = torch.rad2deg(torch.atan2(y, x.abs()))
+    assert 17 < angles.abs().max() <= 20.5
+
+
+def test_a_csv_without_usage_is_split_by_image(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 12})
+    lines = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines + lines[1:]) + "\n")
+    data, dataset = load_training_data(path)
+    training = {face.tobytes() for face in data.faces}
+    validation = {face.tobytes() for face in data.val_faces}
+    assert training.isdisjoint(validation)
+    assert len(data.faces) + len(data.val_faces) == len(dataset) == 168
+    assert 0 < len(data.val_faces) < 60
+
+
+def test_only_a_majority_for_no_face_drops_a_row(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(21)])
+    lines = votes.read_text().splitlines()
+    lines[1:4] = ["5,0,0,0,0,0,0,0,0,5", "4,0,0,0,0,0,0,0,0,6", "0,0,0,0,0,0,0,0,0,200"]
+    votes.write_text("\n".join(lines) + "\n")
+    data, _ = load_training_data(path, votes)
+    assert len(data.faces) == 12
+
+
+def test_best_is_the_first_of_equals_and_survives_an_interruption(drawn, tmp_path, monkeypatch):
+    accuracies = iter([0.5, 0.9, 0.9])
+    monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
+    saved = checkpoint.save
+
+    def stop_before_last_of_second_epoch(path, state):
+        if path.name == "last.pt" and state["epoch"] == 2:
+            raise KeyboardInterrupt
+        saved(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", stop_before_last_of_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn, QUICK, tmp_path)
+    assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 2
+    monkeypatch.setattr(checkpoint, "save", saved)
+    accuracies = iter([0.9, 0.9])
+    fit(drawn, QUICK, tmp_path, resume=True)
+    assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 2
+    assert len(read_metrics(tmp_path)) == 3
+
+
+def test_resume_with_other_images_or_from_best_is_refused(drawn, tmp_path):
+    options = TrainOptions(epochs=1, batch=70)
+    fit(drawn, options, tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="training images differ"):
+        fit(replace(drawn, faces=255 - drawn.faces), options, tmp_path, resume=True)
+    (tmp_path / "last.pt").write_bytes((tmp_path / "best.pt").read_bytes())
+    with pytest.raises(checkpoint.CheckpointError, match=r"only last\.pt"):
+        fit(drawn, options, tmp_path, resume=True)
+
+
 def test_two_processes_learn_like_one(drawn_csv, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     arguments = ["--data", drawn_csv, "--epochs", 2, "--batch", 70, "--ema", 0.9]
-    processes = [
-        _start(
-            [*arguments, "--out", tmp_path / "two"],
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE="2",
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port),
-        )
-        for rank in range(2)
-    ]
+    processes = [_start([*arguments, "--out", tmp_path / "two"], **environment) for environment in _ranks(2)]
     outputs = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[1][0] == ""
@@ -352,3 +453,41 @@ def test_two_processes_learn_like_one(drawn_csv, tmp_path):
     assert alone.returncode == 0, err
     losses = [[float(row["train_loss"]) for row in read_metrics(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=0.25)
+
+
+RANK_CODE = """
+import sys, numpy as np, torch
+from pathlib import Path
+from fer_edge.train import loop
+torch.set_num_threads(1)
+nets = []
+class Net(loop.TwoHeadedNet):
+    def __init__(self, net):
+        super().__init__(net)
+        nets.append(self)
+loop.TwoHeadedNet = Net
+rng = np.random.default_rng(0)
+faces, labels = rng.integers(0, 256, (16, 48, 48), np.uint8), rng.integers(0, 7, 16)
+votes = np.ones((16, 9), np.float32)
+data = loop.TrainingData(faces, labels, votes, faces, labels)
+loop.fit(data, loop.TrainOptions(epochs=1, batch=8, warmup=0), Path(sys.argv[1]))
+print(repr([float(value.double().sum()) for value in nets[0].parameters()]))
+"""
+
+
+def test_processes_exchange_gradients_so_that_their_weights_stay_equal(tmp_path):
+    outputs = [
+        process.communicate(timeout=240)
+        for process in [
+            subprocess.Popen(
+                [sys.executable, "-c", RANK_CODE, str(tmp_path)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            )
+            for environment in _ranks(2)
+        ]
+    ]
+    assert outputs[0][0].startswith("["), outputs
+    assert outputs[0][0] == outputs[1][0]

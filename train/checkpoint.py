@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import atomic_path
 
-from .model import Architecture, EmotionNet, build
+from .model import Architecture, EmotionNet
 
 FORMAT = "fer-edge checkpoint 1"
 
@@ -22,9 +22,12 @@ class CheckpointError(FerEdgeError, ValueError):
 
 
 def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) under ``path``."""
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) under ``path``; raises OSError."""
+    # By way of memory, because torch.save hides why a disk refuses.
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, content)
     with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -44,6 +47,13 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_net(path: str | os.PathLike[str]) -> tuple[EmotionNet, dict[str, Any]]:
     """The averaged network of a checkpoint in evaluation mode, and the whole checkpoint."""
     state = load(path)
-    net = build(Architecture.from_dict(state["architecture"]))
-    net.load_state_dict(state["ema"])
+    try:
+        net = EmotionNet(Architecture.from_dict(state["architecture"]))
+        net.load_state_dict(state["ema"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, or of another version of fer-edge ({error!r:.200})"
+        ) from error
+    if not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+        raise CheckpointError(f"{path}: holds weights that are not finite numbers")
     return net.eval(), state

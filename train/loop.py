@@ -8,8 +8,9 @@ import io
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from fer_edge.labels import EMOTIONS
 
 from . import checkpoint
 from .augment import Augmentation, augment
-from .model import ARCHITECTURES, Architecture, EmotionNet, TwoHeadedNet, build, normalize
+from .model import ARCHITECTURES, Architecture, EmotionNet, TwoHeadedNet, normalize
 
 METRICS = (
     "epoch",
@@ -124,9 +125,12 @@ def fit(
     be resumed had other options.
     """
     processes = _join_processes(device)
+    if min(options.batch, len(data.faces)) < processes.count:
+        raise TrainingError(f"a batch of {options.batch} cannot be shared by {processes.count} processes")
     target = torch.device(device)
     architecture = ARCHITECTURES[options.model]
-    bare = build(architecture, options.seed)
+    torch.manual_seed(options.seed)
+    bare = EmotionNet(architecture)
     net: nn.Module = bare if data.votes is None else TwoHeadedNet(bare)
     net.to(target)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -136,7 +140,7 @@ def fit(
     )
     history: list[dict[str, float]] = []
     if resume:
-        state = _check_resumable(checkpoint.load(out / "last.pt"), options, data)
+        state = _resumable(out / "last.pt", options, data, processes)
         net.load_state_dict(state["net"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
@@ -160,7 +164,7 @@ def fit(
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if processes.first:
-            _save_epoch(out, options, architecture, net, averaged, optimizer, history, data)
+            _save_epoch(out, options, architecture, net, averaged, optimizer, history, data, processes)
             if on_epoch is not None:
                 on_epoch(history)
     if processes.count > 1:
@@ -345,19 +349,38 @@ def _join_processes(device: str) -> _Processes:
     return _Processes(dist.get_rank(), dist.get_world_size())
 
 
-def _check_resumable(state: dict[str, Any], options: TrainOptions, data: TrainingData) -> dict[str, Any]:
-    wanted = asdict(options)
+def _identity(data: TrainingData, processes: _Processes) -> dict[str, int]:
+    """What besides the options has to be the same for a run to go on to the same result."""
+    arrays = {
+        "training images": data.faces,
+        "training labels": data.labels,
+        "votes": np.empty(0, np.float32) if data.votes is None else data.votes,
+        "validation images": data.val_faces,
+        "validation labels": data.val_labels,
+    }
+    checks = {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in arrays.items()}
+    return {"number of processes": processes.count, **checks}
+
+
+def _resumable(
+    path: Path, options: TrainOptions, data: TrainingData, processes: _Processes
+) -> dict[str, Any]:
+    """The checkpoint at ``path``; raises CheckpointError where this run would not continue that one."""
+    state = checkpoint.load(path)
+    if not {"net", "averaged", "optimizer", "history", "identity"} <= state.keys():
+        raise checkpoint.CheckpointError(f"{path}: has no training state; only last.pt can be resumed")
     different = [
         f"{name} was {state['options'].get(name)!r}, now {value!r}"
-        for name, value in wanted.items()
+        for name, value in asdict(options).items()
         if state["options"].get(name) != value
     ]
-    if state["rows"] != len(data.faces):
-        different.append(f"training rows were {state['rows']}, now {len(data.faces)}")
-    if state["votes"] != (data.votes is not None):
-        different.append("crowd votes are given in one of the runs only")
+    different += [
+        f"the {name} differ" if name != "number of processes" else f"{name} was {state['identity'].get(name)}"
+        for name, value in _identity(data, processes).items()
+        if state["identity"].get(name) != value
+    ]
     if different:
-        raise checkpoint.CheckpointError("cannot resume with other options: " + "; ".join(different))
+        raise checkpoint.CheckpointError(f"{path}: cannot be resumed: " + "; ".join(different))
     return state
 
 
@@ -370,31 +393,30 @@ def _save_epoch(
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
     data: TrainingData,
+    processes: _Processes,
 ) -> None:
     state = {
         "architecture": architecture.to_dict(),
         "options": asdict(options),
         "torch": str(torch.__version__),
         "rows": len(data.faces),
-        "votes": data.votes is not None,
         "epoch": len(history),
         "history": copy.deepcopy(history),
         "ema": _emotion_net(averaged.module).state_dict(),
     }
-    resumable = {
-        "net": net.state_dict(),
-        "averaged": averaged.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    checkpoint.save(out / "last.pt", state | resumable)
     accuracies = [row["val_accuracy"] for row in history]
-    if accuracies[-1] >= max(accuracies):
+    if accuracies[-1] > max(accuracies[:-1], default=-1.0):
         checkpoint.save(out / "best.pt", state)
     text = io.StringIO()
     writer = csv.DictWriter(text, METRICS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: f"{row[name]:.6g}" for name in METRICS} for row in history)
     write_text(out / "metrics.csv", text.getvalue())
-
-
-OPTION_NAMES: tuple[str, ...] = tuple(option.name for option in fields(TrainOptions))
+    # Last, because an epoch that is in last.pt is not repeated.
+    resumable = {
+        "identity": _identity(data, processes),
+        "net": net.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    checkpoint.save(out / "last.pt", state | resumable)

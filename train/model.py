@@ -14,7 +14,6 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
@@ -210,14 +209,6 @@ def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:
         return BasicBlock(inputs, stage.channels, stride, stage.kernel)
     fused = stage.block == "fused"
     return InvertedResidual(inputs, stage.channels, stage.expansion, stride, stage.kernel, fused)
-
-
-def build(architecture: Architecture, seed: int | None = None) -> EmotionNet:
-    """A freshly initialized network; the same ``seed`` gives the same weights."""
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        return EmotionNet(architecture)
 
 
 def normalize(faces: Tensor) -> Tensor:

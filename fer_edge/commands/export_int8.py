@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from dataclasses import asdict
@@ -21,6 +22,17 @@ EPILOG = """example:
 refuses to write weights that lose more than 1 point, or whose ONNX and TFLite files agree on
 less than 99 % of the held-out rows
 needs the extra [export]: pip install 'fer-edge[export]'"""
+
+
+_NEEDED = (
+    "torch",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "ai_edge_litert",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +56,12 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the export."""
     # TensorFlow's C++ parts greet on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        from ..export.pipeline import export
-    except ImportError as error:
-        raise MissingExtraError("Exporting", error.name or "torch and litert-torch", "export") from error
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError("Exporting", ", ".join(missing), "export")
     from ..dataset import read_fer2013
     from ..evaluate import to_json
+    from ..export.pipeline import export
 
     if not arguments.calibration:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")

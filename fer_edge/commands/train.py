@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, MissingExtraError
+from ._arguments import positive_int
 
 HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
 EPILOG = """example:
@@ -19,19 +20,20 @@ EPILOG = """example:
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png
 needs the extra [train]: pip install 'fer-edge[train]'"""
 
-_OPTIONS: dict[str, tuple[type, str]] = {
-    "epochs": (int, "length of the run"),
-    "warmup": (float, "epochs of linear learning-rate ramp"),
-    "batch": (int, "images a step, over all processes"),
-    "learning_rate": (float, "peak learning rate"),
-    "weight_decay": (float, "on convolution and linear weights"),
-    "smoothing": (float, "label smoothing"),
-    "vote_weight": (float, "weight of the crowd-vote loss"),
-    "ema": (float, "decay a step of the averaged weights"),
-    "calm": (float, "fraction of the run after which augmentation fades"),
-    "calm_strength": (float, "strength of augmentation at the end"),
-    "mixup": (float, "strength of mixing pairs of images; 0 for none"),
-    "seed": (int, "decides initial weights, order, augmentation and dropout"),
+# Type, smallest and largest value, help.
+_OPTIONS: dict[str, tuple[type, float, float, str]] = {
+    "epochs": (int, 1, 10_000, "length of the run"),
+    "warmup": (float, 0, 10_000, "epochs of linear learning-rate ramp"),
+    "batch": (int, 1, 1_000_000, "images a step, over all processes"),
+    "learning_rate": (float, 1e-9, 100, "peak learning rate"),
+    "weight_decay": (float, 0, 1, "on convolution and linear weights"),
+    "smoothing": (float, 0, 0.9, "label smoothing"),
+    "vote_weight": (float, 0, 100, "weight of the crowd-vote loss"),
+    "ema": (float, 0, 0.999999, "decay a step of the averaged weights"),
+    "calm": (float, 0, 1, "fraction of the run after which augmentation fades"),
+    "calm_strength": (float, 0, 1, "strength of augmentation at the end"),
+    "mixup": (float, 0, 10, "strength of mixing pairs of images; 0 for none"),
+    "seed": (int, 0, 2**62, "decides initial weights, order, augmentation and dropout"),
 }
 
 
@@ -48,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
     parser.add_argument("--model", help="architecture (default: edge)")
-    for name, (kind, help_text) in _OPTIONS.items():
+    for name, (kind, _, _, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
     parser.add_argument(
         "--bfloat16",
@@ -57,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="faster where the processor has matrix units for it",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -66,19 +68,18 @@ def execute(arguments: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise MissingExtraError("Training", "torch", "train") from error
-    from ..plots import save_learning_curve
+    from ..plots import require_matplotlib, save_learning_curve
     from ..train.data import load_training_data, prepare_folder
     from ..train.loop import fit
 
     if not arguments.data:
         raise DataError("no training data: give --data CSV or set FER2013_CSV")
+    require_matplotlib("train")
     options = _train_options(arguments)
+    device = _device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     first = os.environ.get("RANK", "0") == "0"
-    device = arguments.device
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
     if first:
         prepare_folder(arguments.out, resume=arguments.resume)
     data, dataset = load_training_data(arguments.data, arguments.votes, skip_bad=arguments.skip_bad)
@@ -127,7 +128,23 @@ def _train_options(arguments: argparse.Namespace) -> Any:
     options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
     if options.model not in ARCHITECTURES:
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
-    for name in ("epochs", "batch", "learning_rate"):
-        if getattr(options, name) <= 0:
-            raise DataError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}")
+    for name, (_, low, high, _) in _OPTIONS.items():
+        if not low <= getattr(options, name) <= high:
+            flag = f"--{name.replace('_', '-')}"
+            raise DataError(f"{flag} must be from {low:g} to {high:g}, got {getattr(options, name)}")
     return options
+
+
+def _device(name: str) -> str:
+    """The device to use: under torchrun each process takes the GPU of its number."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DataError(f"--device {name!r}: use cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DataError(f"--device {name}: this PyTorch sees no GPU")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return name
