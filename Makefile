@@ -52,7 +52,7 @@ $(VENV)/.run: $(sources) | $(bin)/python
 	touch $@
 
 $(VENV)/.device: $(sources) | $(bin)/python
-	$(bin)/python -m pip install -q -e '.[demo,onnx,test]'
+	$(bin)/python -m pip install -q -e '.[demo,onnx,report,test]'
 	touch $@
 
 # torch first: a range that the installed version satisfies then installs no other build.

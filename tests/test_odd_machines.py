@@ -155,6 +155,7 @@ def test_every_extra_that_a_message_names_exists():
                    (REPOSITORY / folder).rglob("*.py"))  # fmt: skip
     named = set(re.findall(r"fer-edge\[(\w+)\]", text))
     named |= set(re.findall(r'MissingExtraError\([^)]*"(\w+)"\)', text))
+    named |= set(re.findall(r'extra: str = "(\w+)"', text))
     project = (REPOSITORY / "pyproject.toml").read_text()
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[project.scripts]")[0]
     assert {"train", "export", "demo", "report", "onnx"} <= named
