@@ -22,6 +22,7 @@ pytestmark = pytest.mark.toolchain
 from fer_edge.train import checkpoint, loop  # noqa: E402
 from fer_edge.train.augment import Augmentation, augment  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
+from fer_edge.train.distill import load_logits, save_logits, teacher_logits  # noqa: E402
 from fer_edge.train.loop import (  # noqa: E402
     TrainingData,
     TrainingError,
@@ -33,6 +34,7 @@ from fer_edge.train.loop import (  # noqa: E402
     fit,
     learning_rate,
     mix,
+    predict_logits,
     smooth_targets,
     soft_cross_entropy,
 )
@@ -143,11 +145,65 @@ def test_smoothed_targets_give_the_loss_of_the_library():
 def test_mixing_blends_images_targets_and_votes_alike():
     inputs = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 48, 48)
     targets, votes = torch.eye(8)[:, :7], torch.eye(8)
-    mixed, soft, ballots = mix(inputs, targets, votes, 0.5, torch.Generator().manual_seed(4))
+    goals = {"labels": targets, "votes": votes}
+    mixed, blended = mix(inputs, goals, 0.5, torch.Generator().manual_seed(4))
+    soft, ballots = blended["labels"], blended["votes"]
     torch.testing.assert_close(mixed[:, 0, 0, 0], ballots @ torch.arange(8.0))
     torch.testing.assert_close(soft, ballots[:, :7])
     torch.testing.assert_close(ballots.sum(1), torch.ones(8))
     assert not torch.equal(ballots, votes)
+
+
+def test_a_student_follows_its_teacher_rather_than_the_labels(drawn, tmp_path):
+    """The teacher calls every face happy; with its share at 1 the labels do not count."""
+    happy = np.full((len(drawn.faces), 7), -4, np.float32)
+    happy[:, 3] = 4
+    options = TrainOptions(epochs=4, batch=20, warmup=0, ema=0.5, distill_weight=1.0)
+    fit(replace(drawn, teacher=happy), options, tmp_path)
+    net, _ = checkpoint.load_net(tmp_path / "last.pt")
+    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    assert (answers == 3).float().mean() > 0.9
+
+
+def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_path):
+    fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    state["ema"]["classifier.weight"] *= 300
+    teacher = tmp_path / "strong.pt"
+    checkpoint.save(teacher, {key: value for key, value in state.items() if key != "format"})
+    faces = drawn.faces[:5]
+    logits = teacher_logits([teacher, teacher], faces)
+    mirrored = teacher_logits([teacher], np.ascontiguousarray(faces[:, :, ::-1]))
+    np.testing.assert_allclose(logits, mirrored, atol=1e-4)
+    net, _ = checkpoint.load_net(teacher)
+    assert np.abs(logits - predict_logits(net, torch.from_numpy(faces)).numpy()).max() > 1e-3
+
+
+def test_stored_logits_belong_to_their_faces(drawn, tmp_path):
+    logits = np.arange(35, dtype=np.float32).reshape(5, 7)
+    path = tmp_path / "logits.npz"
+    save_logits(path, logits, drawn.faces[:5])
+    np.testing.assert_array_equal(load_logits(path, drawn.faces[:5]), logits)
+    with pytest.raises(fer_edge.DataError, match="other training images"):
+        load_logits(path, drawn.faces[1:6])
+    path.write_bytes(b"no zip")
+    with pytest.raises(fer_edge.DataError, match=r"logits\.npz"):
+        load_logits(path, drawn.faces[:5])
+
+
+def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_path):
+    (tmp_path / "teacher").mkdir()
+    fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path / "teacher")
+    arguments = ("train", "--data", drawn_csv, "--epochs", 1, "--batch", 70, "--threads", 1)
+    teacher = tmp_path / "teacher" / "best.pt"
+    code, _, err = cli(*arguments, "--teacher", teacher, "--out", tmp_path / "student")
+    assert code == 0, err
+    stored = tmp_path / "student" / "teacher_logits.npz"
+    np.testing.assert_allclose(load_logits(stored, drawn.faces), teacher_logits([teacher], drawn.faces))
+    code, _, err = cli(*arguments, "--teacher", stored, "--out", tmp_path / "second")
+    assert code == 0, err
+    losses = [read_metrics(tmp_path / name)[0]["train_loss"] for name in ("student", "second")]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("model", ["teacher", "edge"])

@@ -59,6 +59,9 @@ class TrainOptions:
     learning_rate: peak for ``batch`` images; weight_decay: on convolution and linear weights only.
     smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
     vote_weight: weight of the crowd-vote loss where votes are given.
+    distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
+        temperature at which they are compared, where teachers are given (Hinton et al. 2015,
+        arXiv:1503.02531).
     ema: decay a step of the averaged weights, which are what is validated and exported.
     calm: fraction of the run after which augmentation fades to ``calm_strength`` of its strength.
     mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
@@ -74,6 +77,8 @@ class TrainOptions:
     weight_decay: float = 4e-4
     smoothing: float = 0.1
     vote_weight: float = 0.5
+    distill_weight: float = 0.7
+    distill_temperature: float = 2.0
     ema: float = 0.999
     calm: float = 0.75
     calm_strength: float = 0.4
@@ -88,7 +93,8 @@ class TrainingData:
     """What is learned from, and what selects the model.
 
     faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (all FER+ columns but
-    NF, rows of zeros where nobody voted); val_faces and val_labels likewise.
+    NF, rows of zeros where nobody voted); val_faces and val_labels likewise; teacher float32 (n, 7)
+    logits or None.
     """
 
     faces: NDArray[np.uint8]
@@ -96,6 +102,17 @@ class TrainingData:
     votes: NDArray[np.float32] | None
     val_faces: NDArray[np.uint8]
     val_labels: NDArray[np.int64]
+    teacher: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """The training part of :class:`TrainingData` on the device."""
+
+    faces: Tensor
+    labels: Tensor
+    votes: Tensor | None
+    teacher: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -147,16 +164,27 @@ def fit(
         history = state["history"]
     wrapped = DistributedDataParallel(net) if processes.count > 1 else net
 
-    faces = torch.from_numpy(data.faces).to(target)
-    labels = torch.from_numpy(data.labels).to(target)
-    votes = None if data.votes is None else torch.from_numpy(data.votes).to(target)
+    tensors = _Tensors(
+        faces=torch.from_numpy(data.faces).to(target),
+        labels=torch.from_numpy(data.labels).to(target),
+        votes=None if data.votes is None else torch.from_numpy(data.votes).to(target),
+        teacher=None if data.teacher is None else torch.from_numpy(data.teacher).to(target),
+    )
     val_faces = torch.from_numpy(data.val_faces).to(target)
     val_labels = torch.from_numpy(data.val_labels).to(target)
 
     for epoch in range(len(history), options.epochs):
         started = time.perf_counter()
         train = _train_epoch(
-            net, wrapped, averaged, optimizer, (faces, labels, votes), options, epoch, processes, history
+            net,
+            wrapped,
+            averaged,
+            optimizer,
+            tensors,
+            options,
+            epoch,
+            processes,
+            history,
         )
         row = {"epoch": float(epoch + 1), "learning_rate": optimizer.param_groups[0]["lr"], **train}
         if processes.first:
@@ -213,13 +241,13 @@ def _train_epoch(
     model: nn.Module,
     averaged: AveragedModel,
     optimizer: torch.optim.Optimizer,
-    tensors: tuple[Tensor, Tensor, Tensor | None],
+    tensors: _Tensors,
     options: TrainOptions,
     epoch: int,
     processes: _Processes,
     history: list[dict[str, float]],
 ) -> dict[str, float]:
-    faces, labels, votes = tensors
+    faces, labels, votes, teacher = tensors.faces, tensors.labels, tensors.votes, tensors.teacher
     generator = torch.Generator(device=faces.device)
     generator.manual_seed(_epoch_seed(options.seed, epoch, processes.rank))
     torch.manual_seed(_epoch_seed(options.seed, epoch, processes.rank))
@@ -241,16 +269,23 @@ def _train_epoch(
             group["lr"] = learning_rate(options, epoch + step / len(batches))
         index = indices.to(faces.device)
         inputs = normalize(augment(faces[index], variation, generator))
-        targets = smooth_targets(labels[index], options.smoothing)
-        ballots = None if votes is None else votes[index]
+        goals = {"labels": smooth_targets(labels[index], options.smoothing)}
+        if votes is not None:
+            goals["votes"] = votes[index]
+        if teacher is not None:
+            goals["teacher"] = F.softmax(teacher[index] / options.distill_temperature, 1)
         if options.mixup > 0:
-            inputs, targets, ballots = mix(inputs, targets, ballots, options.mixup, generator)
+            inputs, goals = mix(inputs, goals, options.mixup, generator)
         with torch.autocast(faces.device.type, torch.bfloat16, enabled=options.bfloat16):
             output = model(inputs.contiguous(memory_format=torch.channels_last))
         logits = (output[0] if votes is not None else output).float()
-        objective = loss = soft_cross_entropy(logits, targets)
-        if ballots is not None:
-            objective = loss + options.vote_weight * _vote_loss(output[1].float(), ballots)
+        objective = loss = soft_cross_entropy(logits, goals["labels"])
+        if "teacher" in goals:
+            objective = (1 - options.distill_weight) * loss + options.distill_weight * _distillation_loss(
+                logits, goals["teacher"], options.distill_temperature
+            )
+        if "votes" in goals:
+            objective = objective + options.vote_weight * _vote_loss(output[1].float(), goals["votes"])
         if not math.isfinite(objective.item()):
             raise TrainingError(
                 f"the loss became {objective.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
@@ -278,9 +313,9 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def mix(
-    inputs: Tensor, targets: Tensor, votes: Tensor | None, strength: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Blend each image with another of the batch, and their targets and votes alike.
+    inputs: Tensor, goals: dict[str, Tensor], strength: float, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Blend each image with another of the batch, and all that is to be learned of them alike.
 
     One share a batch, from Beta(strength, strength) (Zhang et al. 2017, arXiv:1710.09412).
     """
@@ -290,7 +325,12 @@ def mix(
     def blend(values: Tensor) -> Tensor:
         return share * values + (1 - share) * values[order]
 
-    return blend(inputs), blend(targets), None if votes is None else blend(votes)
+    return blend(inputs), {name: blend(values) for name, values in goals.items()}
+
+
+def _distillation_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy at ``temperature``, scaled so that its gradient does not depend on that."""
+    return temperature**2 * soft_cross_entropy(logits / temperature, targets)
 
 
 def _vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
@@ -355,6 +395,7 @@ def _identity(data: TrainingData, processes: _Processes) -> dict[str, int]:
         "training images": data.faces,
         "training labels": data.labels,
         "votes": np.empty(0, np.float32) if data.votes is None else data.votes,
+        "teachers' logits": np.empty(0, np.float32) if data.teacher is None else data.teacher,
         "validation images": data.val_faces,
         "validation labels": data.val_labels,
     }

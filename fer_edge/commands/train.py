@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose imag
 EPILOG = """example:
   fer-edge train --data fer2013.csv --out runs/mine
   fer-edge train --data fer2013.csv --votes fer2013new.csv --out runs/mine --resume
+  fer-edge train --data fer2013.csv --model teacher --out runs/teacher
+  fer-edge train --data fer2013.csv --teacher runs/teacher/best.pt --out runs/distilled
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png
@@ -29,6 +32,8 @@ _OPTIONS: dict[str, tuple[type, float, float, str]] = {
     "weight_decay": (float, 0, 1, "on convolution and linear weights"),
     "smoothing": (float, 0, 0.9, "label smoothing"),
     "vote_weight": (float, 0, 100, "weight of the crowd-vote loss"),
+    "distill_weight": (float, 0, 1, "share of the teachers' targets in the loss"),
+    "distill_temperature": (float, 0.1, 100, "temperature at which they are compared"),
     "ema": (float, 0, 0.999999, "decay a step of the averaged weights"),
     "calm": (float, 0, 1, "fraction of the run after which augmentation fades"),
     "calm_strength": (float, 0, 1, "strength of augmentation at the end"),
@@ -46,6 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="FER-2013 CSV, plain or packed; default: the environment variable FER2013_CSV",
     )
     parser.add_argument("--votes", metavar="CSV", help="FER+ votes in the same row order")
+    parser.add_argument(
+        "--teacher",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="checkpoint of a larger model to learn from (repeat for several), or their stored logits (.npz)",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
@@ -83,6 +95,18 @@ def execute(arguments: argparse.Namespace) -> int:
     if first:
         prepare_folder(arguments.out, resume=arguments.resume)
     data, dataset = load_training_data(arguments.data, arguments.votes, skip_bad=arguments.skip_bad)
+    if arguments.teacher:
+        from ..train.distill import logits_for_run
+
+        logits = logits_for_run(
+            arguments.out,
+            arguments.teacher,
+            data.faces,
+            device=device,
+            bfloat16=options.bfloat16,
+            store=first,
+        )
+        data = replace(data, teacher=logits)
     if first:
         for message in dataset.skipped:
             print(f"skipped: {message}", file=sys.stderr)

@@ -1,0 +1,106 @@
+"""Teachers' logits for distillation (Hinton et al. 2015, arXiv:1503.02531): computed once, then stored."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from fer_edge.errors import DataError
+from fer_edge.files import atomic_path
+from fer_edge.labels import EMOTIONS
+
+from .checkpoint import load_net
+from .loop import predict_logits
+
+SHIFTS = ((0, 0), (-2, 0), (2, 0), (0, -2), (0, 2))
+"""Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
+
+
+def teacher_logits(
+    checkpoints: Sequence[str | os.PathLike[str]],
+    faces: NDArray[np.uint8],
+    *,
+    device: str = "cpu",
+    bfloat16: bool = False,
+) -> NDArray[np.float32]:
+    """Logits float32 (n, 7) of uint8 faces (n, 48, 48), averaged over teachers, shifts and mirroring.
+
+    Raises CheckpointError.
+    """
+    teachers = [load_net(path)[0].to(device) for path in checkpoints]
+    total = np.zeros((len(faces), len(EMOTIONS)), np.float32)
+    batches = range(0, len(faces), 256)
+    for start in tqdm(batches, desc="teachers", unit="batch", leave=False, disable=None):
+        part = torch.from_numpy(faces[start : start + 256]).to(device)
+        views = torch.cat(list(_views(part)))
+        for teacher in teachers:
+            logits = predict_logits(teacher, views, bfloat16=bfloat16)
+            mean = logits.reshape(-1, len(part), len(EMOTIONS)).mean(0)
+            total[start : start + 256] += mean.cpu().numpy()
+    return total / np.float32(len(teachers))
+
+
+def save_logits(path: str | os.PathLike[str], logits: NDArray[np.float32], faces: NDArray[np.uint8]) -> None:
+    """Write logits, float32 (n, 7), with a checksum of the faces they belong to."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, logits=logits, faces=_checksum(faces))
+
+
+def load_logits(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Read what :func:`save_logits` wrote; raises DataError where it is not for these faces."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            logits, checksum = stored["logits"], int(stored["faces"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a file of teacher logits ({error})") from error
+    if checksum != _checksum(faces) or logits.shape != (len(faces), len(EMOTIONS)):
+        raise DataError(f"{path}: the logits are for {len(logits)} other training images, not for these")
+    return logits.astype(np.float32)
+
+
+def logits_for_run(
+    out: Path,
+    teachers: Sequence[str],
+    faces: NDArray[np.uint8],
+    *,
+    device: str = "cpu",
+    bfloat16: bool = False,
+    store: bool = True,
+) -> NDArray[np.float32]:
+    """The teachers' logits of a run, from its folder ``out`` where they are already stored there.
+
+    ``teachers`` are checkpoints, or one stored file (.npz).
+    """
+    if len(teachers) == 1 and Path(teachers[0]).suffix == ".npz":
+        return load_logits(teachers[0], faces)
+    stored = out / "teacher_logits.npz"
+    if stored.exists():
+        return load_logits(stored, faces)
+    logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
+    if store:
+        save_logits(stored, logits, faces)
+    return logits
+
+
+def _views(faces: Tensor) -> Iterable[Tensor]:
+    height, width = faces.shape[1:]
+    border = max(max(abs(x), abs(y)) for x, y in SHIFTS)
+    padded = F.pad(faces.unsqueeze(1).float(), [border] * 4, mode="replicate")[:, 0].to(faces.dtype)
+    for x, y in SHIFTS:
+        view = padded[:, border + y : border + y + height, border + x : border + x + width]
+        yield view
+        yield view.flip(2)
+
+
+def _checksum(faces: NDArray[np.uint8]) -> int:
+    return zlib.crc32(np.ascontiguousarray(faces).data)
