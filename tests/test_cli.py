@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from fer_edge.classifier import available_backends
 from fer_edge.cli import COMMANDS
 
 
@@ -63,9 +64,11 @@ def test_classifying_needs_no_opencv():
 
 
 @pytest.mark.parametrize("pure", ["0", "1"])
-def test_demo_run_is_happy_on_the_c_and_on_the_pure_path(pure):
+@pytest.mark.parametrize("backend", available_backends())
+def test_demo_run_is_happy_on_each_backend_with_c_and_with_numpy(backend, pure):
     pytest.importorskip("skimage")
     command = [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", "--frames", "3", "--jsonl", "-"]
+    command += ["--backend", backend]
     environment = {**os.environ, "FER_EDGE_PURE": pure}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
