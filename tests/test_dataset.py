@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import c_kernels, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_edge import _pure, preprocess
+from fer_edge import _pure
 from fer_edge.dataset import (
     FerDataset,
     in_training,
@@ -29,19 +30,7 @@ from fer_edge.dataset import (
 from fer_edge.errors import DataError
 from fer_edge.labels import VOTE_COLUMNS
 
-try:
-    from fer_edge import _preprocess as _c
-except ImportError:
-    _c = None
-
-needs_extension = pytest.mark.skipif(_c is None, reason="the C extension is not built")
-
-
-@pytest.fixture(params=[pytest.param("c", marks=needs_extension), "numpy"], autouse=True)
-def kernels(request, monkeypatch):
-    module = _c if request.param == "c" else _pure
-    monkeypatch.setattr(preprocess, "kernels", module)
-    return module
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, 48, 48), dtype=np.uint8)
@@ -467,7 +456,7 @@ layouts = st.sampled_from(
 )
 def test_c_and_numpy_parse_damaged_rows_alike(changes, length, final, layout, capacity):
     text = damaged(changes, length)
-    assert parse(_c, text, final, layout, capacity) == parse(_pure, text, final, layout, capacity)
+    assert parse(c_kernels, text, final, layout, capacity) == parse(_pure, text, final, layout, capacity)
 
 
 @needs_extension
@@ -480,7 +469,7 @@ def test_c_and_numpy_parse_damaged_rows_alike(changes, length, final, layout, ca
 )
 def test_c_and_numpy_parse_any_text_alike(text, final, columns):
     layout = (columns, -1, columns - 1, 0 if columns > 1 else -1, 40)
-    assert parse(_c, text, final, layout, 2) == parse(_pure, text, final, layout, 2)
+    assert parse(c_kernels, text, final, layout, 2) == parse(_pure, text, final, layout, 2)
 
 
 # ---------------------------------------------------------------- votes

@@ -8,25 +8,14 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from conftest import c_kernels, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_edge import _pure, preprocess
 from fer_edge.preprocess import FACE_SIZE, crop_faces
 
-try:
-    from fer_edge import _preprocess as _c
-except ImportError:
-    _c = None
-
-needs_extension = pytest.mark.skipif(_c is None, reason="the C extension is not built")
-
-
-@pytest.fixture(params=[pytest.param("c", marks=needs_extension), "numpy"], autouse=True)
-def kernels(request, monkeypatch):
-    module = _c if request.param == "c" else _pure
-    monkeypatch.setattr(preprocess, "kernels", module)
-    return module
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def noise(*shape, seed=0):
@@ -228,7 +217,7 @@ sides = st.floats(1e-3, 300) | st.integers(1, 300).map(float) | st.floats(5e-324
 def test_c_and_numpy_give_the_same_bytes(shape, colour, squares, kind, seed):
     frame = noise(*shape, 3, seed=seed) if colour else noise(*shape, seed=seed)
     results = []
-    for module in (_c, _pure):
+    for module in (c_kernels, _pure):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(preprocess, "kernels", module)
             results.append(crop_faces(frame, squares, np.empty((len(squares), 48, 48), kind)))
@@ -240,7 +229,7 @@ def test_c_and_numpy_agree_where_a_sum_of_rows_exceeds_sixteen_bits():
     frame = np.full((13000, 3), 255, np.uint8)
     frame[::7] = noise(1858, 3)
     out = [np.empty((1, 48, 48), np.uint8) for _ in range(2)]
-    for module, face in zip((_c, _pure), out, strict=True):
+    for module, face in zip((c_kernels, _pure), out, strict=True):
         module.crop_faces(frame[:, :, None], np.array([[0.0, 0.0, 13000.0]]), 0, face.reshape(-1))
     assert np.array_equal(*out)
     assert 220 <= out[0].min() <= out[0].max() <= 250
