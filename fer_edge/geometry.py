@@ -36,3 +36,9 @@ def training_squares(boxes: ArrayLike) -> NDArray[np.float64]:
     sides = SIDE_PER_BOX * np.sqrt(sizes.prod(axis=1, keepdims=True))
     corners = array[:, :2] + sizes / 2 - np.array(BOX_CENTRE) * sides
     return np.concatenate([corners, sides], axis=1)
+
+
+def centre_square(width: int, height: int) -> NDArray[np.float64]:
+    """Return the largest centred square of an image, float64 (1, 3): x, y of its corner, side, in pixels."""
+    side = min(width, height)
+    return np.array([[(width - side) / 2, (height - side) / 2, side]], np.float64)

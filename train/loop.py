@@ -130,24 +130,25 @@ def fit(
     options: TrainOptions,
     out: Path,
     *,
+    start: EmotionNet | None = None,
     resume: bool = False,
     device: str = "cpu",
     on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
-    ``resume`` continues from ``last.pt`` to the same result as an uninterrupted run. Under
-    ``torchrun`` every process takes its share of each batch. Returns one row of :data:`METRICS` an
-    epoch. Raises TrainingError when the loss is no longer finite, CheckpointError when the run to
-    be resumed had other options.
+    ``start`` is a network to train further instead of a new one. ``resume`` continues from
+    ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
+    its share of each batch. Returns one row of :data:`METRICS` an epoch. Raises TrainingError when
+    the loss is no longer finite, CheckpointError when the run to be resumed had other options.
     """
     processes = _join_processes(device)
     if min(options.batch, len(data.faces)) < processes.count:
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {processes.count} processes")
     target = torch.device(device)
-    architecture = ARCHITECTURES[options.model]
     torch.manual_seed(options.seed)
-    bare = EmotionNet(architecture)
+    bare = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
+    architecture = bare.architecture
     net: nn.Module = bare if data.votes is None else TwoHeadedNet(bare)
     net.to(target)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -369,8 +370,9 @@ def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
 
 
 def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    plain = [p for p in net.parameters() if p.ndim <= 1]
+    trained = [p for p in net.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 

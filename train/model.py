@@ -128,7 +128,6 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
         super().__init__()
-        self.residual = True
         self.block = nn.Sequential(
             _conv(inputs, outputs, kernel, stride), _conv(outputs, outputs, kernel, activation=False)
         )
@@ -149,6 +148,7 @@ class EmotionNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.fixed_statistics = False
         blocks: list[nn.Module] = [_conv(1, architecture.stem, 3, architecture.stem_stride)]
         channels, size = architecture.stem, FACE_SIZE // architecture.stem_stride
         for stage in architecture.stages:
@@ -170,13 +170,21 @@ class EmotionNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, (InvertedResidual, BasicBlock)) and module.residual:
-                # Each residual block starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
-                norm = module.block[-1].get_submodule("norm")
-                if len(module.block) > 1 and isinstance(norm, nn.BatchNorm2d):
-                    nn.init.zeros_(norm.weight)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+
+    def freeze(self, blocks: int) -> None:
+        """Keep the first ``blocks`` of the features, and all batch statistics, as they are in training."""
+        self.features[:blocks].requires_grad_(False)
+        self.fixed_statistics = True
+
+    def train(self, mode: bool = True) -> EmotionNet:
+        super().train(mode)
+        if self.fixed_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def embed(self, x: Tensor) -> Tensor:
         """Pooled features, float32 (n, head)."""

@@ -52,13 +52,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def require_export() -> None:
+    """Raise MissingExtraError where a package for exporting is missing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError("Exporting", ", ".join(missing), "export")
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Run the export."""
     # TensorFlow's C++ parts greet on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError("Exporting", ", ".join(missing), "export")
+    require_export()
     from ..dataset import read_fer2013
     from ..evaluate import to_json
     from ..export.pipeline import export

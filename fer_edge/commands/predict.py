@@ -136,16 +136,16 @@ def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]],
     import numpy as np
 
     from ..classifier import load_classifier
+    from ..geometry import centre_square
     from ..preprocess import crop_faces
     from ..recognizer import Face
 
     classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
 
     def recognize(image: NDArray[np.uint8]) -> list[Face]:
-        height, width = image.shape[:2]
-        side = min(height, width)
-        x, y = (width - side) / 2, (height - side) / 2
-        crop_faces(image, np.array([[x, y, side]]), classifier.input_buffer(1))
+        square = centre_square(image.shape[1], image.shape[0])
+        crop_faces(image, square, classifier.input_buffer(1))
+        x, y, side = square[0].tolist()
         return [Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), classifier.run()[0])]
 
     return recognize

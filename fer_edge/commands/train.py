@@ -7,10 +7,15 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, MissingExtraError
 from ._arguments import positive_int
+
+if TYPE_CHECKING:
+    from ..dataset import FerDataset
+    from ..train.loop import TrainingData
+    from ..train.model import EmotionNet
 
 HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
 EPILOG = """example:
@@ -18,6 +23,7 @@ EPILOG = """example:
   fer-edge train --data fer2013.csv --votes fer2013new.csv --out runs/mine --resume
   fer-edge train --data fer2013.csv --model teacher --out runs/teacher
   fer-edge train --data fer2013.csv --teacher runs/teacher/best.pt --out runs/distilled
+  fer-edge train --faces mine --detect --out runs/mine && fer-edge run --model runs/mine/model
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png
@@ -47,9 +53,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="CSV",
-        default=os.environ.get("FER2013_CSV"),
         help="FER-2013 CSV, plain or packed; default: the environment variable FER2013_CSV",
     )
+    parser.add_argument(
+        "--faces",
+        metavar="DIR",
+        help="instead of a CSV: fine-tune the bundled model on DIR/happy/*.png …, and export it",
+    )
+    parser.add_argument("--detect", action="store_true", help="find the face in each image of --faces")
     parser.add_argument("--votes", metavar="CSV", help="FER+ votes in the same row order")
     parser.add_argument(
         "--teacher",
@@ -81,20 +92,22 @@ def execute(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise MissingExtraError("Training", "torch", "train") from error
     from ..plots import require_matplotlib, save_learning_curve
-    from ..train.data import load_training_data, prepare_folder
+    from ..train.data import prepare_folder
     from ..train.loop import fit
 
-    if not arguments.data:
-        raise DataError("no training data: give --data CSV or set FER2013_CSV")
     require_matplotlib("train")
     options = _train_options(arguments)
     device = _device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     first = os.environ.get("RANK", "0") == "0"
+    start = None
+    if arguments.faces:
+        data, dataset, start = _own_faces(arguments, options.model)
+    else:
+        data, dataset = _fer2013(arguments)
     if first:
         prepare_folder(arguments.out, resume=arguments.resume)
-    data, dataset = load_training_data(arguments.data, arguments.votes, skip_bad=arguments.skip_bad)
     if arguments.teacher:
         from ..train.distill import logits_for_run
 
@@ -127,7 +140,15 @@ def execute(arguments: argparse.Namespace) -> int:
         save_learning_curve(arguments.out / "learning_curve.png", history)
 
     try:
-        history = fit(data, options, arguments.out, resume=arguments.resume, device=device, on_epoch=report)
+        history = fit(
+            data,
+            options,
+            arguments.out,
+            start=start,
+            resume=arguments.resume,
+            device=device,
+            on_epoch=report,
+        )
     except KeyboardInterrupt:
         if first:
             print(
@@ -141,7 +162,47 @@ def execute(arguments: argparse.Namespace) -> int:
             f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
         )
+        if arguments.faces:
+            _export(arguments.out, dataset)
     return 0
+
+
+def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
+    from ..train.data import load_training_data
+
+    path = arguments.data or os.environ.get("FER2013_CSV")
+    if not path:
+        raise DataError("no training data: give --data CSV or --faces DIR, or set FER2013_CSV")
+    if arguments.detect:
+        raise DataError("--detect is for --faces")
+    return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad)
+
+
+def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData, FerDataset, EmotionNet]:
+    from .export_int8 import require_export
+
+    if arguments.data or arguments.votes or arguments.teacher:
+        raise DataError("--faces goes without --data, --votes and --teacher")
+    require_export()
+    from ..train.finetune import bundled_net, read_faces, training_data
+
+    dataset = read_faces(arguments.faces, detect=arguments.detect)
+    return training_data(dataset), dataset, bundled_net(model)
+
+
+def _export(out: Path, dataset: FerDataset) -> None:
+    from ..export.pipeline import export
+
+    folder = out / "model"
+    report = export(
+        out / "best.pt",
+        dataset,
+        folder,
+        force=True,
+        progress=lambda message: print(message, file=sys.stderr, flush=True),
+    )
+    accuracy = max(parity.accuracy for name, parity in report.parity.items() if "int8" in name)
+    print(f"int8: {accuracy:.1f} % of {report.rows} held-out images; fer-edge run --model {folder}")
 
 
 def _train_options(arguments: argparse.Namespace) -> Any:
@@ -149,7 +210,13 @@ def _train_options(arguments: argparse.Namespace) -> Any:
     from ..train.model import ARCHITECTURES
 
     given = {name: getattr(arguments, name) for name in ("model", "bfloat16", *_OPTIONS)}
-    options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.faces:
+        from ..train.finetune import fine_tuning
+
+        options = fine_tuning(**given)
+    else:
+        options = TrainOptions(**given)
     if options.model not in ARCHITECTURES:
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
     for name, (_, low, high, _) in _OPTIONS.items():

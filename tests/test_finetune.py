@@ -1,0 +1,129 @@
+"""Fine-tuning on a folder of the user's own images."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import draw_face
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train.finetune import bundled_net, read_faces, training_data  # noqa: E402
+from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
+
+import fer_edge  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Fifteen drawn faces of each of three emotions, 96x120 pixels."""
+    rng = np.random.default_rng(3)
+    for emotion in ("angry", "happy", "surprise"):
+        (tmp_path / "mine" / emotion).mkdir(parents=True)
+        for index in range(15):
+            face = cv2.resize(draw_face(fer_edge.EMOTIONS.index(emotion), rng), (96, 96))
+            wide = cv2.copyMakeBorder(face, 0, 0, 12, 12, cv2.BORDER_CONSTANT, value=0)
+            cv2.imwrite(str(tmp_path / "mine" / emotion / f"{index:02}.png"), wide)
+    return tmp_path / "mine"
+
+
+def test_a_folder_becomes_faces_with_labels_and_a_split(folder):
+    dataset = read_faces(folder)
+    assert dataset.pixels.shape == (45, 48, 48)
+    assert dataset.labels.tolist() == [0] * 15 + [3] * 15 + [5] * 15
+    assert (dataset.usage == "PublicTest").sum() == 9
+    # The centred square leaves the black borders at both sides out.
+    assert dataset.pixels[:, :, 0].mean() > 50
+
+
+def test_the_bundled_network_comes_back_from_its_onnx_file():
+    faces = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
+    expected = fer_edge.load_classifier("edge", "onnx", "fp32").predict_logits(faces)
+    logits = predict_logits(bundled_net("edge"), torch.from_numpy(faces)).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+
+def test_only_the_last_blocks_learn(folder, tmp_path):
+    torch.set_num_threads(1)
+    start = bundled_net("edge")
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    (tmp_path / "run").mkdir()
+    fit(training_data(read_faces(folder)), TrainOptions(epochs=1, batch=12), tmp_path / "run", start=start)
+    changed = {name for name, value in start.state_dict().items() if not torch.equal(value, before[name])}
+    assert "classifier.weight" in changed
+    blocks = {int(name.split(".")[1]) for name in changed if name.startswith("features.")}
+    assert blocks == {8, 9, 10}
+    assert not [name for name in changed if "running" in name]
+
+
+def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
+    out = tmp_path / "run"
+    code, text, err = cli("train", "--faces", folder, "--out", out, "--epochs", 12, "--threads", 1)
+    assert code == 0, err
+    assert "36 rows to train on, 9 to validate on" in text
+    assert f"fer-edge run --model {out / 'model'}" in text
+    classifier = fer_edge.load_classifier(out / "model")
+    dataset = read_faces(folder)
+    reached = (classifier.predict(dataset.pixels).argmax(1) == dataset.labels).mean()
+    untuned = (fer_edge.load_classifier().predict(dataset.pixels).argmax(1) == dataset.labels).mean()
+    assert reached > max(0.8, untuned)
+    code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
+    assert code == 0, err
+    assert len(json.loads(text.splitlines()[0])["faces"]) == 1
+
+
+def test_a_folder_that_is_no_emotion_is_named(cli, folder, tmp_path):
+    (folder / "joyful").mkdir()
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert "joyful is no emotion; use angry, disgust" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_class_is_named(cli, folder, tmp_path):
+    (folder / "sad").mkdir()
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{folder / 'sad'}: 0 usable images" in err
+
+
+def test_corrupt_images_are_skipped_and_counted(folder):
+    (folder / "happy" / "broken.png").write_bytes(b"no image")
+    dataset = read_faces(folder)
+    assert len(dataset) == 45
+    assert len(dataset.skipped) == 1
+    assert "broken.png" in dataset.skipped[0]
+
+
+def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
+    data = pytest.importorskip("skimage.data")
+    astronaut = data.astronaut()[:, :, ::-1]
+    for emotion in ("happy", "sad"):
+        (tmp_path / emotion).mkdir()
+        for index in range(5):
+            cv2.imwrite(str(tmp_path / emotion / f"{index}.png"), astronaut[: 300 + 4 * index])
+    cv2.imwrite(str(tmp_path / "sad" / "sky.png"), np.full((100, 100, 3), 200, np.uint8))
+    dataset = read_faces(tmp_path, detect=True)
+    assert len(dataset) == 10
+    assert len(dataset.skipped) == 1
+    assert "sky.png: shows no face" in dataset.skipped[0]
+    assert fer_edge.load_classifier().predict(dataset.pixels).argmax(1).tolist() == [3] * 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--faces", "no/such"), "no such folder"),
+        (("--faces", ".", "--data", "x.csv"), "--faces goes without --data"),
+        (("--data", "x.csv", "--detect"), "--detect is for --faces"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(cli, tmp_path, arguments, message):
+    code, _, err = cli("train", *arguments, "--out", tmp_path / "run")
+    assert code == 2
+    assert message in err

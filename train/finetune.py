@@ -1,0 +1,153 @@
+"""Fine-tuning the bundled network on a user's own folder of labelled face images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_edge.dataset import FerDataset
+from fer_edge.detector import FaceDetector
+from fer_edge.errors import DataError, ModelError, SourceError
+from fer_edge.geometry import centre_square, training_squares
+from fer_edge.labels import EMOTIONS
+from fer_edge.models import WEIGHTS, find_model, read_manifest
+from fer_edge.preprocess import FACE_SIZE, crop_faces
+from fer_edge.recognizer import STILL_MAX_SIDE
+from fer_edge.sources import IMAGE_SUFFIXES, read_image
+
+from .augment import Augmentation
+from .loop import TrainingData, TrainOptions
+from .model import Architecture, EmotionNet
+
+TRAINED_BLOCKS = 3
+"""The last blocks that learn; the earlier ones see edges and parts of faces, which do not change."""
+
+FINE_TUNING = TrainOptions(
+    epochs=20,
+    warmup=1.0,
+    batch=32,
+    learning_rate=0.01,
+    ema=0.95,
+    calm=1.0,
+    augmentation=Augmentation().scaled(0.7),
+)
+"""Defaults for some hundred images."""
+
+_HELD_OUT = 5
+"""Every so manieth image of a class validates, so a class needs as many."""
+
+
+def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:
+    """The images of ``folder``/emotion/ as grey 48x48 faces, in FER-2013 form.
+
+    The whole image, or its largest centred square, is the face; with ``detect`` the most certain
+    face in it is. Every fifth image of a class has Usage ``PublicTest``, the others ``Training``.
+    Images that cannot be read, or show no face, are skipped and named in ``skipped``. Raises
+    DataError for a folder that is no emotion, and for a class with too few images.
+    """
+    classes = _classes(Path(folder))
+    detector = FaceDetector(max_side=STILL_MAX_SIDE) if detect else None
+    faces, labels, usage, skipped = [], [], [], []
+    for emotion, path in classes.items():
+        found = []
+        for image in _images(path):
+            try:
+                found.append(_face(image, detector))
+            except SourceError as error:
+                skipped.append(str(error))
+        if len(found) < _HELD_OUT:
+            raise DataError(
+                f"{path}: {len(found)} usable images; a class needs at least {_HELD_OUT}, "
+                "or leave its folder out" + (f" ({skipped[-1]})" if skipped else "")
+            )
+        faces += found
+        labels += [EMOTIONS.index(emotion)] * len(found)
+        usage += ["Training" if index % _HELD_OUT else "PublicTest" for index in range(len(found))]
+    return FerDataset(np.stack(faces), np.array(labels, np.int8), np.array(usage), tuple(skipped))
+
+
+def training_data(dataset: FerDataset) -> TrainingData:
+    """The split that :func:`read_faces` made, for ``fit``."""
+    assert dataset.labels is not None
+    training, labels = dataset.usage == "Training", dataset.labels.astype(np.int64)
+    return TrainingData(
+        faces=dataset.pixels[training],
+        labels=labels[training],
+        votes=None,
+        val_faces=dataset.pixels[~training],
+        val_labels=labels[~training],
+    )
+
+
+def bundled_net(model: str) -> EmotionNet:
+    """The network of a bundled model with its first blocks frozen, from the fp32 ONNX file.
+
+    That file has the batch norms folded into the convolutions, so they only add their bias here, and
+    stay as they are while the rest learns. Raises ModelError.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    file = find_model(model, "onnx", "fp32")
+    description = read_manifest(WEIGHTS)["models"].get(model)
+    if description is None or file.path.parent != WEIGHTS:
+        raise ModelError(f"{model}: only bundled models can be fine-tuned")
+    graph = onnx.load_from_string(file.read()).graph
+    tensors = {value.name: torch.tensor(numpy_helper.to_array(value)) for value in graph.initializer}
+    net = EmotionNet(Architecture.from_dict(description["architecture"]))
+    with torch.no_grad():
+        for name, module in net.named_modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.copy_(tensors[f"{name}.weight"])
+                norm = net.get_submodule(f"{name.removesuffix('.conv')}.norm")
+                assert isinstance(norm, torch.nn.BatchNorm2d)
+                norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+                norm.weight.fill_(1)
+                norm.bias.copy_(tensors[f"{name}.bias"])
+        net.classifier.weight.copy_(tensors["classifier.weight"][:, :, 0, 0])
+        net.classifier.bias.copy_(tensors["classifier.bias"])
+    net.freeze(len(net.features) - TRAINED_BLOCKS)
+    return net
+
+
+def fine_tuning(**given: object) -> TrainOptions:
+    """:data:`FINE_TUNING` with some options changed."""
+    return replace(FINE_TUNING, **given)  # type: ignore[arg-type]
+
+
+def _classes(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; want one with a sub-folder of images for each emotion")
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    unknown = [path.name for path in found if path.name not in EMOTIONS]
+    if unknown:
+        raise DataError(f"{folder}: {', '.join(unknown)} is no emotion; use {', '.join(EMOTIONS)}")
+    if len(found) < 2:
+        raise DataError(f"{folder}: {len(found)} emotions; want sub-folders named {', '.join(EMOTIONS)}")
+    return {path.name: path for path in found}
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            yield path
+
+
+def _face(path: Path, detector: FaceDetector | None) -> NDArray[np.uint8]:
+    """One face, uint8 (48, 48); raises SourceError for an unreadable image or one without a face."""
+    image = read_image(path)
+    square = centre_square(image.shape[1], image.shape[0])
+    if detector is not None:
+        detections = detector.detect(image)
+        if not detections:
+            raise SourceError(f"{path}: shows no face that the detector finds")
+        square = training_squares([detections[0].box])
+    out = np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8)
+    crop_faces(image, square, out)
+    return out[0]
