@@ -297,7 +297,7 @@ def _train_epoch(
         optimizer.step()
         averaged.update_parameters(net)
         total_loss += loss.item() * len(index)
-        correct += int((logits.argmax(1) == labels[index]).sum())
+        correct += int((logits.argmax(1) == goals["labels"].argmax(1)).sum())
         seen += len(index)
     return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
 
