@@ -44,6 +44,24 @@ def convert(net: InferenceNet) -> bytes:
     return content
 
 
+def with_half_weights(model: bytes) -> bytes:
+    """The fp32 model with its weights stored as float16; the runtime widens them when it loads it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    for value in [value for value in graph.initializer if len(value.dims) > 1]:
+        half = numpy_helper.to_array(value).astype(np.float16)
+        name = f"{value.name}_half"
+        graph.initializer.remove(value)
+        graph.initializer.append(numpy_helper.from_array(half, name))
+        graph.node.insert(0, helper.make_node("Cast", [name], [value.name], to=onnx.TensorProto.FLOAT))
+    onnx.checker.check_model(proto)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
 def quantize(model: bytes, calibration: NDArray[np.float32], additions: Sequence[Range]) -> bytes:
     """The int8 model in QDQ form: int8 in and out, weights per channel, activations by min and max.
 

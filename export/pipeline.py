@@ -98,6 +98,8 @@ def export(
 ) -> ExportReport:
     """Write the fp32 and int8 files of a checkpoint and their manifest into the folder ``out``.
 
+    The fp32 files compute in float32 and store their weights as float16, which halves them.
+
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
     check (the others, without images that are in Training). Other models that ``out`` already holds
     stay. Raises CheckpointError, DataError where the rows do not suffice, ModelError where ``model``
@@ -122,17 +124,19 @@ def export(
         tflite_fp32 = tflite.convert(deployed)
         ranges = tflite.calibrate(tflite_fp32, normalized)
         tflite_int8 = tflite.quantize(tflite_fp32, ranges)
+        tflite_half = tflite.with_half_weights(tflite_fp32)
     progress("converting to ONNX")
     with _quiet():
         onnx_fp32 = onnx_files.convert(deployed)
         additions = tflite.addition_ranges(tflite_fp32, ranges)
         onnx_int8 = onnx_files.quantize(onnx_fp32, normalized, additions)
+        onnx_half = onnx_files.with_half_weights(onnx_fp32)
     plain = TensorSpec("float32", 1.0, 0)
     contents: dict[tuple[Backend, Precision], tuple[bytes, tuple[TensorSpec, TensorSpec]]] = {
         ("litert", "int8"): (tflite_int8, tflite.tensor_specs(tflite_int8)),
-        ("litert", "fp32"): (tflite_fp32, tflite.tensor_specs(tflite_fp32)),
+        ("litert", "fp32"): (tflite_half, tflite.tensor_specs(tflite_half)),
         ("onnx", "int8"): (onnx_int8, onnx_files.quantization(onnx_int8)),
-        ("onnx", "fp32"): (onnx_fp32, (plain, plain)),
+        ("onnx", "fp32"): (onnx_half, (plain, plain)),
     }
     _check_input_quantization(contents)
 

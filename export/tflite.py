@@ -29,6 +29,20 @@ def convert(net: InferenceNet) -> bytes:
         return path.read_bytes()
 
 
+def with_half_weights(model: bytes) -> bytes:
+    """The fp32 model with its weights stored as float16; runtimes widen them when they load it."""
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
+
+    work = quantizer.Quantizer(bytearray(model))
+    work.add_weight_only_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        num_bits=16,
+        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )
+    return bytes(work.quantize(enable_progress_report=False).quantized_model)
+
+
 def calibrate(model: bytes, calibration: NDArray[np.float32]) -> dict[str, dict[str, Any]]:
     """Smallest and largest value of each activation of the fp32 model, by tensor name.
 

@@ -95,7 +95,7 @@ def test_fp32_file_gives_the_logits_of_the_network(exported, trained, drawn_csv,
     net, _ = checkpoint.load_net(trained)
     expected = predict_logits(net, torch.from_numpy(pixels)).numpy() / report.temperature
     logits = fer_edge.load_classifier(folder, backend, "fp32").predict_logits(pixels)
-    np.testing.assert_allclose(logits, expected, atol=2e-3)
+    np.testing.assert_allclose(logits, expected, atol=0.02)
 
 
 def test_int8_files_agree_with_each_other_and_the_network(exported):

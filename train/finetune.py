@@ -99,7 +99,10 @@ def bundled_net(model: str) -> EmotionNet:
     if description is None or file.path.parent != WEIGHTS:
         raise ModelError(f"{model}: only bundled models can be fine-tuned")
     graph = onnx.load_from_string(file.read()).graph
-    tensors = {value.name: torch.tensor(numpy_helper.to_array(value)) for value in graph.initializer}
+    tensors = {
+        value.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(value).astype(np.float32))
+        for value in graph.initializer
+    }
     net = EmotionNet(Architecture.from_dict(description["architecture"]))
     with torch.no_grad():
         for name, module in net.named_modules():
