@@ -13,7 +13,7 @@ RUN ?= --seconds 20
 TORCH ?= torch==2.13.0
 
 bin := $(VENV)/bin
-sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/preprocess.c)
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
 .PHONY: run test test-device lint bench weights wheel clean
 

@@ -460,6 +460,49 @@ def test_c_and_numpy_parse_damaged_rows_alike(changes, length, final, layout, ca
 
 
 @needs_extension
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "256",
+        "260",
+        "299",
+        "300",
+        "999",
+        "1000",
+        "",
+        "\t",
+        " 7",
+        "7\t",
+        "-1",
+        "7.",
+        "x",
+        '"',
+        "\x00",
+        "\xa0",
+        "/",
+        ":",
+    ],
+)
+def test_c_and_numpy_find_an_odd_number_wherever_it_is(odd):
+    """The vector kernels read blocks of 16 or 32 characters: an odd one goes through all their positions."""
+    numbers = TEXTS[0].split()
+    for index in range(40):
+        row = " ".join([*numbers[:index], odd, *numbers[index + 1 :]])
+        text = f"0,{row},Training\n".encode("latin-1")
+        layout = (3, 0, 1, 2, 1 << 20)
+        assert parse(c_kernels, text, True, layout, 1) == parse(_pure, text, True, layout, 1)
+
+
+@needs_extension
+@pytest.mark.parametrize("value", range(256))
+def test_every_value_is_read_in_every_place_of_a_block(value):
+    row = " ".join(str(value) if index % 5 else str(index % 256) for index in range(2304))
+    result, pixels, _, _ = parse(c_kernels, f"{row}\n".encode(), True, (1, -1, 0, -1, 1 << 20), 1)
+    assert result[0] == 1
+    assert list(pixels) == [value if index % 5 else index % 256 for index in range(2304)]
+
+
+@needs_extension
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.text(' \t,"\r\n09x', min_size=1, max_size=60).map(str.encode)
