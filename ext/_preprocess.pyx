@@ -3,7 +3,7 @@
 fer_edge/_pure.py has the same functions with the same results.
 """
 
-from libc.stdint cimport int8_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, uint8_t
 
 
 cdef extern from "preprocess.h" nogil:
@@ -38,7 +38,7 @@ cdef extern from "preprocess.h" nogil:
     int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
                        void *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
-                              size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages)
+                              size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
 
 def crop_faces(const uint8_t[:, :, :] frame, const double[:, ::1] squares, int kind, uint8_t[::1] out):
@@ -65,9 +65,10 @@ def parse_rows(
     tuple layout,
     uint8_t[:, ::1] pixels,
     int8_t[::1] labels,
-    int64_t[:, ::1] usages,
+    uint8_t[:, ::1] usages,
 ):
-    """Parse lines of ``text`` (not empty) into the rows (at least one) of the three arrays.
+    """Parse lines of ``text`` (not empty) into the rows (at least one) of the three arrays: (n,2304),
+    (n,) and (n,32).
 
     ``layout`` is (columns, label, pixels, usage, line_limit) of ``fer_layout``. Returns (rows,
     consumed, fault, line_end, offset, detail) of ``fer_parsed``.

@@ -409,8 +409,8 @@ static int is_usage(slice text)
     return 1;
 }
 
-static verdict parse_line(slice line, const uint8_t *text, const fer_layout *layout, uint8_t *out_pixels,
-                          int8_t *out_label, int64_t *out_usage)
+static verdict parse_line(slice line, const fer_layout *layout, uint8_t *out_pixels, int8_t *out_label,
+                          uint8_t *out_usage)
 {
     slice label = {line.start, line.start}, pixels = label, usage = label;
     if (skip_blanks(line.start, line.end) == line.end)
@@ -431,8 +431,8 @@ static verdict parse_line(slice line, const uint8_t *text, const fer_layout *lay
     if (layout->usage >= 0) {
         if (!is_usage(usage))
             return fault_at(FER_USAGE, usage.start, 0);
-        out_usage[0] = usage.start - text;
-        out_usage[1] = usage.end - usage.start;
+        memset(out_usage, 0, FER_USAGE_LIMIT);
+        memcpy(out_usage, usage.start, (size_t)(usage.end - usage.start));
     }
     return fault_at(FER_OK, line.end, 0);
 }
@@ -447,7 +447,7 @@ static fer_parsed stopped(fer_parsed so_far, const uint8_t *text, verdict v, con
 }
 
 fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
-                          size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages)
+                          size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 {
     fer_parsed parsed = {0, 0, FER_OK, 0, 0, 0};
     const uint8_t *const end = text + length;
@@ -464,9 +464,9 @@ fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const f
             break;
 
         const size_t row = parsed.rows;
-        const verdict v = parse_line(line, text, layout, pixels + row * FER_FACE_PIXELS,
+        const verdict v = parse_line(line, layout, pixels + row * FER_FACE_PIXELS,
                                      layout->label >= 0 ? labels + row : NULL,
-                                     layout->usage >= 0 ? usages + 2 * row : NULL);
+                                     layout->usage >= 0 ? usages + FER_USAGE_LIMIT * row : NULL);
         if (v.fault != FER_OK)
             return stopped(parsed, text, v, next);
         parsed.rows++;

@@ -86,12 +86,12 @@ typedef struct {
  *
  * A line ends with LF or CR LF; the last one of the text counts only if `final` is not 0. A field
  * may be in quotes (which must close on the line), with blanks (space, tab) around. Pixels are
- * 2304 numbers of one to three digits between blanks. Rows go to pixels (capacity, 2304), labels (capacity;
- * unused if layout->label < 0) and usages (capacity, 2: offset and length in the text; unused if
- * layout->usage < 0). The output row of a bad line may have been written to.
+ * 2304 numbers of one to three digits between blanks. Rows go to pixels (capacity, 2304), labels
+ * (capacity; unused if layout->label < 0) and usages (capacity, FER_USAGE_LIMIT; filled up with NUL
+ * bytes; unused if layout->usage < 0). The output row of a bad line may have been written to.
  */
 fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
-                          size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages);
+                          size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages);
 
 #ifdef __cplusplus
 }

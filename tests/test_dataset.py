@@ -391,6 +391,24 @@ def test_pieces_are_the_rows_in_order_whatever_the_batch(write):
         assert [u for piece in pieces for u in piece.usage.tolist()] == [USAGE[i] for i in order]
 
 
+def test_reading_takes_little_more_memory_than_the_result(write):
+    order, text = many(9000)
+    for content in (text, gzip.compress(text.encode(), 1)):
+        path = write(content)
+        tracemalloc.start()
+        dataset = read_fer2013(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert np.array_equal(dataset.pixels, PIXELS[order])
+        assert dataset.usage.tolist() == [USAGE[i] for i in order]
+        assert peak < 1.2 * dataset.pixels.nbytes + 8_000_000
+
+
+def test_a_file_of_empty_lines_is_not_taken_for_one_of_many_rows(write):
+    with pytest.raises(DataError, match="no rows after the header"):
+        read_fer2013(write("emotion,pixels,Usage\n" + "\n" * 3_000_000))
+
+
 def test_memory_is_bounded_by_the_batch(write):
     path = write(gzip.compress(many(4000)[1].encode() + b"\n" * 3_000_000 + b"x" * 20_000_000, 1))
     tracemalloc.start()
@@ -413,7 +431,7 @@ def test_memory_is_bounded_by_the_batch(write):
 def parse(module, text, final, layout, capacity):
     pixels = np.zeros((capacity, 2304), np.uint8)
     labels = np.zeros(capacity, np.int8)
-    usages = np.zeros((capacity, 2), np.int64)
+    usages = np.zeros((capacity, 32), np.uint8)
     result = module.parse_rows(np.frombuffer(text, np.uint8), final, layout, pixels, labels, usages)
     rows = result[0]
     return result, pixels[:rows].tobytes(), labels[:rows].tolist(), usages[:rows].tolist()
