@@ -4,6 +4,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* On x86 the kernel is compiled twice, for any processor and for AVX2, which needs its helpers inlined
+ * into either. It works on vectors of GNU C where the compiler has them, on single numbers elsewhere. */
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
+#if defined(__has_builtin) && !defined(FER_PORTABLE)
+#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
+#define WITH_VECTORS
+#endif
+#endif
+
+#if defined(WITH_VECTORS)
+enum { LANES = 8 }; /* numbers that are worked on at once */
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
+typedef uint16_t shorts __attribute__((vector_size(2 * LANES)));
+typedef uint32_t longs __attribute__((vector_size(4 * LANES)));
+#define WIDENED(vector) __builtin_convertvector(vector, longs)
+#define NARROWED(vector) __builtin_convertvector(vector, shorts)
+#else
+enum { LANES = 1 };
+typedef uint8_t bytes;
+typedef uint16_t shorts;
+typedef uint32_t longs;
+#define WIDENED(number) ((longs)(number))
+#define NARROWED(number) ((shorts)(number))
+#endif
+
 enum {
     WEIGHT_BITS = 15, /* weights fit 16 bits, and 8.8 samples times weights 32 */
     ONE = 1 << WEIGHT_BITS,
@@ -34,9 +64,9 @@ static ptrdiff_t floor_within(double t, ptrdiff_t size)
     return t >= (double)size ? size - 1 : (ptrdiff_t)t;
 }
 
-/* The mean over [start, stop), which is `scale` >= 1 samples wide. The samples between the ends share one
- * weight, rounded down, so that they can be added before they are weighed; the last one takes the rest. */
-static span area_span(double start, double stop, double scale, ptrdiff_t size)
+/* The mean over [start, stop), of which a sample is `density` of ONE. The samples between the ends share
+ * one weight, rounded down, so that they can be added before they are weighed; the last one takes the rest. */
+static span area_span(double start, double stop, double density, ptrdiff_t size)
 {
     const ptrdiff_t first = floor_within(start, size);
     ptrdiff_t last = floor_within(stop, size);
@@ -45,7 +75,6 @@ static span area_span(double start, double stop, double scale, ptrdiff_t size)
     if (last <= first)
         return single(first);
 
-    const double density = ONE / scale;
     const int64_t between = last - first - 1;
     int64_t middle = (int64_t)density;
     if (between * middle > ONE)
@@ -72,17 +101,22 @@ static span linear_span(double centre, ptrdiff_t size)
 
 static void axis_spans(double origin, double side, ptrdiff_t size, span spans[FER_FACE_SIZE])
 {
-    for (int i = 0; i < FER_FACE_SIZE; i++) {
-        if (side >= FER_FACE_SIZE)
-            spans[i] = area_span(origin + side * i / FER_FACE_SIZE, origin + side * (i + 1) / FER_FACE_SIZE,
-                                 side / FER_FACE_SIZE, size);
-        else
+    if (side < FER_FACE_SIZE) {
+        for (int i = 0; i < FER_FACE_SIZE; i++)
             spans[i] = linear_span(origin + side * (i + 0.5) / FER_FACE_SIZE - 0.5, size);
+        return;
+    }
+    const double density = ONE / (side / FER_FACE_SIZE);
+    double start = origin;
+    for (int i = 0; i < FER_FACE_SIZE; i++) {
+        const double stop = origin + side * (i + 1) / FER_FACE_SIZE;
+        spans[i] = area_span(start, stop, density, size);
+        start = stop;
     }
 }
 
 /* Four rows at a time, so that a sum is loaded and stored once for four samples. */
-static void sum_rows(uint16_t *restrict sum, const uint8_t *row, ptrdiff_t stride, ptrdiff_t rows, size_t n)
+INLINE void sum_rows(uint16_t *restrict sum, const uint8_t *row, ptrdiff_t stride, ptrdiff_t rows, size_t n)
 {
     memset(sum, 0, n * sizeof *sum);
     for (; rows >= 4; rows -= 4, row += 4 * stride) {
@@ -96,7 +130,7 @@ static void sum_rows(uint16_t *restrict sum, const uint8_t *row, ptrdiff_t strid
 }
 
 /* 8.8 samples of 8-bit rows a and b and the sum of the rows between. */
-static void weigh_short(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict b,
+INLINE void weigh_short(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict b,
                         const uint16_t *restrict middle, const span *s, size_t n)
 {
     const uint16_t w_a = (uint16_t)s->w_first, w_b = (uint16_t)s->w_last, w_middle = (uint16_t)s->w_middle;
@@ -105,8 +139,26 @@ static void weigh_short(uint16_t *restrict out, const uint8_t *restrict a, const
                              ROUND_8_8) >> (WEIGHT_BITS - 8));
 }
 
+/* The same with one row between. */
+INLINE void weigh_three(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict middle,
+                        const uint8_t *restrict b, const span *s, size_t n)
+{
+    const uint16_t w_a = (uint16_t)s->w_first, w_b = (uint16_t)s->w_last, w_middle = (uint16_t)s->w_middle;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint16_t)(((uint32_t)a[i] * w_a + (uint32_t)middle[i] * w_middle + (uint32_t)b[i] * w_b +
+                             ROUND_8_8) >> (WEIGHT_BITS - 8));
+}
+
+INLINE void weigh_two(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict b,
+                      const span *s, size_t n)
+{
+    const uint16_t w_a = (uint16_t)s->w_first, w_b = (uint16_t)s->w_last;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint16_t)(((uint32_t)a[i] * w_a + (uint32_t)b[i] * w_b + ROUND_8_8) >> (WEIGHT_BITS - 8));
+}
+
 /* The same where the sum of the rows between needs more than 16 bits. */
-static void weigh_long(uint16_t *restrict out, const uint8_t *first, ptrdiff_t stride, ptrdiff_t between,
+INLINE void weigh_long(uint16_t *restrict out, const uint8_t *first, ptrdiff_t stride, ptrdiff_t between,
                        const span *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -119,105 +171,194 @@ static void weigh_long(uint16_t *restrict out, const uint8_t *first, ptrdiff_t s
     }
 }
 
-/* Rounds down: with the rounding at the end, an unscaled pixel is exactly cvtColor's. */
-static void grey_from_bgr(uint16_t *restrict out, const uint16_t *restrict bgr, size_t pixels)
+/* The samples of one output row, before the columns are weighed; s counts rows from `pixels`. */
+INLINE void weigh_rows(const uint8_t *pixels, ptrdiff_t stride, const span *s, size_t n,
+                       uint16_t *restrict sum, uint16_t *restrict out)
 {
-    for (size_t i = 0; i < pixels; i++)
-        out[i] = (uint16_t)((bgr[3 * i] * (uint32_t)BLUE + bgr[3 * i + 1] * (uint32_t)GREEN +
-                             bgr[3 * i + 2] * (uint32_t)RED) >> GREY_BITS);
+    const uint8_t *const first = pixels + s->first * stride;
+    const uint8_t *const last = pixels + s->last * stride;
+    const ptrdiff_t between = s->last - s->first - 1;
+    if (between > SUM_ROWS) {
+        weigh_long(out, first, stride, between, s, n);
+    } else if (between > 1) {
+        sum_rows(sum, first + stride, stride, between, n);
+        weigh_short(out, first, last, sum, s, n);
+    } else if (between == 1) {
+        weigh_three(out, first, first + stride, last, s, n);
+    } else {
+        weigh_two(out, first, last, s, n);
+    }
 }
 
-static uint8_t weigh_columns(const uint16_t *grey, const span *s)
+/* Turn the corner of LANES x LANES numbers at `in`, whose rows are `pitch` apart, over its diagonal. */
+#if defined(WITH_VECTORS)
+INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
 {
-    uint32_t middle = 0;
-    for (ptrdiff_t i = s->first + 1; i < s->last; i++)
-        middle += grey[i];
-    const uint32_t sum = grey[s->first] * s->w_first + grey[s->last] * s->w_last + middle * s->w_middle;
-    return (uint8_t)((sum + (1u << (WEIGHT_BITS + 7))) >> (WEIGHT_BITS + 8));
+    shorts row[LANES];
+    for (int i = 0; i < LANES; i++)
+        memcpy(&row[i], in + (size_t)i * pitch, sizeof row[i]);
+    /* Zipping row i with row i + 4 rotates the bits of a number's place by one: three of six. */
+    for (int round = 0; round < 3; round++) {
+        shorts zipped[LANES];
+        for (int i = 0; i < LANES / 2; i++) {
+            zipped[2 * i] = __builtin_shufflevector(row[i], row[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+            zipped[2 * i + 1] = __builtin_shufflevector(row[i], row[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+        }
+        memcpy(row, zipped, sizeof row);
+    }
+    memcpy(out, row, sizeof row);
+}
+#else
+INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
+{
+    (void)pitch;
+    out[0] = in[0];
+}
+#endif
+
+/* In place. Rounds down: with the rounding at the end, an unscaled pixel is exactly cvtColor's. */
+INLINE void grey_from_bgr(shorts *samples, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++) {
+        const longs blue = WIDENED(samples[3 * i]), green = WIDENED(samples[3 * i + 1]);
+        const longs red = WIDENED(samples[3 * i + 2]);
+        samples[i] = NARROWED((blue * BLUE + green * GREEN + red * RED) >> GREY_BITS);
+    }
 }
 
-static void store_row(void *out, size_t base, const uint8_t grey[FER_FACE_SIZE], fer_grey_kind kind)
+INLINE shorts weigh_columns(const shorts *grey, const span *s)
+{
+    longs sum = WIDENED(grey[s->first]) * s->w_first + WIDENED(grey[s->last]) * s->w_last +
+                (1u << (WEIGHT_BITS + 7));
+    if (s->last - s->first > 1) {
+        longs middle = WIDENED(grey[s->first + 1]);
+        for (ptrdiff_t i = s->first + 2; i < s->last; i++)
+            middle += WIDENED(grey[i]);
+        sum += middle * s->w_middle;
+    }
+    return NARROWED(sum >> (WEIGHT_BITS + 8));
+}
+
+INLINE void store(void *out, size_t base, const uint16_t *restrict grey, size_t n, fer_grey_kind kind)
 {
     switch (kind) {
     case FER_GREY_UINT8:
-        memcpy((uint8_t *)out + base, grey, FER_FACE_SIZE);
+        for (size_t i = 0; i < n; i++)
+            ((uint8_t *)out)[base + i] = (uint8_t)grey[i];
         break;
     case FER_GREY_INT8:
-        for (int x = 0; x < FER_FACE_SIZE; x++)
-            ((int8_t *)out)[base + (size_t)x] = (int8_t)(grey[x] - 128);
+        for (size_t i = 0; i < n; i++)
+            ((int8_t *)out)[base + i] = (int8_t)(grey[i] - 128);
         break;
     case FER_GREY_FLOAT32:
-        for (int x = 0; x < FER_FACE_SIZE; x++)
-            ((float *)out)[base + (size_t)x] = (float)(grey[x] - 128) / 64.0f;
+        for (size_t i = 0; i < n; i++)
+            ((float *)out)[base + i] = (float)(grey[i] - 128) / 64.0f;
         break;
     }
 }
 
-/* Each has room for one row of samples. */
+/* One face to cut: where it is, what each axis gives, and room to work in. */
 typedef struct {
-    uint16_t *samples;
-    uint16_t *other; /* the sum of the rows between, then the grey of the samples */
-} scratch;
+    const uint8_t *pixels; /* first row of the frame, from the column on that `across` counts from */
+    ptrdiff_t row_stride;
+    size_t columns, channels;
+    span across[FER_FACE_SIZE], down[FER_FACE_SIZE];
+    void *room;       /* what the following point into */
+    uint16_t *rows;   /* LANES rows, `pitch` samples apart */
+    size_t pitch;     /* at least columns * channels, filled up to whole vectors */
+    uint16_t *sum;    /* one row */
+    shorts *turned;   /* pitch columns of LANES rows */
+} job;
 
-/* The samples of one output row, before the columns are weighed; s counts rows from `pixels`. */
-static void weigh_rows(const uint8_t *pixels, ptrdiff_t stride, const span *s, size_t n, const scratch *room)
+INLINE void crop_face(const job *j, fer_grey_kind kind, void *out, size_t base)
 {
-    const uint8_t *const first = pixels + s->first * stride;
-    const ptrdiff_t between = s->last - s->first - 1;
-    if (between > SUM_ROWS) {
-        weigh_long(room->samples, first, stride, between, s, n);
-    } else {
-        sum_rows(room->other, first + stride, stride, between, n);
-        weigh_short(room->samples, first, pixels + s->last * stride, room->other, s, n);
+    const size_t samples = j->columns * j->channels;
+    for (int y = 0; y < FER_FACE_SIZE; y += LANES) {
+        for (int k = 0; k < LANES; k++)
+            weigh_rows(j->pixels, j->row_stride, &j->down[y + k], samples, j->sum, j->rows + (size_t)k * j->pitch);
+        for (size_t i = 0; i < samples; i += LANES)
+            transpose(j->rows + i, j->pitch, j->turned + i);
+        if (j->channels == 3)
+            grey_from_bgr(j->turned, j->columns);
+
+        shorts face_columns[FER_FACE_SIZE];
+        uint16_t face_rows[LANES * FER_FACE_SIZE];
+        for (int x = 0; x < FER_FACE_SIZE; x++)
+            face_columns[x] = weigh_columns(j->turned, &j->across[x]);
+        for (int x = 0; x < FER_FACE_SIZE; x += LANES) {
+            shorts square[LANES];
+            transpose((const uint16_t *)&face_columns[x], LANES, square);
+            for (int k = 0; k < LANES; k++)
+                memcpy(face_rows + k * FER_FACE_SIZE + x, &square[k], sizeof square[k]);
+        }
+        store(out, base + (size_t)y * FER_FACE_SIZE, face_rows, LANES * FER_FACE_SIZE, kind);
     }
 }
 
-/* `pixels` is the first row of the frame from the column on that `across` counts from. */
-static void crop_face(const fer_frame *frame, const uint8_t *pixels, const span *across, const span *down,
-                      const scratch *room, fer_grey_kind kind, void *out, size_t base)
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2"))) static void crop_face_avx2(const job *j, fer_grey_kind kind, void *out,
+                                                           size_t base)
 {
-    const size_t columns = (size_t)(across[FER_FACE_SIZE - 1].last + 1);
-    const int colour = frame->channels == 3;
-    const uint16_t *const grey = colour ? room->other : room->samples;
-    for (int y = 0; y < FER_FACE_SIZE; y++) {
-        uint8_t face_row[FER_FACE_SIZE];
-        weigh_rows(pixels, frame->row_stride, &down[y], columns * (size_t)frame->channels, room);
-        if (colour)
-            grey_from_bgr(room->other, room->samples, columns);
-        for (int x = 0; x < FER_FACE_SIZE; x++)
-            face_row[x] = weigh_columns(grey, &across[x]);
-        store_row(out, base + (size_t)y * FER_FACE_SIZE, face_row, kind);
+    crop_face(j, kind, out, base);
+}
+#endif
+
+static void crop_face_dispatched(const job *j, fer_grey_kind kind, void *out, size_t base)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx2")) {
+        crop_face_avx2(j, kind, out, base);
+        return;
     }
+#endif
+    crop_face(j, kind, out, base);
+}
+
+/* Makes room for `samples` a row; returns -1 where there is none. */
+static int make_room(job *j, size_t samples)
+{
+    const size_t pitch = (samples + 31) / 32 * 32;
+    if (pitch <= j->pitch)
+        return 0;
+    free(j->room);
+    j->pitch = 0;
+    j->room = malloc((2 * LANES + 1) * pitch * sizeof(uint16_t) + sizeof(longs));
+    if (j->room == NULL)
+        return -1;
+    j->pitch = pitch;
+    j->turned = (shorts *)(((uintptr_t)j->room + sizeof(longs) - 1) / sizeof(longs) * sizeof(longs));
+    j->rows = (uint16_t *)(j->turned + pitch);
+    j->sum = j->rows + LANES * pitch;
+    /* The samples that fill up the last vector are read, though they do not count. */
+    for (size_t k = 1; k <= LANES; k++)
+        memset(j->rows + k * pitch - 32, 0, 32 * sizeof *j->rows);
+    return 0;
 }
 
 int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
                    void *out)
 {
-    size_t room_for = 0;
-    scratch room = {NULL, NULL};
+    job j;
+    j.row_stride = frame->row_stride;
+    j.channels = (size_t)frame->channels;
+    j.room = NULL;
+    j.pitch = 0;
     for (size_t i = 0; i < count; i++) {
         const double *const square = squares + 3 * i;
-        span across[FER_FACE_SIZE], down[FER_FACE_SIZE];
-        axis_spans(square[0], square[2], frame->width, across);
-        axis_spans(square[1], square[2], frame->height, down);
+        axis_spans(square[0], square[2], frame->width, j.across);
+        axis_spans(square[1], square[2], frame->height, j.down);
 
-        const ptrdiff_t left = across[0].first;
+        const ptrdiff_t left = j.across[0].first;
         for (int x = 0; x < FER_FACE_SIZE; x++) {
-            across[x].first -= left;
-            across[x].last -= left;
+            j.across[x].first -= left;
+            j.across[x].last -= left;
         }
-        const size_t samples = (size_t)((across[FER_FACE_SIZE - 1].last + 1) * frame->channels);
-        if (samples > room_for) {
-            free(room.samples);
-            room.samples = malloc(2 * samples * sizeof *room.samples);
-            if (room.samples == NULL)
-                return -1;
-            room.other = room.samples + samples;
-            room_for = samples;
-        }
-        crop_face(frame, frame->pixels + left * frame->channels, across, down, &room, kind, out,
-                  i * FER_FACE_PIXELS);
+        j.pixels = frame->pixels + left * frame->channels;
+        j.columns = (size_t)(j.across[FER_FACE_SIZE - 1].last + 1);
+        if (make_room(&j, j.columns * j.channels) != 0)
+            return -1;
+        crop_face_dispatched(&j, kind, out, i * FER_FACE_PIXELS);
     }
-    free(room.samples);
+    free(j.room);
     return 0;
 }
