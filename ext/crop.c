@@ -18,6 +18,11 @@
 #endif
 #endif
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FER_PORTABLE)
+#define WITH_AVX2
+#include <immintrin.h>
+#endif
+
 #if defined(WITH_VECTORS)
 enum { LANES = 8 }; /* numbers that are worked on at once */
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
@@ -42,7 +47,7 @@ enum {
     GREEN = 19235,
     RED = 9798,
     ROUND_8_8 = 1 << (WEIGHT_BITS - 9), /* half of the last bit of an 8.8 sample, in 8.WEIGHT_BITS */
-    SUM_ROWS = 256 /* rows of 8-bit samples whose sum fits 16 bits */
+    SUM_ROWS = 128 /* rows of 8-bit samples whose sum fits 16 bits, even signed ones */
 };
 
 /* What one output pixel takes from one axis: samples first to last, those between with equal weight. */
@@ -139,22 +144,81 @@ INLINE void weigh_short(uint16_t *restrict out, const uint8_t *restrict a, const
                              ROUND_8_8) >> (WEIGHT_BITS - 8));
 }
 
-/* The same with one row between. */
-INLINE void weigh_three(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict middle,
-                        const uint8_t *restrict b, const span *s, size_t n)
+/* The same with one row between, or none and `a` in its stead. As the weights sum to ONE, it is enough to
+ * multiply the differences from the row between, which are 16-bit numbers. No weight may be ONE itself. */
+INLINE void weigh_near(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict middle,
+                       const uint8_t *restrict b, const span *s, size_t n)
 {
-    const uint16_t w_a = (uint16_t)s->w_first, w_b = (uint16_t)s->w_last, w_middle = (uint16_t)s->w_middle;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)(((uint32_t)a[i] * w_a + (uint32_t)middle[i] * w_middle + (uint32_t)b[i] * w_b +
-                             ROUND_8_8) >> (WEIGHT_BITS - 8));
+    const int16_t w_a = (int16_t)s->w_first, w_b = (int16_t)s->w_last;
+    for (size_t i = 0; i < n; i++) {
+        const int16_t from_a = (int16_t)(a[i] - middle[i]), from_b = (int16_t)(b[i] - middle[i]);
+        const uint32_t part = (uint32_t)(from_a * w_a + from_b * w_b + ROUND_8_8);
+        out[i] = (uint16_t)((uint32_t)(middle[i] << 8) + (part >> (WEIGHT_BITS - 8)));
+    }
 }
 
-INLINE void weigh_two(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict b,
-                      const span *s, size_t n)
+#if defined(WITH_AVX2)
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static __m256i load_16(const uint8_t *p)
 {
-    const uint16_t w_a = (uint16_t)s->w_first, w_b = (uint16_t)s->w_last;
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
+
+/* Bits 7 to 22 of the weighed sum of a pair of differences. */
+AVX2 static __m256i weigh_pairs(__m256i pairs, __m256i weights)
+{
+    const __m256i part = _mm256_add_epi32(_mm256_madd_epi16(pairs, weights), _mm256_set1_epi32(ROUND_8_8));
+    return _mm256_srli_epi32(_mm256_slli_epi32(part, 24 - WEIGHT_BITS), 16);
+}
+
+/* weigh_near in half the instructions that compilers make of it, as they do not see vpmaddwd in it. */
+AVX2 static void weigh_near_avx2(uint16_t *restrict out, const uint8_t *restrict a,
+                                 const uint8_t *restrict middle, const uint8_t *restrict b, const span *s,
+                                 size_t n)
+{
+    const __m256i weights = _mm256_set1_epi32((int)(s->w_first | s->w_last << 16));
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m256i from = load_16(middle + i);
+        const __m256i from_a = _mm256_sub_epi16(load_16(a + i), from);
+        const __m256i from_b = _mm256_sub_epi16(load_16(b + i), from);
+        const __m256i low = weigh_pairs(_mm256_unpacklo_epi16(from_a, from_b), weights);
+        const __m256i high = weigh_pairs(_mm256_unpackhi_epi16(from_a, from_b), weights);
+        const __m256i sum = _mm256_add_epi16(_mm256_packus_epi32(low, high), _mm256_slli_epi16(from, 8));
+        _mm256_storeu_si256((__m256i *)(out + i), sum);
+    }
+    weigh_near(out + i, a + i, middle + i, b + i, s, n - i);
+}
+
+/* weigh_short likewise; the sum of at most 128 rows is a signed 16-bit number, too. */
+AVX2 static void weigh_short_avx2(uint16_t *restrict out, const uint8_t *restrict a,
+                                  const uint8_t *restrict b, const uint16_t *restrict middle, const span *s,
+                                  size_t n)
+{
+    const __m256i w_ends = _mm256_set1_epi32((int)(s->w_first | s->w_last << 16));
+    const __m256i w_middle = _mm256_set1_epi32((int)(s->w_middle | (uint32_t)ROUND_8_8 << 16));
+    const __m256i one = _mm256_set1_epi16(1);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m256i first = load_16(a + i), last = load_16(b + i);
+        const __m256i sum = _mm256_loadu_si256((const __m256i *)(middle + i));
+        const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpacklo_epi16(first, last), w_ends),
+                                             _mm256_madd_epi16(_mm256_unpacklo_epi16(sum, one), w_middle));
+        const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpackhi_epi16(first, last), w_ends),
+                                              _mm256_madd_epi16(_mm256_unpackhi_epi16(sum, one), w_middle));
+        const __m256i samples = _mm256_packus_epi32(_mm256_srli_epi32(low, WEIGHT_BITS - 8),
+                                                    _mm256_srli_epi32(high, WEIGHT_BITS - 8));
+        _mm256_storeu_si256((__m256i *)(out + i), samples);
+    }
+    weigh_short(out + i, a + i, b + i, middle + i, s, n - i);
+}
+#endif
+
+INLINE void copy_row(uint16_t *restrict out, const uint8_t *restrict row, size_t n)
+{
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)(((uint32_t)a[i] * w_a + (uint32_t)b[i] * w_b + ROUND_8_8) >> (WEIGHT_BITS - 8));
+        out[i] = (uint16_t)(row[i] << 8);
 }
 
 /* The same where the sum of the rows between needs more than 16 bits. */
@@ -171,22 +235,30 @@ INLINE void weigh_long(uint16_t *restrict out, const uint8_t *first, ptrdiff_t s
     }
 }
 
+/* The two functions that have a variant for a processor. */
+typedef struct {
+    void (*near)(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict middle,
+                 const uint8_t *restrict b, const span *s, size_t n);
+    void (*far)(uint16_t *restrict out, const uint8_t *restrict a, const uint8_t *restrict b,
+                const uint16_t *restrict middle, const span *s, size_t n);
+} weighers;
+
 /* The samples of one output row, before the columns are weighed; s counts rows from `pixels`. */
 INLINE void weigh_rows(const uint8_t *pixels, ptrdiff_t stride, const span *s, size_t n,
-                       uint16_t *restrict sum, uint16_t *restrict out)
+                       weighers weigh, uint16_t *restrict sum, uint16_t *restrict out)
 {
     const uint8_t *const first = pixels + s->first * stride;
     const uint8_t *const last = pixels + s->last * stride;
     const ptrdiff_t between = s->last - s->first - 1;
-    if (between > SUM_ROWS) {
+    if (s->w_first == ONE || s->w_last == ONE) {
+        copy_row(out, s->w_first == ONE ? first : last, n);
+    } else if (between > SUM_ROWS) {
         weigh_long(out, first, stride, between, s, n);
     } else if (between > 1) {
         sum_rows(sum, first + stride, stride, between, n);
-        weigh_short(out, first, last, sum, s, n);
-    } else if (between == 1) {
-        weigh_three(out, first, first + stride, last, s, n);
+        weigh.far(out, first, last, sum, s, n);
     } else {
-        weigh_two(out, first, last, s, n);
+        weigh.near(out, first, between == 1 ? first + stride : first, last, s, n);
     }
 }
 
@@ -270,12 +342,13 @@ typedef struct {
     shorts *turned;   /* pitch columns of LANES rows */
 } job;
 
-INLINE void crop_face(const job *j, fer_grey_kind kind, void *out, size_t base)
+INLINE void crop_face(const job *j, weighers weigh, fer_grey_kind kind, void *out, size_t base)
 {
     const size_t samples = j->columns * j->channels;
     for (int y = 0; y < FER_FACE_SIZE; y += LANES) {
         for (int k = 0; k < LANES; k++)
-            weigh_rows(j->pixels, j->row_stride, &j->down[y + k], samples, j->sum, j->rows + (size_t)k * j->pitch);
+            weigh_rows(j->pixels, j->row_stride, &j->down[y + k], samples, weigh, j->sum,
+                       j->rows + (size_t)k * j->pitch);
         for (size_t i = 0; i < samples; i += LANES)
             transpose(j->rows + i, j->pitch, j->turned + i);
         if (j->channels == 3)
@@ -295,23 +368,24 @@ INLINE void crop_face(const job *j, fer_grey_kind kind, void *out, size_t base)
     }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2"))) static void crop_face_avx2(const job *j, fer_grey_kind kind, void *out,
-                                                           size_t base)
+#if defined(WITH_AVX2)
+AVX2 static void crop_face_avx2(const job *j, fer_grey_kind kind, void *out, size_t base)
 {
-    crop_face(j, kind, out, base);
+    const weighers weigh = {weigh_near_avx2, weigh_short_avx2};
+    crop_face(j, weigh, kind, out, base);
 }
 #endif
 
 static void crop_face_dispatched(const job *j, fer_grey_kind kind, void *out, size_t base)
 {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(WITH_AVX2)
     if (__builtin_cpu_supports("avx2")) {
         crop_face_avx2(j, kind, out, base);
         return;
     }
 #endif
-    crop_face(j, kind, out, base);
+    const weighers weigh = {weigh_near, weigh_short};
+    crop_face(j, weigh, kind, out, base);
 }
 
 /* Makes room for `samples` a row; returns -1 where there is none. */

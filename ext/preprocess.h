@@ -45,7 +45,7 @@ typedef struct {
  * interpolated linearly between pixel centres. Weights are integers that sum to 2^15 on either
  * axis, so the result is the same on every machine.
  *
- * Returns 0, or -1 where memory for one row of the widest square (4 bytes a sample) is lacking.
+ * Returns 0, or -1 where memory for eight rows of the widest square (34 bytes a sample of one) is lacking.
  */
 int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
                    void *out);
