@@ -2,7 +2,7 @@
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
 # make lint         ruff and mypy
-# make bench        latency on this machine
+# make bench        latency on this machine, and the C kernels beside what else does their work
 # make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
@@ -36,6 +36,8 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
+	$(bin)/python benchmarks/parse.py
+	$(bin)/python benchmarks/crop.py
 
 weights: $(VENV)/.dev
 	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force
