@@ -100,9 +100,9 @@ def _crop_face(frame: NDArray[np.uint8], x: float, y: float, side: float) -> NDA
 
 
 def crop_faces(
-    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.uint8]
+    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.generic]
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out the bytes of n*48*48 items of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out n*48*48 items of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
     for face, (x, y, side) in zip(faces, squares.tolist(), strict=True):
         grey = _crop_face(frame, x, y, side)

@@ -67,7 +67,7 @@ def crop_faces(
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
     kind = _checked_kind(faces, len(boxes))
     if len(boxes):
-        kernels.crop_faces(image, boxes, kind, faces.reshape(-1).view(np.uint8))
+        kernels.crop_faces(image, boxes, kind, faces)
     return faces
 
 
