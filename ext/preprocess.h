@@ -4,6 +4,9 @@
  * on several threads at once. fer_edge/_pure.py holds the same two functions in NumPy; for equal
  * arguments both give equal bytes and equal faults. The callers check arguments; the functions
  * here trust pointers, sizes and enumerators, and never the text.
+ *
+ * On x86-64 AVX2 is used where the processor has it, on aarch64 NEON; results are the same without.
+ * Compiling with FER_PORTABLE leaves both out.
  */
 #ifndef FER_EDGE_PREPROCESS_H
 #define FER_EDGE_PREPROCESS_H
