@@ -2,7 +2,8 @@
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
 # make lint         ruff and mypy
-# make bench        latency on this machine
+# make bench        latency on this machine, and the C kernels beside what else does their work
+# make fuzz         the C kernels on made-up input, with sanitizers; needs clang
 # make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
@@ -12,10 +13,15 @@ RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
 TORCH ?= torch==2.13.0
 
-bin := $(VENV)/bin
-sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/preprocess.c)
+# `make fuzz` tries each kernel for so long, with clang's libFuzzer and sanitizers.
+FUZZ_SECONDS ?= 120
+FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
+    -fno-sanitize-recover=all -Iext
 
-.PHONY: run test test-device lint bench weights wheel clean
+bin := $(VENV)/bin
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
+
+.PHONY: run test test-device lint bench fuzz weights wheel clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -36,6 +42,21 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
+	$(bin)/python benchmarks/parse.py
+	$(bin)/python benchmarks/crop.py
+
+fuzz: build/fuzz/parse build/fuzz/crop
+	cd build/fuzz && for target in parse crop; do \
+	    mkdir -p corpus-$$target && \
+	    ./$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -verbosity=0 -print_final_stats=1 \
+	        corpus-$$target || exit 1; done
+
+# Each kernel twice: as it is and without vector units, to compare.
+build/fuzz/%: ext/fuzz/%.c ext/%.c ext/preprocess.h
+	mkdir -p build/fuzz
+	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
+	    -Dfer_crop_faces=portable_crop_faces ext/$*.c -o build/fuzz/portable-$*.o
+	$(FUZZ_CC) $< ext/$*.c build/fuzz/portable-$*.o -o $@
 
 weights: $(VENV)/.dev
 	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force

@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 
 extension = Extension(
     "fer_edge._preprocess",
-    sources=["ext/_preprocess.pyx", "ext/preprocess.c"],
+    sources=["ext/_preprocess.pyx", "ext/crop.c", "ext/parse.c"],
     include_dirs=["ext"],
     depends=["ext/preprocess.h"],
     # Same bytes as the NumPy path on every machine: no fused multiply-add behind our back.

@@ -3,7 +3,14 @@
 fer_edge/_pure.py has the same functions with the same results.
 """
 
-from libc.stdint cimport int8_t, int64_t, uint8_t
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.stdint cimport int8_t, uint8_t
 
 
 cdef extern from "preprocess.h" nogil:
@@ -38,25 +45,53 @@ cdef extern from "preprocess.h" nogil:
     int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
                        void *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
-                              size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages)
+                              size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
 
-def crop_faces(const uint8_t[:, :, :] frame, const double[:, ::1] squares, int kind, uint8_t[::1] out):
-    """Fill the bytes of ``out`` (n*48*48 items of ``kind``) with the ``squares`` (n,3), n > 0, of ``frame``.
+def crop_faces(frame, squares, int kind, out):
+    """Fill ``out`` (n*48*48 items of ``kind``) with the ``squares`` (n,3), n > 0, of ``frame``.
 
-    Raises ``MemoryError`` where there is none for one row of the widest square.
+    ``frame``: uint8 (h,w,c), the samples of a row adjoining; ``squares``: float64, C-contiguous; ``out``: writable,
+    C-contiguous. Raises ``MemoryError`` where there is none for eight rows of the widest square.
     """
+    cdef Py_buffer image, boxes, faces
+    # Typed memoryviews would check types too, at 0.3 us each.
+    PyObject_GetBuffer(frame, &image, PyBUF_STRIDES)
+    try:
+        PyObject_GetBuffer(squares, &boxes, PyBUF_C_CONTIGUOUS)
+        try:
+            PyObject_GetBuffer(out, &faces, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            try:
+                _crop_faces(&image, &boxes, kind, &faces)
+            finally:
+                PyBuffer_Release(&faces)
+        finally:
+            PyBuffer_Release(&boxes)
+    finally:
+        PyBuffer_Release(&image)
+
+
+cdef int _crop_faces(Py_buffer *image, Py_buffer *boxes, int kind, Py_buffer *faces) except -1:
     cdef fer_frame view
     cdef int status
-    view.pixels = &frame[0, 0, 0]
-    view.height = frame.shape[0]
-    view.width = frame.shape[1]
-    view.channels = frame.shape[2]
-    view.row_stride = frame.strides[0]
+    cdef Py_ssize_t count, size = 4 if kind == 2 else 1
+    if image.ndim != 3 or image.itemsize != 1 or image.len == 0:
+        raise ValueError("frame is not (h,w,c) of bytes")
+    if image.shape[2] not in (1, 3) or (image.shape[1] > 1 and image.strides[1] != image.shape[2]):
+        raise ValueError("the samples of a row of the frame do not adjoin")
+    if boxes.ndim != 2 or boxes.itemsize != 8 or boxes.shape[0] < 1 or boxes.shape[1] != 3:
+        raise ValueError("squares are not (n,3) of float64")
+    count = boxes.shape[0]
+    if kind not in (0, 1, 2) or faces.len != count * 48 * 48 * size:
+        raise ValueError("out has the wrong size")
+    view.pixels = <const uint8_t *>image.buf
+    view.height, view.width, view.channels = image.shape[0], image.shape[1], image.shape[2]
+    view.row_stride = image.strides[0]
     with nogil:
-        status = fer_crop_faces(&view, &squares[0, 0], squares.shape[0], <fer_grey_kind>kind, &out[0])
+        status = fer_crop_faces(&view, <const double *>boxes.buf, count, <fer_grey_kind>kind, faces.buf)
     if status != 0:
-        raise MemoryError("no memory for a row of the frame")
+        raise MemoryError("no memory for eight rows of the frame")
+    return 0
 
 
 def parse_rows(
@@ -65,9 +100,10 @@ def parse_rows(
     tuple layout,
     uint8_t[:, ::1] pixels,
     int8_t[::1] labels,
-    int64_t[:, ::1] usages,
+    uint8_t[:, ::1] usages,
 ):
-    """Parse lines of ``text`` (not empty) into the rows (at least one) of the three arrays.
+    """Parse lines of ``text`` (not empty) into the rows (at least one) of the three arrays: (n,2304),
+    (n,) and (n,32).
 
     ``layout`` is (columns, label, pixels, usage, line_limit) of ``fer_layout``. Returns (rows,
     consumed, fault, line_end, offset, detail) of ``fer_parsed``.

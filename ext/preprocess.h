@@ -4,6 +4,9 @@
  * on several threads at once. fer_edge/_pure.py holds the same two functions in NumPy; for equal
  * arguments both give equal bytes and equal faults. The callers check arguments; the functions
  * here trust pointers, sizes and enumerators, and never the text.
+ *
+ * On x86-64 AVX2 is used where the processor has it, on aarch64 NEON; results are the same without.
+ * Compiling with FER_PORTABLE leaves both out.
  */
 #ifndef FER_EDGE_PREPROCESS_H
 #define FER_EDGE_PREPROCESS_H
@@ -45,7 +48,7 @@ typedef struct {
  * interpolated linearly between pixel centres. Weights are integers that sum to 2^15 on either
  * axis, so the result is the same on every machine.
  *
- * Returns 0, or -1 where memory for one row of the widest square (4 bytes a sample) is lacking.
+ * Returns 0, or -1 where memory for eight rows of the widest square (34 bytes a sample of one) is lacking.
  */
 int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
                    void *out);
@@ -86,12 +89,12 @@ typedef struct {
  *
  * A line ends with LF or CR LF; the last one of the text counts only if `final` is not 0. A field
  * may be in quotes (which must close on the line), with blanks (space, tab) around. Pixels are
- * 2304 numbers of one to three digits between blanks. Rows go to pixels (capacity, 2304), labels (capacity;
- * unused if layout->label < 0) and usages (capacity, 2: offset and length in the text; unused if
- * layout->usage < 0). The output row of a bad line may have been written to.
+ * 2304 numbers of one to three digits between blanks. Rows go to pixels (capacity, 2304), labels
+ * (capacity; unused if layout->label < 0) and usages (capacity, FER_USAGE_LIMIT; filled up with NUL
+ * bytes; unused if layout->usage < 0). The output row of a bad line may have been written to.
  */
 fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
-                          size_t capacity, uint8_t *pixels, int8_t *labels, int64_t *usages);
+                          size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages);
 
 #ifdef __cplusplus
 }

@@ -100,9 +100,9 @@ def _crop_face(frame: NDArray[np.uint8], x: float, y: float, side: float) -> NDA
 
 
 def crop_faces(
-    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.uint8]
+    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.generic]
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out the bytes of n*48*48 items of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out n*48*48 items of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
     for face, (x, y, side) in zip(faces, squares.tolist(), strict=True):
         grey = _crop_face(frame, x, y, side)
@@ -225,9 +225,9 @@ def _parse_line(
     layout: tuple[int, int, int, int, int],
     pixels: NDArray[np.uint8],
     label: NDArray[np.int8],
-    usage: NDArray[np.int64],
+    usage: NDArray[np.uint8],
 ) -> None:
-    """Fill pixels (2304,), label (1,) and usage (2,), its offset from the start of the line."""
+    """Fill pixels (2304,), label (1,) and usage (32,)."""
     columns, label_at, pixels_at, usage_at, line_limit = layout
     if len(line) > line_limit:
         raise _FaultError(LONG_LINE, 0)
@@ -244,7 +244,7 @@ def _parse_line(
         text, offset = fields[usage_at]
         if len(text) > _USAGE_LIMIT or not _USAGE_TEXT.fullmatch(text):
             raise _FaultError(USAGE, offset)
-        usage[:] = offset, len(text)
+        usage[:] = np.frombuffer(text.ljust(_USAGE_LIMIT, b"\0"), dtype=np.uint8)
 
 
 def parse_rows(
@@ -253,7 +253,7 @@ def parse_rows(
     layout: tuple[int, int, int, int, int],
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int8],
-    usages: NDArray[np.int64],
+    usages: NDArray[np.uint8],
 ) -> tuple[int, int, int, int, int, int]:
     """``fer_parse_rows``: layout (columns, label, pixels, usage, line_limit), the outputs one row a line.
 
@@ -272,8 +272,6 @@ def parse_rows(
             _parse_line(line, layout, pixels[rows], labels[rows : rows + 1], usages[rows])
         except _FaultError as fault:
             return rows, consumed, fault.kind, following, consumed + fault.offset, fault.detail
-        if layout[3] >= 0:
-            usages[rows, 0] += consumed
         rows += 1
         consumed = following
     return rows, consumed, OK, 0, 0, 0

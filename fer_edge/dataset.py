@@ -32,7 +32,11 @@ LINE_LIMIT = 1 << 20
 """Bytes of the longest line that is read; a row of FER-2013 has at most 9.3 kB."""
 
 _BUFFER_BYTES = 2 * LINE_LIMIT
-_READ_BATCH = 4096
+# What is read at once stays in the cache until it is parsed.
+_CHUNK_BYTES = 1 << 18
+_FIRST_ROWS = 4096
+_SHORTEST_ROW = 2 * FACE_SIZE**2
+_USAGE_BYTES = 32  # what the kernels write
 _PIXELS = FACE_SIZE * FACE_SIZE
 _SHOWN = 16
 _DECOMPRESSORS: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
@@ -68,19 +72,9 @@ class FerDataset:
 def read_fer2013(path: str | os.PathLike[str], *, skip_bad: bool = False) -> FerDataset:
     """Read a FER-2013 CSV file; see :func:`iter_fer2013` for what it may look like and what is raised.
 
-    83 MB for the whole of FER-2013, twice that while reading.
+    Takes the memory of the result (83 MB for the whole of FER-2013) and a window of 2 MB.
     """
-    pieces = list(iter_fer2013(path, _READ_BATCH, skip_bad=skip_bad))
-    if len(pieces) == 1:
-        return pieces[0]
-    labels = [piece.labels for piece in pieces if piece.labels is not None]
-    usage = [piece.usage for piece in pieces if piece.usage is not None]
-    return FerDataset(
-        pixels=np.concatenate([piece.pixels for piece in pieces]),
-        labels=np.concatenate(labels) if labels else None,
-        usage=np.concatenate(usage) if usage else None,
-        skipped=tuple(message for piece in pieces for message in piece.skipped),
-    )
+    return next(_read(path, None, skip_bad))
 
 
 def iter_fer2013(
@@ -110,10 +104,7 @@ def iter_fer2013(
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}; want at least 1")
-    with _open_csv(path) as (stream, name):
-        buffer = _Buffer(stream, name)
-        layout = _read_layout(buffer)
-        yield from _pieces(buffer, layout, batch, skip_bad)
+    yield from _read(path, batch, skip_bad)
 
 
 def read_votes(path: str | os.PathLike[str], rows: int | None = None) -> NDArray[np.uint8]:
@@ -196,6 +187,14 @@ class _Layout(NamedTuple):
         return len(self.names), self.emotion, self.pixels, self.usage, LINE_LIMIT
 
 
+def _read(path: str | os.PathLike[str], batch: int | None, skip_bad: bool) -> Iterator[FerDataset]:
+    """Pieces of at most ``batch`` rows, or all rows in one."""
+    with _open_csv(path) as (stream, name):
+        buffer = _Buffer(stream, name)
+        layout = _read_layout(buffer)
+        yield from _pieces(buffer, layout, batch, skip_bad)
+
+
 class _Buffer:
     """A window of bounded size on a stream of lines."""
 
@@ -216,18 +215,36 @@ class _Buffer:
     def exhausted(self) -> bool:
         return self.final and self._start == self._end
 
+    def expected_rows(self) -> int:
+        """How many rows there may be, a little generously, judged by the lines in the window.
+
+        0 where the length of the text is not known, as in a compressed file.
+        """
+        raw = getattr(self._stream, "raw", None)
+        lines = np.count_nonzero(self.text == ord("\n"))
+        if not isinstance(raw, io.FileIO) or not lines:
+            return 0
+        length = self.text.size + os.fstat(raw.fileno()).st_size - self._stream.tell()
+        return min(int(1.06 * lines * length / self.text.size), length // _SHORTEST_ROW) + 1
+
     def consume(self, count: int) -> None:
         self._start += count
 
     def fill(self) -> None:
-        """Read on until the window is full or the stream ends."""
+        """Read on: a chunk or, where no line ends in what is there, until the window is full."""
         rest = self.text
         self._data[: rest.size] = rest
         self._start, self._end = 0, rest.size
-        while self._end < self._data.size and not self.final:
-            count = self._stream.readinto(self._data[self._end :].data)
+        wanted = self._data.size if rest.size >= _CHUNK_BYTES else rest.size + _CHUNK_BYTES
+        while self._end < wanted and not self.final:
+            count = self._stream.readinto(self._data[self._end : wanted].data)
             self._end += count
             self.final = count == 0
+
+    def fill_line(self) -> None:
+        """Read on until a line is complete, the window is full or the stream ends."""
+        while not (self.final or self.text.size == self._data.size or (self.text == ord("\n")).any()):
+            self.fill()
 
     def take_line(self) -> bytes:
         """The first line with its end; of a line longer than the window, what is in the window."""
@@ -277,21 +294,22 @@ class _Fault(NamedTuple):
 
 
 class _Piece:
-    """The arrays of one FerDataset while they are filled."""
+    """The arrays of one FerDataset while they are filled: with ``batch`` rows, or with any number."""
 
-    def __init__(self, layout: _Layout, batch: int) -> None:
+    def __init__(self, layout: _Layout, batch: int | None, expected: int) -> None:
+        """``expected``: how many rows there may be, where their number is not bounded."""
         self.rows = 0
         self.skipped: list[str] = []
         self._layout = layout
         self._batch = batch
-        self._pixels = np.empty((batch, _PIXELS), dtype=np.uint8)
-        self._labels = np.empty(batch, dtype=np.int8)
-        self._spans = np.empty((batch, 2), dtype=np.int64)
-        self._usage: list[str] = []
+        self._capacity = max(_FIRST_ROWS, expected) if batch is None else batch
+        self._pixels = np.empty((self._capacity, _PIXELS), dtype=np.uint8)
+        self._labels = np.empty(self._capacity, dtype=np.int8)
+        self._usage = np.empty((self._capacity, _USAGE_BYTES), dtype=np.uint8)
 
     @property
     def full(self) -> bool:
-        return self.rows == self._batch or len(self.skipped) == self._batch
+        return self._batch is not None and self._batch in (self.rows, len(self.skipped))
 
     def take_rows(self, buffer: _Buffer) -> _Fault | None:
         """Parse rows from the window until the piece is full, whole lines are used up, or a row is bad.
@@ -301,6 +319,8 @@ class _Piece:
         text = buffer.text
         if text.size == 0:
             return None
+        if self.rows == self._capacity:
+            self._resize(self._capacity + self._capacity // 8)
         free = slice(self.rows, None)
         rows, consumed, kind, line_end, offset, detail = preprocess.kernels.parse_rows(
             text,
@@ -308,11 +328,8 @@ class _Piece:
             self._layout.for_kernel,
             self._pixels[free],
             self._labels[free],
-            self._spans[free],
+            self._usage[free],
         )
-        if self._layout.usage >= 0:
-            spans = self._spans[self.rows : self.rows + rows].tolist()
-            self._usage += [str(text.data[start : start + size], "ascii") for start, size in spans]
         self.rows += rows
         buffer.consume(consumed)
         if kind == _pure.OK:
@@ -321,21 +338,32 @@ class _Piece:
         return _Fault(kind, line, offset - consumed, detail)
 
     def finished(self) -> FerDataset:
-        pixels, labels = self._pixels[: self.rows], self._labels[: self.rows]
-        if self.rows < self._batch:
-            # A view would keep the memory of a whole batch.
-            pixels, labels = pixels.copy(), labels.copy()
+        self._resize(self.rows)
         return FerDataset(
-            pixels=pixels.reshape(-1, FACE_SIZE, FACE_SIZE),
-            labels=labels if self._layout.emotion >= 0 else None,
-            usage=np.array(self._usage, dtype=np.str_) if self._layout.usage >= 0 else None,
+            pixels=self._pixels.reshape(self.rows, FACE_SIZE, FACE_SIZE),
+            labels=self._labels if self._layout.emotion >= 0 else None,
+            usage=_strings(self._usage) if self._layout.usage >= 0 else None,
             skipped=tuple(self.skipped),
         )
 
+    def _resize(self, capacity: int) -> None:
+        """Nobody else holds the arrays, and the system moves large ones without copying them."""
+        self._capacity = capacity
+        self._pixels.resize((capacity, _PIXELS), refcheck=False)
+        self._labels.resize(capacity, refcheck=False)
+        self._usage.resize((capacity, _USAGE_BYTES), refcheck=False)
 
-def _pieces(buffer: _Buffer, layout: _Layout, batch: int, skip_bad: bool) -> Iterator[FerDataset]:
+
+def _strings(texts: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """Rows of ASCII, filled up with NUL bytes, as str no wider than the longest."""
+    width = int(texts.any(axis=0).sum())
+    return texts[:, : max(1, width)].copy().view(f"S{max(1, width)}")[:, 0].astype(np.str_)
+
+
+def _pieces(buffer: _Buffer, layout: _Layout, batch: int | None, skip_bad: bool) -> Iterator[FerDataset]:
     row = 0
-    piece = _Piece(layout, batch)
+    expected = buffer.expected_rows() if batch is None else 0
+    piece = _Piece(layout, batch, expected)
     while not buffer.exhausted:
         before = piece.rows
         fault = piece.take_rows(buffer)
@@ -343,8 +371,8 @@ def _pieces(buffer: _Buffer, layout: _Layout, batch: int, skip_bad: bool) -> Ite
         if fault is None:
             if piece.full:
                 yield piece.finished()
-                piece = _Piece(layout, batch)
-            else:
+                piece = _Piece(layout, batch, expected)
+            elif piece.rows == before:
                 buffer.fill()
             continue
         for _ in range(_skip_fault(buffer, fault)):
@@ -355,7 +383,7 @@ def _pieces(buffer: _Buffer, layout: _Layout, batch: int, skip_bad: bool) -> Ite
             piece.skipped.append(message)
             if piece.full:
                 yield piece.finished()
-                piece = _Piece(layout, batch)
+                piece = _Piece(layout, batch, expected)
     if row == 0:
         raise DataError(f"{buffer.name}: no rows after the header")
     if piece.rows or piece.skipped:
@@ -414,7 +442,7 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _read_layout(buffer: _Buffer) -> _Layout:
-    buffer.fill()
+    buffer.fill_line()
     names = _header_names(buffer.take_line(), buffer.name)
     return _Layout(
         names=names,

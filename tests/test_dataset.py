@@ -391,6 +391,24 @@ def test_pieces_are_the_rows_in_order_whatever_the_batch(write):
         assert [u for piece in pieces for u in piece.usage.tolist()] == [USAGE[i] for i in order]
 
 
+def test_reading_takes_little_more_memory_than_the_result(write):
+    order, text = many(9000)
+    for content in (text, gzip.compress(text.encode(), 1)):
+        path = write(content)
+        tracemalloc.start()
+        dataset = read_fer2013(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert np.array_equal(dataset.pixels, PIXELS[order])
+        assert dataset.usage.tolist() == [USAGE[i] for i in order]
+        assert peak < 1.2 * dataset.pixels.nbytes + 8_000_000
+
+
+def test_a_file_of_empty_lines_is_not_taken_for_one_of_many_rows(write):
+    with pytest.raises(DataError, match="no rows after the header"):
+        read_fer2013(write("emotion,pixels,Usage\n" + "\n" * 3_000_000))
+
+
 def test_memory_is_bounded_by_the_batch(write):
     path = write(gzip.compress(many(4000)[1].encode() + b"\n" * 3_000_000 + b"x" * 20_000_000, 1))
     tracemalloc.start()
@@ -413,7 +431,7 @@ def test_memory_is_bounded_by_the_batch(write):
 def parse(module, text, final, layout, capacity):
     pixels = np.zeros((capacity, 2304), np.uint8)
     labels = np.zeros(capacity, np.int8)
-    usages = np.zeros((capacity, 2), np.int64)
+    usages = np.zeros((capacity, 32), np.uint8)
     result = module.parse_rows(np.frombuffer(text, np.uint8), final, layout, pixels, labels, usages)
     rows = result[0]
     return result, pixels[:rows].tobytes(), labels[:rows].tolist(), usages[:rows].tolist()
@@ -457,6 +475,49 @@ layouts = st.sampled_from(
 def test_c_and_numpy_parse_damaged_rows_alike(changes, length, final, layout, capacity):
     text = damaged(changes, length)
     assert parse(c_kernels, text, final, layout, capacity) == parse(_pure, text, final, layout, capacity)
+
+
+@needs_extension
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "256",
+        "260",
+        "299",
+        "300",
+        "999",
+        "1000",
+        "",
+        "\t",
+        " 7",
+        "7\t",
+        "-1",
+        "7.",
+        "x",
+        '"',
+        "\x00",
+        "\xa0",
+        "/",
+        ":",
+    ],
+)
+def test_c_and_numpy_find_an_odd_number_wherever_it_is(odd):
+    """The vector kernels read blocks of 16 or 32 characters: an odd one goes through all their positions."""
+    numbers = TEXTS[0].split()
+    for index in range(40):
+        row = " ".join([*numbers[:index], odd, *numbers[index + 1 :]])
+        text = f"0,{row},Training\n".encode("latin-1")
+        layout = (3, 0, 1, 2, 1 << 20)
+        assert parse(c_kernels, text, True, layout, 1) == parse(_pure, text, True, layout, 1)
+
+
+@needs_extension
+@pytest.mark.parametrize("value", range(256))
+def test_every_value_is_read_in_every_place_of_a_block(value):
+    row = " ".join(str(value) if index % 5 else str(index % 256) for index in range(2304))
+    result, pixels, _, _ = parse(c_kernels, f"{row}\n".encode(), True, (1, -1, 0, -1, 1 << 20), 1)
+    assert result[0] == 1
+    assert list(pixels) == [value if index % 5 else index % 256 for index in range(2304)]
 
 
 @needs_extension

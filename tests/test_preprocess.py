@@ -225,14 +225,27 @@ def test_c_and_numpy_give_the_same_bytes(shape, colour, squares, kind, seed):
 
 
 @needs_extension
-def test_c_and_numpy_agree_where_a_sum_of_rows_exceeds_sixteen_bits():
-    frame = np.full((13000, 3), 255, np.uint8)
-    frame[::7] = noise(1858, 3)
+@pytest.mark.parametrize("height", [6000, 6191, 6192, 6240, 6241, 6288, 13_000])
+def test_c_and_numpy_agree_where_a_sum_of_rows_reaches_sixteen_bits(height):
+    frame = np.full((height, 23), 255, np.uint8)
+    frame[::7] = noise(*frame[::7].shape)
     out = [np.empty((1, 48, 48), np.uint8) for _ in range(2)]
     for module, face in zip((c_kernels, _pure), out, strict=True):
-        module.crop_faces(frame[:, :, None], np.array([[0.0, 0.0, 13000.0]]), 0, face.reshape(-1))
+        module.crop_faces(frame[:, :, None], np.array([[0.0, 0.0, height]]), 0, face.reshape(-1))
     assert np.array_equal(*out)
     assert 220 <= out[0].min() <= out[0].max() <= 250
+
+
+@needs_extension
+@pytest.mark.parametrize("value", [0, 1, 254, 255])
+@pytest.mark.parametrize("side", [47.5, 48, 48.0001, 60, 95.9, 96, 96.1, 150, 333.3])
+def test_c_and_numpy_agree_on_edges_between_black_and_white(value, side):
+    """The extremes of every difference and sum."""
+    frame = np.where(noise(340, 341, 3, seed=value) < 128, 255 - value, value).astype(np.uint8)
+    out = [np.empty((2, 48, 48), np.uint8) for _ in range(2)]
+    for module, faces in zip((c_kernels, _pure), out, strict=True):
+        module.crop_faces(frame, np.array([[0.3, 0.7, side], [3, 3, side]]), 0, faces.reshape(-1))
+    assert np.array_equal(*out)
 
 
 # ---------------------------------------------------------------- what is refused
