@@ -109,7 +109,7 @@ def test_video_gives_each_frame_once_in_order(tmp_path, name, codec):
     [("a.jpg", "not an image"), ("a.mp4", "neither an image nor a video"), ("a", "neither")],
 )
 def test_file_that_is_no_picture_is_an_error(tmp_path, name, words):
-    (tmp_path / name).write_bytes(os.urandom(500))
+    (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(500))
     with pytest.raises(SourceError, match=words):
         list(open_source(tmp_path / name))
 
