@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 
 import torch
-from fer_edge.train.model import EmotionNet
+from fer_edge.train.model import EmotionNet, fold_batch_norm
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class InferenceNet(nn.Module):
@@ -21,7 +20,7 @@ class InferenceNet(nn.Module):
     def __init__(self, net: EmotionNet, temperature: float = 1.0) -> None:
         super().__init__()
         net = copy.deepcopy(net).eval().cpu()
-        _fold_batch_norm(net.features)
+        fold_batch_norm(net.features)
         self.features = net.features
         self.pool = net.pool
         linear = net.classifier
@@ -48,12 +47,3 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     optimizer.step(closure)
     return float(log_temperature.detach().exp().clamp(0.05, 20.0))
-
-
-def _fold_batch_norm(module: nn.Module) -> None:
-    """Merge each batch norm into the convolution before it, in place."""
-    for child in module.modules():
-        convolution, norm = getattr(child, "conv", None), getattr(child, "norm", None)
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            child.conv = fuse_conv_bn_eval(convolution, norm)
-            del child.norm

@@ -57,6 +57,7 @@ def with_half_weights(model: bytes) -> bytes:
         graph.initializer.remove(value)
         graph.initializer.append(numpy_helper.from_array(half, name))
         graph.node.insert(0, helper.make_node("Cast", [name], [value.name], to=onnx.TensorProto.FLOAT))
+    _compact(proto)
     onnx.checker.check_model(proto)
     content: bytes = proto.SerializeToString()
     return content
@@ -98,6 +99,7 @@ def quantize(model: bytes, calibration: NDArray[np.float32], additions: Sequence
         )
         quantized = onnx.load(str(result))
     _strip_edges(quantized)
+    _compact(quantized)
     onnx.checker.check_model(quantized)
     content: bytes = quantized.SerializeToString()
     return content
@@ -149,6 +151,23 @@ def _strip_edges(model: Any) -> None:
     for initializer in [value for value in graph.initializer if value.name not in used]:
         graph.initializer.remove(initializer)
     del graph.value_info[:]
+
+
+def _compact(model: Any) -> None:
+    """Drop the exporter's notes on where each node comes from, and keep equal constants only once."""
+    graph = model.graph
+    kept: dict[bytes, str] = {}
+    same: dict[str, str] = {}
+    for constant in list(graph.initializer):
+        name, constant.name = constant.name, ""
+        same[name] = kept.setdefault(constant.SerializeToString(), name)
+        constant.name = name
+        if same[name] != name:
+            graph.initializer.remove(constant)
+    for node in graph.node:
+        del node.metadata_props[:]
+        for index, name in enumerate(node.input):
+            node.input[index] = same.get(name, name)
 
 
 def _spec(graph: Any, node: Any) -> TensorSpec:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from fer_edge.train.checkpoint import load_net
-from fer_edge.train.loop import predict_logits
+from fer_edge.train.loop import metrics_csv, predict_logits
 from fer_edge.train.model import normalize
 from numpy.typing import NDArray
 
@@ -156,6 +156,8 @@ def export(
         "parameters": sum(value.numel() for value in deployed.parameters()),
         "epochs": state["epoch"],
         "training_options": state["options"],
+        "training_log": f"{name}-training.csv",
+        "origin": state.get("origin", []),
         "temperature": temperature,
         "calibration": {"rows": len(calibration), "seed": seed, "method": "min-max"},
         "versions": _versions(),
@@ -174,6 +176,7 @@ def export(
         for file, parity in report.parity.items():
             entry["files"][file]["held_out"] = asdict(parity)
         _refuse_bad(report)
+        write_text(Path(staging) / entry["training_log"], metrics_csv(state["history"]))
         _publish(folder, Path(staging), name, entry, force)
     return report
 
@@ -190,7 +193,8 @@ def _publish(folder: Path, staging: Path, name: str, entry: dict[str, Any], forc
         manifest = _existing_manifest(folder)
         if manifest["models"].pop(name, None) is not None:
             write_text(folder / MANIFEST_NAME, _json(manifest))
-        for file in entry["files"]:
+        log = entry.get("training_log")
+        for file in (*entry["files"], *([log] if log else [])):
             (staging / file).replace(folder / file)
         manifest["models"][name] = entry
         write_text(folder / MANIFEST_NAME, _json(manifest))

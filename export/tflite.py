@@ -16,6 +16,9 @@ from fer_edge.preprocess import FACE_SIZE
 from .network import InferenceNet
 from .ranges import INPUT_RANGE, Range, widened
 
+_BUFFER_ALIGNMENT = 16
+"""In bytes, of constant data; from the TFLite schema."""
+
 
 def convert(net: InferenceNet) -> bytes:
     """The fp32 model: NHWC float32 (1, 48, 48, 1) in, float32 (1, 1, 1, 7) out, resizable batch."""
@@ -40,7 +43,7 @@ def with_half_weights(model: bytes) -> bytes:
         num_bits=16,
         algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
     )
-    return bytes(work.quantize(enable_progress_report=False).quantized_model)
+    return compact(bytes(work.quantize(enable_progress_report=False).quantized_model))
 
 
 def calibrate(model: bytes, calibration: NDArray[np.float32]) -> dict[str, dict[str, Any]]:
@@ -68,7 +71,59 @@ def calibrate(model: bytes, calibration: NDArray[np.float32]) -> dict[str, dict[
 
 def quantize(model: bytes, ranges: dict[str, dict[str, Any]]) -> bytes:
     """The int8 model: weights per channel, activations by the ``ranges`` of :func:`calibrate`."""
-    return bytes(_quantizer(model).quantize(ranges, enable_progress_report=False).quantized_model)
+    return compact(bytes(_quantizer(model).quantize(ranges, enable_progress_report=False).quantized_model))
+
+
+def compact(model: bytes) -> bytes:
+    """The same model with short tensor names, and equal tables of numbers stored once.
+
+    The converter's names are paths of Python classes, and each channel's zero point takes eight
+    bytes twice; without both an int8 file is a fifth smaller. Inputs and outputs keep their names.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    for buffer in parsed.buffers:
+        if buffer.offset > 1:
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(model[buffer.offset : end], np.uint8)
+            buffer.offset = buffer.size = 0
+    for graph in parsed.subgraphs:
+        edges = {*graph.inputs, *graph.outputs}
+        for index, tensor in enumerate(graph.tensors):
+            if index not in edges:
+                tensor.name = _short_name(tensor.name.decode(), index)
+    builder = _sharing_builder()
+    builder.Finish(parsed.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _short_name(name: str, index: int) -> str:
+    """``…InferenceNet_wrapped/…Sequential_features/…InvertedResidual_9;`` becomes ``features.9:index``."""
+    module = name.split(";")[0].partition("InferenceNet_wrapped/")[2]
+    parts = [part.rpartition(".")[2].partition("_")[2] for part in module.split("/")]
+    return f"{'.'.join(parts) or name}:{index}"
+
+
+def _sharing_builder() -> Any:
+    import flatbuffers
+
+    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        """Writes a vector of numbers that is there already by pointing to it."""
+
+        def __init__(self) -> None:
+            super().__init__(1 << 20)
+            self._written: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, values: NDArray[Any]) -> int:
+            key = values.dtype.str, values.tobytes()
+            if key not in self._written:
+                if values.dtype == np.uint8:
+                    self.Prep(_BUFFER_ALIGNMENT, values.size)
+                self._written[key] = super().CreateNumpyVector(values)
+            return self._written[key]
+
+    return SharingBuilder()
 
 
 def addition_ranges(model: bytes, ranges: dict[str, dict[str, Any]]) -> list[Range]:

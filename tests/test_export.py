@@ -46,7 +46,8 @@ def exported(trained, drawn_csv, tmp_path_factory):
 
 def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_csv):
     folder, report = exported
-    assert {path.name for path in folder.iterdir()} == FILES | {"manifest.json"}
+    assert {path.name for path in folder.iterdir()} == FILES | {"manifest.json", "edge-training.csv"}
+    assert len((folder / "edge-training.csv").read_text().splitlines()) == 1 + 14
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["labels"] == list(fer_edge.EMOTIONS)
     entry = manifest["models"]["edge"]
@@ -86,6 +87,47 @@ def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported)
     assert all(
         tensors[index]["dtype"] == np.int8 for operation in operations for index in operation["outputs"]
     )
+
+
+def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained, drawn_csv, monkeypatch):
+    """Without compaction the file is larger and gives the same bytes."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
+    from fer_edge.export import tflite
+
+    faces = fer_edge.read_fer2013(drawn_csv).pixels[:20]
+    inputs = normalize(torch.from_numpy(faces)).numpy()
+    with pipeline._quiet():
+        exact = tflite.convert(InferenceNet(checkpoint.load_net(trained)[0]))
+        ranges = tflite.calibrate(exact, inputs)
+        small = tflite.quantize(exact, ranges)
+        monkeypatch.setattr(tflite, "compact", bytes)
+        large = tflite.quantize(exact, ranges)
+    assert len(small) < 0.85 * len(large)
+
+    def answers(model):
+        interpreter = Interpreter(model_content=model)
+        interpreter.allocate_tensors()
+        out = []
+        for face in faces:
+            signed = (face.astype(np.int16) - 128).astype(np.int8).reshape(1, 48, 48, 1)
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], signed)
+            interpreter.invoke()
+            out.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+        return np.stack(out)
+
+    np.testing.assert_array_equal(answers(small), answers(large))
+    names = [
+        tensor.name.decode() for tensor in schema.ModelT.InitFromPackedBuf(small, 0).subgraphs[0].tensors
+    ]
+    assert len(set(names)) == len(names)
+    assert any(name.startswith("features.9.block.2.conv:") for name in names)
+    model = schema.Model.GetRootAs(small, 0)
+    for index in range(model.BuffersLength()):
+        buffer = model.Buffers(index)
+        if buffer.DataLength():
+            offset = buffer._tab.Offset(4)
+            assert buffer._tab.Vector(offset) % 16 == 0
 
 
 @pytest.mark.parametrize("backend", ["litert", "onnx"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import signal
@@ -29,7 +30,6 @@ from fer_edge.train.loop import (  # noqa: E402
     TrainOptions,
     _batches,
     _moving_average,
-    _Processes,
     augmentation_strength,
     fit,
     learning_rate,
@@ -39,6 +39,7 @@ from fer_edge.train.loop import (  # noqa: E402
     soft_cross_entropy,
 )
 from fer_edge.train.model import ARCHITECTURES, EmotionNet, TwoHeadedNet, normalize  # noqa: E402
+from fer_edge.train.processes import Processes  # noqa: E402
 
 import fer_edge  # noqa: E402
 
@@ -63,15 +64,16 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def test_edge_stays_within_its_budget():
+@pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 25e6, 600_000), ("nano", 5e6, 110_000)])
+def test_bundled_architectures_stay_within_their_budget(model, macs, parameters):
     from torch.utils.flop_counter import FlopCounterMode
 
-    net = EmotionNet(ARCHITECTURES["edge"]).eval()
+    net = EmotionNet(ARCHITECTURES[model]).eval()
     with FlopCounterMode(display=False) as counter:
         logits = net(torch.zeros(1, 1, 48, 48))
     assert logits.shape == (1, 7)
-    assert counter.get_total_flops() / 2 <= 25e6
-    assert sum(parameter.numel() for parameter in net.parameters()) <= 600_000
+    assert counter.get_total_flops() / 2 <= macs
+    assert sum(parameter.numel() for parameter in net.parameters()) <= parameters
 
 
 def test_every_parameter_gets_a_gradient():
@@ -187,6 +189,39 @@ def test_stored_logits_belong_to_their_faces(drawn, tmp_path):
         load_logits(path, drawn.faces[:5])
 
 
+LOGITS_CODE = """
+import sys, numpy as np
+from fer_edge.train import processes
+from fer_edge.train.distill import teacher_logits
+faces = np.random.default_rng(2).integers(0, 256, (9, 48, 48), np.uint8)
+logits = teacher_logits([sys.argv[1]], faces)
+print(repr(logits.round(4).tolist()))
+"""
+
+
+def test_processes_share_the_work_of_teachers_and_all_get_the_whole(drawn, tmp_path):
+    fit(drawn, TrainOptions(model="nano", epochs=1, batch=70), tmp_path)
+    texts = [
+        [
+            process.communicate(timeout=240)[0]
+            for process in [
+                subprocess.Popen(
+                    [sys.executable, "-c", LOGITS_CODE, str(tmp_path / "best.pt")],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+                )
+                for environment in environments
+            ]
+        ]
+        for environments in ([{}], _ranks(2))
+    ]
+    (alone,), shared = texts
+    assert shared[0] == shared[1]
+    np.testing.assert_allclose(json.loads(alone), json.loads(shared[0]), atol=2e-4)
+    assert np.shape(json.loads(alone)) == (9, 7)
+
+
 def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_path):
     (tmp_path / "teacher").mkdir()
     fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path / "teacher")
@@ -266,6 +301,17 @@ def test_resume_gives_the_same_result_to_the_bit(drawn, tmp_path):
     assert all(torch.equal(one["net"][key], two["net"][key]) for key in one["net"])
 
 
+def test_a_run_of_a_version_that_lacked_an_option_is_resumed(drawn, tmp_path):
+    options = TrainOptions(epochs=1, batch=70)
+    fit(drawn, options, tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    del state["options"]["mixup"]
+    checkpoint.save(tmp_path / "last.pt", {key: value for key, value in state.items() if key != "format"})
+    assert len(fit(drawn, options, tmp_path, resume=True)) == 1
+    with pytest.raises(checkpoint.CheckpointError, match=r"mixup was 0\.0, now 0\.2"):
+        fit(drawn, replace(options, mixup=0.2), tmp_path, resume=True)
+
+
 def test_resume_with_other_options_is_refused(drawn, tmp_path):
     fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path)
     with pytest.raises(checkpoint.CheckpointError, match="seed was 1, now 2"):
@@ -334,7 +380,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model", "resnet"), "known are edge"),
+        (("--model", "resnet"), "known are edge, nano"),
         (("--epochs", "0"), "--epochs must be from 1"),
         (("--smoothing", "2"), "--smoothing must be from 0 to 0.9"),
         (("--learning-rate", "nan"), "--learning-rate must be"),
@@ -412,8 +458,8 @@ def test_the_same_command_gives_the_same_weights_also_with_votes(drawn_csv, draw
 
 def test_processes_share_each_batch_without_overlap():
     options = TrainOptions(batch=12, seed=5)
-    alone = list(_batches(40, options, 2, _Processes(0, 1)))
-    shares = [list(_batches(40, options, 2, _Processes(rank, 3))) for rank in range(3)]
+    alone = list(_batches(40, options, 2, Processes(0, 1)))
+    shares = [list(_batches(40, options, 2, Processes(rank, 3))) for rank in range(3)]
     assert [len(batch) for batch in alone] == [12, 12, 12]
     for whole, *parts in zip(alone, *shares, strict=True):
         assert [len(part) for part in parts] == [4, 4, 4]

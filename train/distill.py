@@ -21,8 +21,12 @@ from fer_edge.labels import EMOTIONS
 
 from .checkpoint import load_net
 from .loop import predict_logits
+from .processes import join
 
-SHIFTS = ((0, 0), (-2, 0), (2, 0), (0, -2), (0, 2))
+_BATCH = 256
+
+LOGITS_NAME = "teacher_logits.npz"
+SHIFTS = ((0, 0), (-2, 0), (2, 0))
 """Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
 
 
@@ -35,19 +39,27 @@ def teacher_logits(
 ) -> NDArray[np.float32]:
     """Logits float32 (n, 7) of uint8 faces (n, 48, 48), averaged over teachers, shifts and mirroring.
 
-    Raises CheckpointError.
+    Under ``torchrun`` each process does its share, and all get the whole. Raises CheckpointError.
     """
+    processes = join(device)
+    share = faces[processes.rank :: processes.count]
     teachers = [load_net(path)[0].to(device) for path in checkpoints]
-    total = np.zeros((len(faces), len(EMOTIONS)), np.float32)
-    batches = range(0, len(faces), 256)
-    for start in tqdm(batches, desc="teachers", unit="batch", leave=False, disable=None):
-        part = torch.from_numpy(faces[start : start + 256]).to(device)
+    total = torch.zeros(len(share), len(EMOTIONS), device=device)
+    bar = tqdm(
+        range(0, len(share), _BATCH),
+        desc="teachers",
+        unit="batch",
+        leave=False,
+        disable=None if processes.first else True,
+    )
+    for start in bar:
+        part = torch.from_numpy(share[start : start + _BATCH]).to(device)
         views = torch.cat(list(_views(part)))
         for teacher in teachers:
             logits = predict_logits(teacher, views, bfloat16=bfloat16)
-            mean = logits.reshape(-1, len(part), len(EMOTIONS)).mean(0)
-            total[start : start + 256] += mean.cpu().numpy()
-    return total / np.float32(len(teachers))
+            total[start : start + _BATCH] += logits.reshape(-1, len(part), len(EMOTIONS)).mean(0)
+    mean: NDArray[np.float32] = processes.gather_shares(total / len(teachers), len(faces)).cpu().numpy()
+    return mean
 
 
 def save_logits(path: str | os.PathLike[str], logits: NDArray[np.float32], faces: NDArray[np.uint8]) -> None:
@@ -75,7 +87,6 @@ def logits_for_run(
     *,
     device: str = "cpu",
     bfloat16: bool = False,
-    store: bool = True,
 ) -> NDArray[np.float32]:
     """The teachers' logits of a run, from its folder ``out`` where they are already stored there.
 
@@ -83,11 +94,11 @@ def logits_for_run(
     """
     if len(teachers) == 1 and Path(teachers[0]).suffix == ".npz":
         return load_logits(teachers[0], faces)
-    stored = out / "teacher_logits.npz"
+    stored = out / LOGITS_NAME
     if stored.exists():
         return load_logits(stored, faces)
     logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
-    if store:
+    if join(device).first:
         save_logits(stored, logits, faces)
     return logits
 

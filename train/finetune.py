@@ -103,18 +103,7 @@ def bundled_net(model: str) -> EmotionNet:
         value.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(value).astype(np.float32))
         for value in graph.initializer
     }
-    net = EmotionNet(Architecture.from_dict(description["architecture"]))
-    with torch.no_grad():
-        for name, module in net.named_modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.weight.copy_(tensors[f"{name}.weight"])
-                norm = net.get_submodule(f"{name.removesuffix('.conv')}.norm")
-                assert isinstance(norm, torch.nn.BatchNorm2d)
-                norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
-                norm.weight.fill_(1)
-                norm.bias.copy_(tensors[f"{name}.bias"])
-        net.classifier.weight.copy_(tensors["classifier.weight"][:, :, 0, 0])
-        net.classifier.bias.copy_(tensors["classifier.bias"])
+    net = EmotionNet.from_folded(Architecture.from_dict(description["architecture"]), tensors)
     net.freeze(len(net.features) - TRAINED_BLOCKS)
     return net
 

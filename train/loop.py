@@ -6,7 +6,6 @@ import copy
 import csv
 import io
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +29,7 @@ from fer_edge.labels import EMOTIONS
 from . import checkpoint
 from .augment import Augmentation, augment
 from .model import ARCHITECTURES, Architecture, EmotionNet, TwoHeadedNet, normalize
+from .processes import Processes, join
 
 METRICS = (
     "epoch",
@@ -115,16 +114,6 @@ class _Tensors:
     teacher: Tensor | None
 
 
-@dataclass(frozen=True)
-class _Processes:
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-
 def fit(
     data: TrainingData,
     options: TrainOptions,
@@ -134,15 +123,17 @@ def fit(
     resume: bool = False,
     device: str = "cpu",
     on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
+    origin: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, float]]:
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
     ``start`` is a network to train further instead of a new one. ``resume`` continues from
     ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
-    its share of each batch. Returns one row of :data:`METRICS` an epoch. Raises TrainingError when
+    its share of each batch. ``origin`` tells of the runs that this one builds on, and goes into its
+    checkpoints. Returns one row of :data:`METRICS` an epoch. Raises TrainingError when
     the loss is no longer finite, CheckpointError when the run to be resumed had other options.
     """
-    processes = _join_processes(device)
+    processes = join(device)
     if min(options.batch, len(data.faces)) < processes.count:
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {processes.count} processes")
     target = torch.device(device)
@@ -193,11 +184,12 @@ def fit(
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if processes.first:
-            _save_epoch(out, options, architecture, net, averaged, optimizer, history, data, processes)
+            _save_epoch(
+                out, options, architecture, net, averaged, optimizer, history, data, processes, origin or []
+            )
             if on_epoch is not None:
                 on_epoch(history)
-    if processes.count > 1:
-        dist.barrier()
+    processes.wait()
     return history
 
 
@@ -245,7 +237,7 @@ def _train_epoch(
     tensors: _Tensors,
     options: TrainOptions,
     epoch: int,
-    processes: _Processes,
+    processes: Processes,
     history: list[dict[str, float]],
 ) -> dict[str, float]:
     faces, labels, votes, teacher = tensors.faces, tensors.labels, tensors.votes, tensors.teacher
@@ -302,6 +294,15 @@ def _train_epoch(
     return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
 
 
+def metrics_csv(history: list[dict[str, float]]) -> str:
+    """The rows of a run in :data:`METRICS`, as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, METRICS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{row[name]:.6g}" for name in METRICS} for row in history)
+    return text.getvalue()
+
+
 def smooth_targets(labels: Tensor, smoothing: float) -> Tensor:
     """Target distributions, float32 (n, 7): ``smoothing`` spread evenly, the rest on the label."""
     classes = len(EMOTIONS)
@@ -342,7 +343,7 @@ def _vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
     return (losses * voted).sum() / voted.sum().clamp(min=1)
 
 
-def _batches(count: int, options: TrainOptions, epoch: int, processes: _Processes) -> Iterator[Tensor]:
+def _batches(count: int, options: TrainOptions, epoch: int, processes: Processes) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(_epoch_seed(options.seed, epoch, -1))
     order = torch.randperm(count, generator=generator)
     size = min(options.batch, count)
@@ -382,16 +383,7 @@ def _emotion_net(module: nn.Module) -> EmotionNet:
     return net
 
 
-def _join_processes(device: str) -> _Processes:
-    """Join the process group that ``torchrun`` describes in the environment; alone without it."""
-    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) < 2:
-        return _Processes()
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return _Processes(dist.get_rank(), dist.get_world_size())
-
-
-def _identity(data: TrainingData, processes: _Processes) -> dict[str, int]:
+def _identity(data: TrainingData, processes: Processes) -> dict[str, int]:
     """What besides the options has to be the same for a run to go on to the same result."""
     arrays = {
         "training images": data.faces,
@@ -405,17 +397,17 @@ def _identity(data: TrainingData, processes: _Processes) -> dict[str, int]:
     return {"number of processes": processes.count, **checks}
 
 
-def _resumable(
-    path: Path, options: TrainOptions, data: TrainingData, processes: _Processes
-) -> dict[str, Any]:
+def _resumable(path: Path, options: TrainOptions, data: TrainingData, processes: Processes) -> dict[str, Any]:
     """The checkpoint at ``path``; raises CheckpointError where this run would not continue that one."""
     state = checkpoint.load(path)
     if not {"net", "averaged", "optimizer", "history", "identity"} <= state.keys():
         raise checkpoint.CheckpointError(f"{path}: has no training state; only last.pt can be resumed")
+    # An older version's checkpoint lacks the options that came later, which it left at their defaults.
+    before = asdict(TrainOptions()) | state["options"]
     different = [
-        f"{name} was {state['options'].get(name)!r}, now {value!r}"
+        f"{name} was {before[name]!r}, now {value!r}"
         for name, value in asdict(options).items()
-        if state["options"].get(name) != value
+        if before[name] != value
     ]
     different += [
         f"the {name} differ" if name != "number of processes" else f"{name} was {state['identity'].get(name)}"
@@ -436,7 +428,8 @@ def _save_epoch(
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
     data: TrainingData,
-    processes: _Processes,
+    processes: Processes,
+    origin: list[dict[str, Any]],
 ) -> None:
     state = {
         "architecture": architecture.to_dict(),
@@ -445,16 +438,13 @@ def _save_epoch(
         "rows": len(data.faces),
         "epoch": len(history),
         "history": copy.deepcopy(history),
+        "origin": origin,
         "ema": _emotion_net(averaged.module).state_dict(),
     }
     accuracies = [row["val_accuracy"] for row in history]
     if accuracies[-1] > max(accuracies[:-1], default=-1.0):
         checkpoint.save(out / "best.pt", state)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, METRICS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{row[name]:.6g}" for name in METRICS} for row in history)
-    write_text(out / "metrics.csv", text.getvalue())
+    write_text(out / "metrics.csv", metrics_csv(history))
     # Last, because an epoch that is in last.pt is not repeated.
     resumable = {
         "identity": _identity(data, processes),

@@ -11,10 +11,13 @@ ResNet of basic blocks (He et al. 2015, arXiv:1512.03385), for distillation and 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
 from fer_edge.preprocess import FACE_SIZE
@@ -70,6 +73,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         head=320,
     ),
+    "nano": Architecture(
+        stem=16,
+        stages=(
+            Stage("fused", expansion=2, channels=24, repeats=1, stride=2),
+            Stage("inverted", expansion=3, channels=24, repeats=1, stride=1),
+            Stage("inverted", expansion=4, channels=40, repeats=3, stride=2),
+            Stage("inverted", expansion=4, channels=56, repeats=2, stride=1),
+        ),
+        head=160,
+        dropout=0.0,
+    ),
     "teacher": Architecture(
         stem=48,
         stages=(
@@ -106,6 +120,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
+        self.after_sum: nn.Module = nn.Identity()
         if fused and expansion == 1:
             self.block = nn.Sequential(_conv(inputs, outputs, kernel, stride))
         elif fused:
@@ -120,7 +135,7 @@ class InvertedResidual(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self.residual else self.block(x)
+        return self.after_sum(x + self.block(x)) if self.residual else self.block(x)
 
 
 class BasicBlock(nn.Module):
@@ -173,6 +188,29 @@ class EmotionNet(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
+    @classmethod
+    def from_folded(cls, architecture: Architecture, tensors: Mapping[str, Tensor]) -> EmotionNet:
+        """A network whose batch norms only add a bias, and stay as they are in training.
+
+        ``tensors`` are weight and bias of each convolution with its batch norm folded in, and of the
+        classifier, a 1x1 convolution, named as in :class:`fer_edge.export.network.InferenceNet`.
+        Raises KeyError.
+        """
+        net = cls(architecture)
+        with torch.no_grad():
+            for name, norm in net.named_modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    layer = name.removesuffix(".norm")
+                    net.get_parameter(f"{layer}.conv.weight").copy_(tensors[f"{layer}.conv.weight"])
+                    norm.bias.copy_(tensors[f"{layer}.conv.bias"])
+                    assert norm.running_var is not None
+                    norm.running_var.fill_(1 - norm.eps)
+                    norm.weight.requires_grad_(False)
+            net.classifier.weight.copy_(tensors["classifier.weight"][:, :, 0, 0])
+            net.classifier.bias.copy_(tensors["classifier.bias"])
+        net.freeze(0)
+        return net
+
     def freeze(self, blocks: int) -> None:
         """Keep the first ``blocks`` of the features, and all batch statistics, as they are in training."""
         self.features[:blocks].requires_grad_(False)
@@ -210,6 +248,15 @@ class TwoHeadedNet(nn.Module):
         """Emotion logits (n, 7) and vote logits (n, 9; all columns but NF)."""
         features = self.net.embed(x)
         return self.net.classifier(features), self.votes(features)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Merge each batch norm of a network in evaluation mode into the convolution before it, in place."""
+    for child in module.modules():
+        convolution, norm = getattr(child, "conv", None), getattr(child, "norm", None)
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            child.conv = fuse_conv_bn_eval(convolution, norm)
+            del child.norm
 
 
 def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:

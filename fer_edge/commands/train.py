@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,10 @@ EPILOG = """example:
   fer-edge train --data fer2013.csv --teacher runs/teacher/best.pt --out runs/distilled
   fer-edge train --faces mine --detect --out runs/mine && fer-edge run --model runs/mine/model
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
+  fer-edge train --recipe edge --data fer2013.csv --votes fer2013new.csv --out runs/edge
 
-writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png
+writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
+with --recipe a folder of these for each stage, recipe.json and the exported model
 needs the extra [train]: pip install 'fer-edge[train]'"""
 
 # Type, smallest and largest value, help.
@@ -73,6 +76,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
     parser.add_argument("--model", help="architecture (default: edge)")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
+        "gives them, distillation, training with int8 rounding, export",
+    )
     for name, (kind, _, _, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
     parser.add_argument(
@@ -91,80 +100,135 @@ def execute(arguments: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise MissingExtraError("Training", "torch", "train") from error
-    from ..plots import require_matplotlib, save_learning_curve
-    from ..train.data import prepare_folder
-    from ..train.loop import fit
+    from ..plots import require_matplotlib
 
     require_matplotlib("train")
-    options = _train_options(arguments)
     device = _device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    first = os.environ.get("RANK", "0") == "0"
-    start = None
-    if arguments.faces:
-        data, dataset, start = _own_faces(arguments, options.model)
-    else:
-        data, dataset = _fer2013(arguments)
-    if first:
-        prepare_folder(arguments.out, resume=arguments.resume)
-    if arguments.teacher:
-        from ..train.distill import logits_for_run
-
-        logits = logits_for_run(
-            arguments.out,
-            arguments.teacher,
-            data.faces,
-            device=device,
-            bfloat16=options.bfloat16,
-            store=first,
-        )
-        data = replace(data, teacher=logits)
-    if first:
-        for message in dataset.skipped:
-            print(f"skipped: {message}", file=sys.stderr)
-        print(
-            f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
-            f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
-            flush=True,
-        )
-
-    def report(history: list[dict[str, float]]) -> None:
-        row = history[-1]
-        print(
-            f"epoch {row['epoch']:.0f}/{options.epochs}  loss {row['train_loss']:.4f}  "
-            f"accuracy {row['train_accuracy']:.2%}  validation {row['val_accuracy']:.2%}  "
-            f"{row['seconds']:.0f} s",
-            flush=True,
-        )
-        save_learning_curve(arguments.out / "learning_curve.png", history)
-
     try:
-        history = fit(
-            data,
-            options,
-            arguments.out,
-            start=start,
-            resume=arguments.resume,
-            device=device,
-            on_epoch=report,
-        )
+        return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
     except KeyboardInterrupt:
-        if first:
+        if _first():
             print(
                 f"\nstopped; --resume continues after the last whole epoch in {arguments.out}",
                 file=sys.stderr,
             )
         return 130
-    if first:
+
+
+def _one_run(arguments: argparse.Namespace, device: str) -> int:
+    from ..train.data import prepare_folder
+    from ..train.loop import fit
+
+    options = _train_options(arguments)
+    start = None
+    if arguments.faces:
+        data, dataset, start = _own_faces(arguments, options.model)
+    else:
+        data, dataset = _fer2013(arguments)
+    if _first():
+        prepare_folder(arguments.out, resume=arguments.resume)
+    if arguments.teacher:
+        from ..train.distill import logits_for_run
+
+        logits = logits_for_run(
+            arguments.out, arguments.teacher, data.faces, device=device, bfloat16=options.bfloat16
+        )
+        data = replace(data, teacher=logits)
+    _print_rows(data, dataset)
+    history = fit(
+        data,
+        options,
+        arguments.out,
+        start=start,
+        resume=arguments.resume,
+        device=device,
+        on_epoch=_reporter(arguments.out, options.epochs),
+    )
+    if _first():
         best = max(history, key=lambda row: row["val_accuracy"])
         print(
             f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
         )
         if arguments.faces:
-            _export(arguments.out, dataset)
+            _export(arguments.out / "best.pt", dataset, arguments.out / "model")
     return 0
+
+
+def _recipe(arguments: argparse.Namespace, device: str) -> int:
+    from .export_int8 import require_export
+
+    own = [name for name in ("faces", "model", "bfloat16", *_OPTIONS) if name != "seed"]
+    given = [f"--{name.replace('_', '-')}" for name in own if getattr(arguments, name) is not None]
+    if given:
+        raise DataError(f"--recipe decides everything but --seed, so it goes without {', '.join(given)}")
+    require_export()
+    from ..train.recipe import RECIPES, follow, prepare_recipe_folder
+
+    if arguments.recipe not in RECIPES:
+        raise DataError(f"--recipe {arguments.recipe!r}: known are {', '.join(RECIPES)}")
+    data, dataset = _fer2013(arguments)
+    if _first():
+        prepare_recipe_folder(arguments.out, resume=arguments.resume)
+    _print_rows(data, dataset)
+    recipe = RECIPES[arguments.recipe]
+
+    def report(stage: str, history: list[dict[str, float]]) -> None:
+        _reporter(arguments.out / stage, recipe.epochs(stage), f"{stage}  ")(history)
+
+    results = follow(
+        recipe,
+        data,
+        arguments.out,
+        seed=1 if arguments.seed is None else arguments.seed,
+        teachers=tuple(arguments.teacher),
+        device=device,
+        report=report,
+    )
+    if _first():
+        for result in results:
+            print(
+                f"{result.stage}: best validation accuracy {result.val_accuracy:.2%} "
+                f"after epoch {result.best_epoch}"
+            )
+        _export(arguments.out / results[-1].stage / "best.pt", dataset, arguments.out / "model")
+    return 0
+
+
+def _first() -> bool:
+    """Whether this process is the one that writes and talks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
+    if not _first():
+        return
+    for message in dataset.skipped:
+        print(f"skipped: {message}", file=sys.stderr)
+    print(
+        f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
+        f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
+        flush=True,
+    )
+
+
+def _reporter(folder: Path, epochs: int, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
+    """Prints a line and draws the learning curve after each epoch."""
+    from ..plots import save_learning_curve
+
+    def report(history: list[dict[str, float]]) -> None:
+        row = history[-1]
+        print(
+            f"{prefix}epoch {row['epoch']:.0f}/{epochs}  loss {row['train_loss']:.4f}  "
+            f"accuracy {row['train_accuracy']:.2%}  validation {row['val_accuracy']:.2%}  "
+            f"{row['seconds']:.0f} s",
+            flush=True,
+        )
+        save_learning_curve(folder / "learning_curve.png", history)
+
+    return report
 
 
 def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
@@ -190,12 +254,11 @@ def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData,
     return training_data(dataset), dataset, bundled_net(model)
 
 
-def _export(out: Path, dataset: FerDataset) -> None:
+def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
     from ..export.pipeline import export
 
-    folder = out / "model"
     report = export(
-        out / "best.pt",
+        checkpoint,
         dataset,
         folder,
         force=True,

@@ -1,0 +1,177 @@
+"""Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
+
+Teachers are trained one after the other and their averaged answers to the training images stored;
+the student learns those beside the labels; then it learns to live with int8 rounding.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_edge import __version__
+from fer_edge.errors import DataError
+from fer_edge.files import write_text
+
+from .checkpoint import load_net
+from .distill import LOGITS_NAME, logits_for_run
+from .loop import TrainingData, TrainOptions, fit
+from .model import EmotionNet
+from .processes import join
+from .rounding import rounded_net
+
+RECORD_NAME = "recipe.json"
+FORMAT = "fer-edge recipe 1"
+
+CALIBRATION_ROWS = 512
+_TEACHER_STAGE = "teacher-"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of each stage; ``rounding`` is the quantization-aware end of the student's training."""
+
+    teachers: tuple[TrainOptions, ...]
+    student: TrainOptions
+    rounding: TrainOptions
+
+    def epochs(self, stage: str) -> int:
+        """Length of a stage, named as its folder."""
+        if stage.startswith(_TEACHER_STAGE):
+            return self.teachers[int(stage.removeprefix(_TEACHER_STAGE)) - 1].epochs
+        return {"student": self.student, "rounding": self.rounding}[stage].epochs
+
+
+_TEACHER = TrainOptions(
+    model="teacher",
+    epochs=30,
+    warmup=2.0,
+    learning_rate=0.04,
+    weight_decay=5e-4,
+    calm_strength=0.7,
+    mixup=0.2,
+    bfloat16=True,
+)
+_STUDENT = TrainOptions(epochs=80, learning_rate=0.05, calm_strength=0.6, bfloat16=True)
+_ROUNDING = TrainOptions(epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, calm=0.0)
+
+RECIPES = {
+    "edge": Recipe((_TEACHER,), _STUDENT, _ROUNDING),
+    "nano": Recipe(
+        (_TEACHER,),
+        replace(_STUDENT, model="nano", weight_decay=1e-4),
+        replace(_ROUNDING, model="nano"),
+    ),
+}
+"""The recipes of the bundled models, by name."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage went: its best epoch (from 1) and that epoch's accuracy on the validation rows."""
+
+    stage: str
+    best_epoch: int
+    val_accuracy: float
+
+
+def follow(
+    recipe: Recipe,
+    data: TrainingData,
+    out: Path,
+    *,
+    seed: int = 1,
+    teachers: tuple[str, ...] = (),
+    device: str = "cpu",
+    report: Callable[[str, list[dict[str, float]]], None] = lambda stage, history: None,
+) -> list[StageResult]:
+    """Do every stage in its folder below ``out``, or go on with it; returns one result a stage.
+
+    ``teachers`` (checkpoints, or stored logits) replace the recipe's own. Stages that are finished
+    are not repeated; one that was interrupted continues after its last whole epoch. What was done
+    with which options and versions is in ``recipe.json`` and in every checkpoint. The final
+    checkpoint is ``rounding/best.pt``. Raises TrainingError, CheckpointError, DataError.
+    """
+    processes = join(device)
+    results: list[StageResult] = []
+    origin: list[dict[str, Any]] = []
+
+    def run(
+        stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
+    ) -> Path:
+        folder = out / stage
+        if processes.first:
+            folder.mkdir(parents=True, exist_ok=True)
+        resume = (folder / "last.pt").exists()
+        processes.wait()
+        history = fit(
+            learned,
+            options,
+            folder,
+            start=start,
+            resume=resume,
+            device=device,
+            on_epoch=lambda history: report(stage, history),
+            origin=origin,
+        )
+        accuracies = [row.get("val_accuracy", 0.0) for row in history]
+        best = int(np.argmax(accuracies))
+        results.append(StageResult(stage, best + 1, accuracies[best]))
+        origin.append({**asdict(results[-1]), "options": asdict(options), "torch": str(torch.__version__)})
+        if processes.first:
+            write_text(out / RECORD_NAME, _record(origin, data, seed, processes.count))
+        return folder / "best.pt"
+
+    if not teachers:
+        trained = [
+            run(f"{_TEACHER_STAGE}{number}", replace(options, seed=seed + number - 1), data)
+            for number, options in enumerate(recipe.teachers, 1)
+        ]
+        teachers = tuple(map(str, trained))
+    logits = logits_for_run(out, teachers, data.faces, device=device, bfloat16=recipe.teachers[0].bfloat16)
+    taught = replace(data, teacher=logits)
+    student = run("student", replace(recipe.student, seed=seed), taught)
+    start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
+    run("rounding", replace(recipe.rounding, seed=seed), taught, start)
+    return results
+
+
+def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
+    """Make the folder; raises DataError where it holds another run, or none to resume."""
+    begun = any((out / name).exists() for name in (RECORD_NAME, LOGITS_NAME)) or any(out.glob("*/last.pt"))
+    if begun and not resume:
+        raise DataError(f"{out}: already holds a run; --resume continues it, another --out starts a new one")
+    if resume and not begun:
+        raise DataError(f"{out}: nothing to resume, no stage of a recipe was begun there")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _calibration_faces(data: TrainingData, seed: int) -> NDArray[np.uint8]:
+    chosen = np.random.default_rng(seed).permutation(len(data.faces))[:CALIBRATION_ROWS]
+    return data.faces[np.sort(chosen)]
+
+
+def _record(stages: list[dict[str, Any]], data: TrainingData, seed: int, processes: int) -> str:
+    record = {
+        "format": FORMAT,
+        "seed": seed,
+        "processes": processes,
+        "rows": {"training": len(data.faces), "validation": len(data.val_faces)},
+        "votes": data.votes is not None,
+        "versions": {
+            "fer-edge": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+        "stages": stages,
+    }
+    return json.dumps(record, indent=2) + "\n"
