@@ -11,26 +11,36 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import __version__
 from .classifier import Classifier, available_backends, load_classifier
-from .errors import ModelError
+from .errors import DataError, ModelError
 from .machine import Condition, Machine, condition, describe, peak_memory
 from .models import PRECISIONS, Backend, Precision
 from .preprocess import EXTENSION, FACE_SIZE, crop_faces
 
+FORMAT = "fer-edge benchmark 1"
 WARM_UP = 10
+HOT = 80
+"""Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
+BUSY = 0.5
+"""Load a core before the run above which other work is assumed to disturb it."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is timed; of a classifier also what it runs on and the size of its file in bytes."""
+    """What is timed; of a classifier also its model, what it runs on, and the size of its file in bytes."""
 
     name: str
+    model: str | None = None
     backend: Backend | None = None
     precision: Precision | None = None
     threads: int | None = None
@@ -40,7 +50,7 @@ class Subject:
         if self.threads is None:
             return self.name
         plural = "s" if self.threads > 1 else ""
-        return f"{self.name} {self.backend} {self.precision}, {self.threads} thread{plural}"
+        return f"{self.name} {self.model} {self.backend} {self.precision}, {self.threads} thread{plural}"
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,17 @@ class Timing:
 class Benchmark:
     """All figures of one run.
 
+    doubts: why the figures may not be those of an undisturbed machine, see :func:`doubts`.
     peak_memory: largest resident set, in bytes, of another process that recognized faces in such
     frames with the subject "whole frame" and loaded nothing else; None where the kernel does not tell.
     """
 
+    format: str
+    version: str
     machine: Machine
     before: Condition
     after: Condition
+    doubts: list[str]
     frame: str
     extension: bool
     detector_threads: int
@@ -80,7 +94,7 @@ class Benchmark:
 
 def benchmark(
     frame: NDArray[np.uint8],
-    model: str | os.PathLike[str] = "edge",
+    models: Sequence[str] = ("edge",),
     *,
     calls: int = 200,
     threads: tuple[int, ...] = (1,),
@@ -88,12 +102,13 @@ def benchmark(
 ) -> Benchmark:
     """Time everything ``calls`` times on a frame, uint8 (h, w, 3) BGR, that shows a face.
 
-    ``threads`` lists the thread counts to try for each classifier. Raises ModelError where no face
-    is found, or the model has no file for an installed backend.
+    ``models`` are bundled names or exported folders; ``threads`` lists the thread counts to try for
+    each classifier. Raises ModelError where no face is found, or a model has no file for an
+    installed backend.
     """
     import cv2
 
-    subjects = _subjects(frame, model, threads)
+    subjects = _subjects(frame, models, threads)
     before = condition()
     samples: dict[Subject, list[int]] = {subject: [] for subject in subjects}
     for call in subjects.values():
@@ -109,14 +124,18 @@ def benchmark(
                 samples[subject].append(time.perf_counter_ns() - start)
     finally:
         gc.enable()
+    machine, after = describe(), condition()
     return Benchmark(
-        machine=describe(),
+        format=FORMAT,
+        version=__version__,
+        machine=machine,
         before=before,
-        after=condition(),
+        after=after,
+        doubts=doubts(machine, before, after),
         frame=f"{frame.shape[1]}x{frame.shape[0]}",
         extension=EXTENSION,
         detector_threads=cv2.getNumThreads(),
-        peak_memory=_memory_of_a_run(frame, model),
+        peak_memory=_memory_of_a_run(frame, models[0]),
         timings=[summarize(subject, times) for subject, times in samples.items()],
     )
 
@@ -140,40 +159,99 @@ def report_memory(model: str, shape: tuple[int, ...]) -> None:
     print(json.dumps(peak_memory()))
 
 
-def _memory_of_a_run(frame: NDArray[np.uint8], model: str | os.PathLike[str]) -> int | None:
-    call = f"from fer_edge.benchmark import report_memory; report_memory({os.fspath(model)!r}, {frame.shape})"
+def _memory_of_a_run(frame: NDArray[np.uint8], model: str) -> int | None:
+    call = f"from fer_edge.benchmark import report_memory; report_memory({model!r}, {frame.shape})"
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     peak: int | None = json.loads(done.stdout)
     return peak
 
 
+def doubts(machine: Machine, before: Condition, after: Condition) -> list[str]:
+    """Why figures taken between two conditions are not to be trusted; empty where nothing speaks against."""
+    found = []
+    for state in dict.fromkeys((*(before.throttling or ()), *(after.throttling or ()))):
+        if state.endswith(" now"):
+            found.append(f"the firmware reports {state.removesuffix(' now')}")
+        elif state not in (before.throttling or ()):
+            found.append(f"the firmware reports {state}, and it came up during the run")
+    if after.temperature is not None and after.temperature >= HOT:
+        found.append(f"{after.temperature:.0f} °C: from {HOT} °C on, a Raspberry Pi slows down")
+    if before.load > BUSY * machine.cores:
+        found.append(
+            f"load {before.load:.1f} on {machine.cores} cores before the run: other work was going on"
+        )
+    if machine.governor == "powersave":
+        found.append("the governor powersave keeps the clock low")
+    return found
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Subjects that two benchmarks share, with the median of each in milliseconds a call.
+
+    The arguments are benchmarks as :func:`read` gives them.
+    """
+
+    def medians(result: dict[str, Any]) -> dict[str, float]:
+        found = {}
+        for timing in result["timings"]:
+            subject = {key: timing["subject"].get(key) for key in Subject.__dataclass_fields__}
+            found[str(Subject(**subject))] = float(timing["p50"])
+        return found
+
+    one, two = medians(first), medians(second)
+    return [(subject, one[subject], two[subject]) for subject in one if subject in two]
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A benchmark that ``fer-edge bench --json`` printed; raises DataError for anything else."""
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); want what fer-edge bench --json prints") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise DataError(f"{path}: not a benchmark of this version; want what fer-edge bench --json prints")
+    try:
+        compare(result, result)
+        Machine(**result["machine"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: a damaged benchmark ({error!r})") from error
+    return result
+
+
 def _subjects(
-    frame: NDArray[np.uint8], model: str | os.PathLike[str], threads: tuple[int, ...]
+    frame: NDArray[np.uint8], models: Sequence[str], threads: tuple[int, ...]
 ) -> dict[Subject, Callable[[], object]]:
     from .geometry import training_squares
     from .recognizer import Recognizer
 
-    recognizer = Recognizer(model)
-    found = recognizer.detect(frame)
+    recognizers = [Recognizer(model) for model in models]
+    detector = recognizers[0]
+    found = detector.detect(frame)
     if not found:
         raise ModelError("the detector finds no face in the benchmark frame")
     square = training_squares([found[0].box])
     faces = np.zeros((1, FACE_SIZE, FACE_SIZE), np.int8)
     subjects: dict[Subject, Callable[[], object]] = {
         Subject(f"preprocess, {square[0, 2]:.0f} px face"): lambda: crop_faces(frame, square, faces),
-        Subject("detector"): lambda: recognizer.detect(frame),
+        Subject("detector"): lambda: detector.detect(frame),
     }
-    for backend in available_backends():
-        for precision in PRECISIONS:
-            for count in threads:
-                classifier = load_classifier(model, backend, precision, count)
-                subjects[_of("classifier", classifier)] = _classify(classifier, frame, square)
-    subjects[_of("whole frame", recognizer.classifier)] = lambda: recognizer.recognize(frame)
+    for model in models:
+        for backend in available_backends():
+            for precision in PRECISIONS:
+                for count in threads:
+                    classifier = load_classifier(model, backend, precision, count)
+                    subjects[_of("classifier", model, classifier)] = _classify(classifier, frame, square)
+    for model, recognizer in zip(models, recognizers, strict=True):
+        subjects[_of("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)
     return subjects
 
 
-def _of(name: str, classifier: Classifier) -> Subject:
-    return Subject(name, classifier.backend, classifier.precision, classifier.threads, classifier.file.size)
+def _of(name: str, model: str, classifier: Classifier) -> Subject:
+    return Subject(
+        name, model, classifier.backend, classifier.precision, classifier.threads, classifier.file.size
+    )
 
 
 def _classify(

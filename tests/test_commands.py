@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from conftest import write_votes
 
 import fer_edge
 from fer_edge import machine
-from fer_edge.benchmark import Subject, summarize
+from fer_edge.benchmark import Subject, doubts, summarize
 from fer_edge.classifier import available_backends
 from fer_edge.evaluate import calibration_error, measure, to_json, vote_agreement
+from fer_edge.models import bundled_models
 
 
 def one_hot(codes, confidence=1.0):
@@ -202,8 +204,17 @@ def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
     assert code == 0, err
     report = json.loads(out)
     subjects = [timing["subject"] for timing in report["timings"]]
-    timed = {(s["backend"], s["precision"], s["threads"]) for s in subjects if s["name"] == "classifier"}
-    assert timed == {(backend, p, 1) for backend in available_backends() for p in ("int8", "fp32")}
+    timed = {
+        (s["model"], s["backend"], s["precision"], s["threads"])
+        for s in subjects
+        if s["name"] == "classifier"
+    }
+    assert timed == {
+        (model, backend, precision, 1)
+        for model in bundled_models()
+        for backend in available_backends()
+        for precision in ("int8", "fp32")
+    }
     assert {"detector", "whole frame"} <= {subject["name"] for subject in subjects}
     for timing in report["timings"]:
         assert timing["calls"] == 5
@@ -219,6 +230,65 @@ def test_bench_prints_a_table(cli, photo):
     code, out, _ = cli("bench", "--image", photo, "--calls", "3", "--threads", "1")
     assert code == 0
     assert all(word in out for word in ("p50", "p95", "p99", "min", "whole frame", "governor", "throttling"))
+
+
+def test_bench_compares_two_files(cli, photo, tmp_path):
+    code, out, err = cli("bench", "--image", photo, "--calls", "3", "--threads", "1", "--json")
+    assert code == 0, err
+    slow = json.loads(out)
+    fast = json.loads(out)
+    for timing in fast["timings"]:
+        timing["p50"] /= 4
+    fast["timings"].pop()
+    fast["doubts"] = ["the firmware reports throttled"]
+    for name, result in (("slow", slow), ("fast", fast)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    code, out, err = cli("bench", "--compare", tmp_path / "slow.json", tmp_path / "fast.json")
+    assert code == 0, err
+    assert out.count("4.00 x as fast") == len(fast["timings"])
+    assert "left out: 1 that only one of them timed" in out
+    assert "not to be trusted: the firmware reports throttled" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("[]", "not a benchmark"),
+        ('{"format": "fer-edge benchmark 1"}', "damaged benchmark"),
+        ('{"format": "fer-edge benchmark 1", "timings": [{"subject": 3}], "machine": {}}', "damaged"),
+    ],
+)
+def test_bench_compares_nothing_but_benchmarks(cli, tmp_path, content, message):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    code, _, err = cli("bench", "--compare", path, path)
+    assert code == 2
+    assert str(path) in err
+    assert message in err
+
+
+QUIET = machine.Condition(temperature=55.0, load=0.1, throttling=("under-voltage since boot",))
+BOARD = machine.Machine("Raspberry Pi 4", "Cortex-A72", 4, "aarch64", "Linux", "3.11.2", "ondemand")
+
+
+@pytest.mark.parametrize(
+    ("board", "before", "after", "expected"),
+    [
+        (BOARD, QUIET, QUIET, None),
+        (BOARD, QUIET, replace(QUIET, throttling=("throttled now",)), "the firmware reports throttled"),
+        (BOARD, QUIET, replace(QUIET, throttling=("was throttled since boot",)), "came up during the run"),
+        (BOARD, QUIET, replace(QUIET, temperature=84.0), "84 °C"),
+        (BOARD, replace(QUIET, load=2.5), QUIET, "load 2.5 on 4 cores"),
+        (replace(BOARD, governor="powersave"), QUIET, QUIET, "powersave"),
+        (BOARD, machine.Condition(None, 0.0, None), machine.Condition(None, 9.0, None), None),
+    ],
+)
+def test_figures_of_a_disturbed_machine_are_doubted(board, before, after, expected):
+    found = doubts(board, before, after)
+    assert len(found) == (expected is not None)
+    if expected:
+        assert expected in found[0]
 
 
 def test_bench_refuses_more_threads_than_cores(cli, photo):

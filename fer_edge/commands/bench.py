@@ -17,6 +17,7 @@ HELP = "Measure latency on this machine: preprocessing, detector, every classifi
 EPILOG = """example:
   fer-edge bench
   fer-edge bench --image me.jpg --calls 1000 --threads 1 2 4 --json > pi4.json
+  fer-edge bench --compare pi4.json pi5.json
 
 the subjects take turns call by call; times are milliseconds a call, after a warm-up
 without --image the demo photograph is used (extra [demo])"""
@@ -25,7 +26,7 @@ without --image the demo photograph is used (extra [demo])"""
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--model", default="edge", help="bundled name or exported folder (default: %(default)s)"
+        "--model", nargs="+", help="bundled names or exported folders (default: all bundled models)"
     )
     parser.add_argument(
         "--calls", type=positive_int, default=200, help="timed calls a subject (default: %(default)s)"
@@ -34,11 +35,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--threads", type=positive_int, nargs="+", help="thread counts to try (default: 1 and all cores)"
     )
     parser.add_argument("--image", metavar="FILE", help="frame with a face to measure on, at its own size")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar="FILE",
+        help="measure nothing: print the ratios between two files that --json wrote",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    if arguments.compare:
+        _compare(*arguments.compare)
+        return 0
     from dataclasses import asdict
 
     from tqdm import tqdm
@@ -47,6 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..classifier import load_classifier
     from ..evaluate import to_json
     from ..machine import describe
+    from ..models import bundled_models
     from ..quiet import litert_greeting
     from ..sources import DemoSource, read_image
 
@@ -66,14 +77,40 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         return bar
 
+    models = arguments.model or bundled_models()
     with litert_greeting():
-        load_classifier(arguments.model)
-    result = benchmark(frame, arguments.model, calls=arguments.calls, threads=threads, progress=progress)
+        load_classifier(models[0])
+    result = benchmark(frame, models, calls=arguments.calls, threads=threads, progress=progress)
     if arguments.json:
         print(to_json(asdict(result)))
     else:
         _print(result)
+    for doubt in result.doubts:
+        print(f"not to be trusted: {doubt}", file=sys.stderr)
     return 0
+
+
+def _compare(first: str, second: str) -> None:
+    from ..benchmark import compare, read
+
+    results = [read(path) for path in (first, second)]
+    for name, path, result in zip("AB", (first, second), results, strict=True):
+        machine = result["machine"]
+        print(
+            f"{name}  {path}: {machine['board'] or machine['cpu']}, {machine['cores']} cores, "
+            f"fer-edge {result['version']}, frame {result['frame']}"
+        )
+        for doubt in result["doubts"]:
+            print(f"   not to be trusted: {doubt}")
+    shared = compare(*results)
+    if not shared:
+        raise DataError(f"{first} and {second} timed nothing in common")
+    print(f"\n{'ms a call, p50':<42}{'A':>9}{'B':>9}{'B is':>9}")
+    for subject, one, two in shared:
+        print(f"{subject:<42}{one:>9.3f}{two:>9.3f}{one / two:>7.2f} x as fast")
+    count = max(len(result["timings"]) for result in results)
+    if len(shared) < count:
+        print(f"left out: {count - len(shared)} that only one of them timed")
 
 
 def _print(result: Benchmark) -> None:
@@ -97,10 +134,10 @@ def _print(result: Benchmark) -> None:
         f"frame {result.frame}; {kernels}; detector on {result.detector_threads} threads; "
         f"peak memory of a run {memory}"
     )
-    print(f"\n{'ms a call':<38}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
+    print(f"\n{'ms a call':<42}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
     for timing in result.timings:
         size = "" if timing.subject.size is None else f"{timing.subject.size / 1000:.0f}"
         print(
-            f"{timing.subject!s:<38}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
+            f"{timing.subject!s:<42}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
             f"{timing.per_second:>9.0f}{size:>9}"
         )
