@@ -148,6 +148,11 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
         checkpoint.load(tmp_path / run / "rounding" / "last.pt")["ema"] for run in ("first", "second")
     )
     assert all(torch.equal(first[key], second[key]) for key in first)
+    teacher = str(tmp_path / "first" / "teacher-1" / "best.pt")
+    recipe.follow(RECIPE, drawn, tmp_path / "third", teachers=(teacher, teacher))
+    stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "rounding"]
+    assert stages[0]["options"]["epochs"] == 1
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):

@@ -18,8 +18,10 @@ class Augmentation:
     """How far faces are varied; every range is symmetric around "unchanged".
 
     rotation: degrees; scale and aspect: relative; shift: fraction of the side; brightness: grey
-    levels; contrast: relative; blur: chance of a 3x3 binomial blur; noise: largest standard
-    deviation in grey levels; erase: chance that a random rectangle is overwritten.
+    levels; contrast: relative; gamma: logarithm of the exponent; blur: chance of a 3x3 binomial
+    blur; coarse: chance that the face is seen with 20 to 40 pixels only; noise: largest standard
+    deviation in grey levels; jpeg: chance of JPEG compression with a quality of 20 to 70; erase:
+    chance that a random rectangle is overwritten.
     """
 
     rotation: float = 15.0
@@ -28,8 +30,11 @@ class Augmentation:
     shift: float = 0.08
     brightness: float = 25.0
     contrast: float = 0.3
+    gamma: float = 0.0
     blur: float = 0.1
+    coarse: float = 0.0
     noise: float = 4.0
+    jpeg: float = 0.0
     erase: float = 0.4
 
     def scaled(self, strength: float) -> Augmentation:
@@ -63,7 +68,11 @@ def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) ->
     binomial = torch.tensor([1.0, 2.0, 1.0], device=faces.device)
     kernel = (binomial[:, None] * binomial[None, :] / 16).expand(1, 1, 3, 3)
     blurred = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel)
-    images = torch.where(chance(options.blur).view(-1, 1, 1, 1), blurred, images)[:, 0]
+    images = torch.where(chance(options.blur).view(-1, 1, 1, 1), blurred, images)
+    if options.coarse > 0:
+        coarse = _coarse(images, generator)
+        images = torch.where(chance(options.coarse).view(-1, 1, 1, 1), coarse, images)
+    images = images[:, 0]
 
     def spread(values: Tensor) -> Tensor:
         return values.view(-1, 1, 1)
@@ -71,13 +80,54 @@ def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) ->
     mean = images.mean(dim=(1, 2), keepdim=True)
     images = (images - mean) * spread(torch.exp(symmetric(options.contrast))) + mean
     images = images + spread(symmetric(options.brightness))
+    if options.gamma > 0:
+        images = 255 * (images.clamp(0, 255) / 255) ** spread(torch.exp(symmetric(options.gamma)))
     deviation = torch.rand(count, generator=generator, device=faces.device) * options.noise
     normal = torch.randn(count, height, width, generator=generator, device=faces.device)
     images = (images + spread(deviation) * normal).clamp(0, 255)
+    if options.jpeg > 0:
+        images = torch.where(spread(chance(options.jpeg)), _jpeg(images, generator), images)
 
     mask = _rectangles(count, height, width, generator, faces.device) & spread(chance(options.erase))
     fill = spread(torch.rand(count, generator=generator, device=faces.device) * 255)
     return torch.where(mask, fill, images)
+
+
+def _coarse(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (n, 1, h, w) shrunk to one random side of 20 to 40 pixels and enlarged again."""
+    side = int(torch.randint(20, 41, (1,), generator=generator, device=images.device))
+    small = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
+
+
+# Luminance quantization of ITU-T T.81 (JPEG), annex K.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+def _jpeg(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (n, h, w), sides multiples of 8, after JPEG compression with a quality of 20 to 70 each."""
+    count, height, width = images.shape
+    quality = 20 + 50 * torch.rand(count, generator=generator, device=images.device)
+    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
+    table = torch.tensor(_LUMINANCE, dtype=torch.float32, device=images.device)
+    steps = (table * factor.view(-1, 1, 1)).round().clamp(1, 255).view(-1, 1, 8, 1, 8)
+    index = torch.arange(8, device=images.device, dtype=torch.float32)
+    cosines = torch.cos(math.pi / 8 * (index + 0.5) * index[:, None]) / 2
+    cosines[0] /= math.sqrt(2)
+    blocks = (images - 128).view(count, height // 8, 8, width // 8, 8)
+    spectrum = torch.einsum("ui,nyixj,vj->nyuxv", cosines, blocks, cosines)
+    kept = (spectrum / steps).round() * steps
+    restored = torch.einsum("ui,nyuxv,vj->nyixj", cosines, kept, cosines)
+    return (restored.reshape(count, height, width) + 128).clamp(0, 255)
 
 
 def _rectangles(

@@ -403,7 +403,9 @@ def _resumable(path: Path, options: TrainOptions, data: TrainingData, processes:
     if not {"net", "averaged", "optimizer", "history", "identity"} <= state.keys():
         raise checkpoint.CheckpointError(f"{path}: has no training state; only last.pt can be resumed")
     # An older version's checkpoint lacks the options that came later, which it left at their defaults.
-    before = asdict(TrainOptions()) | state["options"]
+    defaults = asdict(TrainOptions())
+    before = defaults | state["options"]
+    before["augmentation"] = defaults["augmentation"] | before["augmentation"]
     different = [
         f"{name} was {before[name]!r}, now {value!r}"
         for name, value in asdict(options).items()

@@ -21,7 +21,8 @@ from fer_edge import __version__
 from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
-from .checkpoint import load_net
+from .augment import Augmentation
+from .checkpoint import load, load_net
 from .distill import LOGITS_NAME, logits_for_run
 from .loop import TrainingData, TrainOptions, fit
 from .model import EmotionNet
@@ -60,13 +61,16 @@ _TEACHER = TrainOptions(
     mixup=0.2,
     bfloat16=True,
 )
-_STUDENT = TrainOptions(epochs=80, learning_rate=0.05, calm_strength=0.6, bfloat16=True)
+_SECOND_TEACHER = TrainOptions(epochs=80, learning_rate=0.05, bfloat16=True)
+_STUDENT = replace(
+    _SECOND_TEACHER, calm_strength=0.6, augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
+)
 _ROUNDING = TrainOptions(epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, calm=0.0)
 
 RECIPES = {
-    "edge": Recipe((_TEACHER,), _STUDENT, _ROUNDING),
+    "edge": Recipe((_TEACHER, _SECOND_TEACHER), _STUDENT, _ROUNDING),
     "nano": Recipe(
-        (_TEACHER,),
+        (_TEACHER, _SECOND_TEACHER),
         replace(_STUDENT, model="nano", weight_decay=1e-4),
         replace(_ROUNDING, model="nano"),
     ),
@@ -101,6 +105,8 @@ def follow(
     checkpoint is ``rounding/best.pt``. Raises TrainingError, CheckpointError, DataError.
     """
     processes = join(device)
+    if processes.first:
+        out.mkdir(parents=True, exist_ok=True)
     results: list[StageResult] = []
     origin: list[dict[str, Any]] = []
 
@@ -109,7 +115,7 @@ def follow(
     ) -> Path:
         folder = out / stage
         if processes.first:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         resume = (folder / "last.pt").exists()
         processes.wait()
         history = fit(
@@ -130,7 +136,9 @@ def follow(
             write_text(out / RECORD_NAME, _record(origin, data, seed, processes.count))
         return folder / "best.pt"
 
-    if not teachers:
+    if teachers:
+        origin += [_given(path) for path in teachers]
+    else:
         trained = [
             run(f"{_TEACHER_STAGE}{number}", replace(options, seed=seed + number - 1), data)
             for number, options in enumerate(recipe.teachers, 1)
@@ -142,6 +150,20 @@ def follow(
     start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
     run("rounding", replace(recipe.rounding, seed=seed), taught, start)
     return results
+
+
+def _given(teacher: str) -> dict[str, Any]:
+    """What is known of a teacher from elsewhere."""
+    if Path(teacher).suffix == ".npz":
+        return {"stage": "stored answers of teachers"}
+    state = load(teacher)
+    return {
+        "stage": "given teacher",
+        "best_epoch": state["epoch"],
+        "val_accuracy": state["history"][-1]["val_accuracy"],
+        "options": state["options"],
+        "torch": state["torch"],
+    }
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
