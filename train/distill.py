@@ -26,7 +26,7 @@ from .processes import join
 _BATCH = 256
 
 LOGITS_NAME = "teacher_logits.npz"
-SHIFTS = ((0, 0), (-2, 0), (2, 0))
+SHIFTS = ((-1, 0), (1, 0))
 """Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
 
 
