@@ -23,7 +23,7 @@ import fer_edge  # noqa: E402
 
 BRIEF = TrainOptions(model="nano", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
-    teachers=(replace(BRIEF, epochs=1),),
+    teachers=(replace(BRIEF, model="edge", epochs=1),),
     student=BRIEF,
     rounding=replace(BRIEF, epochs=1, learning_rate=0.002),
 )
@@ -153,6 +153,20 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
     assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "rounding"]
     assert stages[0]["options"]["epochs"] == 1
+
+
+def test_a_student_goes_on_from_a_teacher_of_its_architecture(drawn, tmp_path):
+    """With a learning rate of almost nothing it stays where it starts."""
+    still = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
+    same = replace(RECIPE, teachers=(BRIEF,), student=still)
+    recipe.follow(same, drawn, tmp_path / "same")
+    teacher, student = (
+        checkpoint.load_net(tmp_path / "same" / stage / "best.pt")[0] for stage in ("teacher-1", "student")
+    )
+    torch.testing.assert_close(student.classifier.weight, teacher.classifier.weight)
+    recipe.follow(replace(RECIPE, student=still), drawn, tmp_path / "other")
+    scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "best.pt")
+    assert scratch.architecture == ARCHITECTURES["nano"]
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
 Teachers are trained one after the other and their averaged answers to the training images stored;
-the student learns those beside the labels; then it learns to live with int8 rounding.
+the student learns those beside the labels, going on from the last teacher's weights where that one
+has its architecture; then it learns to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .augment import Augmentation
 from .checkpoint import load, load_net
 from .distill import LOGITS_NAME, logits_for_run
 from .loop import TrainingData, TrainOptions, fit
-from .model import EmotionNet
+from .model import ARCHITECTURES, EmotionNet
 from .processes import join
 from .rounding import rounded_net
 
@@ -63,7 +64,10 @@ _TEACHER = TrainOptions(
 )
 _SECOND_TEACHER = TrainOptions(epochs=80, learning_rate=0.05, bfloat16=True)
 _STUDENT = replace(
-    _SECOND_TEACHER, calm_strength=0.6, augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
+    _SECOND_TEACHER,
+    epochs=60,
+    calm_strength=0.6,
+    augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
 )
 _ROUNDING = TrainOptions(epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, calm=0.0)
 
@@ -71,7 +75,7 @@ RECIPES = {
     "edge": Recipe((_TEACHER, _SECOND_TEACHER), _STUDENT, _ROUNDING),
     "nano": Recipe(
         (_TEACHER, _SECOND_TEACHER),
-        replace(_STUDENT, model="nano", weight_decay=1e-4),
+        replace(_STUDENT, model="nano", epochs=80, weight_decay=1e-4),
         replace(_ROUNDING, model="nano"),
     ),
 }
@@ -146,10 +150,18 @@ def follow(
         teachers = tuple(map(str, trained))
     logits = logits_for_run(out, teachers, data.faces, device=device, bfloat16=recipe.teachers[0].bfloat16)
     taught = replace(data, teacher=logits)
-    student = run("student", replace(recipe.student, seed=seed), taught)
+    student = run("student", replace(recipe.student, seed=seed), taught, _beginning(recipe, teachers[-1]))
     start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
     run("rounding", replace(recipe.rounding, seed=seed), taught, start)
     return results
+
+
+def _beginning(recipe: Recipe, teacher: str) -> EmotionNet | None:
+    """The network of a teacher that has the student's architecture."""
+    if Path(teacher).suffix == ".npz":
+        return None
+    net, _ = load_net(teacher)
+    return net if net.architecture == ARCHITECTURES[recipe.student.model] else None
 
 
 def _given(teacher: str) -> dict[str, Any]:
