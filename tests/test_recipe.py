@@ -143,6 +143,8 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     recipe.follow(RECIPE, drawn, tmp_path / "first")
     stored = str(tmp_path / "first" / "teacher_logits.npz")
     results = recipe.follow(RECIPE, drawn, tmp_path / "second", teachers=(stored,))
+    told = json.loads((tmp_path / "second" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in told] == ["given teacher", "student", "rounding"]
     assert [result.stage for result in results] == ["student", "rounding"]
     first, second = (
         checkpoint.load(tmp_path / run / "rounding" / "last.pt")["ema"] for run in ("first", "second")

@@ -227,7 +227,7 @@ def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_pat
 def test_stored_logits_belong_to_their_faces(drawn, tmp_path):
     logits = np.arange(35, dtype=np.float32).reshape(5, 7)
     path = tmp_path / "logits.npz"
-    save_logits(path, logits, drawn.faces[:5])
+    save_logits(path, logits, drawn.faces[:5], [])
     np.testing.assert_array_equal(load_logits(path, drawn.faces[:5]), logits)
     with pytest.raises(fer_edge.DataError, match="other training images"):
         load_logits(path, drawn.faces[1:6])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
 
-from .checkpoint import load_net
+from .checkpoint import load, load_net
 from .loop import predict_logits
 from .processes import join
 
@@ -62,19 +64,45 @@ def teacher_logits(
     return mean
 
 
-def save_logits(path: str | os.PathLike[str], logits: NDArray[np.float32], faces: NDArray[np.uint8]) -> None:
-    """Write logits, float32 (n, 7), with a checksum of the faces they belong to."""
+def describe(teachers: Sequence[str]) -> list[dict[str, Any]]:
+    """How each teacher, a checkpoint or a file of stored logits, came to be.
+
+    Raises CheckpointError, DataError.
+    """
+    found: list[dict[str, Any]] = []
+    for teacher in teachers:
+        if Path(teacher).suffix == ".npz":
+            found += json.loads(str(_stored(teacher)["origin"]))
+        else:
+            state = load(teacher)
+            row = state["history"][-1]
+            found.append(
+                {
+                    "stage": "given teacher",
+                    "best_epoch": state["epoch"],
+                    "val_accuracy": row["val_accuracy"],
+                    "options": state["options"],
+                    "torch": state["torch"],
+                }
+            )
+    return found
+
+
+def save_logits(
+    path: str | os.PathLike[str],
+    logits: NDArray[np.float32],
+    faces: NDArray[np.uint8],
+    origin: list[dict[str, Any]],
+) -> None:
+    """Write logits, float32 (n, 7), with a checksum of the faces they belong to and who gave them."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, logits=logits, faces=_checksum(faces))
+        np.savez(stream, logits=logits, faces=_checksum(faces), origin=json.dumps(origin))
 
 
 def load_logits(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Read what :func:`save_logits` wrote; raises DataError where it is not for these faces."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            logits, checksum = stored["logits"], int(stored["faces"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a file of teacher logits ({error})") from error
+    stored = _stored(path)
+    logits, checksum = stored["logits"], int(stored["faces"])
     if checksum != _checksum(faces) or logits.shape != (len(faces), len(EMOTIONS)):
         raise DataError(f"{path}: the logits are for {len(logits)} other training images, not for these")
     return logits.astype(np.float32)
@@ -99,8 +127,16 @@ def logits_for_run(
         return load_logits(stored, faces)
     logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
     if join(device).first:
-        save_logits(stored, logits, faces)
+        save_logits(stored, logits, faces, describe(teachers))
     return logits
+
+
+def _stored(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in ("logits", "faces", "origin")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a file of teacher logits ({error})") from error
 
 
 def _views(faces: Tensor) -> Iterable[Tensor]:

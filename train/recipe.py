@@ -23,8 +23,8 @@ from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
 from .augment import Augmentation
-from .checkpoint import load, load_net
-from .distill import LOGITS_NAME, logits_for_run
+from .checkpoint import load_net
+from .distill import LOGITS_NAME, describe, logits_for_run
 from .loop import TrainingData, TrainOptions, fit
 from .model import ARCHITECTURES, EmotionNet
 from .processes import join
@@ -141,7 +141,7 @@ def follow(
         return folder / "best.pt"
 
     if teachers:
-        origin += [_given(path) for path in teachers]
+        origin += describe(teachers)
     else:
         trained = [
             run(f"{_TEACHER_STAGE}{number}", replace(options, seed=seed + number - 1), data)
@@ -162,20 +162,6 @@ def _beginning(recipe: Recipe, teacher: str) -> EmotionNet | None:
         return None
     net, _ = load_net(teacher)
     return net if net.architecture == ARCHITECTURES[recipe.student.model] else None
-
-
-def _given(teacher: str) -> dict[str, Any]:
-    """What is known of a teacher from elsewhere."""
-    if Path(teacher).suffix == ".npz":
-        return {"stage": "stored answers of teachers"}
-    state = load(teacher)
-    return {
-        "stage": "given teacher",
-        "best_epoch": state["epoch"],
-        "val_accuracy": state["history"][-1]["val_accuracy"],
-        "options": state["options"],
-        "torch": state["torch"],
-    }
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
