@@ -17,6 +17,9 @@ cdef extern from "preprocess.h" nogil:
     ctypedef enum fer_grey_kind:
         pass
 
+    ctypedef enum fer_order:
+        pass
+
     ctypedef enum fer_fault:
         pass
 
@@ -24,8 +27,8 @@ cdef extern from "preprocess.h" nogil:
         const uint8_t *pixels
         Py_ssize_t height
         Py_ssize_t width
-        Py_ssize_t channels
         Py_ssize_t row_stride
+        fer_order order
 
     ctypedef struct fer_layout:
         size_t columns
@@ -48,10 +51,10 @@ cdef extern from "preprocess.h" nogil:
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
 
-def crop_faces(frame, squares, int kind, out):
+def crop_faces(frame, int order, squares, int kind, out):
     """Fill ``out`` (n*48*48 items of ``kind``) with the ``squares`` (n,3), n > 0, of ``frame``.
 
-    ``frame``: uint8 (h,w,c), the samples of a row adjoining; ``squares``: float64, C-contiguous; ``out``: writable,
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``squares``: float64, C-contiguous; ``out``: writable,
     C-contiguous. Raises ``MemoryError`` where there is none for eight rows of the widest square.
     """
     cdef Py_buffer image, boxes, faces
@@ -62,7 +65,7 @@ def crop_faces(frame, squares, int kind, out):
         try:
             PyObject_GetBuffer(out, &faces, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
             try:
-                _crop_faces(&image, &boxes, kind, &faces)
+                _crop_faces(&image, order, &boxes, kind, &faces)
             finally:
                 PyBuffer_Release(&faces)
         finally:
@@ -71,13 +74,15 @@ def crop_faces(frame, squares, int kind, out):
         PyBuffer_Release(&image)
 
 
-cdef int _crop_faces(Py_buffer *image, Py_buffer *boxes, int kind, Py_buffer *faces) except -1:
+cdef int _crop_faces(Py_buffer *image, int order, Py_buffer *boxes, int kind, Py_buffer *faces) except -1:
     cdef fer_frame view
     cdef int status
     cdef Py_ssize_t count, size = 4 if kind == 2 else 1
     if image.ndim != 3 or image.itemsize != 1 or image.len == 0:
         raise ValueError("frame is not (h,w,c) of bytes")
-    if image.shape[2] not in (1, 3) or (image.shape[1] > 1 and image.strides[1] != image.shape[2]):
+    if order not in (0, 1, 2) or image.shape[2] != (3 if order else 1):
+        raise ValueError("the frame has the wrong number of channels for its order")
+    if (image.shape[1] > 1 and image.strides[1] != image.shape[2]) or (order and image.strides[2] != 1):
         raise ValueError("the samples of a row of the frame do not adjoin")
     if boxes.ndim != 2 or boxes.itemsize != 8 or boxes.shape[0] < 1 or boxes.shape[1] != 3:
         raise ValueError("squares are not (n,3) of float64")
@@ -85,8 +90,8 @@ cdef int _crop_faces(Py_buffer *image, Py_buffer *boxes, int kind, Py_buffer *fa
     if kind not in (0, 1, 2) or faces.len != count * 48 * 48 * size:
         raise ValueError("out has the wrong size")
     view.pixels = <const uint8_t *>image.buf
-    view.height, view.width, view.channels = image.shape[0], image.shape[1], image.shape[2]
-    view.row_stride = image.strides[0]
+    view.height, view.width, view.row_stride = image.shape[0], image.shape[1], image.strides[0]
+    view.order = <fer_order>order
     with nogil:
         status = fer_crop_faces(&view, <const double *>boxes.buf, count, <fer_grey_kind>kind, faces.buf)
     if status != 0:

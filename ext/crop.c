@@ -289,12 +289,13 @@ INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
 #endif
 
 /* In place. Rounds down: with the rounding at the end, an unscaled pixel is exactly cvtColor's. */
-INLINE void grey_from_bgr(shorts *samples, size_t pixels)
+INLINE void grey_from_colours(shorts *samples, size_t pixels, fer_order order)
 {
+    const uint32_t w_first = order == FER_ORDER_RGB ? RED : BLUE, w_third = RED + BLUE - w_first;
     for (size_t i = 0; i < pixels; i++) {
-        const longs blue = WIDENED(samples[3 * i]), green = WIDENED(samples[3 * i + 1]);
-        const longs red = WIDENED(samples[3 * i + 2]);
-        samples[i] = NARROWED((blue * BLUE + green * GREEN + red * RED) >> GREY_BITS);
+        const longs first = WIDENED(samples[3 * i]), green = WIDENED(samples[3 * i + 1]);
+        const longs third = WIDENED(samples[3 * i + 2]);
+        samples[i] = NARROWED((first * w_first + green * GREEN + third * w_third) >> GREY_BITS);
     }
 }
 
@@ -333,6 +334,7 @@ INLINE void store(void *out, size_t base, const uint16_t *restrict grey, size_t 
 typedef struct {
     const uint8_t *pixels; /* first row of the frame, from the column on that `across` counts from */
     ptrdiff_t row_stride;
+    fer_order order;
     size_t columns, channels;
     span across[FER_FACE_SIZE], down[FER_FACE_SIZE];
     void *room;       /* what the following point into */
@@ -351,8 +353,8 @@ INLINE void crop_face(const job *j, weighers weigh, fer_grey_kind kind, void *ou
                        j->rows + (size_t)k * j->pitch);
         for (size_t i = 0; i < samples; i += LANES)
             transpose(j->rows + i, j->pitch, j->turned + i);
-        if (j->channels == 3)
-            grey_from_bgr(j->turned, j->columns);
+        if (j->order != FER_ORDER_GREY)
+            grey_from_colours(j->turned, j->columns, j->order);
 
         shorts face_columns[FER_FACE_SIZE];
         uint16_t face_rows[LANES * FER_FACE_SIZE];
@@ -414,7 +416,8 @@ int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, 
 {
     job j;
     j.row_stride = frame->row_stride;
-    j.channels = (size_t)frame->channels;
+    j.order = frame->order;
+    j.channels = frame->order == FER_ORDER_GREY ? 1 : 3;
     j.room = NULL;
     j.pitch = 0;
     for (size_t i = 0; i < count; i++) {
@@ -427,7 +430,7 @@ int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, 
             j.across[x].first -= left;
             j.across[x].last -= left;
         }
-        j.pixels = frame->pixels + left * frame->channels;
+        j.pixels = frame->pixels + left * (ptrdiff_t)j.channels;
         j.columns = (size_t)(j.across[FER_FACE_SIZE - 1].last + 1);
         if (make_room(&j, j.columns * j.channels) != 0)
             return -1;

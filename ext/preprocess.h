@@ -32,12 +32,18 @@ typedef enum {
     FER_GREY_FLOAT32 = 2  /* (grey - 128) / 64: the classifier's float input */
 } fer_grey_kind;
 
+typedef enum {
+    FER_ORDER_GREY = 0, /* one byte a pixel; also the Y plane of planar or half-planar YUV, taken as it is */
+    FER_ORDER_BGR = 1,  /* three bytes a pixel */
+    FER_ORDER_RGB = 2
+} fer_order;
+
 typedef struct {
     const uint8_t *pixels; /* first pixel of the first row */
     ptrdiff_t height;      /* > 0 */
     ptrdiff_t width;       /* > 0 */
-    ptrdiff_t channels;    /* 3: B, G, R; 1: grey */
     ptrdiff_t row_stride;  /* bytes from a row to the next, of either sign; pixels of a row adjoin */
+    fer_order order;
 } fer_frame;
 
 /* Resample `count` squares of `frame` to 48x48 grey, one after the other, into `out`.

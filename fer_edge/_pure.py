@@ -21,6 +21,7 @@ _WEIGHT_BITS = 15
 _ONE = 1 << _WEIGHT_BITS
 _GREY_BITS = 15
 _GREY_OF_BGR = np.array([3735, 19235, 9798], dtype=np.int64)
+_ORDER_RGB = 2
 
 
 class _Spans(NamedTuple):
@@ -90,22 +91,29 @@ def _weigh_columns(grey: NDArray[np.int64], spans: _Spans) -> NDArray[np.int64]:
     return (ends + middle * spans.w_middle + (1 << (_WEIGHT_BITS + 7))) >> (_WEIGHT_BITS + 8)
 
 
-def _crop_face(frame: NDArray[np.uint8], x: float, y: float, side: float) -> NDArray[np.int64]:
+def _crop_face(frame: NDArray[np.uint8], order: int, x: float, y: float, side: float) -> NDArray[np.int64]:
     across = _axis_spans(x, side, frame.shape[1])
     left = across.first[0]
     across = across._replace(first=across.first - left, last=across.last - left)
     samples = _weigh_rows(frame[:, left : left + across.last[-1] + 1], _axis_spans(y, side, frame.shape[0]))
-    grey = samples @ _GREY_OF_BGR >> _GREY_BITS if frame.shape[2] == 3 else samples[:, :, 0]
-    return _weigh_columns(grey, across)
+    return _weigh_columns(_grey(samples, order), across)
+
+
+def _grey(samples: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """(48,w,c) to (48,w)."""
+    if samples.shape[2] == 1:
+        return samples[:, :, 0]
+    weights = _GREY_OF_BGR[::-1] if order == _ORDER_RGB else _GREY_OF_BGR
+    return samples @ weights >> _GREY_BITS
 
 
 def crop_faces(
-    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.generic]
+    frame: NDArray[np.uint8], order: int, squares: NDArray[np.float64], kind: int, out: NDArray[np.generic]
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out n*48*48 items of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c) in ``order``, squares (n,3), out n*48*48 items of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
     for face, (x, y, side) in zip(faces, squares.tolist(), strict=True):
-        grey = _crop_face(frame, x, y, side)
+        grey = _crop_face(frame, order, x, y, side)
         if kind == 0:
             face[:] = grey
         elif kind == 1:

@@ -22,6 +22,13 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
+def frame_in(layout, height, width, seed=0):
+    """Noise of about that size."""
+    if layout in ("yuv420", "nv12"):
+        return noise(-(-height // 2) * 3, -(-width // 2) * 2, seed=seed)
+    return noise(height, width, seed=seed) if layout == "grey" else noise(height, width, 3, seed=seed)
+
+
 def opencv_chain(frame, x, y, side):
     face = cv2.cvtColor(frame[y : y + side, x : x + side], cv2.COLOR_BGR2GRAY)
     return cv2.resize(face, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
@@ -199,6 +206,52 @@ def test_a_frame_of_one_pixel_is_enough():
     assert np.all(crop_faces(np.full((1, 1, 3), 77, np.uint8), [[0, 0, 1], [-3, 4, 400]]) == 77)
 
 
+GREY_BY_OPENCV = {
+    "bgr": cv2.COLOR_BGR2GRAY,
+    "rgb": cv2.COLOR_RGB2GRAY,
+    "yuv420": cv2.COLOR_YUV2GRAY_I420,
+    "nv12": cv2.COLOR_YUV2GRAY_NV12,
+}
+
+
+@pytest.mark.parametrize("side", [48, 61, 96, 240])
+@pytest.mark.parametrize("layout", GREY_BY_OPENCV)
+def test_every_layout_is_close_to_the_opencv_chain(layout, side):
+    frame = frame_in(layout, 300, 320)
+    grey = cv2.cvtColor(frame, GREY_BY_OPENCV[layout])
+    assert grey.shape == (300, 320)
+    expected = cv2.resize(grey[7 : 7 + side, 5 : 5 + side], (48, 48), interpolation=cv2.INTER_AREA)
+    difference = np.abs(crop_faces(frame, [[5, 7, side]], layout=layout)[0].astype(int) - expected)
+    assert difference.max() <= 2
+    assert difference.mean() <= 0.5
+
+
+@pytest.mark.parametrize("layout", ["yuv420", "nv12"])
+def test_of_planes_only_luma_without_padding_is_read(layout):
+    padded = noise(90, 128)  # 60 rows of Y, 100 pixels wide
+    squares = [[-20, -30, 80], [70, 30, 90.5], [10, 5, 20]]
+    planes = padded[:, :100]
+    expected = crop_faces(planes[:60].copy(), squares, layout="grey")
+    assert np.array_equal(crop_faces(planes, squares, layout=layout), expected)
+    assert np.array_equal(crop_faces(planes[:, ::-1][:, ::-1], squares, layout=layout), expected)
+    padded[60:] = padded[:, 100:] = 0
+    assert np.array_equal(crop_faces(planes, squares, layout=layout), expected)
+
+
+def test_video_range_is_not_stretched():
+    planes = np.full((72, 48), 128, np.uint8)
+    planes[:48] = 16
+    assert np.all(crop_faces(planes, [[0, 0, 48]], layout="yuv420") == 16)
+
+
+def test_a_named_layout_is_the_default_where_it_is_named():
+    colour, grey = noise(60, 60, 3), noise(60, 60)
+    squares = [[1.5, 2, 50]]
+    assert np.array_equal(crop_faces(colour, squares, layout="bgr"), crop_faces(colour, squares))
+    assert np.array_equal(crop_faces(grey, squares, layout="grey"), crop_faces(grey, squares))
+    assert np.array_equal(crop_faces(colour[..., ::-1], squares, layout="rgb"), crop_faces(colour, squares))
+
+
 # ---------------------------------------------------------------- C == NumPy
 
 coordinates = st.floats(-200, 200) | st.integers(-200, 200).map(float) | st.floats(-1e308, 1e308)
@@ -209,18 +262,18 @@ sides = st.floats(1e-3, 300) | st.integers(1, 300).map(float) | st.floats(5e-324
 @settings(max_examples=150, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-    colour=st.booleans(),
+    layout=st.sampled_from(["bgr", "rgb", "grey", "yuv420", "nv12"]),
     squares=st.lists(st.tuples(coordinates, coordinates, sides), min_size=1, max_size=3),
     kind=st.sampled_from([np.uint8, np.int8, np.float32]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_c_and_numpy_give_the_same_bytes(shape, colour, squares, kind, seed):
-    frame = noise(*shape, 3, seed=seed) if colour else noise(*shape, seed=seed)
+def test_c_and_numpy_give_the_same_bytes(shape, layout, squares, kind, seed):
+    frame = frame_in(layout, *shape, seed=seed)
     results = []
     for module in (c_kernels, _pure):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(preprocess, "kernels", module)
-            results.append(crop_faces(frame, squares, np.empty((len(squares), 48, 48), kind)))
+            results.append(crop_faces(frame, squares, np.empty((len(squares), 48, 48), kind), layout=layout))
     assert results[0].tobytes() == results[1].tobytes()
 
 
@@ -231,7 +284,7 @@ def test_c_and_numpy_agree_where_a_sum_of_rows_reaches_sixteen_bits(height):
     frame[::7] = noise(*frame[::7].shape)
     out = [np.empty((1, 48, 48), np.uint8) for _ in range(2)]
     for module, face in zip((c_kernels, _pure), out, strict=True):
-        module.crop_faces(frame[:, :, None], np.array([[0.0, 0.0, height]]), 0, face.reshape(-1))
+        module.crop_faces(frame[:, :, None], 0, np.array([[0.0, 0.0, height]]), 0, face.reshape(-1))
     assert np.array_equal(*out)
     assert 220 <= out[0].min() <= out[0].max() <= 250
 
@@ -244,7 +297,7 @@ def test_c_and_numpy_agree_on_edges_between_black_and_white(value, side):
     frame = np.where(noise(340, 341, 3, seed=value) < 128, 255 - value, value).astype(np.uint8)
     out = [np.empty((2, 48, 48), np.uint8) for _ in range(2)]
     for module, faces in zip((c_kernels, _pure), out, strict=True):
-        module.crop_faces(frame, np.array([[0.3, 0.7, side], [3, 3, side]]), 0, faces.reshape(-1))
+        module.crop_faces(frame, 1, np.array([[0.3, 0.7, side], [3, 3, side]]), 0, faces.reshape(-1))
     assert np.array_equal(*out)
 
 
@@ -266,6 +319,27 @@ def test_c_and_numpy_agree_on_edges_between_black_and_white(value, side):
 def test_a_wrong_frame_is_refused(frame, error, words):
     with pytest.raises(error, match=words):
         crop_faces(frame, [[0, 0, 4]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "words"),
+    [
+        ((9, 9), "yuyv", "layout is 'yuyv'; want one of bgr, rgb, grey, yuv420, nv12"),
+        ((9, 9), 1, "layout is 1"),
+        ((9, 9), [], r"layout is \[\]"),
+        ((9, 9), "bgr", r"shape \(9, 9\); want \(height, width, 3\) for layout 'bgr'"),
+        ((9, 9, 4), "rgb", r"shape \(9, 9, 4\); want"),
+        ((9, 9, 3), "grey", r"want \(height, width\) for layout 'grey'"),
+        ((9, 10, 3), "yuv420", r"want \(height \* 3 / 2, width\) for layout 'yuv420'"),
+        ((10, 10), "yuv420", r"shape \(10, 10\).*even height.*multiple of 3"),
+        ((9, 9), "nv12", r"shape \(9, 9\); layout 'nv12' has an even height and width"),
+        ((0, 10), "nv12", "no pixels"),
+        ((9, 0), "yuv420", "no pixels"),
+    ],
+)
+def test_a_frame_that_does_not_fit_its_layout_is_refused(shape, layout, words):
+    with pytest.raises(ValueError, match=words):
+        crop_faces(np.zeros(shape, np.uint8), [[0, 0, 4]], layout=layout)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < HEAD + SQUARE)
         return 0;
     const ptrdiff_t height = 1 + data[0] * (data[3] & 16 ? 40 : 1), width = 1 + data[1];
-    const ptrdiff_t channels = data[2] & 1 ? 3 : 1, stride = width * channels + (data[2] >> 1 & 7);
+    const fer_order order = (fer_order)((data[2] & 3) % 3);
+    const ptrdiff_t channels = order == FER_ORDER_GREY ? 1 : 3, stride = width * channels + (data[2] >> 2 & 7);
     const fer_grey_kind kind = (fer_grey_kind)((data[3] & 3) % 3);
     double square[3];
     memcpy(square, data + HEAD, sizeof square);
@@ -29,9 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *const pixels = malloc(bytes);
     for (size_t i = 0; i < bytes; i++)
         pixels[i] = data[3] & 8 ? data[i % size] : (uint8_t)(data[i % size] & 1 ? 255 : 0);
-    const int upside_down = data[2] & 16;
-    const fer_frame frame = {upside_down ? pixels + (height - 1) * stride : pixels, height, width, channels,
-                             upside_down ? -stride : stride};
+    const int upside_down = data[2] & 32;
+    const fer_frame frame = {upside_down ? pixels + (height - 1) * stride : pixels, height, width,
+                             upside_down ? -stride : stride, order};
     const size_t face = FER_FACE_PIXELS * (kind == FER_GREY_FLOAT32 ? sizeof(float) : 1);
     void *const out[2] = {malloc(face), malloc(face)};
     if (fer_crop_faces(&frame, square, 1, kind, out[0]) != 0 ||
