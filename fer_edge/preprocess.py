@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from math import inf, isfinite
+from math import cos, inf, isfinite, sin
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -35,7 +35,7 @@ def _load_kernels() -> ModuleType:
 
 
 kernels = _load_kernels()
-"""The module whose ``crop_faces`` and ``parse_rows`` are in use."""
+"""The module whose ``crop_faces``, ``crop_usual`` and ``parse_rows`` are in use."""
 
 EXTENSION: bool = kernels.__name__ == "fer_edge._preprocess"
 """True where the C extension is in use."""
@@ -47,6 +47,7 @@ def crop_faces(
     out: NDArray[np.generic] | None = None,
     *,
     layout: Layout | None = None,
+    angles: ArrayLike | None = None,
 ) -> NDArray[np.generic]:
     """Cut ``squares`` out of ``frame`` and resample each to a 48x48 grey face.
 
@@ -67,6 +68,10 @@ def crop_faces(
             number of dimensions. The Y plane is the grey image: chroma is never read, and video
             range (16 to 235) is not stretched, as with ``cv2.COLOR_YUV2GRAY_I420``. Where rows of
             planes are padded, leave the padding out: ``planes[:, :width]``.
+        angles: float (n,), radians by which each square is turned about its centre, clockwise as
+            the frame is seen (from x to y); see :func:`fer_edge.geometry.eye_angles`. A turned
+            output pixel is the mean of four linear samples of an area-averaged grid of half its
+            size, so that it does not alias either. None or 0: upright.
 
     Returns:
         ``out``.
@@ -74,14 +79,17 @@ def crop_faces(
     Raises:
         TypeError: an argument is not an array of the right dtype.
         ValueError: another layout, a wrong shape, an empty frame, a read-only or scattered ``out``,
-            coordinates that are not finite, or a side that is not above 0.
+            coordinates or angles that are not finite, or a side that is not above 0.
     """
+    if out is not None and angles is None and kernels.crop_usual(frame, squares, out, layout):
+        return out
     image, order = _checked_frame(frame, layout)
     boxes = _checked_squares(squares)
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
     kind = _checked_kind(faces, len(boxes))
+    turns = None if angles is None else _checked_turns(angles, len(boxes))
     if len(boxes):
-        kernels.crop_faces(image, order, boxes, kind, faces)
+        kernels.crop_faces(image, order, boxes, turns, kind, faces)
     return faces
 
 
@@ -137,6 +145,20 @@ def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
         if not (isfinite(x) and isfinite(y) and 0 < side < inf):
             raise ValueError(f"square {index} is {[x, y, side]}; want finite numbers, the side above 0")
     return boxes
+
+
+def _checked_turns(angles: ArrayLike, count: int) -> NDArray[np.float64]:
+    """The cosine and sine of each angle, (n,2)."""
+    given = np.asarray(angles)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"angles are {_described(given)}; want numbers")
+    if given.shape != (count,):
+        raise ValueError(f"angles have shape {given.shape}; want ({count},), one a square")
+    for index, angle in enumerate(given.tolist()):
+        if not isfinite(angle):
+            raise ValueError(f"angle {index} is {angle}; want finite numbers, in radians")
+    # Not by NumPy, whose cosine depends on the processor in its last bit.
+    return np.array([(cos(angle), sin(angle)) for angle in given.tolist()], np.float64).reshape(count, 2)
 
 
 def _checked_kind(out: NDArray[np.generic], count: int) -> int:

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-int portable_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
-                        void *out);
+int portable_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+                        fer_grey_kind kind, void *out);
 
-enum { HEAD = 4, SQUARE = 3 * sizeof(double) };
+enum { HEAD = 5, SQUARE = 3 * sizeof(double) };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -25,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             square[i] = (double)data[HEAD + 2 * i] * (i == 2 ? 4 : 1) + data[HEAD + 2 * i + 1] / 256.0 - (i < 2 ? 64 : 0);
     if (!isfinite(square[0]) || !isfinite(square[1]) || !isfinite(square[2]) || !(square[2] > 0))
         return 0;
+    const double angle = data[4] / 20.0, direction[2] = {cos(angle), sin(angle)};
+    const double *const turn = data[3] & 32 ? direction : NULL;
 
     const size_t bytes = (size_t)((height - 1) * stride + width * channels);
     uint8_t *const pixels = malloc(bytes);
@@ -35,8 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              upside_down ? -stride : stride, order};
     const size_t face = FER_FACE_PIXELS * (kind == FER_GREY_FLOAT32 ? sizeof(float) : 1);
     void *const out[2] = {malloc(face), malloc(face)};
-    if (fer_crop_faces(&frame, square, 1, kind, out[0]) != 0 ||
-        portable_crop_faces(&frame, square, 1, kind, out[1]) != 0 || memcmp(out[0], out[1], face) != 0)
+    if (fer_crop_faces(&frame, square, turn, 1, kind, out[0]) != 0 ||
+        portable_crop_faces(&frame, square, turn, 1, kind, out[1]) != 0 || memcmp(out[0], out[1], face) != 0)
         abort();
     free(out[0]);
     free(out[1]);
