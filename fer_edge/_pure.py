@@ -117,7 +117,7 @@ def _turn_step(length: float) -> int:
 
 def _patch_spans(origin: float, side: float, frame: int, size: int) -> tuple[_Spans, int]:
     middle = origin + side / 2
-    cells = np.arange(size + 1) - size // 2
+    cells = np.arange(size + 1, dtype=np.float64) - size // 2
     if side >= _FACE_SIZE:
         cell = min(side, 1e300) / (2 * _FACE_SIZE)
         edges = middle + cell * cells
@@ -139,7 +139,7 @@ def _sample_patch(
     above = patch[row, column] * (256 - right) + patch[row, column + 1] * right
     below = patch[row + 1, column] * (256 - right) + patch[row + 1, column + 1] * right
     samples = above * (256 - down) + below * down
-    sums = samples.reshape(_FACE_SIZE, fine, _FACE_SIZE, fine).sum(axis=(1, 3))
+    sums: NDArray[np.int64] = samples.reshape(_FACE_SIZE, fine, _FACE_SIZE, fine).sum(axis=(1, 3))
     shift = 18 if fine == 2 else 16
     return (sums + (1 << (shift - 1))) >> shift
 
