@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FACE_SIZE = 48
-_FACE_PIXELS = _FACE_SIZE * _FACE_SIZE
+FACE_PIXELS = _FACE_SIZE * _FACE_SIZE
 
 # ---------------------------------------------------------------- faces out of a frame
 
@@ -263,11 +263,11 @@ def _parse_usual_pixels(text: bytes) -> NDArray[np.uint8] | None:
     """2304 numbers of at most three digits and 255 between single spaces, or None for any other text."""
     characters = np.frombuffer(text, dtype=np.uint8)
     ends = np.append(np.flatnonzero(characters == ord(" ")), characters.size)
-    if ends.size != _FACE_PIXELS:
+    if ends.size != FACE_PIXELS:
         return None
     digits = characters - np.uint8(ord("0"))
     lengths = np.diff(ends, prepend=-1) - 1
-    if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != _FACE_PIXELS - 1:
+    if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != FACE_PIXELS - 1:
         return None
     values = digits[ends - 1].astype(np.int64)
     values += np.where(lengths > 1, digits[ends - 2], np.uint8(0)) * np.int64(10)
@@ -283,8 +283,8 @@ def _parse_pixels(field: _Slice) -> NDArray[np.uint8]:
     for match in _TOKEN.finditer(field.text):
         token = match.group()
         index, offset = len(values) + 1, field.offset + match.start()
-        if index > _FACE_PIXELS:
-            found = _FACE_PIXELS + sum(1 for _ in _TOKEN.finditer(field.text, match.start()))
+        if index > FACE_PIXELS:
+            found = FACE_PIXELS + sum(1 for _ in _TOKEN.finditer(field.text, match.start()))
             raise _FaultError(PIXEL_COUNT, offset, found)
         digits = len(token) - len(token.lstrip(b"0123456789"))
         if digits > 3:
@@ -294,7 +294,7 @@ def _parse_pixels(field: _Slice) -> NDArray[np.uint8]:
         if int(token) > 255:
             raise _FaultError(PIXEL_RANGE, offset, index)
         values.append(int(token))
-    if len(values) != _FACE_PIXELS:
+    if len(values) != FACE_PIXELS:
         raise _FaultError(PIXEL_COUNT, field.offset + len(field.text), len(values))
     return np.frombuffer(values, dtype=np.uint8)
 
