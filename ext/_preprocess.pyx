@@ -56,6 +56,9 @@ cdef extern from "preprocess.h" nogil:
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
 
+cdef char *KINDS = b"Bbf"  # the formats of the fer_grey_kind
+
+
 cdef struct crop_buffers:
     Py_buffer frame
     Py_buffer squares
@@ -83,13 +86,13 @@ def crop_faces(frame, int order, squares, turns, int kind, out):
     memset(&held, 0, sizeof(crop_buffers))
     try:
         # Typed memoryviews would check types too, at 0.3 us each.
-        PyObject_GetBuffer(frame, &held.frame, PyBUF_STRIDES)
-        PyObject_GetBuffer(squares, &held.squares, PyBUF_C_CONTIGUOUS)
+        PyObject_GetBuffer(frame, &held.frame, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(squares, &held.squares, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         if turns is not None:
-            PyObject_GetBuffer(turns, &held.turns, PyBUF_C_CONTIGUOUS)
-        PyObject_GetBuffer(out, &held.out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        if held.frame.ndim != 3 or held.frame.itemsize != 1 or held.frame.len == 0:
-            raise ValueError("frame is not (h,w,c) of bytes")
+            PyObject_GetBuffer(turns, &held.turns, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &held.out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if held.frame.ndim != 3 or not has_format(&held.frame, c"B") or held.frame.len == 0:
+            raise ValueError("frame is not (h,w,c) of uint8")
         if order not in (0, 1, 2) or held.frame.shape[2] != (3 if order else 1):
             raise ValueError("the frame has the wrong number of channels for its order")
         if not fill_view(&view, &held.frame, order):
@@ -100,7 +103,9 @@ def crop_faces(frame, int order, squares, turns, int kind, out):
             is_table(&held.turns, 2) and held.turns.shape[0] == held.squares.shape[0]
         ):
             raise ValueError("turns are not (n,2) of float64")
-        if kind not in (0, 1, 2) or held.out.len != held.squares.shape[0] * 48 * 48 * (4 if kind == 2 else 1):
+        if kind not in (0, 1, 2) or not has_format(&held.out, KINDS[kind]):
+            raise ValueError("out is not of the dtype of its kind")
+        if held.out.len != held.squares.shape[0] * 48 * 48 * held.out.itemsize:
             raise ValueError("out has the wrong size")
         fill_faces(&view, &held, kind)
     finally:
@@ -126,7 +131,7 @@ def crop_usual(frame, squares, out, layout):
         kind = usual_kind(&held.out, held.squares.shape[0])
         if order < 0 or kind < 0 or not fill_view(&view, &held.frame, order):
             return False
-        if held.squares.format[0] != c"d" or not is_table(&held.squares, 3) or not are_squares(&held.squares):
+        if not is_table(&held.squares, 3) or not are_squares(&held.squares):
             return False
         if layout == "yuv420" or layout == "nv12":
             if view.height % 3 or view.width % 2:
@@ -142,7 +147,7 @@ def crop_usual(frame, squares, out, layout):
 
 cdef int usual_order(layout, Py_buffer *frame) except -2:
     """The ``fer_order`` of a frame that fits its layout, -1 for another."""
-    if frame.format[0] != c"B" or frame.format[1] or frame.len == 0:
+    if not has_format(frame, c"B") or frame.len == 0:
         return -1
     if frame.ndim == 2:
         return 0 if layout is None or layout in ("grey", "yuv420", "nv12") else -1
@@ -155,13 +160,13 @@ cdef int usual_order(layout, Py_buffer *frame) except -2:
 
 cdef int usual_kind(Py_buffer *out, Py_ssize_t count) noexcept:
     """The ``fer_grey_kind`` of an output for so many faces, -1 for another."""
-    if out.ndim != 3 or out.shape[0] != count or out.shape[1] != 48 or out.shape[2] != 48 or out.format[1]:
+    cdef int kind
+    if out.ndim != 3 or out.shape[0] != count or out.shape[1] != 48 or out.shape[2] != 48:
         return -1
-    if out.format[0] == c"b":
-        return 1
-    if out.format[0] == c"B":
-        return 0
-    return 2 if out.format[0] == c"f" else -1
+    for kind in range(3):
+        if has_format(out, KINDS[kind]):
+            return kind
+    return -1
 
 
 cdef bint are_squares(Py_buffer *squares) noexcept:
@@ -177,7 +182,12 @@ cdef bint are_squares(Py_buffer *squares) noexcept:
 
 
 cdef bint is_table(Py_buffer *numbers, Py_ssize_t columns) noexcept:
-    return numbers.ndim == 2 and numbers.itemsize == 8 and numbers.shape[1] == columns
+    return numbers.ndim == 2 and has_format(numbers, c"d") and numbers.shape[1] == columns
+
+
+cdef bint has_format(Py_buffer *array, char code) noexcept:
+    # Of numbers in another byte order, or not aligned, the format has more than one character.
+    return array.format[0] == code and array.format[1] == 0
 
 
 cdef bint fill_view(fer_frame *view, Py_buffer *frame, int order) noexcept:
@@ -217,6 +227,12 @@ def parse_rows(
     """
     cdef fer_layout columns
     cdef fer_parsed parsed
+    if text.shape[0] == 0 or pixels.shape[0] == 0:
+        raise ValueError("there is no text, or no room for a row")
+    if pixels.shape[1] != 2304 or usages.shape[1] != 32:
+        raise ValueError("pixels are not (n,2304), or usages not (n,32)")
+    if labels.shape[0] != pixels.shape[0] or usages.shape[0] != pixels.shape[0]:
+        raise ValueError("pixels, labels and usages have not as many rows")
     columns.columns, columns.label, columns.pixels, columns.usage, columns.line_limit = layout
     with nogil:
         parsed = fer_parse_rows(&text[0], text.shape[0], final, &columns, pixels.shape[0],

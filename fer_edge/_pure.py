@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +210,7 @@ USAGE = 9
 
 _BLANKS = b" \t"
 _QUOTED = re.compile(rb'"((?:[^"]|"")*+)"[ \t]*(?=,|\Z)')
+_BLANK_RUN = re.compile(rb"[ \t]*")
 _TOKEN = re.compile(rb"[^ \t]+")
 _USAGE_TEXT = re.compile(rb"[ !#-~]*")
 
@@ -240,7 +241,7 @@ def _split_line(line: bytes, columns: int) -> list[_Slice]:
     fields: list[_Slice] = []
     position = 0
     while True:
-        start = len(line) - len(line[position:].lstrip(_BLANKS))
+        start = cast("re.Match[bytes]", _BLANK_RUN.match(line, position)).end()
         if line[start : start + 1] == b'"':
             match = _QUOTED.match(line, start)
             if match is None:

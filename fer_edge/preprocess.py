@@ -78,8 +78,9 @@ def crop_faces(
 
     Raises:
         TypeError: an argument is not an array of the right dtype.
-        ValueError: another layout, a wrong shape, an empty frame, a read-only or scattered ``out``,
-            coordinates or angles that are not finite, or a side that is not above 0.
+        ValueError: another layout, a wrong shape, an empty frame, an ``out`` that is read-only,
+            scattered or not aligned, coordinates or angles that are not finite, or a side that is
+            not above 0.
     """
     if out is not None and angles is None and kernels.crop_usual(frame, squares, out, layout):
         return out
@@ -135,7 +136,7 @@ def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
     given = np.asarray(squares)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"squares are {_described(given)}; want numbers")
-    boxes = np.ascontiguousarray(given, dtype=np.float64)
+    boxes = np.require(given, np.float64, "CA")
     if boxes.size == 0 and boxes.shape[0] == 0:
         return np.empty((0, 3))
     if boxes.ndim != 2 or boxes.shape[1] != 3:
@@ -169,8 +170,8 @@ def _checked_kind(out: NDArray[np.generic], count: int) -> int:
         raise ValueError(f"out has shape {out.shape}; want {wanted}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if not out.flags.c_contiguous:
-        raise ValueError("out is not C-contiguous")
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(f"out is not {'aligned' if out.flags.c_contiguous else 'C-contiguous'}")
     return _KINDS[out.dtype]
 
 
