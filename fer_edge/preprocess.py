@@ -136,7 +136,7 @@ def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
     given = np.asarray(squares)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"squares are {_described(given)}; want numbers")
-    boxes = np.require(given, np.float64, "CA")
+    boxes = np.require(given, np.float64, ["C", "A"])
     if boxes.size == 0 and boxes.shape[0] == 0:
         return np.empty((0, 3))
     if boxes.ndim != 2 or boxes.shape[1] != 3:
