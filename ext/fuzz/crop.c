@@ -25,7 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             square[i] = (double)data[HEAD + 2 * i] * (i == 2 ? 4 : 1) + data[HEAD + 2 * i + 1] / 256.0 - (i < 2 ? 64 : 0);
     if (!isfinite(square[0]) || !isfinite(square[1]) || !isfinite(square[2]) || !(square[2] > 0))
         return 0;
-    const double angle = data[4] / 20.0, direction[2] = {cos(angle), sin(angle)};
+    const double angle = data[4] / 20.0;
+    double direction[2] = {cos(angle), sin(angle)};
+    if (data[3] & 64) /* no direction at all: any bytes will do, within bounds */
+        memcpy(direction, square, sizeof direction);
     const double *const turn = data[3] & 32 ? direction : NULL;
 
     const size_t bytes = (size_t)((height - 1) * stride + width * channels);
