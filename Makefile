@@ -4,6 +4,7 @@
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang
+# make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
@@ -18,10 +19,16 @@ FUZZ_SECONDS ?= 120
 FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=all -Iext
 
+# What `make sanitize` builds, where, and which tests it runs.
+SANITIZED := build/sanitize
+SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -shared -fPIC -DPy_LIMITED_API=0x030b0000 -Iext
+SANITIZE_TESTS ?= tests/test_preprocess.py tests/test_dataset.py tests/test_chunks.py tests/test_nasty_files.py
+
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device lint bench fuzz weights wheel clean
+.PHONY: run test test-device lint bench fuzz sanitize weights wheel clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -57,6 +64,22 @@ build/fuzz/%: ext/fuzz/%.c ext/%.c ext/preprocess.h
 	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
 	    -Dfer_crop_faces=portable_crop_faces ext/$*.c -o build/fuzz/portable-$*.o
 	$(FUZZ_CC) $< ext/$*.c build/fuzz/portable-$*.o -o $@
+
+# On a copy of the package, which leaves the installed extension alone. Python itself leaks, so leaks are
+# left to `make fuzz`. The sanitizers have to be loaded before Python.
+sanitize: $(VENV)/.device
+	$(bin)/python -m pip install -q cython
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r pyproject.toml fer_edge tests $(SANITIZED)
+	rm -f $(SANITIZED)/fer_edge/*.so
+	$(bin)/cython -3 ext/_preprocess.pyx -o $(SANITIZED)/_preprocess.c
+	$(SANITIZE_CC) -I$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	    $(SANITIZED)/_preprocess.c ext/crop.c ext/parse.c -o $(SANITIZED)/fer_edge/_preprocess.abi3.so
+	cd $(SANITIZED) && export PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" && \
+	    $(abspath $(bin))/python -c 'import fer_edge._preprocess as p; assert "sanitize" in p.__file__' && \
+	    $(abspath $(bin))/python -m pytest -q -p no:cacheprovider --capture=sys \
+	        -k "c_and_numpy or not numpy" $(SANITIZE_TESTS)
 
 weights: $(VENV)/.dev
 	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force

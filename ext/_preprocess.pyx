@@ -5,16 +5,24 @@ fer_edge/_pure.py has the same functions with the same results.
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
     PyBUF_STRIDES,
     PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from libc.math cimport isfinite
 from libc.stdint cimport int8_t, uint8_t
+from libc.string cimport memset
+
+from numpy import ndarray
 
 
 cdef extern from "preprocess.h" nogil:
     ctypedef enum fer_grey_kind:
+        pass
+
+    ctypedef enum fer_order:
         pass
 
     ctypedef enum fer_fault:
@@ -24,8 +32,8 @@ cdef extern from "preprocess.h" nogil:
         const uint8_t *pixels
         Py_ssize_t height
         Py_ssize_t width
-        Py_ssize_t channels
         Py_ssize_t row_stride
+        fer_order order
 
     ctypedef struct fer_layout:
         size_t columns
@@ -42,53 +50,162 @@ cdef extern from "preprocess.h" nogil:
         size_t offset
         size_t detail
 
-    int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
-                       void *out)
+    int fer_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+                       fer_grey_kind kind, void *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
 
-def crop_faces(frame, squares, int kind, out):
+cdef char *KINDS = b"Bbf"  # the formats of the fer_grey_kind
+
+
+cdef struct crop_buffers:
+    Py_buffer frame
+    Py_buffer squares
+    Py_buffer turns
+    Py_buffer out
+
+
+cdef void release(crop_buffers *held) noexcept:
+    # Of those that were not got, the object is NULL, which means nothing to release.
+    PyBuffer_Release(&held.frame)
+    PyBuffer_Release(&held.squares)
+    PyBuffer_Release(&held.turns)
+    PyBuffer_Release(&held.out)
+
+
+def crop_faces(frame, int order, squares, turns, int kind, out):
     """Fill ``out`` (n*48*48 items of ``kind``) with the ``squares`` (n,3), n > 0, of ``frame``.
 
-    ``frame``: uint8 (h,w,c), the samples of a row adjoining; ``squares``: float64, C-contiguous; ``out``: writable,
-    C-contiguous. Raises ``MemoryError`` where there is none for eight rows of the widest square.
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``squares`` and ``turns``
+    ((n,2) or None): float64, C-contiguous; ``out``: writable, C-contiguous. Raises ``MemoryError``
+    where there is none for eight rows of the widest square.
     """
-    cdef Py_buffer image, boxes, faces
-    # Typed memoryviews would check types too, at 0.3 us each.
-    PyObject_GetBuffer(frame, &image, PyBUF_STRIDES)
-    try:
-        PyObject_GetBuffer(squares, &boxes, PyBUF_C_CONTIGUOUS)
-        try:
-            PyObject_GetBuffer(out, &faces, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-            try:
-                _crop_faces(&image, &boxes, kind, &faces)
-            finally:
-                PyBuffer_Release(&faces)
-        finally:
-            PyBuffer_Release(&boxes)
-    finally:
-        PyBuffer_Release(&image)
-
-
-cdef int _crop_faces(Py_buffer *image, Py_buffer *boxes, int kind, Py_buffer *faces) except -1:
+    cdef crop_buffers held
     cdef fer_frame view
+    memset(&held, 0, sizeof(crop_buffers))
+    try:
+        # Typed memoryviews would check types too, at 0.3 us each.
+        PyObject_GetBuffer(frame, &held.frame, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(squares, &held.squares, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        if turns is not None:
+            PyObject_GetBuffer(turns, &held.turns, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &held.out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if held.frame.ndim != 3 or not has_format(&held.frame, c"B") or held.frame.len == 0:
+            raise ValueError("frame is not (h,w,c) of uint8")
+        if order not in (0, 1, 2) or held.frame.shape[2] != (3 if order else 1):
+            raise ValueError("the frame has the wrong number of channels for its order")
+        if not fill_view(&view, &held.frame, order):
+            raise ValueError("the samples of a row of the frame do not adjoin")
+        if not is_table(&held.squares, 3) or held.squares.shape[0] < 1:
+            raise ValueError("squares are not (n,3) of float64")
+        if turns is not None and not (
+            is_table(&held.turns, 2) and held.turns.shape[0] == held.squares.shape[0]
+        ):
+            raise ValueError("turns are not (n,2) of float64")
+        if kind not in (0, 1, 2) or not has_format(&held.out, KINDS[kind]):
+            raise ValueError("out is not of the dtype of its kind")
+        if held.out.len != held.squares.shape[0] * 48 * 48 * held.out.itemsize:
+            raise ValueError("out has the wrong size")
+        fill_faces(&view, &held, kind)
+    finally:
+        release(&held)
+
+
+def crop_usual(frame, squares, out, layout):
+    """What ``fer_edge.preprocess.crop_faces`` does, where the arguments are of the usual kind; True then.
+
+    False, and nothing done, where they are wrong or need a copy or conversion first.
+    """
+    cdef crop_buffers held
+    cdef fer_frame view
+    cdef int order, kind
+    if type(frame) is not ndarray or type(squares) is not ndarray or type(out) is not ndarray:
+        return False
+    memset(&held, 0, sizeof(crop_buffers))
+    try:
+        PyObject_GetBuffer(frame, &held.frame, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(squares, &held.squares, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &held.out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        order = usual_order(layout, &held.frame)
+        kind = usual_kind(&held.out, held.squares.shape[0])
+        if order < 0 or kind < 0 or not fill_view(&view, &held.frame, order):
+            return False
+        if not is_table(&held.squares, 3) or not are_squares(&held.squares):
+            return False
+        if layout == "yuv420" or layout == "nv12":
+            if view.height % 3 or view.width % 2:
+                return False
+            view.height = view.height // 3 * 2
+        fill_faces(&view, &held, kind)
+        return True
+    except (ValueError, BufferError):
+        return False  # NumPy's own words would not say which argument it is
+    finally:
+        release(&held)
+
+
+cdef int usual_order(layout, Py_buffer *frame) except -2:
+    """The ``fer_order`` of a frame that fits its layout, -1 for another."""
+    if not has_format(frame, c"B") or frame.len == 0:
+        return -1
+    if frame.ndim == 2:
+        return 0 if layout is None or layout in ("grey", "yuv420", "nv12") else -1
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        return -1
+    if layout is None or layout == "bgr":
+        return 1
+    return 2 if layout == "rgb" else -1
+
+
+cdef int usual_kind(Py_buffer *out, Py_ssize_t count) noexcept:
+    """The ``fer_grey_kind`` of an output for so many faces, -1 for another."""
+    cdef int kind
+    if out.ndim != 3 or out.shape[0] != count or out.shape[1] != 48 or out.shape[2] != 48:
+        return -1
+    for kind in range(3):
+        if has_format(out, KINDS[kind]):
+            return kind
+    return -1
+
+
+cdef bint are_squares(Py_buffer *squares) noexcept:
+    """Whether there are any, finite ones with sides above 0."""
+    cdef const double *number = <const double *>squares.buf
+    cdef Py_ssize_t i
+    for i in range(squares.shape[0]):
+        if not (isfinite(number[3 * i]) and isfinite(number[3 * i + 1]) and isfinite(number[3 * i + 2])):
+            return False
+        if not number[3 * i + 2] > 0:
+            return False
+    return squares.shape[0] > 0
+
+
+cdef bint is_table(Py_buffer *numbers, Py_ssize_t columns) noexcept:
+    return numbers.ndim == 2 and has_format(numbers, c"d") and numbers.shape[1] == columns
+
+
+cdef bint has_format(Py_buffer *array, char code) noexcept:
+    # Of numbers in another byte order, or not aligned, the format has more than one character.
+    return array.format[0] == code and array.format[1] == 0
+
+
+cdef bint fill_view(fer_frame *view, Py_buffer *frame, int order) noexcept:
+    """Whether the samples of a row adjoin."""
+    cdef Py_ssize_t channels = 3 if order else 1
+    view.pixels = <const uint8_t *>frame.buf
+    view.height, view.width, view.row_stride = frame.shape[0], frame.shape[1], frame.strides[0]
+    view.order = <fer_order>order
+    return (frame.shape[1] == 1 or frame.strides[1] == channels) and (channels == 1 or frame.strides[2] == 1)
+
+
+cdef int fill_faces(const fer_frame *view, crop_buffers *held, int kind) except -1:
+    cdef const double *squares = <const double *>held.squares.buf
+    cdef const double *turns = <const double *>held.turns.buf
+    cdef size_t count = held.squares.shape[0]
     cdef int status
-    cdef Py_ssize_t count, size = 4 if kind == 2 else 1
-    if image.ndim != 3 or image.itemsize != 1 or image.len == 0:
-        raise ValueError("frame is not (h,w,c) of bytes")
-    if image.shape[2] not in (1, 3) or (image.shape[1] > 1 and image.strides[1] != image.shape[2]):
-        raise ValueError("the samples of a row of the frame do not adjoin")
-    if boxes.ndim != 2 or boxes.itemsize != 8 or boxes.shape[0] < 1 or boxes.shape[1] != 3:
-        raise ValueError("squares are not (n,3) of float64")
-    count = boxes.shape[0]
-    if kind not in (0, 1, 2) or faces.len != count * 48 * 48 * size:
-        raise ValueError("out has the wrong size")
-    view.pixels = <const uint8_t *>image.buf
-    view.height, view.width, view.channels = image.shape[0], image.shape[1], image.shape[2]
-    view.row_stride = image.strides[0]
     with nogil:
-        status = fer_crop_faces(&view, <const double *>boxes.buf, count, <fer_grey_kind>kind, faces.buf)
+        status = fer_crop_faces(view, squares, turns, count, <fer_grey_kind>kind, held.out.buf)
     if status != 0:
         raise MemoryError("no memory for eight rows of the frame")
     return 0
@@ -110,6 +227,12 @@ def parse_rows(
     """
     cdef fer_layout columns
     cdef fer_parsed parsed
+    if text.shape[0] == 0 or pixels.shape[0] == 0:
+        raise ValueError("there is no text, or no room for a row")
+    if pixels.shape[1] != 2304 or usages.shape[1] != 32:
+        raise ValueError("pixels are not (n,2304), or usages not (n,32)")
+    if labels.shape[0] != pixels.shape[0] or usages.shape[0] != pixels.shape[0]:
+        raise ValueError("pixels, labels and usages have not as many rows")
     columns.columns, columns.label, columns.pixels, columns.usage, columns.line_limit = layout
     with nogil:
         parsed = fer_parse_rows(&text[0], text.shape[0], final, &columns, pixels.shape[0],

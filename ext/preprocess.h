@@ -32,12 +32,18 @@ typedef enum {
     FER_GREY_FLOAT32 = 2  /* (grey - 128) / 64: the classifier's float input */
 } fer_grey_kind;
 
+typedef enum {
+    FER_ORDER_GREY = 0, /* one byte a pixel; also the Y plane of planar or half-planar YUV, taken as it is */
+    FER_ORDER_BGR = 1,  /* three bytes a pixel */
+    FER_ORDER_RGB = 2
+} fer_order;
+
 typedef struct {
     const uint8_t *pixels; /* first pixel of the first row */
     ptrdiff_t height;      /* > 0 */
     ptrdiff_t width;       /* > 0 */
-    ptrdiff_t channels;    /* 3: B, G, R; 1: grey */
     ptrdiff_t row_stride;  /* bytes from a row to the next, of either sign; pixels of a row adjoin */
+    fer_order order;
 } fer_frame;
 
 /* Resample `count` squares of `frame` to 48x48 grey, one after the other, into `out`.
@@ -48,10 +54,16 @@ typedef struct {
  * interpolated linearly between pixel centres. Weights are integers that sum to 2^15 on either
  * axis, so the result is the same on every machine.
  *
+ * turns: NULL, or per face the cosine and sine of the angle by which the square is turned about its
+ * centre, from the x axis to the y axis (clockwise on a screen); (1, 0) is an upright square. The area
+ * under an output pixel is approximated then: the mean of four linear samples, a quarter of the pixel
+ * from its centre, of a grid of exact means over half a pixel. Sides below 48 are interpolated as
+ * before. Rounding to 8 bits in between makes up to one level.
+ *
  * Returns 0, or -1 where memory for eight rows of the widest square (34 bytes a sample of one) is lacking.
  */
-int fer_crop_faces(const fer_frame *frame, const double *squares, size_t count, fer_grey_kind kind,
-                   void *out);
+int fer_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+                   fer_grey_kind kind, void *out);
 
 /* ---------------------------------------------------------------- FER-2013 text to pixels */
 

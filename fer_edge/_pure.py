@@ -7,13 +7,14 @@ the same order. The explanations are in preprocess.h.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FACE_SIZE = 48
-_FACE_PIXELS = _FACE_SIZE * _FACE_SIZE
+FACE_PIXELS = _FACE_SIZE * _FACE_SIZE
 
 # ---------------------------------------------------------------- faces out of a frame
 
@@ -21,10 +22,14 @@ _WEIGHT_BITS = 15
 _ONE = 1 << _WEIGHT_BITS
 _GREY_BITS = 15
 _GREY_OF_BGR = np.array([3735, 19235, 9798], dtype=np.int64)
+_ORDER_RGB = 2
+_TURN_BITS = 16
+_PATCH_STEP = 8
+_PATCH_LIMIT = 200
 
 
 class _Spans(NamedTuple):
-    """What each of the 48 output pixels takes from one axis; all int64 (48,)."""
+    """What each output pixel takes from one axis; all int64 (n,)."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
@@ -41,14 +46,14 @@ def _area_spans(start: NDArray[np.float64], stop: NDArray[np.float64], scale: fl
     first = _floor_within(start, size)
     last = _floor_within(stop, size)
     last = np.maximum(first, last - (last >= stop))
+    alone = first == last
 
     density = _ONE / scale
     between = np.maximum(0, last - first - 1)
     middle = np.minimum(int(density), _ONE // np.maximum(1, between))
     rest = _ONE - between * middle
-    head = ((first + 1).astype(np.float64) - start) * density + 0.5
+    head = ((first + 1).astype(np.float64) - np.where(alone, first, start)) * density + 0.5
     w_first = np.minimum(head, rest).astype(np.int64)
-    alone = first == last
     w_first[alone] = _ONE
     middle[alone] = 0
     return _Spans(first, last, w_first, middle, np.where(alone, 0, rest - w_first))
@@ -72,8 +77,8 @@ def _axis_spans(origin: float, side: float, size: int) -> _Spans:
 
 
 def _weigh_rows(frame: NDArray[np.uint8], spans: _Spans) -> NDArray[np.int64]:
-    """(h,w,c) to 8.8 samples (48,w,c)."""
-    out = np.empty((_FACE_SIZE, *frame.shape[1:]), dtype=np.int64)
+    """(h,w,c) to 8.8 samples, a row for each of the ``spans``."""
+    out = np.empty((len(spans.first), *frame.shape[1:]), dtype=np.int64)
     for y, (first, last, w_first, w_middle, w_last) in enumerate(zip(*spans, strict=True)):
         out[y] = frame[first] * w_first + frame[last] * w_last
         if last - first > 1:
@@ -82,7 +87,7 @@ def _weigh_rows(frame: NDArray[np.uint8], spans: _Spans) -> NDArray[np.int64]:
 
 
 def _weigh_columns(grey: NDArray[np.int64], spans: _Spans) -> NDArray[np.int64]:
-    """8.8 samples (48,w) to grey levels (48,48)."""
+    """8.8 samples (n,w) to grey levels, a column for each of the ``spans``."""
     up_to = np.cumsum(grey, axis=1)
     before_last = up_to[:, spans.last] - grey[:, spans.last]
     middle = np.where(spans.first < spans.last, before_last - up_to[:, spans.first], 0)
@@ -90,28 +95,102 @@ def _weigh_columns(grey: NDArray[np.int64], spans: _Spans) -> NDArray[np.int64]:
     return (ends + middle * spans.w_middle + (1 << (_WEIGHT_BITS + 7))) >> (_WEIGHT_BITS + 8)
 
 
-def _crop_face(frame: NDArray[np.uint8], x: float, y: float, side: float) -> NDArray[np.int64]:
-    across = _axis_spans(x, side, frame.shape[1])
+def _grey(samples: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """(n,w,c) to (n,w)."""
+    if samples.shape[2] == 1:
+        return samples[:, :, 0]
+    weights = _GREY_OF_BGR[::-1] if order == _ORDER_RGB else _GREY_OF_BGR
+    return samples @ weights >> _GREY_BITS
+
+
+def _cut(frame: NDArray[np.uint8], order: int, across: _Spans, down: _Spans) -> NDArray[np.int64]:
     left = across.first[0]
     across = across._replace(first=across.first - left, last=across.last - left)
-    samples = _weigh_rows(frame[:, left : left + across.last[-1] + 1], _axis_spans(y, side, frame.shape[0]))
-    grey = samples @ _GREY_OF_BGR >> _GREY_BITS if frame.shape[2] == 3 else samples[:, :, 0]
-    return _weigh_columns(grey, across)
+    samples = _weigh_rows(frame[:, left : left + across.last[-1] + 1], down)
+    return _weigh_columns(_grey(samples, order), across)
+
+
+def _turn_step(length: float) -> int:
+    half = float(1 << (_TURN_BITS - 1))
+    return 2 * (int(min(max(length, -1.0), 1.0) * half + (half + 0.5)) - (1 << (_TURN_BITS - 1)))
+
+
+def _patch_spans(origin: float, side: float, frame: int, size: int) -> tuple[_Spans, int]:
+    middle = origin + side / 2
+    cells = np.arange(size + 1, dtype=np.float64) - size // 2
+    if side >= _FACE_SIZE:
+        cell = min(side, 1e300) / (2 * _FACE_SIZE)
+        edges = middle + cell * cells
+        return _area_spans(edges[:-1], edges[1:], cell, frame), (size - 1) << (_TURN_BITS - 1)
+    centre = min(max(middle, -_PATCH_LIMIT), frame + _PATCH_LIMIT) - 0.5
+    first = int(centre + 2 * _PATCH_LIMIT) - 2 * _PATCH_LIMIT - (size // 2 - 1)
+    pixels = _floor_within(first + np.arange(size, dtype=np.float64), frame)
+    nothing = np.zeros_like(pixels)
+    spans = _Spans(pixels, pixels, nothing + _ONE, nothing, nothing)
+    return spans, int((centre - first) * (1 << _TURN_BITS) + 0.5)
+
+
+def _sample_patch(
+    patch: NDArray[np.int64], fine: int, x: NDArray[np.int64], y: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n,n) to (48,48): the means of the ``fine``**2 samples at ``x`` and ``y`` (fine*48,fine*48)."""
+    column, row = x >> _TURN_BITS, y >> _TURN_BITS
+    right, down = x >> (_TURN_BITS - 8) & 255, y >> (_TURN_BITS - 8) & 255
+    above = patch[row, column] * (256 - right) + patch[row, column + 1] * right
+    below = patch[row + 1, column] * (256 - right) + patch[row + 1, column + 1] * right
+    samples = above * (256 - down) + below * down
+    sums: NDArray[np.int64] = samples.reshape(_FACE_SIZE, fine, _FACE_SIZE, fine).sum(axis=(1, 3))
+    shift = 18 if fine == 2 else 16
+    return (sums + (1 << (shift - 1))) >> shift
+
+
+def _crop_turned(
+    frame: NDArray[np.uint8], order: int, square: Sequence[float], turn: Sequence[float]
+) -> NDArray[np.int64]:
+    x, y, side = square
+    step, fine = (side / _FACE_SIZE, 1) if side < _FACE_SIZE else (1.0, 2)
+    dx, dy = (_turn_step(step * part) for part in turn)
+    last = fine * _FACE_SIZE - 1
+    cells = last * (abs(dx) + abs(dy)) >> _TURN_BITS
+    size = (cells + 3 + _PATCH_STEP - 1) // _PATCH_STEP * _PATCH_STEP
+    across, centre_x = _patch_spans(x, side, frame.shape[1], size)
+    down, centre_y = _patch_spans(y, side, frame.shape[0], size)
+    i, j = np.arange(last + 1), np.arange(last + 1)[:, np.newaxis]
+    at_x = centre_x - last * ((dx - dy) // 2) + i * dx - j * dy
+    at_y = centre_y - last * ((dx + dy) // 2) + i * dy + j * dx
+    return _sample_patch(_cut(frame, order, across, down), fine, at_x, at_y)
+
+
+def _crop_upright(frame: NDArray[np.uint8], order: int, square: Sequence[float]) -> NDArray[np.int64]:
+    x, y, side = square
+    return _cut(frame, order, _axis_spans(x, side, frame.shape[1]), _axis_spans(y, side, frame.shape[0]))
 
 
 def crop_faces(
-    frame: NDArray[np.uint8], squares: NDArray[np.float64], kind: int, out: NDArray[np.generic]
+    frame: NDArray[np.uint8],
+    order: int,
+    squares: NDArray[np.float64],
+    turns: NDArray[np.float64] | None,
+    kind: int,
+    out: NDArray[np.generic],
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c), squares (n,3), out n*48*48 items of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c) in ``order``, squares (n,3), turns (n,2), out n*48*48 of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
-    for face, (x, y, side) in zip(faces, squares.tolist(), strict=True):
-        grey = _crop_face(frame, x, y, side)
+    directions = [[1.0, 0.0]] * len(squares) if turns is None else turns.tolist()
+    for face, square, turn in zip(faces, squares.tolist(), directions, strict=True):
+        upright = turn == [1.0, 0.0]
+        grey = _crop_upright(frame, order, square) if upright else _crop_turned(frame, order, square, turn)
         if kind == 0:
             face[:] = grey
         elif kind == 1:
             face[:] = grey - 128
         else:
             face[:] = (grey - 128) / 64
+
+
+def crop_usual(frame: object, squares: object, out: object, layout: object) -> bool:
+    """There is no short cut here: leaves everything to checks and ``crop_faces``."""
+    return False
 
 
 # ---------------------------------------------------------------- FER-2013 text to pixels
@@ -131,6 +210,7 @@ USAGE = 9
 
 _BLANKS = b" \t"
 _QUOTED = re.compile(rb'"((?:[^"]|"")*+)"[ \t]*(?=,|\Z)')
+_BLANK_RUN = re.compile(rb"[ \t]*")
 _TOKEN = re.compile(rb"[^ \t]+")
 _USAGE_TEXT = re.compile(rb"[ !#-~]*")
 
@@ -161,7 +241,7 @@ def _split_line(line: bytes, columns: int) -> list[_Slice]:
     fields: list[_Slice] = []
     position = 0
     while True:
-        start = len(line) - len(line[position:].lstrip(_BLANKS))
+        start = cast("re.Match[bytes]", _BLANK_RUN.match(line, position)).end()
         if line[start : start + 1] == b'"':
             match = _QUOTED.match(line, start)
             if match is None:
@@ -184,11 +264,11 @@ def _parse_usual_pixels(text: bytes) -> NDArray[np.uint8] | None:
     """2304 numbers of at most three digits and 255 between single spaces, or None for any other text."""
     characters = np.frombuffer(text, dtype=np.uint8)
     ends = np.append(np.flatnonzero(characters == ord(" ")), characters.size)
-    if ends.size != _FACE_PIXELS:
+    if ends.size != FACE_PIXELS:
         return None
     digits = characters - np.uint8(ord("0"))
     lengths = np.diff(ends, prepend=-1) - 1
-    if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != _FACE_PIXELS - 1:
+    if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != FACE_PIXELS - 1:
         return None
     values = digits[ends - 1].astype(np.int64)
     values += np.where(lengths > 1, digits[ends - 2], np.uint8(0)) * np.int64(10)
@@ -204,8 +284,8 @@ def _parse_pixels(field: _Slice) -> NDArray[np.uint8]:
     for match in _TOKEN.finditer(field.text):
         token = match.group()
         index, offset = len(values) + 1, field.offset + match.start()
-        if index > _FACE_PIXELS:
-            found = _FACE_PIXELS + sum(1 for _ in _TOKEN.finditer(field.text, match.start()))
+        if index > FACE_PIXELS:
+            found = FACE_PIXELS + sum(1 for _ in _TOKEN.finditer(field.text, match.start()))
             raise _FaultError(PIXEL_COUNT, offset, found)
         digits = len(token) - len(token.lstrip(b"0123456789"))
         if digits > 3:
@@ -215,7 +295,7 @@ def _parse_pixels(field: _Slice) -> NDArray[np.uint8]:
         if int(token) > 255:
             raise _FaultError(PIXEL_RANGE, offset, index)
         values.append(int(token))
-    if len(values) != _FACE_PIXELS:
+    if len(values) != FACE_PIXELS:
         raise _FaultError(PIXEL_COUNT, field.offset + len(field.text), len(values))
     return np.frombuffer(values, dtype=np.uint8)
 

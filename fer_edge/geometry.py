@@ -38,6 +38,28 @@ def training_squares(boxes: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([corners, sides], axis=1)
 
 
+def eye_angles(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """Return by how much the line through the eyes of each face is turned, in radians.
+
+    ``landmarks`` is (n, 5, 2) or (n, k, 2) with k > 1: x, y in pixels, the right eye first, then the
+    left one, as the person has them, which is YuNet's order. The result is float64 (n,), from -pi to
+    pi: 0 where the eyes are level and the person's left one is on the right of the image, positive
+    where it is lower (clockwise). Eyes in the same place give 0. A square turned by so much has the
+    eyes level; see ``angles`` of :func:`fer_edge.preprocess.crop_faces`. Raises ``ValueError`` for
+    another shape and for eyes that are not finite.
+    """
+    array = np.asarray(landmarks, dtype=np.float64)
+    if array.size == 0:
+        return np.empty(0)
+    if array.ndim != 3 or array.shape[1] < 2 or array.shape[2] != 2:
+        raise ValueError(f"landmarks must be (n, 5, 2): x, y, the two eyes first; got shape {array.shape}")
+    across, down = (array[:, 1] - array[:, 0]).T
+    if not (np.isfinite(across) & np.isfinite(down)).all():
+        raise ValueError("the landmarks of the eyes must be finite")
+    angles: NDArray[np.float64] = np.arctan2(down, across)
+    return angles
+
+
 def centre_square(width: int, height: int) -> NDArray[np.float64]:
     """Return the largest centred square of an image, float64 (1, 3): x, y of its corner, side, in pixels."""
     side = min(width, height)

@@ -200,7 +200,8 @@ class Run:
             tracks = self._tracker.predict(frame.timestamp)
         if not tracks:
             return []
-        probabilities = self._recognizer.classify(frame.image, [track.box for track in tracks])
+        boxes, landmarks = [track.box for track in tracks], [track.landmarks for track in tracks]
+        probabilities = self._recognizer.classify(frame.image, boxes, landmarks)
         return to_faces(tracks, self._tracker.smooth(tracks, probabilities, frame.timestamp))
 
 

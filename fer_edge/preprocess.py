@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from math import inf, isfinite
+from math import cos, inf, isfinite, sin
 from types import ModuleType
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 FACE_SIZE = 48
 """Side of the classifier's input, in pixels."""
 
+Layout = Literal["bgr", "rgb", "grey", "yuv420", "nv12"]
+"""How the pixels of a frame lie in memory."""
+
+_ORDERS = {"grey": 0, "bgr": 1, "rgb": 2}
 _KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
 
 
@@ -30,14 +35,19 @@ def _load_kernels() -> ModuleType:
 
 
 kernels = _load_kernels()
-"""The module whose ``crop_faces`` and ``parse_rows`` are in use."""
+"""The module whose ``crop_faces``, ``crop_usual`` and ``parse_rows`` are in use."""
 
 EXTENSION: bool = kernels.__name__ == "fer_edge._preprocess"
 """True where the C extension is in use."""
 
 
 def crop_faces(
-    frame: NDArray[np.uint8], squares: ArrayLike, out: NDArray[np.generic] | None = None
+    frame: NDArray[np.uint8],
+    squares: ArrayLike,
+    out: NDArray[np.generic] | None = None,
+    *,
+    layout: Layout | None = None,
+    angles: ArrayLike | None = None,
 ) -> NDArray[np.generic]:
     """Cut ``squares`` out of ``frame`` and resample each to a 48x48 grey face.
 
@@ -46,52 +56,87 @@ def crop_faces(
     BT.601 with OpenCV's integer coefficients. Fixed-point throughout: the same bytes on every machine.
 
     Args:
-        frame: uint8, (h,w,3) BGR or (h,w) grey. Rows may be any number of bytes apart; where the
+        frame: uint8, as ``layout`` says. Rows may be any number of bytes apart; where the
             pixels of a row do not adjoin (``frame[:, ::2]``, ``frame[..., ::-1]``) it is copied first.
         squares: float (n,3): x and y of the top-left corner and the side, in pixels of the frame;
             pixel i covers [i, i+1). May be fractional and may leave the frame, whose edge pixels
             are then repeated.
         out: (n,48,48), C-contiguous and not part of ``frame``. uint8 gets grey, int8 grey - 128,
             float32 (grey - 128) / 64. None makes a new uint8 array.
+        layout: ``bgr`` or ``rgb``, (h,w,3); ``grey``, (h,w); ``yuv420`` (I420: planes Y, U, V) or
+            ``nv12`` (planes Y and UV), (h*3/2,w) with h and w even. None: ``bgr`` or ``grey``, by the
+            number of dimensions. The Y plane is the grey image: chroma is never read, and video
+            range (16 to 235) is not stretched, as with ``cv2.COLOR_YUV2GRAY_I420``. Where rows of
+            planes are padded, leave the padding out: ``planes[:, :width]``.
+        angles: float (n,), radians by which each square is turned about its centre, clockwise as
+            the frame is seen (from x to y); see :func:`fer_edge.geometry.eye_angles`. A turned
+            output pixel is the mean of four linear samples of an area-averaged grid of half its
+            size, so that it does not alias either. None or 0: upright.
 
     Returns:
         ``out``.
 
     Raises:
         TypeError: an argument is not an array of the right dtype.
-        ValueError: a wrong shape, an empty frame, a read-only or scattered ``out``, coordinates
-            that are not finite, or a side that is not above 0.
+        ValueError: another layout, a wrong shape, an empty frame, an ``out`` that is read-only,
+            scattered or not aligned, coordinates or angles that are not finite, or a side that is
+            not above 0.
     """
-    image = _checked_frame(frame)
+    if out is not None and angles is None and kernels.crop_usual(frame, squares, out, layout):
+        return out
+    image, order = _checked_frame(frame, layout)
     boxes = _checked_squares(squares)
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
     kind = _checked_kind(faces, len(boxes))
+    turns = None if angles is None else _checked_turns(angles, len(boxes))
     if len(boxes):
-        kernels.crop_faces(image, boxes, kind, faces)
+        kernels.crop_faces(image, order, boxes, turns, kind, faces)
     return faces
 
 
-def _checked_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame as (h,w,c) with the samples of a row adjoining."""
+def _checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDArray[np.uint8], int]:
+    """The frame as (h,w,c) with the samples of a row adjoining, and its order."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
         raise TypeError(f"frame is {_described(frame)}; want a NumPy array of uint8")
-    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
-        raise ValueError(f"frame has shape {frame.shape}; want (height, width, 3) or (height, width)")
+    if layout is None:
+        if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
+            raise ValueError(f"frame has shape {frame.shape}; want (height, width, 3) or (height, width)")
+        layout = "bgr" if frame.ndim == 3 else "grey"
+    elif layout not in get_args(Layout):
+        raise ValueError(f"layout is {layout!r}; want one of {', '.join(get_args(Layout))}")
+    if layout in ("yuv420", "nv12"):
+        return _checked_frame(_luma(frame, layout), "grey")
+    if frame.ndim != (2 if layout == "grey" else 3) or frame.shape[2:] not in ((), (3,)):
+        wanted = "(height, width)" if layout == "grey" else "(height, width, 3)"
+        raise ValueError(f"frame has shape {frame.shape}; want {wanted} for layout {layout!r}")
     if frame.size == 0:
         raise ValueError(f"frame has shape {frame.shape}: it holds no pixels")
     image = frame if frame.ndim == 3 else frame[:, :, np.newaxis]
     _, columns, channels = image.shape
     _, column_stride, channel_stride = image.strides
     if (channels > 1 and channel_stride != 1) or (columns > 1 and column_stride != channels):
-        return np.ascontiguousarray(image)
-    return image
+        image = np.ascontiguousarray(image)
+    return image, _ORDERS[layout]
+
+
+def _luma(frame: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
+    """A view of the Y plane."""
+    if frame.ndim != 2:
+        raise ValueError(f"frame has shape {frame.shape}; want (height * 3 / 2, width) for layout {layout!r}")
+    rows, columns = frame.shape
+    if rows % 3 or columns % 2:
+        raise ValueError(
+            f"frame has shape {frame.shape}; layout {layout!r} has an even height and width, "
+            f"so rows (height * 3 / 2) in a multiple of 3 and columns in a multiple of 2"
+        )
+    return frame[: rows // 3 * 2]
 
 
 def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
     given = np.asarray(squares)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"squares are {_described(given)}; want numbers")
-    boxes = np.ascontiguousarray(given, dtype=np.float64)
+    boxes = np.require(given, np.float64, ["C", "A"])
     if boxes.size == 0 and boxes.shape[0] == 0:
         return np.empty((0, 3))
     if boxes.ndim != 2 or boxes.shape[1] != 3:
@@ -103,6 +148,20 @@ def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
     return boxes
 
 
+def _checked_turns(angles: ArrayLike, count: int) -> NDArray[np.float64]:
+    """The cosine and sine of each angle, (n,2)."""
+    given = np.asarray(angles)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"angles are {_described(given)}; want numbers")
+    if given.shape != (count,):
+        raise ValueError(f"angles have shape {given.shape}; want ({count},), one a square")
+    for index, angle in enumerate(given.tolist()):
+        if not isfinite(angle):
+            raise ValueError(f"angle {index} is {angle}; want finite numbers, in radians")
+    # Not by NumPy, whose cosine depends on the processor in its last bit.
+    return np.array([(cos(angle), sin(angle)) for angle in given.tolist()], np.float64).reshape(count, 2)
+
+
 def _checked_kind(out: NDArray[np.generic], count: int) -> int:
     if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
         raise TypeError(f"out is {_described(out)}; want a NumPy array of uint8, int8 or float32")
@@ -111,8 +170,8 @@ def _checked_kind(out: NDArray[np.generic], count: int) -> int:
         raise ValueError(f"out has shape {out.shape}; want {wanted}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if not out.flags.c_contiguous:
-        raise ValueError("out is not C-contiguous")
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(f"out is not {'aligned' if out.flags.c_contiguous else 'C-contiguous'}")
     return _KINDS[out.dtype]
 
 

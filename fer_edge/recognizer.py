@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .classifier import load_classifier
 from .detector import MAX_SIDE, MIN_SCORE, Detection, FaceDetector
-from .geometry import training_squares
+from .geometry import eye_angles, training_squares
 from .labels import EMOTIONS
 from .preprocess import crop_faces
 from .tracker import Track
@@ -48,9 +48,11 @@ class Recognizer:
     ``litert`` or ``onnx``. ``precision``: ``int8`` or ``fp32``. ``threads``: of the classifier; the
     detector takes OpenCV's number (``cv2.setNumThreads``). ``detector_model``: a YuNet ONNX file
     instead of the packaged one. ``max_side`` and ``min_score``: see
-    :class:`~fer_edge.detector.FaceDetector`. Raises :class:`~fer_edge.errors.ModelError` for a
-    model that is missing or does not fit, :class:`~fer_edge.errors.MissingExtraError` for a
-    backend that is not installed.
+    :class:`~fer_edge.detector.FaceDetector`. ``align``: turn each face until its eyes are level, as
+    far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the bundled
+    model was not trained on such faces. Raises :class:`~fer_edge.errors.ModelError` for a model
+    that is missing or does not fit, :class:`~fer_edge.errors.MissingExtraError` for a backend that
+    is not installed.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Recognizer:
         *,
         max_side: int = MAX_SIDE,
         min_score: float = MIN_SCORE,
+        align: bool = False,
     ) -> None:
+        self.align = align
         self.classifier = load_classifier(model, backend=backend, precision=precision, threads=threads)
         self.detector = FaceDetector(detector_model, max_side=max_side, min_score=min_score)
 
@@ -74,21 +78,27 @@ class Recognizer:
         (dtype) or ``ValueError`` (shape). Nothing is remembered from one call to the next.
         """
         detections = self.detect(frame)
-        return to_faces(detections, self.classify(frame, [detection.box for detection in detections]))
+        boxes = [detection.box for detection in detections]
+        landmarks = [detection.landmarks for detection in detections]
+        return to_faces(detections, self.classify(frame, boxes, landmarks))
 
     def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces in ``frame`` without emotions; errors as for :meth:`recognize`."""
         return self.detector.detect(frame)
 
-    def classify(self, frame: NDArray[np.uint8], boxes: ArrayLike) -> NDArray[np.float32]:
+    def classify(
+        self, frame: NDArray[np.uint8], boxes: ArrayLike, landmarks: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
         """Return the emotions at the detector ``boxes`` (n, 4) of ``frame``, all in one batch.
 
-        The result is float32 (n, 7); rows sum to 1.
+        ``landmarks`` (n, 5, 2) are for a recognizer that aligns, which takes faces without them as
+        they are. The result is float32 (n, 7); rows sum to 1.
         """
         squares = training_squares(boxes)
         if len(squares) == 0:
             return np.empty((0, len(EMOTIONS)), np.float32)
-        crop_faces(frame, squares, out=self.classifier.input_buffer(len(squares)))
+        angles = eye_angles(landmarks) if self.align and landmarks is not None else None
+        crop_faces(frame, squares, out=self.classifier.input_buffer(len(squares)), angles=angles)
         return self.classifier.run()
 
 

@@ -200,8 +200,8 @@ class CameraSource(Source):
 class PiCameraSource(Source):
     """A Raspberry Pi camera through picamera2's low-resolution YUV420 stream.
 
-    Its Y plane is the grey image, so that no colour is ever converted; with ``colour`` the same
-    stream is converted to BGR.
+    Its Y plane is the grey image, so that no colour is ever converted and nothing copied (rows are
+    as far apart as the camera writes them); with ``colour`` the same stream is converted to BGR.
     """
 
     live = True
@@ -254,7 +254,7 @@ class PiCameraSource(Source):
     def _picture(self, planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         width, height = self._size
         if not self._colour:
-            return np.ascontiguousarray(planes[:height, :width])
+            return planes[:height, :width]
         import cv2
 
         return np.ascontiguousarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)[:, :width])

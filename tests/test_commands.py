@@ -144,7 +144,9 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
         (("a.csv",), "--out"),
         (("a.csv", "b.csv", "--out", "c.csv"), "one CSV"),
         (("a.csv", "--out", "c.csv", "--detector-model", "x"), "--detector-model"),
-        (("a.csv", "--out", "c.csv", "--jsonl"), "image files"),
+        (("a.csv", "--out", "c.csv", "--jsonl"), "for images"),
+        (("a.csv", "--out", "c.csv", "--align"), "for images"),
+        (("a.png", "--align", "--aligned"), "--align needs the detector"),
         (("a.png", "b.png", "--out", "c.csv"), "--jsonl > FILE"),
     ],
 )
@@ -175,6 +177,23 @@ def test_predict_finds_the_happy_astronaut(cli, photo):
     assert x < 223 < x + width
     assert y < 120 < y + height
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_predict_turns_a_tilted_face_upright_on_request(cli, photo):
+    import cv2
+
+    image = cv2.imread(str(photo))
+    tilt = cv2.getRotationMatrix2D((223, 120), 30, 1)
+    cv2.imwrite(str(photo), cv2.warpAffine(image, tilt, (512, 512), borderMode=cv2.BORDER_REPLICATE))
+    answers = []
+    for options in ((), ("--align",)):
+        code, out, err = cli("predict", photo, "--jsonl", *options)
+        assert code == 0, err
+        answers.append(json.loads(out)["faces"][0])
+    as_it_is, aligned = answers
+    assert aligned["box"] == as_it_is["box"]
+    assert aligned["probabilities"] != as_it_is["probabilities"]
+    assert aligned["emotion"] == "happy"
 
 
 def test_predict_takes_an_aligned_crop_whole(cli, photo, tmp_path):

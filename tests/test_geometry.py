@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fer_edge.geometry import training_squares
+from fer_edge.geometry import eye_angles, training_squares
+from fer_edge.preprocess import crop_faces
 
 
 def test_square_has_the_measured_side_and_position():
@@ -48,3 +49,43 @@ def test_other_shapes_are_refused(boxes):
 def test_boxes_without_area_are_refused(size):
     with pytest.raises(ValueError, match="positive"):
         training_squares([[0, 0, *size]])
+
+
+def with_eyes(right, left):
+    return [right, left, (0, 30), (-10, 40), (10, 40)]
+
+
+def test_the_angle_is_that_of_the_line_from_the_right_to_the_left_eye():
+    level = with_eyes((100, 50), (140, 50))
+    lower_left_eye = with_eyes((100, 50), (140, 90))
+    higher_left_eye = with_eyes((100, 50), (100 + 3**0.5, 49))
+    upside_down = with_eyes((140, 50), (100, 50))
+    angles = eye_angles([level, lower_left_eye, higher_left_eye, upside_down])
+    assert np.degrees(angles) == pytest.approx([0, 45, -30, 180])
+
+
+def test_eyes_in_one_place_and_no_faces_have_no_angle_to_speak_of():
+    assert eye_angles([with_eyes((7, 7), (7, 7))]).tolist() == [0]
+    assert eye_angles(np.empty((0, 5, 2))).shape == (0,)
+    assert eye_angles([]).shape == (0,)
+
+
+def test_a_square_turned_by_the_angle_of_the_eyes_has_them_level():
+    frame = np.zeros((200, 200), np.uint8)
+    frame[70:77, 60:67] = 255  # right eye, around (63.5, 73.5)
+    frame[98:105, 116:123] = 255  # left eye, around (119.5, 101.5)
+    face = crop_faces(frame, [[20, 20, 160]], angles=eye_angles([with_eyes((63.5, 73.5), (119.5, 101.5))]))[0]
+    rows, columns = np.nonzero(face > 60)
+    right, left = rows[columns < 24], rows[columns >= 24]
+    assert right.mean() == pytest.approx(left.mean(), abs=0.3)
+
+
+@pytest.mark.parametrize("landmarks", [[[1, 2]], np.ones((1, 5, 3)), np.ones((1, 1, 2)), np.ones(10)])
+def test_landmarks_of_another_shape_are_refused(landmarks):
+    with pytest.raises(ValueError, match=r"\(n, 5, 2\)"):
+        eye_angles(landmarks)
+
+
+def test_landmarks_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        eye_angles([with_eyes((1, 2), (float("nan"), 2))])

@@ -51,7 +51,7 @@ class ScriptedRecognizer:
 
     def __init__(self, without=(), pause=0.0):
         self.without, self.pause = without, pause
-        self.detected, self.classified = [], []
+        self.detected, self.classified, self.landmarks = [], [], []
 
     def detect(self, frame):
         time.sleep(self.pause)
@@ -61,8 +61,9 @@ class ScriptedRecognizer:
             return []
         return [Detection((10.0 * index, 0.0, 100.0, 100.0), 0.9, np.zeros((5, 2), np.float32))]
 
-    def classify(self, frame, boxes):
+    def classify(self, frame, boxes, landmarks=None):
         self.classified.append(list(boxes))
+        self.landmarks.append(landmarks)
         return np.eye(7, dtype=np.float32)[[int(frame[0, 0, 0]) % 2] * len(boxes)]
 
     def recognize(self, frame):
@@ -252,6 +253,12 @@ def test_options_out_of_range_are_refused(options):
         LiveOptions(**options)
 
 
+def test_the_landmarks_of_tracks_go_along_with_their_boxes():
+    recognizer = ScriptedRecognizer()
+    run(ScriptedSource(6), recognizer, detect_every=3)
+    assert [np.shape(landmarks) for landmarks in recognizer.landmarks] == [(1, 5, 2)] * 6
+
+
 def test_memory_for_latencies_is_bounded():
     one = Run(ScriptedRecognizer(without=set(range(256))))
 
@@ -313,6 +320,41 @@ def test_grey_and_colour_give_the_same_faces(classifier, astronaut):
     (grey,) = Recognizer().recognize(cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY))
     assert grey.box == pytest.approx(colour.box, abs=6)
     assert grey.emotion == colour.emotion
+
+
+def test_faces_are_turned_upright_on_request_only(classifier, astronaut):
+    (found,) = Recognizer().detect(astronaut)
+    x, y, width, height = found.box
+    tilt = cv2.getRotationMatrix2D((x + width / 2, y + height / 2), 25, 1)  # counter-clockwise
+    tilted = cv2.warpAffine(astronaut, tilt, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    landmarks = found.landmarks @ tilt[:, :2].T + tilt[:, 2]
+    likeness = {}
+    for align in (False, True):
+        recognizer = Recognizer(align=align)
+        recognizer.classify(astronaut, [found.box], [found.landmarks])
+        upright = classifier._faces.ravel()
+        recognizer.classify(tilted, [found.box], [landmarks])
+        likeness[align] = np.corrcoef(upright, classifier._faces.ravel())[0, 1]
+    assert likeness[True] > 0.98
+    assert likeness[False] < 0.7
+
+
+def test_recognize_hands_the_landmarks_on(classifier, astronaut):
+    recognizer = Recognizer(align=True)
+    (face,) = recognizer.recognize(astronaut)
+    turned = classifier._faces
+    recognizer.classify(astronaut, [face.box], [face.landmarks])
+    assert np.array_equal(classifier._faces, turned)
+    recognizer.classify(astronaut, [face.box])
+    assert not np.array_equal(classifier._faces, turned)
+
+
+def test_boxes_without_landmarks_are_classified_as_they_are(classifier, astronaut):
+    faces = []
+    for align in (False, True):
+        assert Recognizer(align=align).classify(astronaut, [(180, 60, 90, 120)]).shape == (1, 7)
+        faces.append(classifier._faces)
+    assert np.array_equal(*faces)
 
 
 def test_frame_without_faces_gives_an_empty_list(classifier):

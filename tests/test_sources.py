@@ -331,7 +331,7 @@ def test_picamera2_gives_the_y_plane_without_its_padding(picamera2):
         (frame,) = take(source, 1)
     assert source.live
     assert frame.image.shape == (32, 48)
-    assert frame.image.flags.c_contiguous
+    assert frame.image.strides == (64, 1)  # no copy
     assert frame.image[31, 47] == 31 + 47
     assert frame.image.max() == 31 + 47
     assert picamera2.instances[0].calls == ["configure", "start", "stop", "close"]

@@ -25,6 +25,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_align_argument(parser: argparse._ActionsContainer) -> None:
+    """Whether faces are turned: ``align`` of ``fer_edge.Recognizer``."""
+    parser.add_argument(
+        "--align",
+        action="store_true",
+        help="turn each face until its eyes are level; the bundled model was not trained on such faces",
+    )
+
+
 def positive_int(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, SourceError
 from ..files import atomic_path, check_target
 from ..quiet import litert_greeting
-from ._arguments import add_model_arguments
+from ._arguments import add_align_argument, add_model_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_model_arguments(parser)
     parser.add_argument("--detector-model", metavar="PATH", help="another YuNet ONNX file")
+    add_align_argument(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -49,12 +50,14 @@ def execute(arguments: argparse.Namespace) -> int:
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: say where the labels of a CSV go: --out submission.csv")
+    if arguments.align and arguments.aligned:
+        raise DataError("--align needs the detector's landmarks, and --aligned goes without a detector")
     if not arguments.out:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
         raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
-    if arguments.jsonl or arguments.aligned or arguments.detector_model:
-        raise DataError("--jsonl, --aligned and --detector-model are for image files, not for a CSV")
+    if arguments.jsonl or arguments.aligned or arguments.align or arguments.detector_model:
+        raise DataError("--jsonl, --aligned, --align and --detector-model are for images, not for a CSV")
     check_target(arguments.out, arguments.inputs)
     return _predict_table(arguments)
 
@@ -127,6 +130,7 @@ def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], li
         arguments.threads,
         arguments.detector_model,
         max_side=STILL_MAX_SIDE,
+        align=arguments.align,
     )
     return recognizer.recognize
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import DataError
-from ._arguments import add_model_arguments, positive_int
+from ._arguments import add_align_argument, add_model_arguments, positive_int
 
 if TYPE_CHECKING:
     from ..outputs import Output
@@ -91,6 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="leave out faces that the detector is less sure of, 0 to 1 (default: %(default)s)",
     )
+    add_align_argument(recognition)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -116,6 +117,7 @@ def execute(args: argparse.Namespace) -> int:
                 detector_model=args.detector_model,
                 max_side=args.detect_size or (MAX_SIDE if source.related else STILL_MAX_SIDE),
                 min_score=args.min_score,
+                align=args.align,
             )
         outputs = _open_outputs(args, source)
         run = Run(recognizer, options)
