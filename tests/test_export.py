@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,9 @@ def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_cs
         described = entry["files"][name]
         assert described["sha256"] == hashlib.sha256(content).hexdigest()
         assert described["bytes"] == len(content)
+        # Nothing of the machine that exported it.
+        assert b"site-packages" not in content
+        assert str(Path(fer_edge.__file__).parents[1]).encode() not in content
         assert described["held_out"]["accuracy"] == pytest.approx(report.parity[name].accuracy)
 
 
