@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from fer_edge.train.checkpoint import load_net
-from fer_edge.train.loop import metrics_csv, predict_logits
+from fer_edge.train.loop import predict_logits, training_log
 from fer_edge.train.model import normalize
 from numpy.typing import NDArray
 
@@ -157,7 +157,9 @@ def export(
         "epochs": state["epoch"],
         "training_options": state["options"],
         "training_log": f"{name}-training.csv",
-        "origin": state.get("origin", []),
+        "origin": [
+            {key: stage[key] for key in stage if key != "history"} for stage in state.get("origin", [])
+        ],
         "temperature": temperature,
         "calibration": {"rows": len(calibration), "seed": seed, "method": "min-max"},
         "versions": _versions(),
@@ -176,7 +178,7 @@ def export(
         for file, parity in report.parity.items():
             entry["files"][file]["held_out"] = asdict(parity)
         _refuse_bad(report)
-        write_text(Path(staging) / entry["training_log"], metrics_csv(state["history"]))
+        write_text(Path(staging) / entry["training_log"], training_log(state))
         _publish(folder, Path(staging), name, entry, force)
     return report
 

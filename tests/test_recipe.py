@@ -181,7 +181,9 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
     assert "student  epoch 2/2" in text
     assert "rounding: best validation accuracy" in text
     if code == 0:
-        assert (out / "model" / "nano-training.csv").read_text().startswith("epoch,learning_rate,")
+        log = (out / "model" / "nano-training.csv").read_text().splitlines()
+        assert log[0].startswith("stage,epoch,learning_rate,")
+        assert [line.split(",")[:2] for line in log[1:3]] == [["teacher-1", "1"], ["student", "1"]]
         manifest = json.loads((out / "model" / "manifest.json").read_text())
         assert [stage["stage"] for stage in manifest["models"]["nano"]["origin"]] == ["teacher-1", "student"]
     code, _, err = cli(*arguments)

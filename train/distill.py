@@ -65,7 +65,7 @@ def teacher_logits(
 
 
 def describe(teachers: Sequence[str]) -> list[dict[str, Any]]:
-    """How each teacher, a checkpoint or a file of stored logits, came to be.
+    """How each teacher, a checkpoint or a file of stored logits, came to be: one entry a training run.
 
     Raises CheckpointError, DataError.
     """
@@ -75,16 +75,17 @@ def describe(teachers: Sequence[str]) -> list[dict[str, Any]]:
             found += json.loads(str(_stored(teacher)["origin"]))
         else:
             state = load(teacher)
-            row = state["history"][-1]
-            found.append(
+            found += [
+                *state.get("origin", []),
                 {
                     "stage": "given teacher",
                     "best_epoch": state["epoch"],
-                    "val_accuracy": row["val_accuracy"],
+                    "val_accuracy": state["history"][-1]["val_accuracy"],
                     "options": state["options"],
                     "torch": state["torch"],
-                }
-            )
+                    "history": state["history"],
+                },
+            ]
     return found
 
 

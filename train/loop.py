@@ -8,7 +8,7 @@ import io
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,17 @@ def fit(
     resume: bool = False,
     device: str = "cpu",
     on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
+    stage: str = "training",
     origin: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, float]]:
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
     ``start`` is a network to train further instead of a new one. ``resume`` continues from
     ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
-    its share of each batch. ``origin`` tells of the runs that this one builds on, and goes into its
-    checkpoints. Returns one row of :data:`METRICS` an epoch. Raises TrainingError when
-    the loss is no longer finite, CheckpointError when the run to be resumed had other options.
+    its share of each batch. Its checkpoints tell that it is the ``stage``, and ``origin``, one
+    entry for each run that this one builds on. Returns one row of :data:`METRICS` an epoch. Raises
+    TrainingError when the loss is no longer finite, CheckpointError when the run to be resumed had
+    other options.
     """
     processes = join(device)
     if min(options.batch, len(data.faces)) < processes.count:
@@ -185,7 +187,16 @@ def fit(
         history.append(row)
         if processes.first:
             _save_epoch(
-                out, options, architecture, net, averaged, optimizer, history, data, processes, origin or []
+                out,
+                options,
+                architecture,
+                net,
+                averaged,
+                optimizer,
+                history,
+                data,
+                processes,
+                {"stage": stage, "origin": origin or []},
             )
             if on_epoch is not None:
                 on_epoch(history)
@@ -296,10 +307,29 @@ def _train_epoch(
 
 def metrics_csv(history: list[dict[str, float]]) -> str:
     """The rows of a run in :data:`METRICS`, as CSV."""
+    return _csv([METRICS, *(_cells(row) for row in history)])
+
+
+def training_log(state: dict[str, Any]) -> str:
+    """The course of a checkpoint's run, up to that checkpoint, and of those it builds on, as CSV.
+
+    The first column names the stage, the others are :data:`METRICS`.
+    """
+    stages = [
+        *state.get("origin", []),
+        {"stage": state.get("stage", "training"), "history": state["history"]},
+    ]
+    rows = [(stage["stage"], *_cells(row)) for stage in stages for row in stage["history"]]
+    return _csv([("stage", *METRICS), *rows])
+
+
+def _cells(row: dict[str, float]) -> list[str]:
+    return [f"{row[name]:.6g}" for name in METRICS]
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, METRICS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{row[name]:.6g}" for name in METRICS} for row in history)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -431,7 +461,7 @@ def _save_epoch(
     history: list[dict[str, float]],
     data: TrainingData,
     processes: Processes,
-    origin: list[dict[str, Any]],
+    provenance: dict[str, Any],
 ) -> None:
     state = {
         "architecture": architecture.to_dict(),
@@ -440,7 +470,7 @@ def _save_epoch(
         "rows": len(data.faces),
         "epoch": len(history),
         "history": copy.deepcopy(history),
-        "origin": origin,
+        **provenance,
         "ema": _emotion_net(averaged.module).state_dict(),
     }
     accuracies = [row["val_accuracy"] for row in history]

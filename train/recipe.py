@@ -75,7 +75,7 @@ RECIPES = {
     "edge": Recipe((_TEACHER, _SECOND_TEACHER), _STUDENT, _ROUNDING),
     "nano": Recipe(
         (_TEACHER, _SECOND_TEACHER),
-        replace(_STUDENT, model="nano", epochs=80, weight_decay=1e-4),
+        replace(_STUDENT, model="nano", weight_decay=1e-4),
         replace(_ROUNDING, model="nano"),
     ),
 }
@@ -130,12 +130,15 @@ def follow(
             resume=resume,
             device=device,
             on_epoch=lambda history: report(stage, history),
+            stage=stage,
             origin=origin,
         )
         accuracies = [row.get("val_accuracy", 0.0) for row in history]
         best = int(np.argmax(accuracies))
         results.append(StageResult(stage, best + 1, accuracies[best]))
-        origin.append({**asdict(results[-1]), "options": asdict(options), "torch": str(torch.__version__)})
+        told = {"options": asdict(options), "torch": str(torch.__version__)}
+        # Other processes have no validation figures, and need none.
+        origin.append({**asdict(results[-1]), **told, "history": history if processes.first else []})
         if processes.first:
             write_text(out / RECORD_NAME, _record(origin, data, seed, processes.count))
         return folder / "best.pt"
@@ -192,6 +195,6 @@ def _record(stages: list[dict[str, Any]], data: TrainingData, seed: int, process
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
-        "stages": stages,
+        "stages": [{key: stage[key] for key in stage if key != "history"} for stage in stages],
     }
     return json.dumps(record, indent=2) + "\n"
