@@ -4,6 +4,7 @@
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang
+# make reference    tests/reference.json anew, after new weights: results equal on every architecture
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
 
@@ -22,7 +23,7 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device lint bench fuzz weights wheels clean
+.PHONY: run test test-device lint bench fuzz weights reference wheels clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -62,6 +63,9 @@ build/fuzz/%: ext/fuzz/%.c ext/%.c ext/preprocess.h
 
 weights: $(VENV)/.dev
 	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force
+
+reference: $(VENV)/.device
+	$(bin)/python tests/reference.py
 
 wheels: $(VENV)-wheels/.tools
 	$(VENV)-wheels/bin/python tools/wheels.py

@@ -32,7 +32,8 @@ def main() -> int:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     compilers = {architecture: _compiler(architecture) for architecture in ARCHITECTURES}
     os.environ.setdefault("SOURCE_DATE_EPOCH", _last_commit())
-    shutil.rmtree(DIST, ignore_errors=True)
+    for old in DIST.glob("fer_edge-*"):
+        old.unlink()
     _run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", DIST, REPOSITORY)
     (sdist,) = DIST.glob("*.tar.gz")
     with tempfile.TemporaryDirectory() as folder:
