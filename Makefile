@@ -1,6 +1,8 @@
 # make run          recognition on a camera (the built-in demo camera where none is attached)
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
+# make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
+# make test-camera  an emulated machine with a V4L2 camera: run, busy, forbidden, unplugged
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang
@@ -15,6 +17,9 @@ RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
 TORCH ?= torch==2.13.0
 
+# For `make test-arm`: what Raspberry Pi OS is based on.
+RELEASE ?= bookworm trixie
+
 # `make fuzz` tries each kernel for so long, with clang's libFuzzer and sanitizers.
 FUZZ_SECONDS ?= 120
 FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
@@ -23,7 +28,7 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device lint bench fuzz weights reference wheels clean
+.PHONY: run test test-device test-arm test-camera lint bench fuzz weights reference wheels clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -41,7 +46,7 @@ lint: $(VENV)/.dev
 	rm -rf build/types && mkdir -p build/types/fer_edge
 	ln -s $(CURDIR)/fer_edge/* $(CURDIR)/train $(CURDIR)/export build/types/fer_edge
 	MYPYPATH=build/types $(bin)/mypy -p fer_edge
-	$(bin)/mypy tools
+	MYPYPATH=tools $(bin)/mypy tools
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
@@ -73,6 +78,14 @@ wheels: $(VENV)-wheels/.tools
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install -q --upgrade pip
+
+# As root, for chroot; ARM_PYTEST takes further options of pytest.
+test-arm: wheels
+	$(VENV)-wheels/bin/python tools/arm.py $(RELEASE) --pytest='$(ARM_PYTEST)'
+
+# As root; needs qemu-system-arm, cpio and kmod as well.
+test-camera: wheels $(VENV)/.run
+	FER_EDGE_BIN=$(bin) $(VENV)-wheels/bin/python tools/camera.py
 
 $(VENV)-wheels/.tools: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-wheels
