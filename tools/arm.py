@@ -119,7 +119,7 @@ def root_file_system(release: str, packages: Sequence[str] = PACKAGES, name: str
     """A Debian of ``release`` in build/arm/, made at the first call."""
     root = CACHE / release / name
     made = CACHE / release / f"{name}.made"
-    wanted = " ".join(packages)
+    wanted = repr((packages, _FILES))
     if made.exists() and made.read_text() == wanted:
         return root
     shutil.rmtree(root, ignore_errors=True)
@@ -134,7 +134,7 @@ def root_file_system(release: str, packages: Sequence[str] = PACKAGES, name: str
     for file, content in _FILES.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(content)
-    for folder in ("proc", "opt/wheels", "tmp"):
+    for folder in ("proc", "srv/wheels", "tmp"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
     # Nothing is configured in there, as that would need the emulator; pip insists on these.
@@ -243,7 +243,7 @@ def inside(root: Path, release: str, script: str, check: bool = True, **environm
     # This shell stays the first process of its namespace, so that all end with it; the outer one would
     # not pass its end on to a process that has changed its user.
     outer = (
-        'mount --bind "$1" "$2/opt/wheels" && mount --bind "$2/etc/pi-cpuinfo" "$2/proc/cpuinfo" && '
+        'mount --bind "$1" "$2/srv/wheels" && mount --bind "$2/etc/pi-cpuinfo" "$2/proc/cpuinfo" && '
         'ip link set lo up && chroot --userspec="$3" "$2" "${@:4}"; code=$?; exit $code'
     )
     variables = {
@@ -253,7 +253,7 @@ def inside(root: Path, release: str, script: str, check: bool = True, **environm
         "PATH": "/usr/bin:/bin",
         "QEMU_CPU": os.environ.get("QEMU_CPU", "cortex-a72"),
         "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": "/opt/wheels",
+        "PIP_FIND_LINKS": "/srv/wheels",
         "PIP_NO_COMPILE": "1",
         "PIP_QUIET": "1",
         **environment,
