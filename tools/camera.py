@@ -1,0 +1,222 @@
+"""Boot an emulated 64-bit machine with a V4L2 camera and try ``fer-edge run --camera 0`` on it.
+
+``make test-camera`` runs this: Debian's kernel under qemu-system-aarch64, its ``vivid`` driver as the camera,
+and the root file system of tools/arm.py, shared over 9p. Not part of continuous integration.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import arm
+
+RELEASE = "bookworm"
+PACKAGES = (*arm.PACKAGES, "linux-image-arm64", "busybox-static", "kmod", "util-linux", "mount")
+BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p")
+TIMEOUT = 1800
+"""Seconds for everything in the machine, on one that is busy with other work."""
+
+INIT = """#!/bin/busybox sh
+busybox mount -t devtmpfs dev /dev
+for module in $(busybox cat /modules); do busybox insmod /$module; done
+busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 root /root || busybox poweroff -f
+exec busybox switch_root /root /bin/bash /camera-cases
+"""
+
+CASES = r"""
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/home/pi LANG=C.UTF-8
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
+chmod 1777 /tmp; ln -sf /proc/self/fd /dev/fd; cd /tmp
+modprobe vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0
+chown root:1000 /dev/video0; chmod 660 /dev/video0
+as() { setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"; }
+run() { as 1000 /home/pi/fer/bin/fer-edge run --camera 0 "$@"; }
+begin() { echo "@case $1"; }
+end() { echo "@exit $1"; }
+begin doctor; as 1000 /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
+begin frames; run --frames 60 --jsonl frames.jsonl 2>&1; end $?
+begin lines; wc -l < frames.jsonl; tail -n 1 frames.jsonl; end $?
+begin busy
+run --jsonl held.jsonl >/dev/null 2>&1 & held=$!
+until [ -s held.jsonl ]; do sleep 0.2; done
+run --frames 5 2>&1; end $?
+kill -INT $held; wait $held
+begin forbidden; as 1001 /home/pi/fer/bin/fer-edge run --camera 0 --frames 5 2>&1; end $?
+begin missing; run --camera 7 --frames 5 2>&1; end $?
+begin unplugged
+run --jsonl lost.jsonl > lost.txt 2>&1 & lost=$!
+until [ -s lost.jsonl ]; do sleep 0.2; done
+echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind
+wait $lost; code=$?; cat lost.txt; end $code
+echo "@done"; sync; /bin/busybox poweroff -f
+"""
+
+
+RTSP_PORT = "8555"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a case must end with: exit code, and words that its output has."""
+
+    code: int
+    words: str
+
+
+EXPECTED = {
+    "doctor": Expected(0, r"ok +cameras +0 \(vivid"),
+    "frames": Expected(0, r"60 frames in"),
+    "lines": Expected(0, r'^60$[\s\S]*"size":\[640,480\]'),
+    "busy": Expected(2, r"camera 0: /dev/video0 is busy, in use by .*\(process \d+\)"),
+    "forbidden": Expected(2, r"camera 0: no permission for /dev/video0; add yourself to its group"),
+    "missing": Expected(2, r"camera 7: there is no /dev/video7; cameras seen: 0 \(vivid"),
+    "unplugged": Expected(1, r"camera 0: /dev/video0 is gone; was it unplugged\?"),
+}
+
+
+STREAMS = {
+    "rtsp": Expected(0, "30 frames in"),
+    "rtsp_ends": Expected(1, "rtsp://127.0.0.1:8555/camera: the stream stopped"),
+    "rtsp_refused": Expected(2, "rtsp://127.0.0.1:8555/camera: the stream cannot be opened"),
+}
+
+
+def main() -> int:
+    """Prepare, boot, and compare; return 0 where every case ended as it must."""
+    missing = arm.what_is_missing()
+    for tool, package in (("qemu-system-aarch64", "qemu-system-arm"), ("cpio", "cpio"), ("depmod", "kmod")):
+        if shutil.which(tool) is None:
+            missing = missing or f"sudo apt-get install {package}"
+    if missing:
+        raise SystemExit(f"make test-camera: {missing}")
+    root = arm.root_file_system(RELEASE, PACKAGES, "camera")
+    arm.install(root, RELEASE, extras=False)
+    (kernel,) = (root / "boot").glob("vmlinuz-*")
+    ramdisk = initial_ramdisk(root, kernel.name.removeprefix("vmlinuz-"))
+    (root / "camera-cases").write_text(CASES)
+    failed = judge(boot(root, kernel, ramdisk))
+    return stream() or failed
+
+
+def initial_ramdisk(root: Path, version: str) -> Path:
+    """The modules that reach the root file system, and a program that loads them."""
+    subprocess.run(["depmod", "-b", root, version], check=True)
+    modules = root / "lib/modules" / version
+    needs = {}
+    for line in (modules / "modules.dep").read_text().splitlines():
+        file, _, others = line.partition(":")
+        needs[Path(file).name.removesuffix(".ko")] = [*reversed(others.split()), file]
+    folder = root.parent / "ramdisk"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("bin", "dev", "root"):
+        (folder / name).mkdir(parents=True)
+    order = list(dict.fromkeys(file for name in BOOT_MODULES for file in needs[name]))
+    for file in order:
+        shutil.copy(modules / file, folder)
+    (folder / "modules").write_text("\n".join(Path(file).name for file in order))
+    shutil.copy(root / "bin/busybox", folder / "bin")
+    (folder / "init").write_text(INIT)
+    (folder / "init").chmod(0o755)
+    archive = root.parent / "ramdisk.cpio"
+    names = "\n".join(str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
+    with archive.open("wb") as output:
+        subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", "newc"],
+            input=names.encode(),
+            stdout=output,
+            cwd=folder,
+            check=True,
+        )
+    return archive
+
+
+def boot(root: Path, kernel: Path, ramdisk: Path) -> str:
+    """Run the machine until it powers itself off; return what it wrote to its console."""
+    command = [
+        *("qemu-system-aarch64", "-M", "virt", "-cpu", os.environ.get("QEMU_CPU", "cortex-a72")),
+        *("-smp", "2", "-m", "1024", "-nographic", "-no-reboot", "-nic", "none"),
+        *("-kernel", str(kernel), "-initrd", str(ramdisk), "-append", "console=ttyAMA0 quiet panic=-1"),
+        *("-fsdev", f"local,id=root,path={root},security_model=passthrough,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
+    ]
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout or b""
+        print(output.decode(errors="replace") if isinstance(output, bytes) else output)
+        raise SystemExit(f"the machine did not finish within {TIMEOUT} s") from late
+    print(f"booted, ran and powered off in {time.monotonic() - started:.0f} s")
+    return (done.stdout + done.stderr).replace("\r", "")
+
+
+def judge(console: str, wanted: Mapping[str, Expected] = EXPECTED) -> int:
+    """Print each case with its verdict; return 1 where one failed."""
+    cases = {
+        name: (text.strip(), int(code))
+        for name, text, code in re.findall(r"^@case (\w+)\n([\s\S]*?)^@exit (\d+)$", console, re.MULTILINE)
+    }
+    failed = 0
+    for name, expected in wanted.items():
+        text, code = cases.get(name, ("did not run", -1))
+        good = (
+            code == expected.code
+            and re.search(expected.words, text, re.MULTILINE)
+            and "Traceback" not in text
+        )
+        failed += not good
+        print(f"{'passed' if good else 'FAILED'}  {name}, exit code {code}")
+        for line in text.splitlines()[-3:]:
+            print(f"        {line[:200]}")
+    if failed:
+        print(f"\n{console[-6000:]}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def stream() -> int:
+    """Read a local RTSP server on this machine: while it runs, and after it has gone; 1 where that fails."""
+    program = shutil.which("fer-edge", path=os.environ.get("FER_EDGE_BIN"))
+    server = ["/usr/bin/python3", str(Path(__file__).with_name("rtsp_server.py")), RTSP_PORT, "600"]
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    if subprocess.run([server[0], "-c", probe], capture_output=True).returncode:
+        packages = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
+        print(f"skipped rtsp: sudo apt-get install {packages}")
+        return 0
+    command = [str(program), "run", f"rtsp://127.0.0.1:{RTSP_PORT}/camera"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        limited = subprocess.run([*command, "--frames", "30"], capture_output=True, text=True, timeout=300)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+            time.sleep(10)
+            running.kill()
+            out, err = reader.communicate(timeout=120)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    console = "".join(
+        f"@case {name}\n{text}\n@exit {code}\n"
+        for name, text, code in (
+            ("rtsp", limited.stdout + limited.stderr, limited.returncode),
+            ("rtsp_ends", out + err, reader.returncode),
+            ("rtsp_refused", refused.stdout + refused.stderr, refused.returncode),
+        )
+    )
+    return judge(console, STREAMS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
