@@ -23,8 +23,12 @@ def faces():
 
 @pytest.fixture
 def weights(tmp_path):
-    """A copy of the bundled weights that a test may spoil."""
-    return shutil.copytree(WEIGHTS, tmp_path / "weights")
+    """A folder with a copy of the bundled model edge that a test may spoil."""
+    folder = shutil.copytree(WEIGHTS, tmp_path / "weights", ignore=shutil.ignore_patterns("nano*"))
+    manifest = read_manifest(folder)
+    del manifest["models"]["nano"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
