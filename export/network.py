@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import torch
 from fer_edge.train.model import EmotionNet, fold_batch_norm
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -47,3 +50,12 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     optimizer.step(closure)
     return float(log_temperature.detach().exp().clamp(0.05, 20.0))
+
+
+def short_half(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """``values`` as float16 with 8 significant bits, rounded to nearest even.
+
+    The three bits less make packed files a sixth smaller; int8 weights have no more bits either.
+    """
+    bits = values.astype(np.float16).view(np.uint16)
+    return ((bits + 3 + (bits >> 3 & 1)) & np.uint16(0xFFF8)).view(np.float16)

@@ -15,7 +15,7 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.export import pipeline  # noqa: E402
-from fer_edge.export.network import InferenceNet, fit_temperature  # noqa: E402
+from fer_edge.export.network import InferenceNet, fit_temperature, short_half  # noqa: E402
 from fer_edge.export.pipeline import Parity, ParityError  # noqa: E402
 from fer_edge.train import checkpoint  # noqa: E402
 from fer_edge.train.augment import Augmentation  # noqa: E402
@@ -134,6 +134,35 @@ def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained, 
             assert buffer._tab.Vector(offset) % 16 == 0
 
 
+def test_onnx_files_spend_nothing_on_names(exported):
+    """Inputs and outputs keep theirs, everything else has a number; weights are what counts."""
+    import onnx
+
+    for name in ("edge-int8.onnx", "edge-fp32.onnx"):
+        graph = onnx.load(exported[0] / name).graph
+        assert [value.name for value in (*graph.input, *graph.output)] == ["faces", "logits"]
+        names = {name for node in graph.node for name in (*node.input, *node.output)}
+        names -= {"faces", "logits", ""}
+        assert max(map(len, names)) <= 3
+        assert {value.name for value in graph.initializer} <= names
+        assert not any(node.name or node.doc_string or node.metadata_props for node in graph.node)
+        assert not graph.value_info
+
+
+def test_short_half_keeps_eight_significant_bits():
+    values = np.random.default_rng(5).normal(0, 0.3, 10_000).astype(np.float32)
+    values = values[np.abs(values) > 1e-3]  # below 6e-5 float16 itself has fewer bits
+    short = short_half(values)
+    assert not (short.view(np.uint16) & 7).any()
+    assert np.abs(short / values - 1).max() <= 2**-8 + 2**-11  # of two roundings
+    assert np.abs((short.astype(np.float64) - values).sum()) < 0.2  # up as often as down
+    # 1 + 1/128 lies between 1 and 1 + 2/128, which is halfway: the even one of the two.
+    np.testing.assert_array_equal(
+        short_half(np.array([0.0, -0.0, 1.0, 1 + 1 / 256, 1 + 3 / 256, -2.5], np.float32)),
+        np.array([0.0, -0.0, 1.0, 1.0, 1 + 4 / 256, -2.5], np.float16),
+    )
+
+
 @pytest.mark.parametrize("backend", ["litert", "onnx"])
 def test_fp32_file_gives_the_logits_of_the_network(exported, trained, drawn_csv, backend):
     folder, report = exported
@@ -141,7 +170,7 @@ def test_fp32_file_gives_the_logits_of_the_network(exported, trained, drawn_csv,
     net, _ = checkpoint.load_net(trained)
     expected = predict_logits(net, torch.from_numpy(pixels)).numpy() / report.temperature
     logits = fer_edge.load_classifier(folder, backend, "fp32").predict_logits(pixels)
-    np.testing.assert_allclose(logits, expected, atol=0.02)
+    np.testing.assert_allclose(logits, expected, atol=0.1)
 
 
 def test_int8_files_agree_with_each_other_and_the_network(exported):

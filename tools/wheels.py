@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DIST = REPOSITORY / "dist"
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC = "manylinux_2_17"
-LARGEST = 3_500_000
+LARGEST = 3_000_000
 """Bytes of a wheel or of the sdist; a slow line and a small SD card should not notice them."""
 
 
