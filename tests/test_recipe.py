@@ -14,7 +14,7 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, recipe  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
-from fer_edge.train.distill import load_logits  # noqa: E402
+from fer_edge.train.distill import load_logits, teaching  # noqa: E402
 from fer_edge.train.loop import TrainOptions, fit, predict_logits, validate  # noqa: E402
 from fer_edge.train.model import ARCHITECTURES, EmotionNet  # noqa: E402
 from fer_edge.train.rounding import Rounding, folded_tensors, rounded_net  # noqa: E402
@@ -155,6 +155,26 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
     assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "rounding"]
     assert stages[0]["options"]["epochs"] == 1
+
+
+def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
+    lively = replace(RECIPE, student=replace(RECIPE.student, live_teachers=True))
+    recipe.follow(lively, drawn, tmp_path / "live")
+    stages = json.loads((tmp_path / "live" / "recipe.json").read_text())["stages"]
+    assert [stage["options"]["live_teachers"] for stage in stages] == [False, True, True]
+    assert not (tmp_path / "live" / "teacher_logits.npz").exists()
+    recipe.follow(RECIPE, drawn, tmp_path / "stored")
+    teacher = str(tmp_path / "live" / "teacher-1" / "best.pt")
+    live, stored = (
+        checkpoint.load(tmp_path / run / "student" / "best.pt")["ema"] for run in ("live", "stored")
+    )
+    assert not torch.equal(live["classifier.weight"], stored["classifier.weight"])
+    logits = str(tmp_path / "stored" / "teacher_logits.npz")
+    recipe.follow(lively, drawn, tmp_path / "given", teachers=(logits,))
+    given = checkpoint.load(tmp_path / "given" / "student" / "best.pt")["ema"]
+    assert all(torch.equal(given[key], stored[key]) for key in given)
+    with pytest.raises(fer_edge.DataError, match="answers to plain images"):
+        teaching(tmp_path, (teacher, logits), drawn.faces, live=True)
 
 
 def test_a_student_goes_on_from_a_teacher_of_its_architecture(drawn, tmp_path):

@@ -210,6 +210,56 @@ def test_a_student_follows_its_teacher_rather_than_the_labels(drawn, tmp_path):
     assert (answers == 3).float().mean() > 0.9
 
 
+def test_a_student_follows_live_teachers_and_resumes(drawn, tmp_path):
+    """Teachers that call every face sad, whatever is done to it; the labels do not count."""
+    teacher = EmotionNet(ARCHITECTURES["nano"])
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.tensor([-4.0, -4, -4, -4, 4, -4, -4]))
+    taught = replace(drawn, teacher=(teacher, teacher))
+    options = TrainOptions(
+        epochs=3, batch=20, warmup=0, ema=0.5, distill_weight=1.0, live_teachers=True, mixup=0.2
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    fit(taught, options, whole)
+    net, _ = checkpoint.load_net(whole / "last.pt")
+    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    assert (answers == 4).float().mean() > 0.9
+    with pytest.raises(KeyboardInterrupt):
+        fit(taught, options, parts, on_epoch=_interrupt)
+    with pytest.raises(checkpoint.CheckpointError, match="the teachers differ"):
+        fit(replace(drawn, teacher=(teacher,)), options, parts, resume=True)
+    fit(taught, options, parts, resume=True)
+    one, two = (checkpoint.load(run / "last.pt")["ema"] for run in (whole, parts))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def _interrupt(history):
+    raise KeyboardInterrupt
+
+
+def test_live_teachers_see_what_the_student_sees(drawn, tmp_path):
+    """The varied and mixed images, on which they answer otherwise than on the plain ones."""
+    seen = []
+
+    class Watching(EmotionNet):
+        def forward(self, x):
+            seen.append(x)
+            return super().forward(x)
+
+    options = TrainOptions(model="nano", epochs=1, batch=70, warmup=0, mixup=0.4, live_teachers=True)
+    own = []
+    student = EmotionNet(ARCHITECTURES["nano"])
+    student.register_forward_pre_hook(lambda module, inputs: own.append(inputs[0]))
+    fit(replace(drawn, teacher=(Watching(ARCHITECTURES["nano"]),)), options, tmp_path, start=student)
+    assert len(seen) == 2
+    for given, learned in zip(seen, own[:2], strict=True):
+        assert torch.equal(given, learned)
+    assert not torch.isin(normalize(torch.from_numpy(drawn.faces[:1])).mean(), seen[0].mean((1, 2, 3)))
+
+
 def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_path):
     fit(drawn, TrainOptions(epochs=1, batch=70), tmp_path)
     state = checkpoint.load(tmp_path / "last.pt")

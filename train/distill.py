@@ -23,6 +23,7 @@ from fer_edge.labels import EMOTIONS
 
 from .checkpoint import load, load_net
 from .loop import predict_logits
+from .model import EmotionNet
 from .processes import join
 
 _BATCH = 256
@@ -109,19 +110,27 @@ def load_logits(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> NDArr
     return logits.astype(np.float32)
 
 
-def logits_for_run(
+def teaching(
     out: Path,
     teachers: Sequence[str],
     faces: NDArray[np.uint8],
     *,
+    live: bool = False,
     device: str = "cpu",
     bfloat16: bool = False,
-) -> NDArray[np.float32]:
-    """The teachers' logits of a run, from its folder ``out`` where they are already stored there.
+) -> NDArray[np.float32] | tuple[EmotionNet, ...]:
+    """What a run learns from its teachers: checkpoints, or one file of stored logits (.npz).
 
-    ``teachers`` are checkpoints, or one stored file (.npz).
+    Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
+    or, ``live``, the networks themselves, which a file of logits cannot give. Raises
+    CheckpointError, DataError.
     """
-    if len(teachers) == 1 and Path(teachers[0]).suffix == ".npz":
+    stored_files = [teacher for teacher in teachers if Path(teacher).suffix == ".npz"]
+    if live and stored_files:
+        raise DataError(f"{stored_files[0]}: holds answers to plain images; live teachers are .pt")
+    if live:
+        return tuple(load_net(path)[0] for path in teachers)
+    if len(teachers) == 1 and stored_files:
         return load_logits(teachers[0], faces)
     stored = out / LOGITS_NAME
     if stored.exists():

@@ -61,6 +61,8 @@ class TrainOptions:
     distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
         temperature at which they are compared, where teachers are given (Hinton et al. 2015,
         arXiv:1503.02531).
+    live_teachers: whether teachers see every varied image the student sees and answer to that
+        (Beyer et al. 2021, arXiv:2106.05237), instead of once to each image as it is.
     ema: decay a step of the averaged weights, which are what is validated and exported.
     calm: fraction of the run after which augmentation fades to ``calm_strength`` of its strength.
     mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
@@ -78,6 +80,7 @@ class TrainOptions:
     vote_weight: float = 0.5
     distill_weight: float = 0.7
     distill_temperature: float = 2.0
+    live_teachers: bool = False
     ema: float = 0.999
     calm: float = 0.75
     calm_strength: float = 0.4
@@ -93,7 +96,7 @@ class TrainingData:
 
     faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (all FER+ columns but
     NF, rows of zeros where nobody voted); val_faces and val_labels likewise; teacher float32 (n, 7)
-    logits or None.
+    logits, or the networks that are to give them during training, or None.
     """
 
     faces: NDArray[np.uint8]
@@ -101,7 +104,7 @@ class TrainingData:
     votes: NDArray[np.float32] | None
     val_faces: NDArray[np.uint8]
     val_labels: NDArray[np.int64]
-    teacher: NDArray[np.float32] | None = None
+    teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class _Tensors:
     labels: Tensor
     votes: Tensor | None
     teacher: Tensor | None
+    live_teachers: tuple[EmotionNet, ...]
 
 
 def fit(
@@ -162,7 +166,11 @@ def fit(
         faces=torch.from_numpy(data.faces).to(target),
         labels=torch.from_numpy(data.labels).to(target),
         votes=None if data.votes is None else torch.from_numpy(data.votes).to(target),
-        teacher=None if data.teacher is None else torch.from_numpy(data.teacher).to(target),
+        teacher=torch.from_numpy(data.teacher).to(target) if isinstance(data.teacher, np.ndarray) else None,
+        live_teachers=tuple(
+            teacher.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            for teacher in (data.teacher if isinstance(data.teacher, tuple) else ())
+        ),
     )
     val_faces = torch.from_numpy(data.val_faces).to(target)
     val_labels = torch.from_numpy(data.val_labels).to(target)
@@ -280,8 +288,13 @@ def _train_epoch(
             goals["teacher"] = F.softmax(teacher[index] / options.distill_temperature, 1)
         if options.mixup > 0:
             inputs, goals = mix(inputs, goals, options.mixup, generator)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(faces.device.type, torch.bfloat16, enabled=options.bfloat16):
-            output = model(inputs.contiguous(memory_format=torch.channels_last))
+            if tensors.live_teachers:
+                goals["teacher"] = F.softmax(
+                    _answers(tensors.live_teachers, inputs) / options.distill_temperature, 1
+                )
+            output = model(inputs)
         logits = (output[0] if votes is not None else output).float()
         objective = loss = soft_cross_entropy(logits, goals["labels"])
         if "teacher" in goals:
@@ -360,6 +373,12 @@ def mix(
     return blend(inputs), {name: blend(values) for name, values in goals.items()}
 
 
+@torch.no_grad()
+def _answers(teachers: Sequence[EmotionNet], inputs: Tensor) -> Tensor:
+    """Mean logits, float32 (n, 7), of normalized images (n, 1, 48, 48)."""
+    return torch.stack([teacher(inputs).float() for teacher in teachers]).mean(0)
+
+
 def _distillation_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """Cross-entropy at ``temperature``, scaled so that its gradient does not depend on that."""
     return temperature**2 * soft_cross_entropy(logits / temperature, targets)
@@ -419,12 +438,19 @@ def _identity(data: TrainingData, processes: Processes) -> dict[str, int]:
         "training images": data.faces,
         "training labels": data.labels,
         "votes": np.empty(0, np.float32) if data.votes is None else data.votes,
-        "teachers' logits": np.empty(0, np.float32) if data.teacher is None else data.teacher,
+        "teachers": _teachers_identity(data.teacher),
         "validation images": data.val_faces,
         "validation labels": data.val_labels,
     }
     checks = {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in arrays.items()}
     return {"number of processes": processes.count, **checks}
+
+
+def _teachers_identity(teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None) -> NDArray[np.float32]:
+    if isinstance(teacher, np.ndarray):
+        return teacher
+    tensors = [tensor.cpu().float() for net in teacher or () for tensor in net.state_dict().values()]
+    return np.concatenate([np.empty(0), *(tensor.numpy().ravel() for tensor in tensors)], dtype=np.float32)
 
 
 def _resumable(path: Path, options: TrainOptions, data: TrainingData, processes: Processes) -> dict[str, Any]:

@@ -85,12 +85,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         dropout=0.0,
     ),
     "teacher": Architecture(
-        stem=48,
+        stem=32,
         stages=(
-            Stage("basic", expansion=1, channels=48, repeats=1, stride=1),
-            Stage("basic", expansion=1, channels=96, repeats=2, stride=2),
-            Stage("basic", expansion=1, channels=192, repeats=3, stride=2),
-            Stage("basic", expansion=1, channels=384, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=64, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=128, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=256, repeats=2, stride=2),
         ),
         head=0,
         dropout=0.3,

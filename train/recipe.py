@@ -1,7 +1,7 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
-Teachers are trained one after the other and their averaged answers to the training images stored;
-the student learns those beside the labels, going on from the last teacher's weights where that one
+Teachers are trained one after the other; the student learns their averaged answers to the images
+beside the labels, going on from the last teacher's weights where that one
 has its architecture; then it learns to live with int8 rounding.
 """
 
@@ -24,7 +24,7 @@ from fer_edge.files import write_text
 
 from .augment import Augmentation
 from .checkpoint import load_net
-from .distill import LOGITS_NAME, describe, logits_for_run
+from .distill import LOGITS_NAME, describe, teaching
 from .loop import TrainingData, TrainOptions, fit
 from .model import ARCHITECTURES, EmotionNet
 from .processes import join
@@ -151,11 +151,19 @@ def follow(
             for number, options in enumerate(recipe.teachers, 1)
         ]
         teachers = tuple(map(str, trained))
-    logits = logits_for_run(out, teachers, data.faces, device=device, bfloat16=recipe.teachers[0].bfloat16)
-    taught = replace(data, teacher=logits)
-    student = run("student", replace(recipe.student, seed=seed), taught, _beginning(recipe, teachers[-1]))
+    # Stored logits that are given are all there is to learn from.
+    live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
+    bfloat16 = recipe.student.bfloat16
+    learned = teaching(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
+    taught = replace(data, teacher=learned)
+    student = run(
+        "student",
+        replace(recipe.student, seed=seed, live_teachers=live),
+        taught,
+        _beginning(recipe, teachers[-1]),
+    )
     start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
-    run("rounding", replace(recipe.rounding, seed=seed), taught, start)
+    run("rounding", replace(recipe.rounding, seed=seed, live_teachers=live), taught, start)
     return results
 
 

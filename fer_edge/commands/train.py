@@ -90,6 +90,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="faster where the processor has matrix units for it",
     )
+    parser.add_argument(
+        "--live-teachers",
+        action="store_true",
+        default=None,
+        help="teachers answer to every varied image, instead of once to each image as it is",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
 
@@ -130,12 +136,17 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     if _first():
         prepare_folder(arguments.out, resume=arguments.resume)
     if arguments.teacher:
-        from ..train.distill import logits_for_run
+        from ..train.distill import teaching
 
-        logits = logits_for_run(
-            arguments.out, arguments.teacher, data.faces, device=device, bfloat16=options.bfloat16
+        taught = teaching(
+            arguments.out,
+            arguments.teacher,
+            data.faces,
+            live=options.live_teachers,
+            device=device,
+            bfloat16=options.bfloat16,
         )
-        data = replace(data, teacher=logits)
+        data = replace(data, teacher=taught)
     _print_rows(data, dataset)
     history = fit(
         data,
@@ -160,7 +171,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
 def _recipe(arguments: argparse.Namespace, device: str) -> int:
     from .export_int8 import require_export
 
-    own = [name for name in ("faces", "model", "bfloat16", *_OPTIONS) if name != "seed"]
+    own = [name for name in ("faces", "model", "bfloat16", "live_teachers", *_OPTIONS) if name != "seed"]
     given = [f"--{name.replace('_', '-')}" for name in own if getattr(arguments, name) is not None]
     if given:
         raise DataError(f"--recipe decides everything but --seed, so it goes without {', '.join(given)}")
@@ -272,7 +283,7 @@ def _train_options(arguments: argparse.Namespace) -> Any:
     from ..train.loop import TrainOptions
     from ..train.model import ARCHITECTURES
 
-    given = {name: getattr(arguments, name) for name in ("model", "bfloat16", *_OPTIONS)}
+    given = {name: getattr(arguments, name) for name in ("model", "bfloat16", "live_teachers", *_OPTIONS)}
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.faces:
         from ..train.finetune import fine_tuning
