@@ -38,7 +38,13 @@ from fer_edge.train.loop import (  # noqa: E402
     smooth_targets,
     soft_cross_entropy,
 )
-from fer_edge.train.model import ARCHITECTURES, EmotionNet, TwoHeadedNet, normalize  # noqa: E402
+from fer_edge.train.model import (  # noqa: E402
+    ARCHITECTURES,
+    EmotionNet,
+    StridedDepthwise,
+    TwoHeadedNet,
+    normalize,
+)
 from fer_edge.train.processes import Processes  # noqa: E402
 
 import fer_edge  # noqa: E402
@@ -341,6 +347,17 @@ def test_bfloat16_trains_and_checkpoints_float32(drawn, tmp_path, model):
     assert math.isfinite(history[0]["train_loss"])
     net, _ = checkpoint.load_net(tmp_path / "last.pt")
     assert {value.dtype for value in net.parameters()} == {torch.float32}
+
+
+def test_strided_depthwise_layers_compute_in_float32_beside_bfloat16():
+    layer = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
+    inputs = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(inputs)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output, layer(inputs.float()))
+    kinds = [type(module) for module in EmotionNet(ARCHITECTURES["edge"]).modules()]
+    assert kinds.count(StridedDepthwise) == 1
 
 
 def test_validation_excludes_images_that_are_in_training(tmp_path):
