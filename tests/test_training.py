@@ -501,6 +501,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--device", "abacus"), "--device 'abacus'"),
         (("--threads", "0"), "--threads"),
         (("--resume",), "nothing to resume"),
+        (("--live-teachers",), "--live-teachers needs --teacher"),
     ],
 )
 def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):

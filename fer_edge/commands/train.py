@@ -23,7 +23,7 @@ EPILOG = """example:
   fer-edge train --data fer2013.csv --out runs/mine
   fer-edge train --data fer2013.csv --votes fer2013new.csv --out runs/mine --resume
   fer-edge train --data fer2013.csv --model teacher --out runs/teacher
-  fer-edge train --data fer2013.csv --teacher runs/teacher/best.pt --out runs/distilled
+  fer-edge train --data fer2013.csv --teacher runs/teacher/best.pt --live-teachers --out runs/distilled
   fer-edge train --faces mine --detect --out runs/mine && fer-edge run --model runs/mine/model
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
   fer-edge train --recipe edge --data fer2013.csv --votes fer2013new.csv --out runs/edge
@@ -128,6 +128,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     from ..train.loop import fit
 
     options = _train_options(arguments)
+    if options.live_teachers and not arguments.teacher:
+        raise DataError("--live-teachers needs --teacher FILE")
     start = None
     if arguments.faces:
         data, dataset, start = _own_faces(arguments, options.model)
