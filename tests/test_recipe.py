@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,21 @@ def test_a_student_goes_on_from_a_teacher_of_its_architecture(drawn, tmp_path):
     recipe.follow(replace(RECIPE, student=still), drawn, tmp_path / "other")
     scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "best.pt")
     assert scratch.architecture == ARCHITECTURES["nano"]
+
+
+def test_a_students_former_self_does_not_answer_live(drawn, tmp_path, monkeypatch):
+    asked = []
+
+    def watch(out, teachers, *arguments, **options):
+        asked.append([Path(teacher).parent.name for teacher in teachers])
+        return teaching(out, teachers, *arguments, **options)
+
+    monkeypatch.setattr(recipe, "teaching", watch)
+    both = replace(RECIPE, teachers=(RECIPE.teachers[0], replace(BRIEF, epochs=1)))
+    for live in (True, False):
+        student = replace(BRIEF, epochs=1, live_teachers=live)
+        recipe.follow(replace(both, student=student), drawn, tmp_path / str(live))
+    assert asked == [["teacher-1"], ["teacher-1", "teacher-2"]]
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
 Teachers are trained one after the other; the student learns their averaged answers to the images
-beside the labels, going on from the last teacher's weights where that one
-has its architecture; then it learns to live with int8 rounding.
+beside the labels, going on from the last teacher's weights where that one has its architecture; then
+it learns to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -54,29 +54,46 @@ class Recipe:
 
 _TEACHER = TrainOptions(
     model="teacher",
-    epochs=30,
+    epochs=60,
     warmup=2.0,
-    learning_rate=0.04,
+    learning_rate=0.06,
     weight_decay=5e-4,
     calm_strength=0.7,
     mixup=0.2,
     bfloat16=True,
 )
-_SECOND_TEACHER = TrainOptions(epochs=80, learning_rate=0.05, bfloat16=True)
-_STUDENT = replace(
-    _SECOND_TEACHER,
-    epochs=60,
+_BEGINNING = TrainOptions(epochs=80, bfloat16=True)
+_STUDENT = TrainOptions(
+    epochs=40,
+    learning_rate=0.05,
+    distill_weight=0.8,
+    live_teachers=True,
     calm_strength=0.6,
+    mixup=0.2,
+    bfloat16=True,
     augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
 )
-_ROUNDING = TrainOptions(epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, calm=0.0)
+# It has no capacity to spare for much variation, and what it learns it does not learn by heart.
+_SMALL_STUDENT = replace(
+    _STUDENT,
+    model="nano",
+    epochs=50,
+    learning_rate=0.07,
+    weight_decay=5e-5,
+    vote_weight=0.25,
+    calm_strength=0.3,
+    mixup=0.0,
+    augmentation=replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1),
+)
+_ROUNDING = TrainOptions(
+    epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, distill_weight=0.8, calm=0.0
+)
+_SMALL_ROUNDING = replace(_ROUNDING, model="nano", vote_weight=0.25, augmentation=_SMALL_STUDENT.augmentation)
 
 RECIPES = {
-    "edge": Recipe((_TEACHER, _SECOND_TEACHER), _STUDENT, _ROUNDING),
+    "edge": Recipe((_TEACHER, _BEGINNING), _STUDENT, _ROUNDING),
     "nano": Recipe(
-        (_TEACHER, _SECOND_TEACHER),
-        replace(_STUDENT, model="nano", weight_decay=1e-4),
-        replace(_ROUNDING, model="nano"),
+        (_TEACHER, replace(_BEGINNING, model="nano", weight_decay=1e-4)), _SMALL_STUDENT, _SMALL_ROUNDING
     ),
 }
 """The recipes of the bundled models, by name."""
@@ -154,14 +171,12 @@ def follow(
     # Stored logits that are given are all there is to learn from.
     live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
     bfloat16 = recipe.student.bfloat16
-    learned = teaching(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
+    beginning = _beginning(recipe, teachers[-1])
+    # Beside larger teachers the student's former self has nothing to tell it.
+    answering = teachers[:-1] if live and beginning is not None and len(teachers) > 1 else teachers
+    learned = teaching(out, answering, data.faces, live=live, device=device, bfloat16=bfloat16)
     taught = replace(data, teacher=learned)
-    student = run(
-        "student",
-        replace(recipe.student, seed=seed, live_teachers=live),
-        taught,
-        _beginning(recipe, teachers[-1]),
-    )
+    student = run("student", replace(recipe.student, seed=seed, live_teachers=live), taught, beginning)
     start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
     run("rounding", replace(recipe.rounding, seed=seed, live_teachers=live), taught, start)
     return results
