@@ -26,6 +26,7 @@ BRIEF = TrainOptions(model="nano", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
     teachers=(replace(BRIEF, model="edge", epochs=1),),
     student=BRIEF,
+    settling=replace(BRIEF, epochs=1, learning_rate=0.01),
     rounding=replace(BRIEF, epochs=1, learning_rate=0.002),
 )
 
@@ -108,30 +109,30 @@ def test_training_a_rounded_network_keeps_an_ordinary_checkpoint(drawn, trained,
 
 def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     results = recipe.follow(RECIPE, drawn, tmp_path, seed=4)
-    assert [result.stage for result in results] == ["teacher-1", "student", "rounding"]
+    assert [result.stage for result in results] == ["teacher-1", "student", "settling", "rounding"]
     assert load_logits(tmp_path / "teacher_logits.npz", drawn.faces).shape == (140, 7)
     record = json.loads((tmp_path / "recipe.json").read_text())
     assert record["seed"] == 4
     assert record["rows"] == {"training": 140, "validation": 35}
     assert record["versions"]["torch"] == torch.__version__
-    assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1]
+    assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1, 1]
     assert {stage["options"]["seed"] for stage in record["stages"]} == {4}
     final = checkpoint.load(tmp_path / "rounding" / "best.pt")
-    assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student"]
+    assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student", "settling"]
 
 
 def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     recipe.follow(RECIPE, drawn, whole)
 
-    stops = {("teacher-1", 1), ("student", 1), ("rounding", 1)}
+    stops = {("teacher-1", 1), ("student", 1), ("settling", 1), ("rounding", 1)}
 
     def stop_once(stage, history):
         if (stage, len(history)) in stops:
             stops.remove((stage, len(history)))
             raise KeyboardInterrupt
 
-    for _ in range(3):
+    for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
             recipe.follow(RECIPE, drawn, parts, report=stop_once)
     recipe.follow(RECIPE, drawn, parts, report=stop_once)
@@ -145,8 +146,8 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     stored = str(tmp_path / "first" / "teacher_logits.npz")
     results = recipe.follow(RECIPE, drawn, tmp_path / "second", teachers=(stored,))
     told = json.loads((tmp_path / "second" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in told] == ["given teacher", "student", "rounding"]
-    assert [result.stage for result in results] == ["student", "rounding"]
+    assert [stage["stage"] for stage in told] == ["given teacher", "student", "settling", "rounding"]
+    assert [result.stage for result in results] == ["student", "settling", "rounding"]
     first, second = (
         checkpoint.load(tmp_path / run / "rounding" / "last.pt")["ema"] for run in ("first", "second")
     )
@@ -154,7 +155,7 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     teacher = str(tmp_path / "first" / "teacher-1" / "best.pt")
     recipe.follow(RECIPE, drawn, tmp_path / "third", teachers=(teacher, teacher))
     stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "rounding"]
+    assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "settling", "rounding"]
     assert stages[0]["options"]["epochs"] == 1
 
 
@@ -162,7 +163,7 @@ def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
     lively = replace(RECIPE, student=replace(RECIPE.student, live_teachers=True))
     recipe.follow(lively, drawn, tmp_path / "live")
     stages = json.loads((tmp_path / "live" / "recipe.json").read_text())["stages"]
-    assert [stage["options"]["live_teachers"] for stage in stages] == [False, True, True]
+    assert [stage["options"]["live_teachers"] for stage in stages] == [False, True, True, True]
     assert not (tmp_path / "live" / "teacher_logits.npz").exists()
     recipe.follow(RECIPE, drawn, tmp_path / "stored")
     teacher = str(tmp_path / "live" / "teacher-1" / "best.pt")
@@ -221,7 +222,8 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
         assert log[0].startswith("stage,epoch,learning_rate,")
         assert [line.split(",")[:2] for line in log[1:3]] == [["teacher-1", "1"], ["student", "1"]]
         manifest = json.loads((out / "model" / "manifest.json").read_text())
-        assert [stage["stage"] for stage in manifest["models"]["nano"]["origin"]] == ["teacher-1", "student"]
+        origin = manifest["models"]["nano"]["origin"]
+        assert [stage["stage"] for stage in origin] == ["teacher-1", "student", "settling"]
     code, _, err = cli(*arguments)
     assert code == 2
     assert "already holds a run" in err

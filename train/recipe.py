@@ -1,8 +1,8 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
 Teachers are trained one after the other; the student learns their averaged answers to the images
-beside the labels, going on from the last teacher's weights where that one has its architecture; then
-it learns to live with int8 rounding.
+beside the labels, going on from the last teacher's weights where that one has its architecture; it
+settles on mildly varied images, and then learns to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -39,17 +39,23 @@ _TEACHER_STAGE = "teacher-"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of each stage; ``rounding`` is the quantization-aware end of the student's training."""
+    """Options of each stage.
+
+    ``settling`` is the end of the student's training, on mildly varied images; ``rounding`` lets it
+    live with int8.
+    """
 
     teachers: tuple[TrainOptions, ...]
     student: TrainOptions
+    settling: TrainOptions
     rounding: TrainOptions
 
     def epochs(self, stage: str) -> int:
         """Length of a stage, named as its folder."""
         if stage.startswith(_TEACHER_STAGE):
             return self.teachers[int(stage.removeprefix(_TEACHER_STAGE)) - 1].epochs
-        return {"student": self.student, "rounding": self.rounding}[stage].epochs
+        options: TrainOptions = getattr(self, stage)
+        return options.epochs
 
 
 _TEACHER = TrainOptions(
@@ -77,23 +83,33 @@ _STUDENT = TrainOptions(
 _SMALL_STUDENT = replace(
     _STUDENT,
     model="nano",
-    epochs=50,
-    learning_rate=0.07,
+    epochs=34,
+    learning_rate=0.05,
     weight_decay=5e-5,
     vote_weight=0.25,
     calm_strength=0.3,
     mixup=0.0,
     augmentation=replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1),
 )
-_ROUNDING = TrainOptions(
-    epochs=3, warmup=0.5, learning_rate=0.002, weight_decay=0.0, distill_weight=0.8, calm=0.0
+_SETTLING = replace(
+    _STUDENT, epochs=10, warmup=0.5, learning_rate=0.015, mixup=0.0, calm=0.0, calm_strength=0.3
 )
-_SMALL_ROUNDING = replace(_ROUNDING, model="nano", vote_weight=0.25, augmentation=_SMALL_STUDENT.augmentation)
+_ROUNDING = replace(
+    _SETTLING, epochs=2, learning_rate=0.002, weight_decay=0.0, calm_strength=0.4, bfloat16=False
+)
+
+
+def _small(options: TrainOptions) -> TrainOptions:
+    return replace(options, model="nano", vote_weight=0.25, augmentation=_SMALL_STUDENT.augmentation)
+
 
 RECIPES = {
-    "edge": Recipe((_TEACHER, _BEGINNING), _STUDENT, _ROUNDING),
+    "edge": Recipe((_TEACHER, _BEGINNING), _STUDENT, _SETTLING, _ROUNDING),
     "nano": Recipe(
-        (_TEACHER, replace(_BEGINNING, model="nano", weight_decay=1e-4)), _SMALL_STUDENT, _SMALL_ROUNDING
+        (_TEACHER, replace(_BEGINNING, model="nano", weight_decay=1e-4)),
+        _SMALL_STUDENT,
+        _small(replace(_SETTLING, epochs=6, weight_decay=5e-5)),
+        _small(_ROUNDING),
     ),
 }
 """The recipes of the bundled models, by name."""
@@ -176,9 +192,13 @@ def follow(
     answering = teachers[:-1] if live and beginning is not None and len(teachers) > 1 else teachers
     learned = teaching(out, answering, data.faces, live=live, device=device, bfloat16=bfloat16)
     taught = replace(data, teacher=learned)
-    student = run("student", replace(recipe.student, seed=seed, live_teachers=live), taught, beginning)
-    start = rounded_net(load_net(student)[0], _calibration_faces(data, seed))
-    run("rounding", replace(recipe.rounding, seed=seed, live_teachers=live), taught, start)
+
+    def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
+        return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
+
+    student = learn("student", recipe.student, beginning)
+    settled = learn("settling", recipe.settling, load_net(student)[0])
+    learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], _calibration_faces(data, seed)))
     return results
 
 
