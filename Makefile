@@ -2,7 +2,7 @@
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
-# make test-camera  an emulated machine with a V4L2 camera: run, busy, forbidden, unplugged
+# make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang

@@ -142,8 +142,9 @@ class CameraSource(Source):
             cv2.CAP_PROP_FRAME_WIDTH: size[0],
             cv2.CAP_PROP_FRAME_HEIGHT: size[1],
             cv2.CAP_PROP_FPS: CAMERA_FPS,
-            # The driver's queue would otherwise hand out pictures that are several frames old.
-            cv2.CAP_PROP_BUFFERSIZE: 1,
+            # The driver fills one while the other is decoded. With a single one it misses every second
+            # picture of a camera that sends without a pause; a longer queue hands out older pictures.
+            cv2.CAP_PROP_BUFFERSIZE: 2,
         }
         self._capture = _Capture(cv2.VideoCapture(index, cv2.CAP_V4L2))
         if not self._capture.opened:

@@ -228,6 +228,11 @@ def test_camera_is_asked_for_small_compressed_pictures(device):
     assert next(iter(settings)) == cv2.CAP_PROP_FOURCC
 
 
+def test_driver_has_a_buffer_to_fill_while_a_picture_is_decoded(device):
+    with CameraSource(0) as source:
+        assert source._capture._capture.settings[cv2.CAP_PROP_BUFFERSIZE] == 2
+
+
 def test_unplugged_camera_is_a_lost_source(device):
     with CameraSource(0) as source:
         frames = iter(source)

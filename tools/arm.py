@@ -110,6 +110,8 @@ def what_is_missing() -> str | None:
         if not (registry / "register").exists():
             subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", registry], check=False)
         if not (registry / "qemu-aarch64").exists():
+            if shutil.which("update-binfmts") is None:
+                return "sudo apt-get install binfmt-support"
             subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], check=False)
         if not (registry / "qemu-aarch64").exists():
             return "the kernel does not run arm64 programs: binfmt_misc has no qemu-aarch64"
@@ -131,7 +133,8 @@ def root_file_system(release: str, packages: Sequence[str] = PACKAGES, name: str
         *(f"--include={','.join(packages)}", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"),
         *(release, str(root), *([mirror] if mirror else [])),
     ]
-    subprocess.run(command, check=True)
+    if subprocess.run(command).returncode:
+        raise SystemExit(f"mmdebstrap failed for {release}; DEBIAN_MIRROR may name another mirror of Debian")
     for file, content in _FILES.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(content)

@@ -1,7 +1,8 @@
-"""Boot an emulated 64-bit machine with a V4L2 camera and try ``fer-edge run --camera 0`` on it.
+"""Boot an emulated 64-bit machine with V4L2 cameras and try ``fer-edge run --camera 0`` on it.
 
-``make test-camera`` runs this: Debian's kernel under qemu-system-aarch64, its ``vivid`` driver as the camera,
-and the root file system of tools/arm.py, shared over 9p. Not part of continuous integration.
+``make test-camera`` runs this: Debian's kernel under qemu-system-aarch64 and the root file system of
+tools/arm.py, shared over 9p. The cameras are the kernel's ``vivid``, which has raw pixels only, and that of
+tools/usb_camera.py, which has JPEG as well and can be unplugged. Not part of continuous integration.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import arm
 RELEASE = "bookworm"
 PACKAGES = (*arm.PACKAGES, "linux-image-arm64", "busybox-static", "kmod", "util-linux", "mount")
 BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p")
-TIMEOUT = 1800
+TIMEOUT = 3600
 """Seconds for everything in the machine, on one that is busy with other work."""
 
 INIT = """#!/bin/busybox sh
@@ -40,9 +41,20 @@ chown root:1000 /dev/video0; chmod 660 /dev/video0
 pi="setpriv --reuid 1000 --regid 1000 --clear-groups"
 # A small detector picture: its floating point takes seconds a frame here, and the camera is what is tried.
 run="/home/pi/fer/bin/fer-edge run --detect-size 64"
+python=/home/pi/fer/bin/python
 begin() { echo "@case $1"; }
 end() { echo "@exit $1"; }
+probe() { $pi $python /camera-probe 2>&1; }
+disturb() {  # CASE COMMAND...: what becomes of a run whose camera is disturbed after the first frame
+    begin $1
+    rm -f disturbed.jsonl
+    $pi $run --camera 0 --jsonl disturbed.jsonl > disturbed.txt 2>&1 & disturbed=$!
+    until [ -s disturbed.jsonl ]; do kill -0 $disturbed || break; sleep 0.2; done
+    "${@:2}"
+    wait $disturbed; code=$?; cat disturbed.txt; end $code
+}
 begin doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
+begin format; probe; end $?
 begin frames; $pi $run --camera 0 --frames 60 --jsonl frames.jsonl 2>&1; end $?
 begin lines; wc -l < frames.jsonl; tail -n 1 frames.jsonl; end $?
 begin busy
@@ -52,14 +64,56 @@ $pi $run --camera 0 --frames 5 2>&1; end $?
 kill -TERM $held; wait $held
 begin forbidden; ${pi//1000/1001} $run --camera 0 --frames 5 2>&1; end $?
 begin missing; $pi $run --camera 7 --frames 5 2>&1; end $?
-begin unplugged
-$pi $run --camera 0 --jsonl lost.jsonl > lost.txt 2>&1 & lost=$!
-until [ -s lost.jsonl ]; do sleep 0.2; done
-echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind
-wait $lost; code=$?; cat lost.txt; end $code
+unbind() { echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind; }
+disturb unplugged unbind
+
+modprobe -a vhci-hcd uvcvideo
+plug() {  # PORT OPTION...
+    $python /usb_camera.py "$@" & camera=$!
+    until [ -e /dev/video0 ]; do kill -0 $camera || break; sleep 0.2; done
+    chown root:1000 /dev/video*; chmod 660 /dev/video*
+}
+unplug() { kill -KILL $camera; wait $camera; while [ -e /dev/video0 ]; do sleep 0.2; done; }
+detach() { echo $1 > /sys/devices/platform/vhci_hcd.0/detach; }
+plug 0
+begin usb_doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
+begin usb_format; probe; end $?
+begin usb_frames; $pi $run --camera 0 --frames 20 --jsonl usb.jsonl 2>&1; end $?
+begin usb_lines; wc -l < usb.jsonl; tail -n 1 usb.jsonl; end $?
+disturb usb_silent kill -USR1 $camera
+unplug
+plug 1; disturb usb_unplugged unplug
+plug 2; disturb usb_detached detach 2
+wait $camera
+plug 3 --formats YUYV
+begin usb_raw_format; probe; end $?
+begin usb_raw_frames; $pi $run --camera 0 --frames 10 2>&1; end $?
+unplug
+plug 4 --damaged
+begin usb_damaged; $pi $run --camera 0 --frames 20 2>&1; end $?
 echo "@done"; sync; /bin/busybox poweroff -f
 """
 
+PROBE = """
+import cv2, statistics
+from fer_edge.sources import CameraSource
+from usb_camera import COUNT, GREY_STEP
+
+numbers = []
+with CameraSource(0) as camera:
+    for frame in camera:
+        numbers.append(round(int(frame.image[-40, 320, 0]) / GREY_STEP))
+        if len(numbers) == 12:
+            break
+    code = int(camera._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+steps = [(later - number) % COUNT for number, later in zip(numbers, numbers[1:])]
+print(code, frame.image.shape, frame.image.dtype, "every", statistics.median(steps))
+print("across:", frame.image[240, 106::213].tolist()[:3])
+"""
+"""Prints what was negotiated, which of the camera's pictures arrive, and pixels from left to right."""
+
+BARS = r"across: \[\[25\d, \d, \d\], \[\d, 25\d, \d\], \[\d, \d, 25\d\]\]"
+"""The three pixels of tools/usb_camera.py, as near as JPEG and YUV keep them."""
 
 RTSP_PORT = "8555"
 
@@ -72,14 +126,27 @@ class Expected:
     words: str
 
 
+GONE = r"camera 0: /dev/video0 is gone; was it unplugged\?"
 EXPECTED = {
     "doctor": Expected(0, r"ok +cameras +0 \(vivid"),
+    "format": Expected(0, r"^(?!MJPG)\w+ +\(480, 640, 3\) uint8"),
     "frames": Expected(0, r"60 frames in"),
     "lines": Expected(0, r'^60$[\s\S]*"size":\[640,480\]'),
     "busy": Expected(2, r"camera 0: /dev/video0 is busy, in use by .*\(process \d+\)"),
     "forbidden": Expected(2, r"camera 0: no permission for /dev/video0; add yourself to its group"),
     "missing": Expected(2, r"camera 7: there is no /dev/video7; cameras seen: 0 \(vivid"),
-    "unplugged": Expected(1, r"camera 0: /dev/video0 is gone; was it unplugged\?"),
+    "unplugged": Expected(1, GONE),
+    # The camera's second device, which gives metadata, is not listed.
+    "usb_doctor": Expected(0, r"ok +cameras +0 \(Emulated camera\)$"),
+    "usb_format": Expected(0, rf"^MJPG \(480, 640, 3\) uint8 every 1\n{BARS}"),
+    "usb_frames": Expected(0, r"20 frames in"),
+    "usb_lines": Expected(0, r'^20$[\s\S]*"size":\[640,480\]'),
+    "usb_silent": Expected(1, r"camera 0: no frame for 15 s"),
+    "usb_unplugged": Expected(1, GONE),
+    "usb_detached": Expected(1, GONE),
+    "usb_raw_format": Expected(0, rf"^YUYV \(480, 640, 3\) uint8 .*\n{BARS}"),
+    "usb_raw_frames": Expected(0, r"10 frames in"),
+    "usb_damaged": Expected(0, r"20 frames in"),
 }
 
 
@@ -103,6 +170,8 @@ def main() -> int:
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     ramdisk = initial_ramdisk(root, kernel.name.removeprefix("vmlinuz-"))
     (root / "camera-cases").write_text(CASES)
+    (root / "camera-probe").write_text(PROBE)
+    shutil.copy(Path(__file__).with_name("usb_camera.py"), root)
     failed = judge(boot(root, kernel, ramdisk))
     return stream() or failed
 
@@ -148,22 +217,17 @@ def boot(root: Path, kernel: Path, ramdisk: Path) -> str:
         *("-fsdev", f"local,id=root,path={root},security_model=passthrough,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
     ]
+    console = root.parent / "camera.log"
     started = time.monotonic()
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT,
-        )
+        with console.open("w") as output:
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=TIMEOUT
+            )
     except subprocess.TimeoutExpired as late:
-        output = late.stdout or b""
-        print(output.decode(errors="replace") if isinstance(output, bytes) else output)
-        raise SystemExit(f"the machine did not finish within {TIMEOUT} s") from late
-    print(f"booted, ran and powered off in {time.monotonic() - started:.0f} s")
-    return (done.stdout + done.stderr).replace("\r", "")
+        raise SystemExit(f"the machine did not finish within {TIMEOUT} s; its console: {console}") from late
+    print(f"booted, ran and powered off in {time.monotonic() - started:.0f} s; console: {console}")
+    return console.read_text(errors="replace").replace("\r", "")
 
 
 def judge(console: str, wanted: Mapping[str, Expected] = EXPECTED) -> int:
