@@ -326,13 +326,14 @@ def metrics_csv(history: list[dict[str, float]]) -> str:
 def training_log(state: dict[str, Any]) -> str:
     """The course of a checkpoint's run, up to that checkpoint, and of those it builds on, as CSV.
 
-    The first column names the stage, the others are :data:`METRICS`.
+    The first column names the stage, the others are :data:`METRICS`. Checkpoints of older versions did
+    not keep the course of their teachers.
     """
     stages = [
         *state.get("origin", []),
         {"stage": state.get("stage", "training"), "history": state["history"]},
     ]
-    rows = [(stage["stage"], *_cells(row)) for stage in stages for row in stage["history"]]
+    rows = [(stage["stage"], *_cells(row)) for stage in stages for row in stage.get("history", [])]
     return _csv([("stage", *METRICS), *rows])
 
 
