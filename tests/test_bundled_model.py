@@ -12,8 +12,8 @@ from fer_edge.evaluate import measure
 from fer_edge.models import bundled_models, model_files, read_manifest
 
 BACKENDS = available_backends()
-LEAST_ACCURACY = {"edge": 0.68, "nano": 0.60}
-LARGEST_CALIBRATION_ERROR = {"edge": 0.03, "nano": 0.04}
+LEAST_ACCURACY = {"edge": 0.68, "nano": 0.63}
+LARGEST_CALIBRATION_ERROR = {"edge": 0.03, "nano": 0.045}
 LARGEST_FILE = {
     ("edge", "litert"): 700_000,
     ("edge", "onnx"): 700_000,
