@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,22 @@ class InferenceNet(nn.Module):
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that minimizes the cross-entropy of logits (n, 7) against labels int64 (n,)."""
-    log_temperature = torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
+    """The temperature at which logits (n, 7) are on average as sure as they are right, by labels int64 (n,).
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(logits / log_temperature.exp(), labels)
-        loss.backward()
-        return loss
+    The temperature that minimizes the cross-entropy, the usual choice, leaves distilled networks surer
+    than that: they know which two emotions it can be better than which of the two it is. Between 0.05
+    and 20, to a thousandth.
+    """
+    accuracy = (logits.argmax(1) == labels).double().mean()
 
-    optimizer.step(closure)
-    return float(log_temperature.detach().exp().clamp(0.05, 20.0))
+    def too_sure(temperature: float) -> bool:
+        return bool((logits.double() / temperature).softmax(1).amax(1).mean() > accuracy)
+
+    low, high = math.log(0.05), math.log(20.0)
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_sure(math.exp(middle)) else (low, middle)
+    return math.exp((low + high) / 2)
 
 
 def short_half(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:

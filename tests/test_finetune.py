@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.finetune import bundled_net, read_faces, training_data  # noqa: E402
+from fer_edge.train.beginning import bundled_net  # noqa: E402
+from fer_edge.train.finetune import read_faces, starting_net, training_data  # noqa: E402
 from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
 
 import fer_edge  # noqa: E402
@@ -50,7 +51,7 @@ def test_the_bundled_network_comes_back_from_its_onnx_file():
 
 def test_only_the_last_blocks_learn(folder, tmp_path):
     torch.set_num_threads(1)
-    start = bundled_net("edge")
+    start = starting_net("edge")
     before = {name: value.clone() for name, value in start.state_dict().items()}
     (tmp_path / "run").mkdir()
     fit(training_data(read_faces(folder)), TrainOptions(epochs=1, batch=12), tmp_path / "run", start=start)

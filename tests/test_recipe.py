@@ -14,6 +14,7 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, recipe  # noqa: E402
+from fer_edge.train.beginning import bundled_net  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.distill import load_logits, teaching  # noqa: E402
 from fer_edge.train.loop import TrainOptions, fit, predict_logits, validate  # noqa: E402
@@ -25,6 +26,7 @@ import fer_edge  # noqa: E402
 BRIEF = TrainOptions(model="nano", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
     teachers=(replace(BRIEF, model="edge", epochs=1),),
+    beginning=None,
     student=BRIEF,
     settling=replace(BRIEF, epochs=1, learning_rate=0.01),
     rounding=replace(BRIEF, epochs=1, learning_rate=0.002),
@@ -179,21 +181,41 @@ def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
         teaching(tmp_path, (teacher, logits), drawn.faces, live=True)
 
 
-def test_a_student_goes_on_from_a_teacher_of_its_architecture(drawn, tmp_path):
-    """With a learning rate of almost nothing it stays where it starts."""
-    still = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
-    same = replace(RECIPE, teachers=(BRIEF,), student=still)
-    recipe.follow(same, drawn, tmp_path / "same")
-    teacher, student = (
-        checkpoint.load_net(tmp_path / "same" / stage / "best.pt")[0] for stage in ("teacher-1", "student")
+STILL = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
+"""With a learning rate of almost nothing a student stays where it starts."""
+
+
+def test_a_student_goes_on_from_its_beginning(drawn, tmp_path):
+    recipe.follow(replace(RECIPE, beginning=BRIEF, student=STILL), drawn, tmp_path / "same")
+    beginning, student = (
+        checkpoint.load_net(tmp_path / "same" / stage / "best.pt")[0] for stage in ("beginning", "student")
     )
-    torch.testing.assert_close(student.classifier.weight, teacher.classifier.weight)
-    recipe.follow(replace(RECIPE, student=still), drawn, tmp_path / "other")
+    torch.testing.assert_close(student.classifier.weight, beginning.classifier.weight)
+    stages = json.loads((tmp_path / "same" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in stages[:3]] == ["teacher-1", "beginning", "student"]
+    recipe.follow(replace(RECIPE, student=STILL), drawn, tmp_path / "other")
     scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "best.pt")
     assert scratch.architecture == ARCHITECTURES["nano"]
+    assert not torch.allclose(scratch.classifier.weight, beginning.classifier.weight)
 
 
-def test_a_students_former_self_does_not_answer_live(drawn, tmp_path, monkeypatch):
+def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
+    lively = replace(RECIPE, beginning=BRIEF, student=replace(STILL, live_teachers=True))
+    results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), start="nano")
+    assert [result.stage for result in results] == ["student", "settling", "rounding"]
+    student, _ = checkpoint.load_net(tmp_path / "student" / "best.pt")
+    bundled = bundled_net("nano")
+    torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
+    stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in stages[:2]] == [
+        "given teacher: bundled edge",
+        "given beginning: bundled nano",
+    ]
+    with pytest.raises(fer_edge.DataError, match="not of the architecture 'nano'"):
+        recipe.follow(lively, drawn, tmp_path / "wrong", teachers=("edge",), start="edge")
+
+
+def test_a_students_former_self_answers_live_where_the_recipe_says_so(drawn, tmp_path, monkeypatch):
     asked = []
 
     def watch(out, teachers, *arguments, **options):
@@ -201,11 +223,10 @@ def test_a_students_former_self_does_not_answer_live(drawn, tmp_path, monkeypatc
         return teaching(out, teachers, *arguments, **options)
 
     monkeypatch.setattr(recipe, "teaching", watch)
-    both = replace(RECIPE, teachers=(RECIPE.teachers[0], replace(BRIEF, epochs=1)))
-    for live in (True, False):
-        student = replace(BRIEF, epochs=1, live_teachers=live)
-        recipe.follow(replace(both, student=student), drawn, tmp_path / str(live))
-    assert asked == [["teacher-1"], ["teacher-1", "teacher-2"]]
+    lively = replace(RECIPE, beginning=BRIEF, student=replace(STILL, live_teachers=True))
+    for answers in (True, False):
+        recipe.follow(replace(lively, former_self_answers=answers), drawn, tmp_path / str(answers))
+    assert asked == [["teacher-1", "beginning"], ["teacher-1"]]
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from fer_edge.labels import VOTE_COLUMNS
 
 from .loop import TrainingData
 
+SAMPLE_ROWS = 512
+
 _NOT_A_FACE = VOTE_COLUMNS.index("NF")
 
 
@@ -55,6 +57,12 @@ def _split(dataset: FerDataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         held_out = np.array([zlib.crc32(image.tobytes()) % 10 == 0 for image in dataset.pixels], np.bool_)
         return ~held_out, held_out
     return dataset.usage == "Training", (dataset.usage == "PublicTest") & ~in_training(dataset)
+
+
+def sample(faces: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Some of the faces in their order, chosen by ``seed``, on which to measure a network's ranges."""
+    chosen = np.random.default_rng(seed).permutation(len(faces))[:SAMPLE_ROWS]
+    return faces[np.sort(chosen)]
 
 
 def prepare_folder(out: Path, *, resume: bool) -> None:

@@ -21,6 +21,7 @@ from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
 
+from .beginning import bundled_net, bundled_record, is_bundled
 from .checkpoint import load, load_net
 from .loop import predict_logits
 from .model import EmotionNet
@@ -46,7 +47,7 @@ def teacher_logits(
     """
     processes = join(device)
     share = faces[processes.rank :: processes.count]
-    teachers = [load_net(path)[0].to(device) for path in checkpoints]
+    teachers = [teacher_net(name).to(device) for name in checkpoints]
     total = torch.zeros(len(share), len(EMOTIONS), device=device)
     bar = tqdm(
         range(0, len(share), _BATCH),
@@ -65,8 +66,13 @@ def teacher_logits(
     return mean
 
 
-def describe(teachers: Sequence[str]) -> list[dict[str, Any]]:
-    """How each teacher, a checkpoint or a file of stored logits, came to be: one entry a training run.
+def teacher_net(name: str | os.PathLike[str]) -> EmotionNet:
+    """The network of a checkpoint, or of a bundled model; raises CheckpointError, ModelError."""
+    return bundled_net(str(name)).eval() if is_bundled(str(name)) else load_net(name)[0]
+
+
+def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[str, Any]]:
+    """How each teacher (checkpoint, bundled model, stored logits) came to be: one entry a training run.
 
     Raises CheckpointError, DataError.
     """
@@ -74,12 +80,24 @@ def describe(teachers: Sequence[str]) -> list[dict[str, Any]]:
     for teacher in teachers:
         if Path(teacher).suffix == ".npz":
             found += json.loads(str(_stored(teacher)["origin"]))
+        elif is_bundled(teacher):
+            record = bundled_record(teacher)
+            found.append(
+                {
+                    "stage": f"{role}: bundled {teacher}",
+                    "best_epoch": record["epochs"],
+                    "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
+                    "options": record["training_options"],
+                    "torch": record["versions"]["torch"],
+                    "history": [],
+                }
+            )
         else:
             state = load(teacher)
             found += [
                 *state.get("origin", []),
                 {
-                    "stage": "given teacher",
+                    "stage": role,
                     "best_epoch": state["epoch"],
                     "val_accuracy": state["history"][-1]["val_accuracy"],
                     "options": state["options"],
@@ -119,7 +137,7 @@ def teaching(
     device: str = "cpu",
     bfloat16: bool = False,
 ) -> NDArray[np.float32] | tuple[EmotionNet, ...]:
-    """What a run learns from its teachers: checkpoints, or one file of stored logits (.npz).
+    """What a run learns from its teachers: checkpoints, bundled models, or a file of stored logits (.npz).
 
     Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
     or, ``live``, the networks themselves, which a file of logits cannot give. Raises
@@ -129,7 +147,7 @@ def teaching(
     if live and stored_files:
         raise DataError(f"{stored_files[0]}: holds answers to plain images; live teachers are .pt")
     if live:
-        return tuple(load_net(path)[0] for path in teachers)
+        return tuple(map(teacher_net, teachers))
     if len(teachers) == 1 and stored_files:
         return load_logits(teachers[0], faces)
     stored = out / LOGITS_NAME

@@ -8,22 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fer_edge.dataset import FerDataset
 from fer_edge.detector import FaceDetector
-from fer_edge.errors import DataError, ModelError, SourceError
+from fer_edge.errors import DataError, SourceError
 from fer_edge.geometry import centre_square, training_squares
 from fer_edge.labels import EMOTIONS
-from fer_edge.models import WEIGHTS, find_model, read_manifest
 from fer_edge.preprocess import FACE_SIZE, crop_faces
 from fer_edge.recognizer import STILL_MAX_SIDE
 from fer_edge.sources import IMAGE_SUFFIXES, read_image
 
 from .augment import Augmentation
+from .beginning import bundled_net
 from .loop import TrainingData, TrainOptions
-from .model import Architecture, EmotionNet
+from .model import EmotionNet
 
 TRAINED_BLOCKS = 3
 """The last blocks that learn; the earlier ones see edges and parts of faces, which do not change."""
@@ -85,25 +84,12 @@ def training_data(dataset: FerDataset) -> TrainingData:
     )
 
 
-def bundled_net(model: str) -> EmotionNet:
-    """The network of a bundled model with its first blocks frozen, from the fp32 ONNX file.
+def starting_net(model: str) -> EmotionNet:
+    """The network of a bundled model with its first blocks frozen; raises ModelError.
 
-    That file has the batch norms folded into the convolutions, so they only add their bias here, and
-    stay as they are while the rest learns. Raises ModelError.
+    Its batch norms only add their bias, and stay as they are while the rest learns.
     """
-    import onnx
-    from onnx import numpy_helper
-
-    file = find_model(model, "onnx", "fp32")
-    description = read_manifest(WEIGHTS)["models"].get(model)
-    if description is None or file.path.parent != WEIGHTS:
-        raise ModelError(f"{model}: only bundled models can be fine-tuned")
-    graph = onnx.load_from_string(file.read()).graph
-    tensors = {
-        value.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(value).astype(np.float32))
-        for value in graph.initializer
-    }
-    net = EmotionNet.from_folded(Architecture.from_dict(description["architecture"]), tensors)
+    net = bundled_net(model)
     net.freeze(len(net.features) - TRAINED_BLOCKS)
     return net
 

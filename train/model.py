@@ -4,8 +4,9 @@ Inverted residuals with linear bottlenecks and ReLU6 come from MobileNetV2 (Sand
 arXiv:1801.04381). The early stages use the fused form (one full 3x3 convolution instead of
 1x1 expansion + 3x3 depthwise) of EfficientNetV2 (Tan & Le 2021, arXiv:2104.00298): with few
 channels at high resolution a full convolution costs little more arithmetic and far less memory
-traffic. There is no squeeze-excite and no hard-swish because both quantize badly. The teacher is a
-ResNet of basic blocks (He et al. 2015, arXiv:1512.03385), for distillation and not for a device.
+traffic. There is no squeeze-excite and no hard-swish because both quantize badly. The teachers, for
+distillation and not for a device, are a ResNet of basic blocks (He et al. 2015, arXiv:1512.03385) and
+one whose shape is that of a network that recognizes persons, see :mod:`fer_edge.train.beginning`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
@@ -28,10 +30,11 @@ class Stage:
     """A run of residual blocks that share their channel count; ``stride`` applies to the first.
 
     ``inverted`` blocks expand with a 1x1 and filter with a depthwise convolution; ``fused`` blocks do
-    both with one full convolution; ``basic`` blocks are two full convolutions without expansion.
+    both with one full convolution; ``basic`` blocks are two full convolutions without expansion;
+    ``pooled`` blocks too, but where shapes differ their input is averaged and filled up with zeros.
     """
 
-    block: Literal["inverted", "fused", "basic"]
+    block: Literal["inverted", "fused", "basic", "pooled"]
     expansion: int
     channels: int
     repeats: int
@@ -43,7 +46,9 @@ class Stage:
 class Architecture:
     """All numbers that define a network: stem and head width in channels, and the stages between.
 
-    Without a ``head`` (0) the classifier works on the last stage's channels.
+    Without a ``head`` (0) the classifier works on the last stage's channels. A ``side`` larger than
+    the faces' enlarges them first. ``stem_pool`` is the window, without border, of a maximum over
+    every second place after the stem (0: none), whose convolution then has no border either.
     """
 
     stem: int
@@ -51,6 +56,9 @@ class Architecture:
     head: int
     dropout: float = 0.1
     stem_stride: int = 2
+    stem_kernel: int = 3
+    stem_pool: int = 0
+    side: int = FACE_SIZE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for checkpoints."""
@@ -95,6 +103,21 @@ ARCHITECTURES: dict[str, Architecture] = {
         dropout=0.3,
         stem_stride=1,
     ),
+    "face-teacher": Architecture(
+        stem=32,
+        stages=(
+            Stage("pooled", expansion=1, channels=32, repeats=3, stride=1),
+            Stage("pooled", expansion=1, channels=64, repeats=4, stride=2),
+            Stage("pooled", expansion=1, channels=128, repeats=3, stride=2),
+            Stage("pooled", expansion=1, channels=256, repeats=3, stride=2),
+            Stage("pooled", expansion=1, channels=256, repeats=1, stride=2),
+        ),
+        head=0,
+        dropout=0.3,
+        stem_kernel=7,
+        stem_pool=3,
+        side=112,
+    ),
 }
 
 
@@ -113,15 +136,23 @@ class StridedDepthwise(nn.Conv2d):
 
 
 def _conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    activation: type[nn.Module] | None = nn.ReLU6,
+    border: bool = True,
 ) -> nn.Sequential:
     kind = StridedDepthwise if stride > 1 and groups == inputs > 1 else nn.Conv2d
+    padding = kernel // 2 if border else 0
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=kind(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        conv=kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
         norm=nn.BatchNorm2d(outputs),
     )
-    if activation:
-        layers["activation"] = nn.ReLU6(inplace=True)
+    if activation is not None:
+        layers["activation"] = activation(inplace=True)
     return nn.Sequential(layers)
 
 
@@ -139,13 +170,13 @@ class InvertedResidual(nn.Module):
             self.block = nn.Sequential(_conv(inputs, outputs, kernel, stride))
         elif fused:
             self.block = nn.Sequential(
-                _conv(inputs, hidden, kernel, stride), _conv(hidden, outputs, 1, activation=False)
+                _conv(inputs, hidden, kernel, stride), _conv(hidden, outputs, 1, activation=None)
             )
         else:
             self.block = nn.Sequential(
                 _conv(inputs, hidden, 1),
                 _conv(hidden, hidden, kernel, stride, groups=hidden),
-                _conv(hidden, outputs, 1, activation=False),
+                _conv(hidden, outputs, 1, activation=None),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,14 +189,42 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
         super().__init__()
         self.block = nn.Sequential(
-            _conv(inputs, outputs, kernel, stride), _conv(outputs, outputs, kernel, activation=False)
+            _conv(inputs, outputs, kernel, stride), _conv(outputs, outputs, kernel, activation=None)
         )
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else _conv(inputs, outputs, 1, stride, activation=False)
+        self.shortcut = nn.Identity() if same else _conv(inputs, outputs, 1, stride, activation=None)
         self.activation = nn.ReLU6(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.shortcut(x) + self.block(x))
+
+
+class PooledBlock(nn.Module):
+    """Two full convolutions, added to the input.
+
+    Where shapes differ, the first convolution has no border, the input is averaged two by two, and
+    zeros fill up what one of the two lacks in channels, rows and columns. As in dlib's network for
+    face recognition, whose weights fit these.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            _conv(inputs, outputs, kernel, stride, activation=nn.ReLU, border=stride == 1),
+            _conv(outputs, outputs, kernel, activation=None),
+        )
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.block(x)
+        if self.stride > 1:
+            x = F.avg_pool2d(x, self.stride)
+            size = max(x.shape[-1], y.shape[-1])
+            x, y = (
+                F.pad(z, (0, size - z.shape[3], 0, size - z.shape[2], 0, y.shape[1] - z.shape[1]))
+                for z in (x, y)
+            )
+        return F.relu(x + y)
 
 
 class EmotionNet(nn.Module):
@@ -178,13 +237,14 @@ class EmotionNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.fixed_statistics = False
-        blocks: list[nn.Module] = [_conv(1, architecture.stem, 3, architecture.stem_stride)]
-        channels, size = architecture.stem, FACE_SIZE // architecture.stem_stride
+        blocks, size = _stem(architecture)
+        channels = architecture.stem
         for stage in architecture.stages:
             for index in range(stage.repeats):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(_block(stage, channels, stride))
-                channels, size = stage.channels, -(-size // stride)
+                channels = stage.channels
+                size = size // stride if stage.block == "pooled" else -(-size // stride)
         if architecture.head:
             blocks.append(_conv(channels, architecture.head, 1))
             channels = architecture.head
@@ -240,6 +300,9 @@ class EmotionNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Pooled features, float32 (n, head)."""
+        if self.architecture.side != FACE_SIZE:
+            side = (self.architecture.side, self.architecture.side)
+            x = F.interpolate(x, side, mode="bilinear", align_corners=False)
         return self.dropout(self.pool(self.features(x)).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -273,9 +336,21 @@ def fold_batch_norm(module: nn.Module) -> None:
             del child.norm
 
 
+def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:
+    """The first blocks, and the side of what they give."""
+    kernel, stride, window = architecture.stem_kernel, architecture.stem_stride, architecture.stem_pool
+    if not window:
+        return [_conv(1, architecture.stem, kernel, stride)], architecture.side // stride
+    stem = _conv(1, architecture.stem, kernel, stride, activation=nn.ReLU, border=False)
+    size = (architecture.side - kernel) // stride + 1
+    return [stem, nn.MaxPool2d(window, 2)], (size - window) // 2 + 1
+
+
 def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:
     if stage.block == "basic":
         return BasicBlock(inputs, stage.channels, stride, stage.kernel)
+    if stage.block == "pooled":
+        return PooledBlock(inputs, stage.channels, stride, stage.kernel)
     fused = stage.block == "fused"
     return InvertedResidual(inputs, stage.channels, stage.expansion, stride, stage.kernel, fused)
 

@@ -1,8 +1,8 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
-Teachers are trained one after the other; the student learns their averaged answers to the images
-beside the labels, going on from the last teacher's weights where that one has its architecture; it
-settles on mildly varied images, and then learns to live with int8 rounding.
+Teachers are trained one after the other. The student begins as a network of its own architecture
+that learned from labels, or as the bundled model; it learns the teachers' averaged answers to the
+images beside the labels, settles on mildly varied images, and then learns to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
 from .augment import Augmentation
+from .beginning import FACE_TEACHER, beginning, is_bundled, restore_norms
 from .checkpoint import load_net
-from .distill import LOGITS_NAME, describe, teaching
+from .data import sample
+from .distill import LOGITS_NAME, describe, teacher_net, teaching
 from .loop import TrainingData, TrainOptions, fit
 from .model import ARCHITECTURES, EmotionNet
 from .processes import join
@@ -33,7 +35,6 @@ from .rounding import rounded_net
 RECORD_NAME = "recipe.json"
 FORMAT = "fer-edge recipe 1"
 
-CALIBRATION_ROWS = 512
 _TEACHER_STAGE = "teacher-"
 
 
@@ -41,14 +42,17 @@ _TEACHER_STAGE = "teacher-"
 class Recipe:
     """Options of each stage.
 
-    ``settling`` is the end of the student's training, on mildly varied images; ``rounding`` lets it
-    live with int8.
+    ``beginning`` is the student's training before it has teachers (None: it has them from the start);
+    with ``former_self_answers`` what came of that is one of them. ``settling`` is the end of the
+    student's training, on mildly varied images; ``rounding`` lets it live with int8.
     """
 
     teachers: tuple[TrainOptions, ...]
+    beginning: TrainOptions | None
     student: TrainOptions
     settling: TrainOptions
     rounding: TrainOptions
+    former_self_answers: bool = False
 
     def epochs(self, stage: str) -> int:
         """Length of a stage, named as its folder."""
@@ -59,18 +63,18 @@ class Recipe:
 
 
 _TEACHER = TrainOptions(
-    model="teacher",
-    epochs=60,
-    warmup=2.0,
-    learning_rate=0.06,
+    model=FACE_TEACHER,
+    epochs=26,
+    warmup=1.0,
+    learning_rate=0.05,
     weight_decay=5e-4,
-    calm_strength=0.7,
-    mixup=0.2,
+    calm=0.6,
     bfloat16=True,
 )
 _BEGINNING = TrainOptions(epochs=80, bfloat16=True)
 _STUDENT = TrainOptions(
     epochs=40,
+    warmup=1.0,
     learning_rate=0.05,
     distill_weight=0.8,
     live_teachers=True,
@@ -79,36 +83,28 @@ _STUDENT = TrainOptions(
     bfloat16=True,
     augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
 )
-# It has no capacity to spare for much variation, and what it learns it does not learn by heart.
-_SMALL_STUDENT = replace(
-    _STUDENT,
-    model="nano",
-    epochs=34,
-    learning_rate=0.05,
-    weight_decay=5e-5,
-    vote_weight=0.25,
-    calm_strength=0.3,
-    mixup=0.0,
-    augmentation=replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1),
-)
 _SETTLING = replace(
-    _STUDENT, epochs=10, warmup=0.5, learning_rate=0.015, mixup=0.0, calm=0.0, calm_strength=0.3
+    _STUDENT, epochs=15, warmup=0.5, learning_rate=0.02, mixup=0.0, calm=0.0, calm_strength=0.3
 )
 _ROUNDING = replace(
     _SETTLING, epochs=2, learning_rate=0.002, weight_decay=0.0, calm_strength=0.4, bfloat16=False
 )
 
 
-def _small(options: TrainOptions) -> TrainOptions:
-    return replace(options, model="nano", vote_weight=0.25, augmentation=_SMALL_STUDENT.augmentation)
+def _small(options: TrainOptions, **changes: Any) -> TrainOptions:
+    """Options for ``nano``, which has no capacity to spare for much variation or for learning by heart."""
+    mild = replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1)
+    small = replace(options, model="nano", vote_weight=0.25, mixup=0.0, augmentation=mild)
+    return replace(small, weight_decay=min(small.weight_decay, 5e-5), **changes)
 
 
 RECIPES = {
-    "edge": Recipe((_TEACHER, _BEGINNING), _STUDENT, _SETTLING, _ROUNDING),
+    "edge": Recipe((_TEACHER,), _BEGINNING, _STUDENT, _SETTLING, _ROUNDING, former_self_answers=True),
     "nano": Recipe(
-        (_TEACHER, replace(_BEGINNING, model="nano", weight_decay=1e-4)),
-        _SMALL_STUDENT,
-        _small(replace(_SETTLING, epochs=6, weight_decay=5e-5)),
+        (_TEACHER, _BEGINNING),
+        replace(_BEGINNING, model="nano", weight_decay=1e-4),
+        _small(_STUDENT, calm_strength=0.3),
+        _small(_SETTLING),
         _small(_ROUNDING),
     ),
 }
@@ -131,12 +127,14 @@ def follow(
     *,
     seed: int = 1,
     teachers: tuple[str, ...] = (),
+    start: str | None = None,
     device: str = "cpu",
     report: Callable[[str, list[dict[str, float]]], None] = lambda stage, history: None,
 ) -> list[StageResult]:
     """Do every stage in its folder below ``out``, or go on with it; returns one result a stage.
 
-    ``teachers`` (checkpoints, or stored logits) replace the recipe's own. Stages that are finished
+    ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own, ``start`` (a
+    checkpoint or a bundled model) its beginning. Stages that are finished
     are not repeated; one that was interrupted continues after its last whole epoch. What was done
     with which options and versions is in ``recipe.json`` and in every checkpoint. The final
     checkpoint is ``rounding/best.pt``. Raises TrainingError, CheckpointError, DataError.
@@ -180,34 +178,47 @@ def follow(
         origin += describe(teachers)
     else:
         trained = [
-            run(f"{_TEACHER_STAGE}{number}", replace(options, seed=seed + number - 1), data)
+            run(
+                f"{_TEACHER_STAGE}{number}",
+                replace(options, seed=seed + number - 1),
+                data,
+                beginning(options.model, data.faces, seed),
+            )
             for number, options in enumerate(recipe.teachers, 1)
         ]
         teachers = tuple(map(str, trained))
+    if start is not None:
+        origin += describe([start], role="given beginning")
+    elif recipe.beginning is not None:
+        start = str(run("beginning", replace(recipe.beginning, seed=seed), data))
+    former_self = None if start is None else _former_self(recipe, start, sample(data.faces, seed))
     # Stored logits that are given are all there is to learn from.
     live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
     bfloat16 = recipe.student.bfloat16
-    beginning = _beginning(recipe, teachers[-1])
-    # Beside larger teachers the student's former self has nothing to tell it.
-    answering = teachers[:-1] if live and beginning is not None and len(teachers) > 1 else teachers
-    learned = teaching(out, answering, data.faces, live=live, device=device, bfloat16=bfloat16)
+    if start is not None and recipe.former_self_answers and live:
+        teachers = (*teachers, start)
+    learned = teaching(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
     taught = replace(data, teacher=learned)
 
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
         return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
 
-    student = learn("student", recipe.student, beginning)
+    student = learn("student", recipe.student, former_self)
     settled = learn("settling", recipe.settling, load_net(student)[0])
-    learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], _calibration_faces(data, seed)))
+    learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], sample(data.faces, seed)))
     return results
 
 
-def _beginning(recipe: Recipe, teacher: str) -> EmotionNet | None:
-    """The network of a teacher that has the student's architecture."""
-    if Path(teacher).suffix == ".npz":
-        return None
-    net, _ = load_net(teacher)
-    return net if net.architecture == ARCHITECTURES[recipe.student.model] else None
+def _former_self(recipe: Recipe, start: str, faces: NDArray[np.uint8]) -> EmotionNet:
+    """The network that the student was; raises DataError where that has another architecture."""
+    net = teacher_net(start)
+    if net.architecture != ARCHITECTURES[recipe.student.model]:
+        raise DataError(
+            f"{start}: not of the architecture {recipe.student.model!r}, so it cannot begin there"
+        )
+    if is_bundled(start):
+        restore_norms(net, faces)
+    return net
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
@@ -218,11 +229,6 @@ def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
     if resume and not begun:
         raise DataError(f"{out}: nothing to resume, no stage of a recipe was begun there")
     out.mkdir(parents=True, exist_ok=True)
-
-
-def _calibration_faces(data: TrainingData, seed: int) -> NDArray[np.uint8]:
-    chosen = np.random.default_rng(seed).permutation(len(data.faces))[:CALIBRATION_ROWS]
-    return data.faces[np.sort(chosen)]
 
 
 def _record(stages: list[dict[str, Any]], data: TrainingData, seed: int, processes: int) -> str:

@@ -70,7 +70,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="checkpoint of a larger model to learn from (repeat for several), or their stored logits (.npz)",
+        help="checkpoint of a larger model to learn from (repeat for several), a bundled model's name, "
+        "or their stored logits (.npz)",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="FILE",
+        help="with --recipe: the checkpoint, or the bundled model, that the student begins with",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
@@ -124,9 +130,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:
+    from ..train.beginning import beginning
     from ..train.data import prepare_folder
     from ..train.loop import fit
 
+    if arguments.start:
+        raise DataError("--start is for --recipe")
     options = _train_options(arguments)
     if options.live_teachers and not arguments.teacher:
         raise DataError("--live-teachers needs --teacher FILE")
@@ -149,6 +158,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
             bfloat16=options.bfloat16,
         )
         data = replace(data, teacher=taught)
+    if start is None and not arguments.resume:
+        start = beginning(options.model, data.faces)
     _print_rows(data, dataset)
     history = fit(
         data,
@@ -197,6 +208,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         arguments.out,
         seed=1 if arguments.seed is None else arguments.seed,
         teachers=tuple(arguments.teacher),
+        start=arguments.start,
         device=device,
         report=report,
     )
@@ -261,10 +273,10 @@ def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData,
     if arguments.data or arguments.votes or arguments.teacher:
         raise DataError("--faces goes without --data, --votes and --teacher")
     require_export()
-    from ..train.finetune import bundled_net, read_faces, training_data
+    from ..train.finetune import read_faces, starting_net, training_data
 
     dataset = read_faces(arguments.faces, detect=arguments.detect)
-    return training_data(dataset), dataset, bundled_net(model)
+    return training_data(dataset), dataset, starting_net(model)
 
 
 def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:

@@ -1,0 +1,195 @@
+"""Networks that do not begin at random weights: the bundled models, and dlib's face recognizer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train import beginning  # noqa: E402
+from fer_edge.train.loop import predict_logits  # noqa: E402
+from fer_edge.train.model import ARCHITECTURES, EmotionNet, normalize  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+import fer_edge  # noqa: E402
+
+# Channels and strided first block of dlib's levels, from the image on.
+LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
+
+
+def integer(value: int) -> bytes:
+    length = max(1, (value.bit_length() + 7) // 8)
+    return bytes([length]) + value.to_bytes(length, "little")
+
+
+def write_tensor(values: np.ndarray) -> bytes:
+    numbers = np.asarray(values, "<f4").ravel()
+    return b"".join(map(integer, (2, len(numbers), 1, 1, 1))) + numbers.tobytes()
+
+
+@pytest.fixture(scope="module")
+def layers():
+    """Made-up weight, bias, factor and addend of each of dlib's layers, from the image on."""
+    rng = np.random.default_rng(3)
+    shapes = [(32, 3, 7, 7)]
+    channels = 32
+    for width, blocks, _ in LEVELS:
+        for _ in range(blocks):
+            shapes += [(width, channels, 3, 3), (width, width, 3, 3)]
+            channels = width
+    return [
+        (
+            rng.normal(0, 0.3 / np.sqrt(np.prod(shape[1:])), shape).astype("f"),
+            rng.normal(0, 0.1, shape[0]).astype("f"),
+            rng.uniform(2, 5, shape[0]).astype("f"),
+            rng.normal(0.2, 0.3, shape[0]).astype("f"),
+        )
+        for shape in shapes
+    ]
+
+
+@pytest.fixture(scope="module")
+def dlib_file(layers, tmp_path_factory):
+    """A file in the form of dlib's: other things stand before, between and after the tensors."""
+    content = b"\x01\x01\x01\rloss_metric_2\x01\x02\x01\x02"
+    for weight, bias, factor, addend in layers:
+        content += b"\x01\x05con_4" + write_tensor(np.concatenate([weight.ravel(), bias]))
+        content += b"\x01\x03\x01\x07affine_" + write_tensor(np.concatenate([factor, addend]))
+    path = tmp_path_factory.mktemp("dlib") / "made-up.dat"
+    path.write_bytes(content + b"\x01\x07fc_2\x01\x02")
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces():
+    rng = np.random.default_rng(5)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (40, 1, 6, 6)).astype("f"))
+    smooth = F.interpolate(coarse, (48, 48), mode="bicubic", align_corners=False)
+    return smooth[:, 0].clamp(0, 255).to(torch.uint8).numpy()
+
+
+def computed_as_dlib_does(layers, faces):
+    """The features of grey faces by dlib's definition: colours, fixed affine layers, averaged shortcuts."""
+    grey = F.interpolate(
+        torch.from_numpy(faces)[:, None].float(), (112, 112), mode="bilinear", align_corners=False
+    )
+    means = torch.tensor([122.782, 117.001, 104.298]).view(1, 3, 1, 1)
+    x = (grey.expand(-1, 3, -1, -1) - means) / 256
+    remaining = iter(layers)
+
+    def layer(x, stride=1, padding=1):
+        weight, bias, factor, addend = (torch.from_numpy(values) for values in next(remaining))
+        x = F.conv2d(x, weight, bias, stride, padding)
+        return x * factor.view(1, -1, 1, 1) + addend.view(1, -1, 1, 1)
+
+    x = F.max_pool2d(F.relu(layer(x, 2, 0)), 3, 2)
+    for width, blocks, strided in LEVELS:
+        for block in range(blocks):
+            if strided and block == 0:
+                y = layer(F.relu(layer(x, 2, 0)))
+                pooled = F.avg_pool2d(x, 2)
+                side = max(y.shape[2], pooled.shape[2])
+                total = torch.zeros(len(x), width, side, side)
+                total[:, :, : y.shape[2], : y.shape[3]] += y
+                total[:, : x.shape[1], : pooled.shape[2], : pooled.shape[3]] += pooled
+                x = F.relu(total)
+            else:
+                x = F.relu(x + layer(F.relu(layer(x))))
+    return x.mean((2, 3))
+
+
+def test_recognizing_net_computes_what_dlib_does(layers, dlib_file, faces):
+    net = beginning.recognizing_net(dlib_file, faces[:16]).eval()
+    with torch.no_grad():
+        features = net.embed(normalize(torch.from_numpy(faces)))
+    expected = computed_as_dlib_does(layers, faces)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(features, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
+
+
+def test_recognizing_net_can_be_trained(dlib_file, faces):
+    """Weights have the usual size, and batches the statistics that the norms expect."""
+    net = beginning.recognizing_net(dlib_file, faces)
+    fresh = EmotionNet(ARCHITECTURES[beginning.FACE_TEACHER])
+    for (convolution, norm), (usual, _) in zip(beginning._layers(net), beginning._layers(fresh), strict=True):
+        sizes = [float(layer.weight.detach().square().mean().sqrt()) for layer in (convolution, usual)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
+        assert norm.weight.requires_grad
+    net.eval()
+    with torch.no_grad():
+        before = net.embed(normalize(torch.from_numpy(faces)))
+        net.train()
+        net.dropout.p = 0.0
+        during = net.embed(normalize(torch.from_numpy(faces)))
+    torch.testing.assert_close(during, before, rtol=1e-2, atol=1e-2 * float(before.abs().max()))
+
+
+@pytest.mark.parametrize("model", ["edge", "nano"])
+def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
+    net = beginning.bundled_net(model)
+    before = predict_logits(net, torch.from_numpy(faces))
+    assert not next(beginning._layers(net))[1].weight.requires_grad
+    beginning.restore_norms(net, faces)
+    torch.testing.assert_close(predict_logits(net, torch.from_numpy(faces)), before, atol=1e-3, rtol=1e-3)
+    net.train()
+    assert all(norm.training and norm.weight.requires_grad for _, norm in beginning._layers(net))
+
+
+def test_files_that_are_not_dlibs_are_told(dlib_file, faces, tmp_path):
+    whole = dlib_file.read_bytes()
+    numbers = whole.index(b"con_4") + len(b"con_4" + b"".join(map(integer, (2, 4736, 1, 1, 1))))
+    for content, reason in (
+        (b"nonsense", "no 4736 numbers"),
+        (whole[: len(whole) // 2], "numbers"),
+        (whole[:numbers] + b"\x00\x00\xc0\x7f" + whole[numbers + 4 :], "not finite"),
+    ):
+        path = tmp_path / "bad.dat"
+        path.write_bytes(content)
+        with pytest.raises(fer_edge.ModelError, match=reason):
+            beginning.recognizing_net(path, faces)
+    with pytest.raises(fer_edge.ModelError, match="cannot be read"):
+        beginning.recognizing_net(tmp_path / "none.dat", faces)
+
+
+def test_face_teacher_without_its_package_names_the_extra(cli, drawn_csv, tmp_path, monkeypatch):
+    find = beginning.importlib.util.find_spec
+    monkeypatch.setattr(
+        beginning.importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "face_recognition_models" else find(name, *rest),
+    )
+    run = tmp_path / "run"
+    code, _, err = cli("train", "--data", drawn_csv, "--model", "face-teacher", "--out", run, "--epochs", 1)
+    assert code == 2
+    assert "pip install 'fer-edge[teacher]'" in err
+    assert not (run / "last.pt").exists()
+
+
+def test_a_file_with_other_content_is_refused(tmp_path, monkeypatch):
+    package = tmp_path / "face_recognition_models"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('needs pkg_resources')")
+    (package / "models" / "dlib_face_recognition_resnet_model_v1.dat").write_bytes(b"other")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(fer_edge.ModelError, match=r"not the file of face_recognition_models 0\.3\.0"):
+        beginning.package_file()
+
+
+def test_train_command_begins_with_dlibs_weights(cli, dlib_file, drawn_csv, tmp_path, monkeypatch):
+    from fer_edge.train import checkpoint
+
+    monkeypatch.setattr(beginning, "package_file", lambda: dlib_file)
+    run = tmp_path / "run"
+    options = ("--data", drawn_csv, "--model", "face-teacher", "--batch", 70, "--threads", 1, "--out", run)
+    code, _, err = cli(
+        "train", *options, "--epochs", 1, "--learning-rate", 1e-9, "--weight-decay", 0, "--warmup", 0
+    )
+    assert code == 0, err
+    trained, _ = checkpoint.load_net(run / "best.pt")
+    expected = beginning.recognizing_net(dlib_file, fer_edge.read_fer2013(drawn_csv).pixels)
+    assert trained.architecture == expected.architecture
+    (first, _), (other, _) = next(beginning._layers(trained)), next(beginning._layers(expected))
+    torch.testing.assert_close(first.weight, other.weight, atol=1e-4, rtol=1e-3)
