@@ -159,8 +159,10 @@ def install(root: Path, release: str, extras: bool = True) -> None:
     (sdist,) = (REPOSITORY / "dist").glob("fer_edge-*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(home, filter="data")
-    for path in (home, *home.rglob("*")):
-        os.chown(path, USER, USER)
+    # Python may keep byte code in its library, too: without it, an emulated program starts by compiling.
+    for folder in (home, *(root / "usr/lib").glob("python3*")):
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, USER, USER, follow_symlinks=False)
     commands = readme_commands((REPOSITORY / "README.md").read_text())
     for command in commands:
         print(f"$ {command}", flush=True)

@@ -59,9 +59,11 @@ begin frames; $pi $run --camera 0 --frames 60 --jsonl frames.jsonl 2>&1; end $?
 begin lines; wc -l < frames.jsonl; tail -n 1 frames.jsonl; end $?
 begin busy
 $pi $run --camera 0 --jsonl held.jsonl >/dev/null 2>&1 & held=$!
-until [ -s held.jsonl ]; do sleep 0.2; done
+until [ -s held.jsonl ]; do kill -0 $held || break; sleep 0.2; done
+# It keeps the camera, and leaves the processor to the other one.
+kill -STOP $held
 $pi $run --camera 0 --frames 5 2>&1; end $?
-kill -TERM $held; wait $held
+kill -CONT $held; kill -TERM $held; wait $held
 begin forbidden; ${pi//1000/1001} $run --camera 0 --frames 5 2>&1; end $?
 begin missing; $pi $run --camera 7 --frames 5 2>&1; end $?
 unbind() { echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind; }

@@ -21,6 +21,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 DIST = REPOSITORY / "dist"
 ARCHITECTURES = ("x86_64", "aarch64")
+_DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 GLIBC = "manylinux_2_17"
 LARGEST = 3_000_000
 """Bytes of a wheel or of the sdist; a slow line and a small SD card should not notice them."""
@@ -60,6 +61,11 @@ def _compiler(architecture: str) -> str:
     if shutil.which(compiler.split()[0]) is None:
         package = "gcc" if native else f"gcc-{architecture.replace('_', '-')}-linux-gnu"
         raise SystemExit(f"make wheels needs {compiler} for {architecture}: sudo apt-get install {package}")
+    # apt-get --no-install-recommends leaves the headers of the other architecture out.
+    trial = [*compiler.split(), "-fsyntax-only", "-include", "stdlib.h", "-x", "c", os.devnull]
+    if subprocess.run(trial, capture_output=True).returncode:
+        package = "libc6-dev" if native else f"libc6-dev-{_DEBIAN[architecture]}-cross"
+        raise SystemExit(f"{compiler} finds no C headers for {architecture}: sudo apt-get install {package}")
     return compiler
 
 

@@ -73,19 +73,17 @@ _TEACHER = TrainOptions(
 )
 _BEGINNING = TrainOptions(epochs=80, bfloat16=True)
 _STUDENT = TrainOptions(
-    epochs=40,
+    epochs=36,
     warmup=1.0,
-    learning_rate=0.05,
+    learning_rate=0.04,
     distill_weight=0.8,
     live_teachers=True,
-    calm_strength=0.6,
-    mixup=0.2,
+    calm=0.0,
+    calm_strength=0.5,
     bfloat16=True,
     augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
 )
-_SETTLING = replace(
-    _STUDENT, epochs=15, warmup=0.5, learning_rate=0.02, mixup=0.0, calm=0.0, calm_strength=0.3
-)
+_SETTLING = replace(_STUDENT, epochs=18, warmup=0.5, learning_rate=0.015, calm_strength=0.3)
 _ROUNDING = replace(
     _SETTLING, epochs=2, learning_rate=0.002, weight_decay=0.0, calm_strength=0.4, bfloat16=False
 )
@@ -94,7 +92,7 @@ _ROUNDING = replace(
 def _small(options: TrainOptions, **changes: Any) -> TrainOptions:
     """Options for ``nano``, which has no capacity to spare for much variation or for learning by heart."""
     mild = replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1)
-    small = replace(options, model="nano", vote_weight=0.25, mixup=0.0, augmentation=mild)
+    small = replace(options, model="nano", vote_weight=0.25, augmentation=mild)
     return replace(small, weight_decay=min(small.weight_decay, 5e-5), **changes)
 
 
@@ -103,8 +101,8 @@ RECIPES = {
     "nano": Recipe(
         (_TEACHER, _BEGINNING),
         replace(_BEGINNING, model="nano", weight_decay=1e-4),
-        _small(_STUDENT, calm_strength=0.3),
-        _small(_SETTLING),
+        _small(_STUDENT, epochs=48, learning_rate=0.05, calm_strength=0.3),
+        _small(_SETTLING, epochs=15),
         _small(_ROUNDING),
     ),
 }

@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or their stored logits (.npz)",
     )
     parser.add_argument(
-        "--start",
+        "--beginning",
         metavar="FILE",
         help="with --recipe: the checkpoint, or the bundled model, that the student begins with",
     )
@@ -134,8 +134,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     from ..train.data import prepare_folder
     from ..train.loop import fit
 
-    if arguments.start:
-        raise DataError("--start is for --recipe")
+    if arguments.beginning:
+        raise DataError("--beginning is for --recipe")
     options = _train_options(arguments)
     if options.live_teachers and not arguments.teacher:
         raise DataError("--live-teachers needs --teacher FILE")
@@ -208,7 +208,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         arguments.out,
         seed=1 if arguments.seed is None else arguments.seed,
         teachers=tuple(arguments.teacher),
-        start=arguments.start,
+        start=arguments.beginning,
         device=device,
         report=report,
     )
