@@ -42,10 +42,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature at which logits (n, 7) are on average as sure as they are right, by labels int64 (n,).
 
     The temperature that minimizes the cross-entropy, the usual choice, leaves distilled networks surer
-    than that: they know which two emotions it can be better than which of the two it is. Between 0.05
-    and 20, to a thousandth.
+    than that. Between 0.05 and 20, to a thousandth. A few rows that are all right do not make for
+    certainty (rule of succession).
     """
-    accuracy = (logits.argmax(1) == labels).double().mean()
+    accuracy = ((logits.argmax(1) == labels).double().sum() + 1) / (len(labels) + 2)
 
     def too_sure(temperature: float) -> bool:
         return bool((logits.double() / temperature).softmax(1).amax(1).mean() > accuracy)

@@ -39,6 +39,7 @@ from fer_edge.models import (
     TensorSpec,
     read_manifest,
 )
+from fer_edge.preprocess import FACE_SIZE
 from fer_edge.quiet import hold_back
 
 from . import onnx_files, tflite
@@ -102,10 +103,16 @@ def export(
 
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
     check (the others, without images that are in Training). Other models that ``out`` already holds
-    stay. Raises CheckpointError, DataError where the rows do not suffice, ModelError where ``model``
-    is already there and ``force`` is not set, ParityError where a file fails the check.
+    stay. Raises CheckpointError, DataError where the rows do not suffice, ModelError for a teacher that
+    wants larger faces, and where ``model`` is already there and ``force`` is not set, ParityError where
+    a file fails the check.
     """
     net, state = load_net(checkpoint)
+    if net.architecture.side != FACE_SIZE:
+        raise ModelError(
+            f"{checkpoint}: a {state['options']['model']} is a teacher and no device's model: "
+            "train a student with --teacher"
+        )
     name = model or state["options"]["model"]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise DataError(f"model name {name!r}: use letters, digits, - and _ only")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,12 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import beginning  # noqa: E402
 from fer_edge.train.loop import predict_logits  # noqa: E402
-from fer_edge.train.model import ARCHITECTURES, EmotionNet, normalize  # noqa: E402
+from fer_edge.train.model import (  # noqa: E402
+    ARCHITECTURES,
+    EmotionNet,
+    normalize,
+    normalized_convolutions,
+)
 from torch.nn import functional as F  # noqa: E402
 
 import fer_edge  # noqa: E402
@@ -114,7 +121,8 @@ def test_recognizing_net_can_be_trained(dlib_file, faces):
     """Weights have the usual size, and batches the statistics that the norms expect."""
     net = beginning.recognizing_net(dlib_file, faces)
     fresh = EmotionNet(ARCHITECTURES[beginning.FACE_TEACHER])
-    for (convolution, norm), (usual, _) in zip(beginning._layers(net), beginning._layers(fresh), strict=True):
+    layers = (normalized_convolutions(net), normalized_convolutions(fresh))
+    for (_, convolution, norm), (_, usual, _) in zip(*layers, strict=True):
         sizes = [float(layer.weight.detach().square().mean().sqrt()) for layer in (convolution, usual)]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
         assert norm.weight.requires_grad
@@ -131,11 +139,13 @@ def test_recognizing_net_can_be_trained(dlib_file, faces):
 def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
     net = beginning.bundled_net(model)
     before = predict_logits(net, torch.from_numpy(faces))
-    assert not next(beginning._layers(net))[1].weight.requires_grad
+    assert beginning.is_folded(net)
+    assert not any(norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
     beginning.restore_norms(net, faces)
     torch.testing.assert_close(predict_logits(net, torch.from_numpy(faces)), before, atol=1e-3, rtol=1e-3)
     net.train()
-    assert all(norm.training and norm.weight.requires_grad for _, norm in beginning._layers(net))
+    assert all(norm.training and norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
+    assert not beginning.is_folded(net)
 
 
 def test_files_that_are_not_dlibs_are_told(dlib_file, faces, tmp_path):
@@ -191,5 +201,59 @@ def test_train_command_begins_with_dlibs_weights(cli, dlib_file, drawn_csv, tmp_
     trained, _ = checkpoint.load_net(run / "best.pt")
     expected = beginning.recognizing_net(dlib_file, fer_edge.read_fer2013(drawn_csv).pixels)
     assert trained.architecture == expected.architecture
-    (first, _), (other, _) = next(beginning._layers(trained)), next(beginning._layers(expected))
+    first, other = (next(normalized_convolutions(net))[1] for net in (trained, expected))
     torch.testing.assert_close(first.weight, other.weight, atol=1e-4, rtol=1e-3)
+    monkeypatch.setattr(beginning, "package_file", missing_package)
+    code, _, err = cli(
+        "train",
+        *options,
+        *("--epochs", 1, "--learning-rate", 1e-9, "--weight-decay", 0, "--warmup", 0, "--resume"),
+    )
+    assert code == 0, err
+    code, _, err = cli(
+        "export-int8", run / "best.pt", "--calibration", drawn_csv, "--out", tmp_path / "model"
+    )
+    assert code == 2
+    assert "train a student with --teacher" in err
+
+
+def missing_package():
+    raise AssertionError("asked for dlib's file")
+
+
+def test_the_seed_decides_what_dlib_does_not_give(dlib_file, faces, monkeypatch):
+    monkeypatch.setattr(beginning, "package_file", lambda: dlib_file)
+    one, same, other = (beginning.beginning("face-teacher", faces, seed) for seed in (1, 1, 2))
+    assert torch.equal(one.classifier.weight, same.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    assert beginning.beginning("edge", faces, 1) is None
+
+
+def test_a_model_that_is_not_bundled_is_told():
+    with pytest.raises(fer_edge.ModelError, match="mega: no bundled model; there are edge, nano"):
+        beginning.bundled_net("mega")
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(fer_edge.FerEdgeError, match=r"fer-edge\[export\]"):
+        beginning.bundled_net("edge")
+
+
+@pytest.mark.parametrize("live", [(), ("--live-teachers",)])
+def test_a_bundled_model_teaches(cli, drawn_csv, tmp_path, live):
+    """What is learned from it alone is what it answers, not the label."""
+    out = tmp_path / "run"
+    code, _, err = cli(
+        *("train", "--data", drawn_csv, "--model", "nano", "--teacher", "edge", "--out", out),
+        *("--epochs", 1, "--batch", 70, "--distill-weight", 1, "--threads", 1, *live),
+    )
+    assert code == 0, err
+    assert (out / "teacher_logits.npz").exists() == (not live)
+    if not live:
+        dataset = fer_edge.read_fer2013(drawn_csv)
+        training = dataset.pixels[dataset.usage == "Training"]
+        stored = np.load(out / "teacher_logits.npz")["logits"]
+        expected = predict_logits(beginning.bundled_net("edge"), torch.from_numpy(training)).numpy()
+        # The stored ones are means over shifted and mirrored faces.
+        assert np.corrcoef(stored.ravel(), expected.ravel())[0, 1] > 0.9

@@ -123,21 +123,28 @@ def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student", "settling"]
 
 
+def test_a_recipe_may_do_without_rounding(drawn, tmp_path):
+    results = recipe.follow(replace(RECIPE, rounding=None), drawn, tmp_path)
+    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
+    assert not (tmp_path / "rounding").exists()
+
+
 def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    recipe.follow(RECIPE, drawn, whole)
+    longest = replace(RECIPE, beginning=BRIEF)
+    recipe.follow(longest, drawn, whole)
 
-    stops = {("teacher-1", 1), ("student", 1), ("settling", 1), ("rounding", 1)}
+    stops = {("teacher-1", 1), ("beginning", 1), ("student", 1), ("settling", 1), ("rounding", 1)}
 
     def stop_once(stage, history):
         if (stage, len(history)) in stops:
             stops.remove((stage, len(history)))
             raise KeyboardInterrupt
 
-    for _ in range(4):
+    for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            recipe.follow(RECIPE, drawn, parts, report=stop_once)
-    recipe.follow(RECIPE, drawn, parts, report=stop_once)
+            recipe.follow(longest, drawn, parts, report=stop_once)
+    recipe.follow(longest, drawn, parts, report=stop_once)
     one, two = (checkpoint.load(run / "rounding" / "last.pt")["ema"] for run in (whole, parts))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert json.loads((whole / "recipe.json").read_text()) == json.loads((parts / "recipe.json").read_text())
@@ -201,18 +208,60 @@ def test_a_student_goes_on_from_its_beginning(drawn, tmp_path):
 
 def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
     lively = replace(RECIPE, beginning=BRIEF, student=replace(STILL, live_teachers=True))
-    results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), start="nano")
+    results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), student_begins="nano")
     assert [result.stage for result in results] == ["student", "settling", "rounding"]
     student, _ = checkpoint.load_net(tmp_path / "student" / "best.pt")
     bundled = bundled_net("nano")
     torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
     stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages[:2]] == [
-        "given teacher: bundled edge",
-        "given beginning: bundled nano",
-    ]
-    with pytest.raises(fer_edge.DataError, match="not of the architecture 'nano'"):
-        recipe.follow(lively, drawn, tmp_path / "wrong", teachers=("edge",), start="edge")
+    names = [stage["stage"] for stage in stages]
+    assert "given teacher: bundled edge" in names
+    assert names[-4:] == ["given beginning: bundled nano", "student", "settling", "rounding"]
+
+
+def test_a_student_begins_as_one_that_was_trained_with_rounding(drawn, tmp_path):
+    """Its batch norms are folded, and live batches have other statistics than none."""
+    recipe.follow(RECIPE, drawn, tmp_path / "first")
+    rounded = tmp_path / "first" / "rounding" / "best.pt"
+    still = replace(RECIPE, student=STILL)
+    logits = str(tmp_path / "first" / "teacher_logits.npz")
+    recipe.follow(still, drawn, tmp_path / "second", teachers=(logits,), student_begins=str(rounded))
+    faces = torch.from_numpy(drawn.val_faces)
+    before, after = (
+        predict_logits(checkpoint.load_net(path)[0], faces)
+        for path in (rounded, tmp_path / "second" / "student" / "best.pt")
+    )
+    assert (before.argmax(1) == after.argmax(1)).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("edge", "not of the architecture 'nano'"),
+        ("answers.npz", "want a checkpoint"),
+        ("none.pt", "no such checkpoint"),
+    ],
+)
+def test_what_a_student_cannot_begin_with_is_told_before_teachers_are_trained(drawn, tmp_path, name, message):
+    with pytest.raises(fer_edge.FerEdgeError, match=message):
+        recipe.follow(RECIPE, drawn, tmp_path / "run", student_begins=name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_goes_on_only_with_what_it_was_begun_with(drawn, tmp_path):
+    def stop(stage, history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipe.follow(RECIPE, drawn, tmp_path, student_begins="nano", report=stop)
+    for given, message in (
+        ({}, "was begun with --beginning nano"),
+        ({"student_begins": "nano", "teachers": ("edge",)}, "was begun without --teacher"),
+    ):
+        with pytest.raises(fer_edge.DataError, match=message):
+            recipe.follow(RECIPE, drawn, tmp_path, **given)
+    results = recipe.follow(RECIPE, drawn, tmp_path, student_begins="nano")
+    assert [result.stage for result in results] == ["teacher-1", "student", "settling", "rounding"]
 
 
 def test_a_students_former_self_answers_live_where_the_recipe_says_so(drawn, tmp_path, monkeypatch):
@@ -259,6 +308,9 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
         (("--recipe", "edge", "--epochs", "3"), "goes without --epochs"),
         (("--recipe", "edge", "--model", "nano"), "goes without --model"),
         (("--recipe", "edge", "--resume"), "no stage of a recipe"),
+        (("--beginning", "edge"), "--beginning is for --recipe"),
+        (("--recipe", "nano", "--beginning", "edge"), "not of the architecture 'nano'"),
+        (("--recipe", "nano", "--beginning", "none.pt"), "no such checkpoint"),
     ],
 )
 def test_recipe_options_that_do_not_go_together_are_refused(cli, drawn_csv, tmp_path, arguments, message):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_edge.errors import MissingExtraError, ModelError
-from fer_edge.models import WEIGHTS, find_model, read_manifest
+from fer_edge.models import WEIGHTS, bundled_models, find_model, read_manifest
 
 from .data import sample
-from .model import ARCHITECTURES, Architecture, EmotionNet, normalize
+from .model import ARCHITECTURES, Architecture, EmotionNet, normalize, normalized_convolutions
 
 FACE_TEACHER = "face-teacher"
 """The architecture that begins with the weights of dlib's network."""
@@ -40,7 +39,7 @@ _UNIT = 256.0
 _GREY_UNIT, _GREY_ZERO = 64.0, 128.0
 
 
-def beginning(model: str, faces: NDArray[np.uint8], seed: int = 1) -> EmotionNet | None:
+def beginning(model: str, faces: NDArray[np.uint8], seed: int) -> EmotionNet | None:
     """Where the training of an architecture begins on uint8 faces (n, 48, 48); None: at random weights.
 
     Raises MissingExtraError, ModelError.
@@ -51,33 +50,31 @@ def beginning(model: str, faces: NDArray[np.uint8], seed: int = 1) -> EmotionNet
     return recognizing_net(package_file(), sample(faces, seed))
 
 
-def is_bundled(name: str) -> bool:
-    """Whether ``name`` is that of a bundled model, and not of a file."""
-    return name in read_manifest(WEIGHTS)["models"]
-
-
 def bundled_net(model: str) -> EmotionNet:
-    """The network of a bundled model, from the fp32 ONNX file; raises ModelError.
+    """The network of a bundled model, from the fp32 ONNX file; raises MissingExtraError, ModelError.
 
     That file has the batch norms folded into the convolutions, so they only add their bias here, and
-    stay as they are in training.
+    stay as they are in training; and the temperature into the classifier.
     """
-    import onnx
-    from onnx import numpy_helper
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise MissingExtraError("Learning from a bundled model", "onnx", "export") from error
 
-    file = find_model(model, "onnx", "fp32")
-    if not is_bundled(model) or file.path.parent != WEIGHTS:
-        raise ModelError(f"{model}: only bundled models can be trained further")
-    graph = onnx.load_from_string(file.read()).graph
+    architecture = Architecture.from_dict(bundled_record(model)["architecture"])
+    graph = onnx.load_from_string(find_model(model, "onnx", "fp32").read()).graph
     tensors = {
         value.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(value).astype(np.float32))
         for value in graph.initializer
     }
-    return EmotionNet.from_folded(Architecture.from_dict(bundled_record(model)["architecture"]), tensors)
+    return EmotionNet.from_folded(architecture, tensors)
 
 
 def bundled_record(model: str) -> dict[str, Any]:
-    """What the manifest of the bundled models tells of one."""
+    """What the manifest of the bundled models tells of one; raises ModelError."""
+    if model not in bundled_models():
+        raise ModelError(f"{model}: no bundled model; there are {', '.join(bundled_models())}")
     record: dict[str, Any] = read_manifest(WEIGHTS)["models"][model]
     return record
 
@@ -100,21 +97,23 @@ def recognizing_net(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> E
     """
     net = EmotionNet(ARCHITECTURES[FACE_TEACHER])
     stored = _Tensors(path)
-    for number, (convolution, norm) in enumerate(_layers(net)):
+    for number, (_, convolution, norm) in enumerate(normalized_convolutions(net)):
         _take_over(convolution, norm, stored, colours=number == 0)
     restore_norms(net, faces)
     return net
 
 
 def restore_norms(net: EmotionNet, faces: NDArray[np.uint8]) -> None:
-    """Make a network trainable whose batch norms were folded or fixed, and leave what it computes.
+    """Make a network trainable whose batch norms only multiply and add, and leave what it computes.
 
-    Some hundred ``faces``, uint8 (n, 48, 48), give the batch statistics. Every convolution gets
-    weights of the size with which training usually begins, because that and the rate decide how fast
-    it learns, and its batch norm undoes it.
+    So they do, with statistics of 0 and 1, after they were folded into the convolutions. Some
+    hundred ``faces``, uint8 (n, 48, 48), give the batch statistics. Every convolution gets weights of
+    the size with which training usually begins, because that and the rate decide how fast it learns,
+    and its batch norm undoes it.
     """
     handles = [
-        convolution.register_forward_hook(_Restoring(convolution, norm)) for convolution, norm in _layers(net)
+        convolution.register_forward_hook(_Restoring(convolution, norm))
+        for _, convolution, norm in normalized_convolutions(net)
     ]
     net.eval()
     with torch.no_grad():
@@ -125,12 +124,13 @@ def restore_norms(net: EmotionNet, faces: NDArray[np.uint8]) -> None:
     net.requires_grad_(True)
 
 
-def _layers(net: EmotionNet) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution and its batch norm, from the image on."""
-    for module in net.features.modules():
-        convolution, norm = getattr(module, "conv", None), getattr(module, "norm", None)
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            yield convolution, norm
+def is_folded(net: EmotionNet) -> bool:
+    """Whether the batch norms have no statistics any more, as after training with rounding."""
+    norms = [norm for _, _, norm in normalized_convolutions(net)]
+    return all(
+        norm.running_mean is not None and not bool(norm.running_mean.any()) and bool((norm.weight == 1).all())
+        for norm in norms
+    )
 
 
 class _Tensors:

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
+from fer_edge.models import bundled_models
 
-from .beginning import bundled_net, bundled_record, is_bundled
+from .beginning import bundled_net, bundled_record
 from .checkpoint import load, load_net
 from .loop import predict_logits
 from .model import EmotionNet
@@ -43,7 +44,8 @@ def teacher_logits(
 ) -> NDArray[np.float32]:
     """Logits float32 (n, 7) of uint8 faces (n, 48, 48), averaged over teachers, shifts and mirroring.
 
-    Under ``torchrun`` each process does its share, and all get the whole. Raises CheckpointError.
+    Under ``torchrun`` each process does its share, and all get the whole. Raises as
+    :func:`teacher_net`.
     """
     processes = join(device)
     share = faces[processes.rank :: processes.count]
@@ -67,22 +69,26 @@ def teacher_logits(
 
 
 def teacher_net(name: str | os.PathLike[str]) -> EmotionNet:
-    """The network of a checkpoint, or of a bundled model; raises CheckpointError, ModelError."""
-    return bundled_net(str(name)).eval() if is_bundled(str(name)) else load_net(name)[0]
+    """The network of a checkpoint, or of a bundled model.
+
+    Raises CheckpointError, ModelError, MissingExtraError.
+    """
+    return bundled_net(str(name)).eval() if str(name) in bundled_models() else load_net(name)[0]
 
 
 def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[str, Any]]:
     """How each teacher (checkpoint, bundled model, stored logits) came to be: one entry a training run.
 
-    Raises CheckpointError, DataError.
+    Raises CheckpointError, DataError, ModelError.
     """
     found: list[dict[str, Any]] = []
     for teacher in teachers:
         if Path(teacher).suffix == ".npz":
             found += json.loads(str(_stored(teacher)["origin"]))
-        elif is_bundled(teacher):
+        elif teacher in bundled_models():
             record = bundled_record(teacher)
-            found.append(
+            found += [
+                *record.get("origin", []),
                 {
                     "stage": f"{role}: bundled {teacher}",
                     "best_epoch": record["epochs"],
@@ -90,8 +96,8 @@ def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[
                     "options": record["training_options"],
                     "torch": record["versions"]["torch"],
                     "history": [],
-                }
-            )
+                },
+            ]
         else:
             state = load(teacher)
             found += [
@@ -141,7 +147,7 @@ def teaching(
 
     Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
     or, ``live``, the networks themselves, which a file of logits cannot give. Raises
-    CheckpointError, DataError.
+    CheckpointError, DataError, ModelError, MissingExtraError.
     """
     stored_files = [teacher for teacher in teachers if Path(teacher).suffix == ".npz"]
     if live and stored_files:

@@ -12,7 +12,7 @@ one whose shape is that of a network that recognizes persons, see :mod:`fer_edge
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -327,13 +327,19 @@ class TwoHeadedNet(nn.Module):
         return self.net.classifier(features), self.votes(features)
 
 
-def fold_batch_norm(module: nn.Module) -> None:
-    """Merge each batch norm of a network in evaluation mode into the convolution before it, in place."""
+def normalized_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Conv2d, nn.BatchNorm2d]]:
+    """Each convolution that a batch norm follows, from the image on, behind the module that holds both."""
     for child in module.modules():
         convolution, norm = getattr(child, "conv", None), getattr(child, "norm", None)
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            child.conv = fuse_conv_bn_eval(convolution, norm)
-            del child.norm
+            yield child, convolution, norm
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Merge each batch norm of a network in evaluation mode into the convolution before it, in place."""
+    for child, convolution, norm in list(normalized_convolutions(module)):
+        child.conv = fuse_conv_bn_eval(convolution, norm)
+        del child.norm
 
 
 def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:

@@ -2,7 +2,7 @@
 
 Teachers are trained one after the other. The student begins as a network of its own architecture
 that learned from labels, or as the bundled model; it learns the teachers' averaged answers to the
-images beside the labels, settles on mildly varied images, and then learns to live with int8 rounding.
+images beside the labels, settles on mildly varied images, and may then learn to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
 from .augment import Augmentation
-from .beginning import FACE_TEACHER, beginning, is_bundled, restore_norms
+from .beginning import FACE_TEACHER, beginning, is_folded, restore_norms
 from .checkpoint import load_net
 from .data import sample
 from .distill import LOGITS_NAME, describe, teacher_net, teaching
@@ -43,15 +43,16 @@ class Recipe:
     """Options of each stage.
 
     ``beginning`` is the student's training before it has teachers (None: it has them from the start);
-    with ``former_self_answers`` what came of that is one of them. ``settling`` is the end of the
-    student's training, on mildly varied images; ``rounding`` lets it live with int8.
+    with ``former_self_answers`` what came of that is one of them, where they answer live.
+    ``settling`` is the end of the student's training, on mildly varied images; ``rounding`` lets it
+    live with int8, where it otherwise loses by that (None: left out).
     """
 
     teachers: tuple[TrainOptions, ...]
     beginning: TrainOptions | None
     student: TrainOptions
     settling: TrainOptions
-    rounding: TrainOptions
+    rounding: TrainOptions | None = None
     former_self_answers: bool = False
 
     def epochs(self, stage: str) -> int:
@@ -84,9 +85,6 @@ _STUDENT = TrainOptions(
     augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
 )
 _SETTLING = replace(_STUDENT, epochs=18, warmup=0.5, learning_rate=0.015, calm_strength=0.3)
-_ROUNDING = replace(
-    _SETTLING, epochs=2, learning_rate=0.002, weight_decay=0.0, calm_strength=0.4, bfloat16=False
-)
 
 
 def _small(options: TrainOptions, **changes: Any) -> TrainOptions:
@@ -97,13 +95,12 @@ def _small(options: TrainOptions, **changes: Any) -> TrainOptions:
 
 
 RECIPES = {
-    "edge": Recipe((_TEACHER,), _BEGINNING, _STUDENT, _SETTLING, _ROUNDING, former_self_answers=True),
+    "edge": Recipe((_TEACHER,), _BEGINNING, _STUDENT, _SETTLING, former_self_answers=True),
     "nano": Recipe(
         (_TEACHER, _BEGINNING),
         replace(_BEGINNING, model="nano", weight_decay=1e-4),
         _small(_STUDENT, epochs=48, learning_rate=0.05, calm_strength=0.3),
         _small(_SETTLING, epochs=15),
-        _small(_ROUNDING),
     ),
 }
 """The recipes of the bundled models, by name."""
@@ -125,23 +122,31 @@ def follow(
     *,
     seed: int = 1,
     teachers: tuple[str, ...] = (),
-    start: str | None = None,
+    student_begins: str | None = None,
     device: str = "cpu",
     report: Callable[[str, list[dict[str, float]]], None] = lambda stage, history: None,
 ) -> list[StageResult]:
     """Do every stage in its folder below ``out``, or go on with it; returns one result a stage.
 
-    ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own, ``start`` (a
-    checkpoint or a bundled model) its beginning. Stages that are finished
+    ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own,
+    ``student_begins`` (a checkpoint or a bundled model) its beginning. Stages that are finished
     are not repeated; one that was interrupted continues after its last whole epoch. What was done
     with which options and versions is in ``recipe.json`` and in every checkpoint. The final
-    checkpoint is ``rounding/best.pt``. Raises TrainingError, CheckpointError, DataError.
+    checkpoint is ``best.pt`` of the last stage. Raises TrainingError, CheckpointError, DataError, ModelError,
+    MissingExtraError.
     """
     processes = join(device)
+    given = {"teachers": list(teachers), "beginning": student_begins}
+    _refuse_other(out, given)
+    some_faces = sample(data.faces, seed)
+    former_self = None if student_begins is None else _former_self(recipe, student_begins, some_faces)
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
     results: list[StageResult] = []
     origin: list[dict[str, Any]] = []
+
+    def record() -> None:
+        write_text(out / RECORD_NAME, _record(given, origin, data, seed, processes.count))
 
     def run(
         stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
@@ -169,32 +174,33 @@ def follow(
         # Other processes have no validation figures, and need none.
         origin.append({**asdict(results[-1]), **told, "history": history if processes.first else []})
         if processes.first:
-            write_text(out / RECORD_NAME, _record(origin, data, seed, processes.count))
+            record()
         return folder / "best.pt"
+
+    def teach(number: int, options: TrainOptions) -> Path:
+        stage = f"{_TEACHER_STAGE}{number}"
+        options = replace(options, seed=seed + number - 1)
+        begun = (out / stage / "last.pt").exists()
+        return run(
+            stage, options, data, None if begun else beginning(options.model, data.faces, options.seed)
+        )
 
     if teachers:
         origin += describe(teachers)
-    else:
-        trained = [
-            run(
-                f"{_TEACHER_STAGE}{number}",
-                replace(options, seed=seed + number - 1),
-                data,
-                beginning(options.model, data.faces, seed),
-            )
-            for number, options in enumerate(recipe.teachers, 1)
-        ]
-        teachers = tuple(map(str, trained))
-    if start is not None:
-        origin += describe([start], role="given beginning")
-    elif recipe.beginning is not None:
-        start = str(run("beginning", replace(recipe.beginning, seed=seed), data))
-    former_self = None if start is None else _former_self(recipe, start, sample(data.faces, seed))
+    if student_begins is not None:
+        origin += describe([student_begins], role="given beginning")
+    if processes.first:
+        record()
+    if not teachers:
+        teachers = tuple(str(teach(number, options)) for number, options in enumerate(recipe.teachers, 1))
+    if student_begins is None and recipe.beginning is not None:
+        student_begins = str(run("beginning", replace(recipe.beginning, seed=seed), data))
+        former_self = _former_self(recipe, student_begins, some_faces)
     # Stored logits that are given are all there is to learn from.
     live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
     bfloat16 = recipe.student.bfloat16
-    if start is not None and recipe.former_self_answers and live:
-        teachers = (*teachers, start)
+    if student_begins is not None and recipe.former_self_answers and live:
+        teachers = (*teachers, student_begins)
     learned = teaching(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
     taught = replace(data, teacher=learned)
 
@@ -203,20 +209,33 @@ def follow(
 
     student = learn("student", recipe.student, former_self)
     settled = learn("settling", recipe.settling, load_net(student)[0])
-    learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], sample(data.faces, seed)))
+    if recipe.rounding is not None:
+        learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], some_faces))
     return results
 
 
-def _former_self(recipe: Recipe, start: str, faces: NDArray[np.uint8]) -> EmotionNet:
+def _former_self(recipe: Recipe, name: str, faces: NDArray[np.uint8]) -> EmotionNet:
     """The network that the student was; raises DataError where that has another architecture."""
-    net = teacher_net(start)
+    if Path(name).suffix == ".npz":
+        raise DataError(f"{name}: holds answers, which a student cannot begin with; want a checkpoint")
+    net = teacher_net(name)
     if net.architecture != ARCHITECTURES[recipe.student.model]:
-        raise DataError(
-            f"{start}: not of the architecture {recipe.student.model!r}, so it cannot begin there"
-        )
-    if is_bundled(start):
+        raise DataError(f"{name}: not of the architecture {recipe.student.model!r}, which it is to become")
+    if is_folded(net):
         restore_norms(net, faces)
     return net
+
+
+def _refuse_other(out: Path, given: dict[str, Any]) -> None:
+    """Raise DataError where the recipe in ``out`` was begun with other teachers or another beginning."""
+    if not (out / RECORD_NAME).exists():
+        return
+    before = json.loads((out / RECORD_NAME).read_text()).get("given", given)
+    for option, name in (("--teacher", "teachers"), ("--beginning", "beginning")):
+        if before[name] != given[name]:
+            was = " ".join([before[name]] if isinstance(before[name], str) else before[name] or [])
+            told = f"with {option} {was}" if was else f"without {option}"
+            raise DataError(f"{out}: was begun {told}; --resume needs the same")
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
@@ -229,13 +248,16 @@ def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _record(stages: list[dict[str, Any]], data: TrainingData, seed: int, processes: int) -> str:
+def _record(
+    given: dict[str, Any], stages: list[dict[str, Any]], data: TrainingData, seed: int, processes: int
+) -> str:
     record = {
         "format": FORMAT,
         "seed": seed,
         "processes": processes,
         "rows": {"training": len(data.faces), "validation": len(data.val_faces)},
         "votes": data.votes is not None,
+        "given": given,
         "versions": {
             "fer-edge": __version__,
             "python": platform.python_version(),

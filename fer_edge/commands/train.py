@@ -30,7 +30,8 @@ EPILOG = """example:
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
 with --recipe a folder of these for each stage, recipe.json and the exported model
-needs the extra [train]: pip install 'fer-edge[train]'"""
+needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and --recipe also [teacher];
+--recipe, --faces and a bundled model as teacher also [export]"""
 
 # Type, smallest and largest value, help.
 _OPTIONS: dict[str, tuple[type, float, float, str]] = {
@@ -86,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         metavar="NAME",
         help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
-        "gives them, distillation, training with int8 rounding, export",
+        "gives them, distillation, export",
     )
     for name, (kind, _, _, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
@@ -144,6 +145,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         data, dataset, start = _own_faces(arguments, options.model)
     else:
         data, dataset = _fer2013(arguments)
+        if not arguments.resume:
+            start = beginning(options.model, data.faces, options.seed)
     if _first():
         prepare_folder(arguments.out, resume=arguments.resume)
     if arguments.teacher:
@@ -158,8 +161,6 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
             bfloat16=options.bfloat16,
         )
         data = replace(data, teacher=taught)
-    if start is None and not arguments.resume:
-        start = beginning(options.model, data.faces)
     _print_rows(data, dataset)
     history = fit(
         data,
@@ -208,7 +209,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         arguments.out,
         seed=1 if arguments.seed is None else arguments.seed,
         teachers=tuple(arguments.teacher),
-        start=arguments.beginning,
+        student_begins=arguments.beginning,
         device=device,
         report=report,
     )
