@@ -5,7 +5,7 @@
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
-# make fuzz         the C kernels on made-up input, with sanitizers; needs clang
+# make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
