@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,6 +257,10 @@ def test_busy_camera_names_who_has_it(device, monkeypatch):
     )
     try:
         os.close(handle)
+        # An emulator takes the name of what it runs only some time after the start.
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
+            time.sleep(0.05)
         with pytest.raises(SourceError, match=rf"busy, in use by sleep \(process {pid}\)"):
             CameraSource(0)
     finally:
