@@ -41,6 +41,9 @@ RUNS = (
 )
 """What is run, with FER_EDGE_PURE and files; the tests of kernels run on both paths by themselves."""
 
+TESTS_FAILED = 1
+"""Of pytest's exit codes."""
+
 USER = 1000
 HOME = "home/pi"
 _PROCESSOR = """processor\t: {}
@@ -267,20 +270,17 @@ def test(root: Path, release: str, pure: str, files: Sequence[str], options: Seq
     """Run tests of the unpacked sdist against the installed wheel; return the exit code of pytest."""
     (sources,) = (path.name for path in (root / HOME).glob("fer_edge-*") if path.is_dir())
     command = [
-        *(
-            "fer/bin/python",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            f"{sources}/pyproject.toml",
-        ),
-        *("--rootdir", sources, "-m", "not toolchain and not heavy", *options),
+        *("fer/bin/python", "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache"),
+        *("-c", f"{sources}/pyproject.toml", "--rootdir", sources),
+        *("-m", "not toolchain and not heavy", *options),
         *(f"{sources}/{file}" for file in files),
     ]
-    return inside(root, release, shlex.join(command), check=False, FER_EDGE_PURE=pure)
+    code = inside(root, release, shlex.join(command), check=False, FER_EDGE_PURE=pure)
+    if code == TESTS_FAILED:
+        # Emulated programs are slow at times that a test does not expect; what is wrong fails again.
+        print(f"\n== {release}: those that failed, once more", flush=True)
+        code = inside(root, release, shlex.join([*command, "--last-failed"]), check=False, FER_EDGE_PURE=pure)
+    return code
 
 
 if __name__ == "__main__":
