@@ -22,6 +22,7 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, loop  # noqa: E402
 from fer_edge.train.augment import Augmentation, augment  # noqa: E402
+from fer_edge.train.crowd import label_logits  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.distill import load_logits, save_logits, teacher_logits  # noqa: E402
 from fer_edge.train.loop import (  # noqa: E402
@@ -244,6 +245,53 @@ def test_a_student_follows_live_teachers_and_resumes(drawn, tmp_path):
 
 def _interrupt(history):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_votes_correct_a_teacher_that_errs(drawn, tmp_path, live):
+    """A teacher that calls every face happy; votes that go by what a face is, under names of their own."""
+    votes = np.roll(np.eye(9, dtype=np.float32), 2, 1)[drawn.labels] * 10
+    if live:
+        teacher = EmotionNet(ARCHITECTURES["nano"])
+        with torch.no_grad():
+            teacher.classifier.weight.zero_()
+            teacher.classifier.bias.copy_(torch.tensor([-2.0, -2, -2, 2, -2, -2, -2]))
+        taught = replace(drawn, votes=votes, teacher=(teacher,))
+    else:
+        happy = np.tile(np.array([-2, -2, -2, 2, -2, -2, -2], np.float32), (len(drawn.faces), 1))
+        taught = replace(drawn, votes=votes, teacher=happy)
+    options = TrainOptions(
+        epochs=8, batch=20, warmup=0, ema=0.5, distill_weight=1.0, live_teachers=live, vote_weight=0
+    )
+    accuracies = {}
+    for share in (0.0, 0.9):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        history = fit(taught, replace(options, vote_share=share), folder)
+        accuracies[share] = history[-1]["val_accuracy"]
+    assert accuracies[0.0] < 0.2
+    assert accuracies[0.9] > 0.6
+
+
+def test_targets_are_the_geometric_mean_of_teachers_and_crowd():
+    answers, crowd = torch.randn(5, 7).double(), torch.randn(5, 7).double()
+    options = TrainOptions(vote_share=0.25, distill_temperature=2.0)
+    expected = answers.softmax(1) ** (0.75 / 2) * crowd.softmax(1) ** (0.25 / 2)
+    targets = loop._teaching(answers, crowd, options)
+    torch.testing.assert_close(targets, expected / expected.sum(1, keepdim=True))
+
+
+def test_votes_tell_how_often_each_label_goes_with_them():
+    """Of those who were voted for by column 4, 3 in 4 are labelled 2, the others 5; two have no votes."""
+    labels = np.array([2, 2, 2, 5] * 500 + [0, 0], np.int64)
+    votes = np.zeros((len(labels), 9), np.float32)
+    votes[:-2, 4] = 10
+    likely = np.exp(label_logits(votes, labels))
+    np.testing.assert_allclose(likely.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(likely[0, [2, 5]], [0.75, 0.25], atol=0.01)
+    np.testing.assert_allclose(
+        likely[-1], [3 / 2009, *[1 / 2009] * 1, 1501 / 2009, *[1 / 2009] * 2, 501 / 2009, 1 / 2009], rtol=1e-4
+    )
 
 
 def test_live_teachers_see_what_the_student_sees(drawn, tmp_path):
@@ -502,6 +550,8 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--threads", "0"), "--threads"),
         (("--resume",), "nothing to resume"),
         (("--live-teachers",), "--live-teachers needs --teacher"),
+        (("--vote-share", "0.3"), "--vote-share needs --votes CSV and --teacher FILE"),
+        (("--vote-share", "2"), "--vote-share must be from 0 to 1"),
     ],
 )
 def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):

@@ -28,6 +28,7 @@ from fer_edge.labels import EMOTIONS
 
 from . import checkpoint
 from .augment import Augmentation, augment
+from .crowd import label_logits
 from .model import ARCHITECTURES, Architecture, EmotionNet, TwoHeadedNet, normalize
 from .processes import Processes, join
 
@@ -61,6 +62,9 @@ class TrainOptions:
     distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
         temperature at which they are compared, where teachers are given (Hinton et al. 2015,
         arXiv:1503.02531).
+    vote_share: how much of the teachers' targets comes from what the crowd's votes tell about the
+        label, where both are given: the geometric mean of the two, so that where a teacher errs on an
+        image, people correct it.
     live_teachers: whether teachers see every varied image the student sees and answer to that
         (Beyer et al. 2021, arXiv:2106.05237), instead of once to each image as it is.
     ema: decay a step of the averaged weights, which are what is validated and exported.
@@ -80,6 +84,7 @@ class TrainOptions:
     vote_weight: float = 0.5
     distill_weight: float = 0.7
     distill_temperature: float = 2.0
+    vote_share: float = 0.0
     live_teachers: bool = False
     ema: float = 0.999
     calm: float = 0.75
@@ -114,6 +119,7 @@ class _Tensors:
     faces: Tensor
     labels: Tensor
     votes: Tensor | None
+    crowd: Tensor | None
     teacher: Tensor | None
     live_teachers: tuple[EmotionNet, ...]
 
@@ -166,6 +172,11 @@ def fit(
         faces=torch.from_numpy(data.faces).to(target),
         labels=torch.from_numpy(data.labels).to(target),
         votes=None if data.votes is None else torch.from_numpy(data.votes).to(target),
+        crowd=(
+            torch.from_numpy(label_logits(data.votes, data.labels)).to(target)
+            if options.vote_share > 0 and data.votes is not None and data.teacher is not None
+            else None
+        ),
         teacher=torch.from_numpy(data.teacher).to(target) if isinstance(data.teacher, np.ndarray) else None,
         live_teachers=tuple(
             teacher.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -284,16 +295,18 @@ def _train_epoch(
         goals = {"labels": smooth_targets(labels[index], options.smoothing)}
         if votes is not None:
             goals["votes"] = votes[index]
+        crowd = None if tensors.crowd is None else tensors.crowd[index]
         if teacher is not None:
-            goals["teacher"] = F.softmax(teacher[index] / options.distill_temperature, 1)
+            goals["teacher"] = _teaching(teacher[index], crowd, options)
+        elif crowd is not None:
+            goals["crowd"] = crowd
         if options.mixup > 0:
             inputs, goals = mix(inputs, goals, options.mixup, generator)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(faces.device.type, torch.bfloat16, enabled=options.bfloat16):
             if tensors.live_teachers:
-                goals["teacher"] = F.softmax(
-                    _answers(tensors.live_teachers, inputs) / options.distill_temperature, 1
-                )
+                answers = _answers(tensors.live_teachers, inputs)
+                goals["teacher"] = _teaching(answers, goals.get("crowd"), options)
             output = model(inputs)
         logits = (output[0] if votes is not None else output).float()
         objective = loss = soft_cross_entropy(logits, goals["labels"])
@@ -378,6 +391,13 @@ def mix(
 def _answers(teachers: Sequence[EmotionNet], inputs: Tensor) -> Tensor:
     """Mean logits, float32 (n, 7), of normalized images (n, 1, 48, 48)."""
     return torch.stack([teacher(inputs).float() for teacher in teachers]).mean(0)
+
+
+def _teaching(answers: Tensor, crowd: Tensor | None, options: TrainOptions) -> Tensor:
+    """Targets (n, 7) at the temperature of comparison, from logits of teachers and of the crowd."""
+    if crowd is not None:
+        answers = (1 - options.vote_share) * answers + options.vote_share * crowd
+    return F.softmax(answers / options.distill_temperature, 1)
 
 
 def _distillation_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:

@@ -44,6 +44,7 @@ _OPTIONS: dict[str, tuple[type, float, float, str]] = {
     "vote_weight": (float, 0, 100, "weight of the crowd-vote loss"),
     "distill_weight": (float, 0, 1, "share of the teachers' targets in the loss"),
     "distill_temperature": (float, 0.1, 100, "temperature at which they are compared"),
+    "vote_share": (float, 0, 1, "share of what the votes tell in the teachers' targets"),
     "ema": (float, 0, 0.999999, "decay a step of the averaged weights"),
     "calm": (float, 0, 1, "fraction of the run after which augmentation fades"),
     "calm_strength": (float, 0, 1, "strength of augmentation at the end"),
@@ -140,6 +141,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     options = _train_options(arguments)
     if options.live_teachers and not arguments.teacher:
         raise DataError("--live-teachers needs --teacher FILE")
+    if options.vote_share and not (arguments.teacher and arguments.votes):
+        raise DataError("--vote-share needs --votes CSV and --teacher FILE")
     start = None
     if arguments.faces:
         data, dataset, start = _own_faces(arguments, options.model)
