@@ -78,6 +78,7 @@ _STUDENT = TrainOptions(
     warmup=1.0,
     learning_rate=0.04,
     distill_weight=0.8,
+    vote_share=0.35,
     live_teachers=True,
     calm=0.0,
     calm_strength=0.5,
