@@ -121,6 +121,10 @@ def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
     [
         (("--faces", "no/such"), "no such folder"),
         (("--faces", ".", "--data", "x.csv"), "--faces goes without --data"),
+        (
+            ("--faces", ".", "--beginning", "edge"),
+            "--faces goes without --data, --votes, --teacher and --beginning",
+        ),
         (("--data", "x.csv", "--detect"), "--detect is for --faces"),
     ],
 )

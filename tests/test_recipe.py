@@ -308,7 +308,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
         (("--recipe", "edge", "--epochs", "3"), "goes without --epochs"),
         (("--recipe", "edge", "--model", "nano"), "goes without --model"),
         (("--recipe", "edge", "--resume"), "no stage of a recipe"),
-        (("--beginning", "edge"), "--beginning is for --recipe"),
+        (("--recipe", "edge", "--poor-camera"), "goes without --poor-camera"),
         (("--recipe", "nano", "--beginning", "edge"), "not of the architecture 'nano'"),
         (("--recipe", "nano", "--beginning", "none.pt"), "no such checkpoint"),
     ],

@@ -21,7 +21,8 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, loop  # noqa: E402
-from fer_edge.train.augment import Augmentation, augment  # noqa: E402
+from fer_edge.train.augment import POOR_CAMERA, Augmentation, augment  # noqa: E402
+from fer_edge.train.beginning import bundled_net  # noqa: E402
 from fer_edge.train.crowd import label_logits  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.distill import load_logits, save_logits, teacher_logits  # noqa: E402
@@ -245,6 +246,19 @@ def test_a_student_follows_live_teachers_and_resumes(drawn, tmp_path):
 
 def _interrupt(history):
     raise KeyboardInterrupt
+
+
+def test_training_goes_on_from_a_bundled_model_and_says_so(cli, drawn_csv, tmp_path):
+    run = tmp_path / "run"
+    options = ("--epochs", "1", "--learning-rate", "1e-9", "--weight-decay", "0", "--poor-camera")
+    code, _, err = cli(
+        "train", "--data", drawn_csv, "--out", run, "--model", "nano", "--beginning", "nano", *options
+    )
+    assert code == 0, err
+    state = checkpoint.load(run / "best.pt")
+    assert state["origin"][-1]["stage"] == "given beginning: bundled nano"
+    assert state["options"]["augmentation"] == vars(POOR_CAMERA)
+    torch.testing.assert_close(state["ema"]["classifier.weight"], bundled_net("nano").classifier.weight)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -549,6 +563,8 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--device", "abacus"), "--device 'abacus'"),
         (("--threads", "0"), "--threads"),
         (("--resume",), "nothing to resume"),
+        (("--model", "nano", "--beginning", "edge"), "not of the architecture 'nano'"),
+        (("--beginning", "none.pt"), "no such checkpoint"),
         (("--live-teachers",), "--live-teachers needs --teacher"),
         (("--vote-share", "0.3"), "--vote-share needs --votes CSV and --teacher FILE"),
         (("--vote-share", "2"), "--vote-share must be from 0 to 1"),

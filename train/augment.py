@@ -42,6 +42,10 @@ class Augmentation:
         return Augmentation(**{name: value * strength for name, value in vars(self).items()})
 
 
+POOR_CAMERA = Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
+"""Besides, what cheap cameras do: bad exposure, few pixels, compression."""
+
+
 def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) -> Tensor:
     """Vary uint8 faces (n, 48, 48); returns float32 (n, 48, 48) in grey levels 0 to 255."""
     count, height, width = faces.shape

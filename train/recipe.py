@@ -22,7 +22,7 @@ from fer_edge import __version__
 from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
-from .augment import Augmentation
+from .augment import POOR_CAMERA, Augmentation
 from .beginning import FACE_TEACHER, beginning, is_folded, restore_norms
 from .checkpoint import load_net
 from .data import sample
@@ -78,12 +78,11 @@ _STUDENT = TrainOptions(
     warmup=1.0,
     learning_rate=0.04,
     distill_weight=0.8,
-    vote_share=0.35,
     live_teachers=True,
     calm=0.0,
     calm_strength=0.5,
     bfloat16=True,
-    augmentation=Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15),
+    augmentation=POOR_CAMERA,
 )
 _SETTLING = replace(_STUDENT, epochs=18, warmup=0.5, learning_rate=0.015, calm_strength=0.3)
 
@@ -100,7 +99,7 @@ RECIPES = {
     "nano": Recipe(
         (_TEACHER, _BEGINNING),
         replace(_BEGINNING, model="nano", weight_decay=1e-4),
-        _small(_STUDENT, epochs=48, learning_rate=0.05, calm_strength=0.3),
+        _small(_STUDENT, epochs=80, learning_rate=0.06, calm_strength=0.3),
         _small(_SETTLING, epochs=15),
     ),
 }
@@ -140,7 +139,7 @@ def follow(
     given = {"teachers": list(teachers), "beginning": student_begins}
     _refuse_other(out, given)
     some_faces = sample(data.faces, seed)
-    former_self = None if student_begins is None else _former_self(recipe, student_begins, some_faces)
+    begun = None if student_begins is None else former_self(recipe.student.model, student_begins, some_faces)
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
     results: list[StageResult] = []
@@ -196,7 +195,7 @@ def follow(
         teachers = tuple(str(teach(number, options)) for number, options in enumerate(recipe.teachers, 1))
     if student_begins is None and recipe.beginning is not None:
         student_begins = str(run("beginning", replace(recipe.beginning, seed=seed), data))
-        former_self = _former_self(recipe, student_begins, some_faces)
+        begun = former_self(recipe.student.model, student_begins, some_faces)
     # Stored logits that are given are all there is to learn from.
     live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
     bfloat16 = recipe.student.bfloat16
@@ -208,20 +207,24 @@ def follow(
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
         return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
 
-    student = learn("student", recipe.student, former_self)
+    student = learn("student", recipe.student, begun)
     settled = learn("settling", recipe.settling, load_net(student)[0])
     if recipe.rounding is not None:
         learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], some_faces))
     return results
 
 
-def _former_self(recipe: Recipe, name: str, faces: NDArray[np.uint8]) -> EmotionNet:
-    """The network that the student was; raises DataError where that has another architecture."""
+def former_self(model: str, name: str, faces: NDArray[np.uint8]) -> EmotionNet:
+    """The network that is to be trained further: a checkpoint, or a bundled model.
+
+    Batch norms that were folded are measured anew on ``faces``, uint8 (n, 48, 48). Raises DataError where
+    it is not of the architecture ``model``, CheckpointError, ModelError, MissingExtraError.
+    """
     if Path(name).suffix == ".npz":
         raise DataError(f"{name}: holds answers, which a student cannot begin with; want a checkpoint")
     net = teacher_net(name)
-    if net.architecture != ARCHITECTURES[recipe.student.model]:
-        raise DataError(f"{name}: not of the architecture {recipe.student.model!r}, which it is to become")
+    if net.architecture != ARCHITECTURES[model]:
+        raise DataError(f"{name}: not of the architecture {model!r}, which it is to become")
     if is_folded(net):
         restore_norms(net, faces)
     return net

@@ -15,7 +15,7 @@ from ._arguments import positive_int
 
 if TYPE_CHECKING:
     from ..dataset import FerDataset
-    from ..train.loop import TrainingData
+    from ..train.loop import TrainingData, TrainOptions
     from ..train.model import EmotionNet
 
 HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beginning",
         metavar="FILE",
-        help="with --recipe: the checkpoint, or the bundled model, that the student begins with",
+        help="checkpoint, or bundled model, to train further; with --recipe, what the student begins as",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
@@ -103,6 +103,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="teachers answer to every varied image, instead of once to each image as it is",
+    )
+    parser.add_argument(
+        "--poor-camera",
+        action="store_true",
+        default=None,
+        help="vary faces also as cheap cameras do: exposure, few pixels, JPEG compression",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
@@ -132,12 +138,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:
-    from ..train.beginning import beginning
     from ..train.data import prepare_folder
     from ..train.loop import fit
 
-    if arguments.beginning:
-        raise DataError("--beginning is for --recipe")
     options = _train_options(arguments)
     if options.live_teachers and not arguments.teacher:
         raise DataError("--live-teachers needs --teacher FILE")
@@ -149,12 +152,16 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     else:
         data, dataset = _fer2013(arguments)
         if not arguments.resume:
-            start = beginning(options.model, data.faces, options.seed)
+            start = _beginning(arguments, options, data)
     if _first():
         prepare_folder(arguments.out, resume=arguments.resume)
-    if arguments.teacher:
-        from ..train.distill import teaching
+    origin = []
+    if arguments.beginning or arguments.teacher:
+        from ..train.distill import describe, teaching
 
+        origin = describe([arguments.beginning], "given beginning") if arguments.beginning else []
+        origin += describe(arguments.teacher)
+    if arguments.teacher:
         taught = teaching(
             arguments.out,
             arguments.teacher,
@@ -173,6 +180,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         resume=arguments.resume,
         device=device,
         on_epoch=_reporter(arguments.out, options.epochs),
+        origin=origin,
     )
     if _first():
         best = max(history, key=lambda row: row["val_accuracy"])
@@ -185,10 +193,24 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     return 0
 
 
+def _beginning(arguments: argparse.Namespace, options: TrainOptions, data: TrainingData) -> EmotionNet | None:
+    from ..train.beginning import beginning
+    from ..train.data import sample
+    from ..train.recipe import former_self
+
+    if not arguments.beginning:
+        return beginning(options.model, data.faces, options.seed)
+    return former_self(options.model, arguments.beginning, sample(data.faces, options.seed))
+
+
 def _recipe(arguments: argparse.Namespace, device: str) -> int:
     from .export_int8 import require_export
 
-    own = [name for name in ("faces", "model", "bfloat16", "live_teachers", *_OPTIONS) if name != "seed"]
+    own = [
+        name
+        for name in ("faces", "model", "bfloat16", "live_teachers", "poor_camera", *_OPTIONS)
+        if name != "seed"
+    ]
     given = [f"--{name.replace('_', '-')}" for name in own if getattr(arguments, name) is not None]
     if given:
         raise DataError(f"--recipe decides everything but --seed, so it goes without {', '.join(given)}")
@@ -274,8 +296,8 @@ def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
 def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData, FerDataset, EmotionNet]:
     from .export_int8 import require_export
 
-    if arguments.data or arguments.votes or arguments.teacher:
-        raise DataError("--faces goes without --data, --votes and --teacher")
+    if arguments.data or arguments.votes or arguments.teacher or arguments.beginning:
+        raise DataError("--faces goes without --data, --votes, --teacher and --beginning")
     require_export()
     from ..train.finetune import read_faces, starting_net, training_data
 
@@ -298,11 +320,14 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
 
 
 def _train_options(arguments: argparse.Namespace) -> Any:
+    from ..train.augment import POOR_CAMERA
     from ..train.loop import TrainOptions
     from ..train.model import ARCHITECTURES
 
     given = {name: getattr(arguments, name) for name in ("model", "bfloat16", "live_teachers", *_OPTIONS)}
     given = {name: value for name, value in given.items() if value is not None}
+    if arguments.poor_camera:
+        given["augmentation"] = POOR_CAMERA
     if arguments.faces:
         from ..train.finetune import fine_tuning
 
