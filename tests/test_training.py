@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -25,6 +26,7 @@ from fer_edge.train.augment import POOR_CAMERA, Augmentation, augment  # noqa: E
 from fer_edge.train.beginning import bundled_net  # noqa: E402
 from fer_edge.train.crowd import label_logits  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
+from fer_edge.train.descent import Descent  # noqa: E402
 from fer_edge.train.distill import load_logits, save_logits, teacher_logits  # noqa: E402
 from fer_edge.train.loop import (  # noqa: E402
     TrainingData,
@@ -459,18 +461,81 @@ def test_training_learns_drawn_faces(drawn, tmp_path):
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
-def test_resume_gives_the_same_result_to_the_bit(drawn, tmp_path):
+def _descents(kind, *, seed=1):
+    """A small network with gradients, and what moves it."""
+    torch.manual_seed(seed)
+    net = EmotionNet(ARCHITECTURES["nano"]).to(memory_format=torch.channels_last)
+    descent = Descent(net, kind, learning_rate=0.1, weight_decay=1e-3)
+    net(torch.randn(8, 1, 48, 48)).square().sum().backward()
+    return net, descent
+
+
+def test_sgd_is_that_of_torch_and_spares_norms_and_biases():
+    net, descent = _descents("sgd")
+    twin, _ = _descents("sgd")
+    groups = [
+        {"params": [p for p in twin.parameters() if p.ndim > 1], "weight_decay": 1e-3},
+        {"params": [p for p in twin.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    for _ in range(2):
+        descent.step()
+        sgd.step()
+    for one, two in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_muon_moves_what_mixes_channels_by_orthogonal_matrices_and_the_rest_by_sgd():
+    net, descent = _descents("muon")
+    twin, sgd = _descents("sgd")
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    descent.learning_rate = sgd.learning_rate = 0.04
+    descent.step()
+    sgd.step()
+    mixing = []
+    for (name, parameter), other in zip(net.named_parameters(), twin.parameters(), strict=True):
+        if parameter.ndim < 4 or parameter.shape[1] == 1:
+            assert torch.equal(parameter, other), name
+            continue
+        mixing.append(name)
+        # A rate of 0.25 * 0.04, a decay of 50 * 0.001; five steps of Newton and Schulz reach 1 but roughly.
+        rate = 0.01 * max(1, len(parameter) / parameter[0].numel()) ** 0.5
+        moved = (before[name] * (1 - 0.01 * 0.05) - parameter.detach()) / rate
+        values = torch.linalg.svdvals(moved.flatten(1))
+        assert 0.5 < float(values.median()) < 1.3, name
+        assert float(values.max()) < 1.4, name
+        assert (moved * parameter.grad).sum() > 0, name
+    assert len(mixing) == 15
+
+
+def test_a_descent_goes_on_from_its_state():
+    net, descent = _descents("muon")
+    other, resumed = _descents("muon", seed=2)
+    descent.step()
+    other.load_state_dict(net.state_dict())
+    resumed.load_state_dict(copy.deepcopy(descent.state_dict()))
+    for one, two in zip(net.parameters(), other.parameters(), strict=True):
+        two.grad = one.grad.clone()
+    for part in (descent, resumed):
+        part.step()
+    for one, two in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_resume_gives_the_same_result_to_the_bit(drawn, tmp_path, optimizer):
+    quick = replace(QUICK, optimizer=optimizer)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
-    fit(drawn, QUICK, whole)
+    fit(drawn, quick, whole)
 
     def stop_after_first(history):
         if len(history) == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(drawn, QUICK, parts, on_epoch=stop_after_first)
-    history = fit(drawn, QUICK, parts, resume=True)
+        fit(drawn, quick, parts, on_epoch=stop_after_first)
+    history = fit(drawn, quick, parts, resume=True)
     one, two = checkpoint.load(whole / "last.pt"), checkpoint.load(parts / "last.pt")
     assert [row["val_loss"] for row in one["history"]] == [row["val_loss"] for row in history]
     assert all(torch.equal(one["ema"][key], two["ema"][key]) for key in one["ema"])
@@ -478,10 +543,11 @@ def test_resume_gives_the_same_result_to_the_bit(drawn, tmp_path):
 
 
 def test_a_run_of_a_version_that_lacked_an_option_is_resumed(drawn, tmp_path):
-    options = TrainOptions(epochs=1, batch=70)
+    options = TrainOptions(epochs=1, batch=70, optimizer="sgd")
     fit(drawn, options, tmp_path)
     state = checkpoint.load(tmp_path / "last.pt")
-    del state["options"]["mixup"]
+    del state["options"]["mixup"], state["options"]["optimizer"]
+    state["optimizer"] = state["optimizer"]["sgd"]
     checkpoint.save(tmp_path / "last.pt", {key: value for key, value in state.items() if key != "format"})
     assert len(fit(drawn, options, tmp_path, resume=True)) == 1
     with pytest.raises(checkpoint.CheckpointError, match=r"mixup was 0\.0, now 0\.2"):
@@ -557,6 +623,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
     ("arguments", "message"),
     [
         (("--model", "resnet"), "known are edge, nano"),
+        (("--optimizer", "adam"), "known are muon, sgd"),
         (("--epochs", "0"), "--epochs must be from 1"),
         (("--smoothing", "2"), "--smoothing must be from 0 to 0.9"),
         (("--learning-rate", "nan"), "--learning-rate must be"),

@@ -90,6 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
         "gives them, distillation, export",
     )
+    parser.add_argument("--optimizer", help="muon or sgd")
     for name, (kind, _, _, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
     parser.add_argument(
@@ -208,7 +209,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
 
     own = [
         name
-        for name in ("faces", "model", "bfloat16", "live_teachers", "poor_camera", *_OPTIONS)
+        for name in ("faces", "model", "optimizer", "bfloat16", "live_teachers", "poor_camera", *_OPTIONS)
         if name != "seed"
     ]
     given = [f"--{name.replace('_', '-')}" for name in own if getattr(arguments, name) is not None]
@@ -321,10 +322,12 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
 
 def _train_options(arguments: argparse.Namespace) -> Any:
     from ..train.augment import POOR_CAMERA
+    from ..train.descent import OPTIMIZERS
     from ..train.loop import TrainOptions
     from ..train.model import ARCHITECTURES
 
-    given = {name: getattr(arguments, name) for name in ("model", "bfloat16", "live_teachers", *_OPTIONS)}
+    names = ("model", "optimizer", "bfloat16", "live_teachers", *_OPTIONS)
+    given = {name: getattr(arguments, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.poor_camera:
         given["augmentation"] = POOR_CAMERA
@@ -336,6 +339,8 @@ def _train_options(arguments: argparse.Namespace) -> Any:
         options = TrainOptions(**given)
     if options.model not in ARCHITECTURES:
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
+    if options.optimizer not in OPTIMIZERS:
+        raise DataError(f"--optimizer {options.optimizer!r}: known are {', '.join(OPTIMIZERS)}")
     for name, (_, low, high, _) in _OPTIONS.items():
         if not low <= getattr(options, name) <= high:
             flag = f"--{name.replace('_', '-')}"
