@@ -123,10 +123,12 @@ def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student", "settling"]
 
 
-def test_a_recipe_may_do_without_rounding(drawn, tmp_path):
-    results = recipe.follow(replace(RECIPE, rounding=None), drawn, tmp_path)
-    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
-    assert not (tmp_path / "rounding").exists()
+@pytest.mark.parametrize("missing", ["settling", "rounding"])
+def test_a_recipe_may_do_without_its_last_stages(drawn, tmp_path, missing):
+    results = recipe.follow(replace(RECIPE, **{missing: None}), drawn, tmp_path)
+    stages = [stage for stage in ("teacher-1", "student", "settling", "rounding") if stage != missing]
+    assert [result.stage for result in results] == stages
+    assert not (tmp_path / missing).exists()
 
 
 def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):

@@ -2,7 +2,7 @@
 
 Teachers are trained one after the other. The student begins as a network of its own architecture
 that learned from labels, or as the bundled model; it learns the teachers' averaged answers to the
-images beside the labels, settles on mildly varied images, and may then learn to live with int8 rounding.
+images beside the labels, may settle on mildly varied images, and may then learn to live with int8 rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fer_edge import __version__
 from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
-from .augment import POOR_CAMERA, Augmentation
+from .augment import POOR_CAMERA
 from .beginning import FACE_TEACHER, beginning, is_folded, restore_norms
 from .checkpoint import load_net
 from .data import sample
@@ -45,13 +45,13 @@ class Recipe:
     ``beginning`` is the student's training before it has teachers (None: it has them from the start);
     with ``former_self_answers`` what came of that is one of them, where they answer live.
     ``settling`` is the end of the student's training, on mildly varied images; ``rounding`` lets it
-    live with int8, where it otherwise loses by that (None: left out).
+    live with int8, where it otherwise loses by that (None, of either: left out).
     """
 
     teachers: tuple[TrainOptions, ...]
     beginning: TrainOptions | None
     student: TrainOptions
-    settling: TrainOptions
+    settling: TrainOptions | None = None
     rounding: TrainOptions | None = None
     former_self_answers: bool = False
 
@@ -87,20 +87,21 @@ _STUDENT = TrainOptions(
 _SETTLING = replace(_STUDENT, epochs=18, warmup=0.5, learning_rate=0.015, calm_strength=0.3)
 
 
-def _small(options: TrainOptions, **changes: Any) -> TrainOptions:
-    """Options for ``nano``, which has no capacity to spare for much variation or for learning by heart."""
-    mild = replace(Augmentation().scaled(0.5), gamma=0.2, coarse=0.1, jpeg=0.1)
-    small = replace(options, model="nano", vote_weight=0.25, augmentation=mild)
-    return replace(small, weight_decay=min(small.weight_decay, 5e-5), **changes)
-
-
 RECIPES = {
     "edge": Recipe((_TEACHER,), _BEGINNING, _STUDENT, _SETTLING, former_self_answers=True),
     "nano": Recipe(
         (_TEACHER, _BEGINNING),
         replace(_BEGINNING, model="nano", weight_decay=1e-4),
-        _small(_STUDENT, epochs=80, learning_rate=0.06, calm_strength=0.3),
-        _small(_SETTLING, epochs=15),
+        replace(
+            _STUDENT,
+            model="nano",
+            optimizer="muon",
+            epochs=80,
+            warmup=0.5,
+            learning_rate=0.05,
+            vote_weight=0.25,
+            calm_strength=0.3,
+        ),
     ),
 }
 """The recipes of the bundled models, by name."""
@@ -207,10 +208,11 @@ def follow(
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
         return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
 
-    student = learn("student", recipe.student, begun)
-    settled = learn("settling", recipe.settling, load_net(student)[0])
+    best = learn("student", recipe.student, begun)
+    if recipe.settling is not None:
+        best = learn("settling", recipe.settling, load_net(best)[0])
     if recipe.rounding is not None:
-        learn("rounding", recipe.rounding, rounded_net(load_net(settled)[0], some_faces))
+        learn("rounding", recipe.rounding, rounded_net(load_net(best)[0], some_faces))
     return results
 
 
