@@ -90,7 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
         "gives them, distillation, export",
     )
-    parser.add_argument("--optimizer", help="muon or sgd")
+    parser.add_argument("--optimizer", help="muon or sgd (default: sgd)")
     for name, (kind, _, _, help_text) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
     parser.add_argument(
