@@ -237,12 +237,39 @@ def test_files_that_fail_the_check_are_not_written(trained, drawn_csv, tmp_path,
 
     def spoiled(*arguments):
         bad = Parity(accuracy=50, drop=1.5, agreement=0.9, largest_difference=3)
-        return replace(original(*arguments), parity={"edge-int8.onnx": bad}, agreement={"int8": 0.98})
+        report = original(*arguments)
+        return replace(report, rows=3310, parity={"edge-int8.onnx": bad}, agreement={"int8": 0.98})
 
     monkeypatch.setattr(pipeline, "_check", spoiled)
     with pytest.raises(ParityError, match=r"edge-int8\.onnx loses 1\.50 points.*agree on 98\.00%"):
         pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "drop", "agreement", "good"),
+    [
+        (3310, 1.0, 0.99, True),
+        (3310, 1.1, 0.99, False),
+        (3310, 1.0, 0.985, False),
+        # Four of 150 held-out images turned one way: chance, where three of a hundred are ties. Ten are not.
+        (150, 100 * 4 / 150, 148 / 150, True),
+        (150, 100 * 10 / 150, 1.0, False),
+        (150, 0.0, 140 / 150, False),
+        (9, 100 / 9, 8 / 9, True),
+        (9, 200 / 9, 1.0, False),
+    ],
+)
+def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, good):
+    parity = Parity(accuracy=60.0, drop=drop, agreement=1.0, largest_difference=0.1)
+    report = pipeline.ExportReport(
+        "mine", rows, 60.0, 1.0, {"mine-int8.onnx": parity}, {"int8": agreement}, {"mine-int8.onnx": 1}
+    )
+    if good:
+        pipeline._refuse_bad(report)
+    else:
+        with pytest.raises(ParityError, match="nothing was written"):
+            pipeline._refuse_bad(report)
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -73,6 +74,9 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     reached = (classifier.predict(dataset.pixels).argmax(1) == dataset.labels).mean()
     untuned = (fer_edge.load_classifier().predict(dataset.pixels).argmax(1) == dataset.labels).mean()
     assert reached > max(0.8, untuned)
+    entry = json.loads((out / "model" / "manifest.json").read_text())["models"]["edge"]
+    assert entry["origin"][-1]["stage"] == "given beginning: bundled edge"
+    assert entry["versions"]["fer-edge"] == fer_edge.__version__
     code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
     assert code == 0, err
     assert len(json.loads(text.splitlines()[0])["faces"]) == 1
@@ -93,6 +97,18 @@ def test_an_empty_class_is_named(cli, folder, tmp_path):
     assert f"{folder / 'sad'}: 0 usable images" in err
 
 
+def test_a_class_of_useless_images_is_told_why_by_its_own(cli, folder, tmp_path):
+    """Photos of a telephone that OpenCV cannot read, beside a broken image of another class."""
+    (folder / "happy" / "aa.png").write_bytes(b"no image")
+    (folder / "sad").mkdir()
+    for index in range(3):
+        (folder / "sad" / f"IMG_{index}.HEIC").write_bytes(b"ftypheic")
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    first = folder / "sad" / "IMG_0.HEIC"
+    assert f"leave its folder out (3 skipped, the first: {first}: not an image" in err
+
+
 def test_corrupt_images_are_skipped_and_counted(folder):
     (folder / "happy" / "broken.png").write_bytes(b"no image")
     dataset = read_faces(folder)
@@ -101,13 +117,50 @@ def test_corrupt_images_are_skipped_and_counted(folder):
     assert "broken.png" in dataset.skipped[0]
 
 
+def test_what_is_no_face_is_skipped_and_counted(folder):
+    happy = folder / "happy"
+    first = cv2.imread(str(happy / "00.png"))
+    cv2.imwrite(str(happy / "again.png"), first)
+    cv2.imwrite(str(folder / "angry" / "mine.png"), first)
+    cv2.imwrite(str(happy / "tiny.png"), first[:6, :6])
+    cv2.imwrite(str(happy / "dark.png"), (first // 16).astype(np.uint16) * 3)
+    shape = np.zeros((60, 60, 4), np.uint8)
+    shape[20:40, 20:40, 3] = 255
+    cv2.imwrite(str(happy / "alpha.png"), shape)
+    (happy / "gone.png").symlink_to(happy / "nowhere.png")
+    (happy / "notes.txt").write_text("Tuesday")
+    (happy / ".DS_Store").write_bytes(b"x")
+    (happy / "more").mkdir()
+    os.mkfifo(happy / "pipe.png")
+    dataset = read_faces(folder)
+    assert len(dataset) == 45
+    told = {message.partition(": ")[0].rpartition("/")[2]: message for message in dataset.skipped}
+    for name, reason in (
+        # Angry comes first, so happy's own picture repeats that one.
+        ("00.png", f"the same face as {folder / 'angry' / 'mine.png'}"),
+        ("again.png", "the same face as"),
+        ("tiny.png", "6x6 pixels"),
+        ("dark.png", "one even grey"),
+        ("alpha.png", "one even grey"),
+        ("gone.png", "No such file"),
+        ("notes.txt", "not an image"),
+        ("more", "a folder"),
+        ("pipe.png", "not a file"),
+    ):
+        assert reason in told.pop(name), name
+    assert not told
+
+
 def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
     data = pytest.importorskip("skimage.data")
     astronaut = data.astronaut()[:, :, ::-1]
     for emotion in ("happy", "sad"):
         (tmp_path / emotion).mkdir()
         for index in range(5):
-            cv2.imwrite(str(tmp_path / emotion / f"{index}.png"), astronaut[: 300 + 4 * index])
+            picture = astronaut[: 300 + 4 * index]
+            cv2.imwrite(
+                str(tmp_path / emotion / f"{index}.png"), picture[:, :: 1 if emotion == "happy" else -1]
+            )
     cv2.imwrite(str(tmp_path / "sad" / "sky.png"), np.full((100, 100, 3), 200, np.uint8))
     dataset = read_faces(tmp_path, detect=True)
     assert len(dataset) == 10
@@ -123,9 +176,9 @@ def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
         (("--faces", ".", "--data", "x.csv"), "--faces goes without --data"),
         (
             ("--faces", ".", "--beginning", "edge"),
-            "--faces goes without --data, --votes, --teacher and --beginning",
+            "--faces goes without --data, --votes, --teacher, --beginning and --skip-bad",
         ),
-        (("--data", "x.csv", "--detect"), "--detect is for --faces"),
+        (("--data", "x.csv", "--detect"), "--detect does nothing without --faces DIR"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(cli, tmp_path, arguments, message):

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import checkpoint, recipe  # noqa: E402
+from fer_edge.train import checkpoint, loop, recipe  # noqa: E402
 from fer_edge.train.beginning import bundled_net  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.distill import load_logits, teaching  # noqa: E402
@@ -119,7 +119,7 @@ def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     assert record["versions"]["torch"] == torch.__version__
     assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1, 1]
     assert {stage["options"]["seed"] for stage in record["stages"]} == {4}
-    final = checkpoint.load(tmp_path / "rounding" / "best.pt")
+    final = checkpoint.load(tmp_path / "rounding" / "last.pt")
     assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student", "settling"]
 
 
@@ -152,6 +152,57 @@ def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):
     assert json.loads((whole / "recipe.json").read_text()) == json.loads((parts / "recipe.json").read_text())
 
 
+def test_what_a_recipe_recorded_survives_a_refusal_and_a_further_interruption(drawn, tmp_path):
+    recipe.follow(RECIPE, drawn, tmp_path, seed=4)
+    record = tmp_path / "recipe.json"
+    before = record.read_text()
+    others = TrainOptions(model="edge", epochs=1, batch=35)
+    for changed, given, message in (
+        (RECIPE, {"seed": 5}, "was begun with --seed 4"),
+        (replace(RECIPE, student=others), {"seed": 4}, "was begun with --recipe nano"),
+    ):
+        with pytest.raises(fer_edge.DataError, match=message):
+            recipe.follow(changed, drawn, tmp_path, **given)
+        assert record.read_text() == before
+    with pytest.raises(checkpoint.CheckpointError, match="images differ"):
+        recipe.follow(RECIPE, replace(drawn, faces=255 - drawn.faces), tmp_path, seed=4)
+    assert record.read_text() == before
+    longer = replace(RECIPE, rounding=replace(BRIEF, epochs=2, learning_rate=0.002))
+    with pytest.raises(checkpoint.CheckpointError, match="epochs was 1, now 2"):
+        recipe.follow(longer, drawn, tmp_path, seed=4)
+    assert record.read_text() == before
+
+
+def test_a_recipes_damaged_record_is_named(drawn, tmp_path):
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(fer_edge.DataError, match=r"recipe\.json: not the record of a recipe"):
+        recipe.follow(RECIPE, drawn, tmp_path)
+
+
+def test_a_recipe_tells_of_a_missing_teachers_package_before_it_begins(drawn, tmp_path, monkeypatch):
+    from fer_edge.train import beginning
+
+    monkeypatch.setattr(beginning, "_PACKAGE", "no_such_package_of_faces")
+    faces = replace(RECIPE, teachers=(replace(BRIEF, model="face-teacher"),))
+    with pytest.raises(fer_edge.MissingExtraError, match=r"fer-edge\[teacher\]"):
+        recipe.follow(faces, drawn, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_hands_on_the_last_epoch_of_each_stage(drawn, tmp_path, monkeypatch):
+    accuracies = iter([0.9, 0.8, 0.7, 0.6, 0.5])
+    monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
+    results = recipe.follow(RECIPE, drawn, tmp_path)
+    assert [(result.epoch, result.val_accuracy) for result in results] == [
+        (1, 0.9),
+        (2, 0.7),
+        (1, 0.6),
+        (1, 0.5),
+    ]
+    final = checkpoint.load(tmp_path / "rounding" / "last.pt")
+    assert [stage["val_accuracy"] for stage in final["origin"]] == [0.9, 0.7, 0.6]
+
+
 def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     recipe.follow(RECIPE, drawn, tmp_path / "first")
     stored = str(tmp_path / "first" / "teacher_logits.npz")
@@ -166,7 +217,7 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     teacher = str(tmp_path / "first" / "teacher-1" / "best.pt")
     recipe.follow(RECIPE, drawn, tmp_path / "third", teachers=(teacher, teacher))
     stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages] == ["given teacher"] * 2 + ["student", "settling", "rounding"]
+    assert [stage["stage"] for stage in stages] == ["given teacher", "student", "settling", "rounding"]
     assert stages[0]["options"]["epochs"] == 1
 
 
@@ -179,12 +230,12 @@ def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
     recipe.follow(RECIPE, drawn, tmp_path / "stored")
     teacher = str(tmp_path / "live" / "teacher-1" / "best.pt")
     live, stored = (
-        checkpoint.load(tmp_path / run / "student" / "best.pt")["ema"] for run in ("live", "stored")
+        checkpoint.load(tmp_path / run / "student" / "last.pt")["ema"] for run in ("live", "stored")
     )
     assert not torch.equal(live["classifier.weight"], stored["classifier.weight"])
     logits = str(tmp_path / "stored" / "teacher_logits.npz")
     recipe.follow(lively, drawn, tmp_path / "given", teachers=(logits,))
-    given = checkpoint.load(tmp_path / "given" / "student" / "best.pt")["ema"]
+    given = checkpoint.load(tmp_path / "given" / "student" / "last.pt")["ema"]
     assert all(torch.equal(given[key], stored[key]) for key in given)
     with pytest.raises(fer_edge.DataError, match="answers to plain images"):
         teaching(tmp_path, (teacher, logits), drawn.faces, live=True)
@@ -197,13 +248,13 @@ STILL = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
 def test_a_student_goes_on_from_its_beginning(drawn, tmp_path):
     recipe.follow(replace(RECIPE, beginning=BRIEF, student=STILL), drawn, tmp_path / "same")
     beginning, student = (
-        checkpoint.load_net(tmp_path / "same" / stage / "best.pt")[0] for stage in ("beginning", "student")
+        checkpoint.load_net(tmp_path / "same" / stage / "last.pt")[0] for stage in ("beginning", "student")
     )
     torch.testing.assert_close(student.classifier.weight, beginning.classifier.weight)
     stages = json.loads((tmp_path / "same" / "recipe.json").read_text())["stages"]
     assert [stage["stage"] for stage in stages[:3]] == ["teacher-1", "beginning", "student"]
     recipe.follow(replace(RECIPE, student=STILL), drawn, tmp_path / "other")
-    scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "best.pt")
+    scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "last.pt")
     assert scratch.architecture == ARCHITECTURES["nano"]
     assert not torch.allclose(scratch.classifier.weight, beginning.classifier.weight)
 
@@ -212,7 +263,7 @@ def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
     lively = replace(RECIPE, beginning=BRIEF, student=replace(STILL, live_teachers=True))
     results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), student_begins="nano")
     assert [result.stage for result in results] == ["student", "settling", "rounding"]
-    student, _ = checkpoint.load_net(tmp_path / "student" / "best.pt")
+    student, _ = checkpoint.load_net(tmp_path / "student" / "last.pt")
     bundled = bundled_net("nano")
     torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
     stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
@@ -224,14 +275,14 @@ def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
 def test_a_student_begins_as_one_that_was_trained_with_rounding(drawn, tmp_path):
     """Its batch norms are folded, and live batches have other statistics than none."""
     recipe.follow(RECIPE, drawn, tmp_path / "first")
-    rounded = tmp_path / "first" / "rounding" / "best.pt"
+    rounded = tmp_path / "first" / "rounding" / "last.pt"
     still = replace(RECIPE, student=STILL)
     logits = str(tmp_path / "first" / "teacher_logits.npz")
     recipe.follow(still, drawn, tmp_path / "second", teachers=(logits,), student_begins=str(rounded))
     faces = torch.from_numpy(drawn.val_faces)
     before, after = (
         predict_logits(checkpoint.load_net(path)[0], faces)
-        for path in (rounded, tmp_path / "second" / "student" / "best.pt")
+        for path in (rounded, tmp_path / "second" / "student" / "last.pt")
     )
     assert (before.argmax(1) == after.argmax(1)).float().mean() > 0.8
 
@@ -288,7 +339,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
     # Three epochs on cartoons need not survive the export's check of accuracy.
     assert code == 0 or "points (at most" in err, err
     assert "student  epoch 2/2" in text
-    assert "rounding: best validation accuracy" in text
+    assert "rounding: validation accuracy" in text
     if code == 0:
         log = (out / "model" / "nano-training.csv").read_text().splitlines()
         assert log[0].startswith("stage,epoch,learning_rate,")
@@ -310,6 +361,8 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
         (("--recipe", "edge", "--epochs", "3"), "goes without --epochs"),
         (("--recipe", "edge", "--model", "nano"), "goes without --model"),
         (("--recipe", "edge", "--resume"), "no stage of a recipe"),
+        (("--recipe", ""), "argument --recipe: must not be empty"),
+        (("--recipe", "edge", "--detect"), "--detect does nothing without --faces DIR"),
         (("--recipe", "edge", "--poor-camera"), "goes without --poor-camera"),
         (("--recipe", "nano", "--beginning", "edge"), "not of the architecture 'nano'"),
         (("--recipe", "nano", "--beginning", "none.pt"), "no such checkpoint"),

@@ -27,7 +27,7 @@ from fer_edge.train.beginning import bundled_net  # noqa: E402
 from fer_edge.train.crowd import label_logits  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.descent import Descent  # noqa: E402
-from fer_edge.train.distill import load_logits, save_logits, teacher_logits  # noqa: E402
+from fer_edge.train.distill import load_logits, save_logits, teacher_logits, teaching  # noqa: E402
 from fer_edge.train.loop import (  # noqa: E402
     TrainingData,
     TrainingError,
@@ -404,6 +404,69 @@ def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_
     assert losses[0] == losses[1]
 
 
+def test_stored_answers_of_other_teachers_are_not_taken_for_these(cli, drawn, drawn_csv, tmp_path):
+    """A run that ended in its first epoch leaves its teachers' answers, but no checkpoint."""
+    for name, seed in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        fit(drawn, TrainOptions(model="nano", epochs=1, batch=70, seed=seed), tmp_path / name)
+    out = tmp_path / "run"
+    out.mkdir()
+    arguments = (
+        *("train", "--data", drawn_csv, "--out", out, "--model", "nano"),
+        *("--epochs", 1, "--batch", 70, "--threads", 1, "--teacher"),
+    )
+    teaching(out, [str(tmp_path / "one" / "last.pt")], drawn.faces)
+    stored = (out / "teacher_logits.npz").read_bytes()
+    code, _, err = cli(*arguments, tmp_path / "two" / "last.pt")
+    assert code == 2
+    assert "teacher_logits.npz: answers of other teachers" in err
+    assert (out / "teacher_logits.npz").read_bytes() == stored
+    code, _, err = cli(*arguments, tmp_path / "one" / "last.pt")
+    assert code == 0, err
+
+
+def test_a_resumed_run_keeps_what_it_began_with(cli, drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    arguments = (
+        *("train", "--data", drawn_csv, "--out", out, "--model", "nano"),
+        *("--epochs", 1, "--batch", 70, "--threads", 1),
+    )
+    code, _, err = cli(*arguments, "--beginning", "nano")
+    assert code == 0, err
+    begun = checkpoint.load(out / "last.pt")["origin"]
+    assert begun[-1]["stage"] == "given beginning: bundled nano"
+    assert begun.count(begun[0]) == 1
+    for beginning in ((), ("--beginning", "nano")):
+        code, _, err = cli(*arguments, *beginning, "--resume")
+        assert code == 0, err
+        assert checkpoint.load(out / "last.pt")["origin"] == begun
+    code, _, err = cli(*arguments, "--beginning", "edge", "--resume")
+    assert code == 2
+    assert "--beginning edge: the run in" in err
+
+
+@pytest.mark.parametrize("name", ["best.pt", "metrics.csv", "recipe.json", "model/manifest.json"])
+def test_a_new_run_overwrites_no_results(cli, drawn_csv, tmp_path, name):
+    out = tmp_path / "run"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("precious")
+    code, _, err = cli("train", "--data", drawn_csv, "--out", out)
+    assert code == 2
+    assert f"{out / name}: is there already" in err
+    assert (out / name).read_text() == "precious"
+
+
+def test_help_tells_the_defaults_that_are_in_use():
+    from fer_edge.train.finetune import FINE_TUNING
+
+    from fer_edge.commands.train import _OPTIONS
+
+    for name, (*_, text) in _OPTIONS.items():
+        usual, tuned = (f"{getattr(options, name):g}" for options in (TrainOptions(), FINE_TUNING))
+        told = f"(default: {usual}" + ("" if tuned == usual else f"; {tuned} with --faces")
+        assert told in text, name
+
+
 @pytest.mark.parametrize("model", ["teacher", "edge"])
 def test_bfloat16_trains_and_checkpoints_float32(drawn, tmp_path, model):
     few = TrainingData(drawn.faces[:14], drawn.labels[:14], None, drawn.val_faces[:7], drawn.val_labels[:7])
@@ -578,9 +641,46 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(drawn, tm
     state["net"]["classifier.weight"].fill_(math.nan)
     checkpoint.save(tmp_path / "last.pt", state)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(TrainingError, match="epoch 2, step 1"):
+    with pytest.raises(TrainingError, match=r"nan in step 1 in epoch 2; .*last\.pt keeps epoch 1"):
         fit(drawn, replace(options, epochs=2), tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("spoilt", ["net", "averaged", "validation"])
+def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(drawn, tmp_path, monkeypatch, spoilt):
+    """Their loss would be seen in the next epoch only."""
+    options = TrainOptions(epochs=2, batch=70)
+    (tmp_path / "run").mkdir()
+    train = loop._train_epoch
+
+    def spoil(net, wrapped, averaged, descent, tensors, options, epoch, *others):
+        row = train(net, wrapped, averaged, descent, tensors, options, epoch, *others)
+        if epoch == 1 and spoilt != "validation":
+            with torch.no_grad():
+                {"net": net, "averaged": averaged.module}[spoilt].classifier.bias[3] = math.inf
+        return row
+
+    def validate(*_):
+        bad = spoilt == "validation" and (tmp_path / "run" / "last.pt").exists()
+        return {"val_loss": math.nan if bad else 1.0, "val_accuracy": 0.5}
+
+    monkeypatch.setattr(loop, "_train_epoch", spoil)
+    monkeypatch.setattr(loop, "validate", validate)
+    with pytest.raises(TrainingError, match=r"became .* in epoch 2; .*last\.pt keeps epoch 1"):
+        fit(drawn, options, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run" / "last.pt")["epoch"] == 1
+    checkpoint.load_net(tmp_path / "run" / "last.pt")
+
+
+def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(cli, drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    code, _, err = cli(
+        *("train", "--data", drawn_csv, "--out", out, "--model", "nano", "--threads", 1, "--batch", 20),
+        *("--warmup", 0, "--learning-rate", 100, "--weight-decay", 1),
+    )
+    assert code == 1
+    assert "in epoch 1; nothing was saved: try a lower --learning-rate" in err
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half a zip"])
@@ -632,9 +732,16 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--resume",), "nothing to resume"),
         (("--model", "nano", "--beginning", "edge"), "not of the architecture 'nano'"),
         (("--beginning", "none.pt"), "no such checkpoint"),
-        (("--live-teachers",), "--live-teachers needs --teacher"),
-        (("--vote-share", "0.3"), "--vote-share needs --votes CSV and --teacher FILE"),
-        (("--vote-share", "2"), "--vote-share must be from 0 to 1"),
+        (("--live-teachers",), "--live-teachers does nothing without --teacher FILE"),
+        (("--vote-share", "0.3"), "--vote-share does nothing without --votes CSV and --teacher FILE"),
+        (("--vote-weight", "0.3"), "--vote-weight does nothing without --votes CSV"),
+        (("--distill-weight", "0.3"), "--distill-weight does nothing without --teacher FILE"),
+        (("--device", "mps"), "use cpu, cuda or cuda:N"),
+        (("--device", "cpu:3"), "use cpu, cuda or cuda:N"),
+        (("--threads", "100000000"), "--threads must be at most 1024"),
+        (("--faces", ""), "argument --faces: must not be empty"),
+        (("--out", ""), "argument --out: must not be empty"),
+        (("--mixup", "-1"), "--mixup must be from 0 to 10"),
     ],
 )
 def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):
@@ -757,9 +864,14 @@ def test_only_a_majority_for_no_face_drops_a_row(tmp_path):
     assert len(data.faces) == 12
 
 
-def test_best_is_the_first_of_equals_and_survives_an_interruption(drawn, tmp_path, monkeypatch):
+def test_best_is_the_first_of_equals_but_for_a_lower_loss_and_survives_an_interruption(
+    drawn, tmp_path, monkeypatch
+):
     accuracies = iter([0.5, 0.9, 0.9])
-    monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
+    losses = iter([1.0, 1.0, 1.0, 1.0, 0.9])
+    monkeypatch.setattr(
+        loop, "validate", lambda *_: {"val_loss": next(losses), "val_accuracy": next(accuracies)}
+    )
     saved = checkpoint.save
 
     def stop_before_last_of_second_epoch(path, state):
@@ -772,10 +884,19 @@ def test_best_is_the_first_of_equals_and_survives_an_interruption(drawn, tmp_pat
         fit(drawn, QUICK, tmp_path)
     assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 2
     monkeypatch.setattr(checkpoint, "save", saved)
-    accuracies = iter([0.9, 0.9])
-    fit(drawn, QUICK, tmp_path, resume=True)
-    assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 2
-    assert len(read_metrics(tmp_path)) == 3
+    accuracies = iter([0.9, 0.9, 0.9])
+    longer = replace(QUICK, epochs=4)
+    state = checkpoint.load(tmp_path / "last.pt")
+    state["options"]["epochs"] = 4
+    checkpoint.save(tmp_path / "last.pt", {key: value for key, value in state.items() if key != "format"})
+    epochs = []
+    fit(
+        *(drawn, longer, tmp_path),
+        resume=True,
+        on_epoch=lambda history: epochs.append(checkpoint.load(tmp_path / "best.pt")["epoch"]),
+    )
+    assert epochs == [2, 2, 4]
+    assert len(read_metrics(tmp_path)) == 4
 
 
 def test_resume_with_other_images_or_from_best_is_refused(drawn, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from fer_edge.labels import VOTE_COLUMNS
 from .loop import TrainingData
 
 SAMPLE_ROWS = 512
+RESULTS = ("best.pt", "metrics.csv", "recipe.json", "model/manifest.json")
+"""What a training run, of whatever kind, may leave in its folder besides ``last.pt``."""
 
 _NOT_A_FACE = VOTE_COLUMNS.index("NF")
 
@@ -72,4 +75,13 @@ def prepare_folder(out: Path, *, resume: bool) -> None:
         raise DataError(f"{out}: already holds a run; --resume continues it, another --out starts a new one")
     if resume and not previous:
         raise DataError(f"{out}: nothing to resume, {out / 'last.pt'} does not exist")
+    if not resume:
+        refuse_overwriting(out, RESULTS)
     out.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_overwriting(out: Path, names: Iterable[str]) -> None:
+    """Raise DataError where the folder ``out`` holds a file of one of these names already."""
+    for name in names:
+        if (out / name).exists():
+            raise DataError(f"{out / name}: is there already and would be overwritten; choose another --out")

@@ -24,7 +24,7 @@ from fer_edge.models import bundled_models
 
 from .beginning import bundled_net, bundled_record
 from .checkpoint import load, load_net
-from .loop import predict_logits
+from .loop import distinct, predict_logits
 from .model import EmotionNet
 from .processes import join
 
@@ -79,7 +79,7 @@ def teacher_net(name: str | os.PathLike[str]) -> EmotionNet:
 def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[str, Any]]:
     """How each teacher (checkpoint, bundled model, stored logits) came to be: one entry a training run.
 
-    Raises CheckpointError, DataError, ModelError.
+    A run that several build on is told once. Raises CheckpointError, DataError, ModelError.
     """
     found: list[dict[str, Any]] = []
     for teacher in teachers:
@@ -91,7 +91,7 @@ def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[
                 *record.get("origin", []),
                 {
                     "stage": f"{role}: bundled {teacher}",
-                    "best_epoch": record["epochs"],
+                    "epoch": record["epochs"],
                     "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
                     "options": record["training_options"],
                     "torch": record["versions"]["torch"],
@@ -104,14 +104,14 @@ def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[
                 *state.get("origin", []),
                 {
                     "stage": role,
-                    "best_epoch": state["epoch"],
+                    "epoch": state["epoch"],
                     "val_accuracy": state["history"][-1]["val_accuracy"],
                     "options": state["options"],
                     "torch": state["torch"],
                     "history": state["history"],
                 },
             ]
-    return found
+    return distinct(found)
 
 
 def save_logits(
@@ -147,7 +147,8 @@ def teaching(
 
     Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
     or, ``live``, the networks themselves, which a file of logits cannot give. Raises
-    CheckpointError, DataError, ModelError, MissingExtraError.
+    CheckpointError, DataError (also where those stored in ``out`` came from other teachers), ModelError,
+    MissingExtraError.
     """
     stored_files = [teacher for teacher in teachers if Path(teacher).suffix == ".npz"]
     if live and stored_files:
@@ -157,11 +158,15 @@ def teaching(
     if len(teachers) == 1 and stored_files:
         return load_logits(teachers[0], faces)
     stored = out / LOGITS_NAME
+    told = describe(teachers)
     if stored.exists():
-        return load_logits(stored, faces)
+        logits = load_logits(stored, faces)
+        if json.loads(str(_stored(stored)["origin"])) != json.loads(json.dumps(told)):
+            raise DataError(f"{stored}: answers of other teachers; choose another --out, or delete it")
+        return logits
     logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
     if join(device).first:
-        save_logits(stored, logits, faces, describe(teachers))
+        save_logits(stored, logits, faces, told)
     return logits
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fer_edge.geometry import centre_square, training_squares
 from fer_edge.labels import EMOTIONS
 from fer_edge.preprocess import FACE_SIZE, crop_faces
 from fer_edge.recognizer import STILL_MAX_SIDE
-from fer_edge.sources import IMAGE_SUFFIXES, read_image
+from fer_edge.sources import read_image
 
 from .augment import Augmentation
 from .beginning import bundled_net
@@ -27,6 +26,9 @@ from .model import EmotionNet
 TRAINED_BLOCKS = 3
 """The last blocks that learn; the earlier ones see edges and parts of faces, which do not change."""
 
+VARIATION = 0.7
+"""Strength of augmentation: the user's camera is one, and known."""
+
 FINE_TUNING = TrainOptions(
     epochs=20,
     warmup=1.0,
@@ -34,12 +36,16 @@ FINE_TUNING = TrainOptions(
     learning_rate=0.01,
     ema=0.95,
     calm=1.0,
-    augmentation=Augmentation().scaled(0.7),
+    augmentation=Augmentation().scaled(VARIATION),
 )
 """Defaults for some hundred images."""
 
 _HELD_OUT = 5
 """Every so manieth image of a class validates, so a class needs as many."""
+_SMALLEST = 12
+"""Pixels a side of the smallest image that can show a face."""
+_LEAST_CONTRAST = 4.0
+"""Standard deviation of a face's 256 grey levels below which nothing can be told from it."""
 
 
 def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:
@@ -47,24 +53,34 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
 
     The whole image, or its largest centred square, is the face; with ``detect`` the most certain
     face in it is. Every fifth image of a class has Usage ``PublicTest``, the others ``Training``.
-    Images that cannot be read, or show no face, are skipped and named in ``skipped``. Raises
-    DataError for a folder that is no emotion, and for a class with too few images.
+    What cannot be read, shows no face or repeats another image is skipped and named in ``skipped``.
+    Raises DataError for a folder that is no emotion, and for a class with too few images.
     """
     classes = _classes(Path(folder))
     detector = FaceDetector(max_side=STILL_MAX_SIDE) if detect else None
-    faces, labels, usage, skipped = [], [], [], []
+    faces: list[NDArray[np.uint8]] = []
+    labels, usage, skipped = [], [], []
+    seen: dict[bytes, Path] = {}
     for emotion, path in classes.items():
-        found = []
-        for image in _images(path):
+        found, passed_over = [], []
+        for entry in sorted(path.iterdir()):
+            if entry.name.startswith("."):
+                continue
             try:
-                found.append(_face(image, detector))
+                face = _face(entry, detector)
+                first = seen.setdefault(face.tobytes(), entry)
+                if first != entry:
+                    raise SourceError(f"{entry}: the same face as {first}")
+                found.append(face)
             except SourceError as error:
-                skipped.append(str(error))
+                passed_over.append(str(error))
         if len(found) < _HELD_OUT:
             raise DataError(
-                f"{path}: {len(found)} usable images; a class needs at least {_HELD_OUT}, "
-                "or leave its folder out" + (f" ({skipped[-1]})" if skipped else "")
+                f"{path}: {len(found)} usable images; a class needs at least {_HELD_OUT}, or leave its "
+                "folder out"
+                + (f" ({len(passed_over)} skipped, the first: {passed_over[0]})" if passed_over else "")
             )
+        skipped += passed_over
         faces += found
         labels += [EMOTIONS.index(emotion)] * len(found)
         usage += ["Training" if index % _HELD_OUT else "PublicTest" for index in range(len(found))]
@@ -107,19 +123,24 @@ def _classes(folder: Path) -> dict[str, Path]:
     if unknown:
         raise DataError(f"{folder}: {', '.join(unknown)} is no emotion; use {', '.join(EMOTIONS)}")
     if len(found) < 2:
-        raise DataError(f"{folder}: {len(found)} emotions; want sub-folders named {', '.join(EMOTIONS)}")
+        raise DataError(
+            f"{folder}: {len(found)} emotions; want at least two sub-folders, named {', '.join(EMOTIONS)}"
+        )
     return {path.name: path for path in found}
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-            yield path
-
-
 def _face(path: Path, detector: FaceDetector | None) -> NDArray[np.uint8]:
-    """One face, uint8 (48, 48); raises SourceError for an unreadable image or one without a face."""
+    """One face, uint8 (48, 48); raises SourceError for what is no image, or shows no face."""
+    if path.is_dir():
+        raise SourceError(f"{path}: a folder in an emotion's folder, which is not looked into")
+    # A named pipe would be waited for.
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path}: not a file")
     image = read_image(path)
+    if min(image.shape[:2]) < _SMALLEST:
+        raise SourceError(
+            f"{path}: {image.shape[1]}x{image.shape[0]} pixels; a face needs at least {_SMALLEST} each way"
+        )
     square = centre_square(image.shape[1], image.shape[0])
     if detector is not None:
         detections = detector.detect(image)
@@ -128,4 +149,6 @@ def _face(path: Path, detector: FaceDetector | None) -> NDArray[np.uint8]:
         square = training_squares([detections[0].box])
     out = np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8)
     crop_faces(image, square, out)
+    if out.std() < _LEAST_CONTRAST:
+        raise SourceError(f"{path}: one even grey, or nearly so (transparent, or 12 bits in 16?)")
     return out[0]

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from fer_edge import __version__
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import write_text
 from fer_edge.labels import EMOTIONS
@@ -42,6 +43,10 @@ METRICS = (
     "val_accuracy",
     "seconds",
 )
+
+
+class _DivergedError(Exception):
+    """Loss or weights are no finite numbers any more."""
 
 
 class TrainingError(FerEdgeError, RuntimeError):
@@ -145,8 +150,8 @@ def fit(
     ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
     its share of each batch. Its checkpoints tell that it is the ``stage``, and ``origin``, one
     entry for each run that this one builds on. Returns one row of :data:`METRICS` an epoch. Raises
-    TrainingError when the loss is no longer finite, CheckpointError when the run to be resumed had
-    other options.
+    TrainingError when loss or weights are no longer finite (what an epoch made of them is not saved),
+    CheckpointError when the run to be resumed had other options.
     """
     processes = join(device)
     if min(options.batch, len(data.faces)) < processes.count:
@@ -161,8 +166,11 @@ def fit(
     averaged = AveragedModel(net, multi_avg_fn=_moving_average(options.ema), use_buffers=True)
     descent = Descent(net, options.optimizer, options.learning_rate, options.weight_decay)
     history: list[dict[str, float]] = []
+    origin = origin or []
     if resume:
         state = _resumable(out / "last.pt", options, data, processes)
+        # A checkpoint of an older version does not tell.
+        origin = state.get("origin") or origin
         net.load_state_dict(state["net"])
         averaged.load_state_dict(state["averaged"])
         descent.load_state_dict(state["optimizer"])
@@ -189,20 +197,24 @@ def fit(
 
     for epoch in range(len(history), options.epochs):
         started = time.perf_counter()
-        train = _train_epoch(
-            net,
-            wrapped,
-            averaged,
-            descent,
-            tensors,
-            options,
-            epoch,
-            processes,
-            history,
-        )
-        row = {"epoch": float(epoch + 1), "learning_rate": descent.learning_rate, **train}
-        if processes.first:
-            row.update(validate(_emotion_net(averaged.module), val_faces, val_labels, options.bfloat16))
+        try:
+            train = _train_epoch(
+                net,
+                wrapped,
+                averaged,
+                descent,
+                tensors,
+                options,
+                epoch,
+                processes,
+                history,
+            )
+            row = {"epoch": float(epoch + 1), "learning_rate": descent.learning_rate, **train}
+            if processes.first:
+                row.update(validate(_emotion_net(averaged.module), val_faces, val_labels, options.bfloat16))
+            _refuse_infinite(net, averaged, row)
+        except _DivergedError as error:
+            raise TrainingError(f"{error} in epoch {epoch + 1}; {_way_out(out, len(history))}") from error
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if processes.first:
@@ -216,7 +228,7 @@ def fit(
                 history,
                 data,
                 processes,
-                {"stage": stage, "origin": origin or []},
+                {"stage": stage, "origin": origin},
             )
             if on_epoch is not None:
                 on_epoch(history)
@@ -317,10 +329,7 @@ def _train_epoch(
         if "votes" in goals:
             objective = objective + options.vote_weight * _vote_loss(output[1].float(), goals["votes"])
         if not math.isfinite(objective.item()):
-            raise TrainingError(
-                f"the loss became {objective.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
-                "checkpoint is kept: try a lower --learning-rate"
-            )
+            raise _DivergedError(f"the loss became {objective.item()} in step {step + 1}")
         descent.zero_grad()
         objective.backward()
         descent.step()
@@ -329,6 +338,40 @@ def _train_epoch(
         correct += int((logits.argmax(1) == goals["labels"].argmax(1)).sum())
         seen += len(index)
     return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
+
+
+def _refuse_infinite(net: nn.Module, averaged: nn.Module, row: dict[str, float]) -> None:
+    """Raise _DivergedError where an epoch's last step, whose loss nobody saw, spoilt the weights."""
+    infinite = [name for name, value in row.items() if not math.isfinite(value)]
+    if infinite:
+        raise _DivergedError(f"{infinite[0]} became {row[infinite[0]]}")
+    for tensor in (*net.state_dict().values(), *averaged.state_dict().values()):
+        if not bool(tensor.isfinite().all()):
+            raise _DivergedError("weights became infinite, or no numbers,")
+
+
+def _way_out(out: Path, epochs: int) -> str:
+    """What can be done after a run diverged that had saved so many epochs."""
+    if not epochs:
+        return "nothing was saved: try a lower --learning-rate"
+    return (
+        f"{out / 'last.pt'} keeps epoch {epochs}: start anew with a lower --learning-rate and another --out, "
+        "or train that further with --beginning"
+    )
+
+
+def best_row(history: list[dict[str, float]]) -> dict[str, float]:
+    """The epoch of the best validation accuracy; where several have it, that of the least loss."""
+    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+
+
+def distinct(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each training run once, though a net may build on it by way of several others."""
+    found: list[dict[str, Any]] = []
+    for stage in stages:
+        if stage not in found:
+            found.append(stage)
+    return found
 
 
 def metrics_csv(history: list[dict[str, float]]) -> str:
@@ -343,7 +386,7 @@ def training_log(state: dict[str, Any]) -> str:
     not keep the course of their teachers.
     """
     stages = [
-        *state.get("origin", []),
+        *distinct(state.get("origin", [])),
         {"stage": state.get("stage", "training"), "history": state["history"]},
     ]
     rows = [(stage["stage"], *_cells(row)) for stage in stages for row in stage.get("history", [])]
@@ -514,14 +557,14 @@ def _save_epoch(
         "architecture": architecture.to_dict(),
         "options": asdict(options),
         "torch": str(torch.__version__),
+        "fer-edge": __version__,
         "rows": len(data.faces),
         "epoch": len(history),
         "history": copy.deepcopy(history),
         **provenance,
         "ema": _emotion_net(averaged.module).state_dict(),
     }
-    accuracies = [row["val_accuracy"] for row in history]
-    if accuracies[-1] > max(accuracies[:-1], default=-1.0):
+    if best_row(history) is history[-1]:
         checkpoint.save(out / "best.pt", state)
     write_text(out / "metrics.csv", metrics_csv(history))
     # Last, because an epoch that is in last.pt is not repeated.

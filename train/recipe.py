@@ -23,9 +23,9 @@ from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
 from .augment import POOR_CAMERA
-from .beginning import FACE_TEACHER, beginning, is_folded, restore_norms
-from .checkpoint import load_net
-from .data import sample
+from .beginning import FACE_TEACHER, beginning, is_folded, package_file, restore_norms
+from .checkpoint import load, load_net
+from .data import RESULTS, refuse_overwriting, sample
 from .distill import LOGITS_NAME, describe, teacher_net, teaching
 from .loop import TrainingData, TrainOptions, fit
 from .model import ARCHITECTURES, EmotionNet
@@ -109,10 +109,10 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage went: its best epoch (from 1) and that epoch's accuracy on the validation rows."""
+    """How a stage went: its last epoch (from 1) and the accuracy on the validation rows after it."""
 
     stage: str
-    best_epoch: int
+    epoch: int
     val_accuracy: float
 
 
@@ -132,13 +132,17 @@ def follow(
     ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own,
     ``student_begins`` (a checkpoint or a bundled model) its beginning. Stages that are finished
     are not repeated; one that was interrupted continues after its last whole epoch. What was done
-    with which options and versions is in ``recipe.json`` and in every checkpoint. The final
-    checkpoint is ``best.pt`` of the last stage. Raises TrainingError, CheckpointError, DataError, ModelError,
+    with which options and versions is in ``recipe.json`` and in every checkpoint. Each stage hands on
+    its last epoch, ``last.pt``, and the last stage's is the result: rates end at zero, so that a best
+    epoch would be chosen by chance. Raises TrainingError, CheckpointError, DataError, ModelError,
     MissingExtraError.
     """
     processes = join(device)
     given = {"teachers": list(teachers), "beginning": student_begins}
-    _refuse_other(out, given)
+    before = _begun(out)
+    _refuse_other(out, before, recipe.student.model, given, seed)
+    if not teachers and any(options.model == FACE_TEACHER for options in recipe.teachers):
+        package_file()
     some_faces = sample(data.faces, seed)
     begun = None if student_begins is None else former_self(recipe.student.model, student_begins, some_faces)
     if processes.first:
@@ -147,7 +151,12 @@ def follow(
     origin: list[dict[str, Any]] = []
 
     def record() -> None:
-        write_text(out / RECORD_NAME, _record(given, origin, data, seed, processes.count))
+        # What was done before and not yet passed again is not forgotten.
+        stages = origin + before.get("stages", [])[len(origin) :]
+        told = _record(recipe.student.model, given, stages, data, seed, processes.count)
+        if "versions" in before:
+            told["versions"] = before["versions"]
+        write_text(out / RECORD_NAME, json.dumps(told, indent=2) + "\n")
 
     def run(
         stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
@@ -168,15 +177,13 @@ def follow(
             stage=stage,
             origin=origin,
         )
-        accuracies = [row.get("val_accuracy", 0.0) for row in history]
-        best = int(np.argmax(accuracies))
-        results.append(StageResult(stage, best + 1, accuracies[best]))
-        told = {"options": asdict(options), "torch": str(torch.__version__)}
         # Other processes have no validation figures, and need none.
+        results.append(StageResult(stage, len(history), history[-1].get("val_accuracy", 0.0)))
+        told = {"options": asdict(options), "torch": load(folder / "last.pt")["torch"]}
         origin.append({**asdict(results[-1]), **told, "history": history if processes.first else []})
         if processes.first:
             record()
-        return folder / "best.pt"
+        return folder / "last.pt"
 
     def teach(number: int, options: TrainOptions) -> Path:
         stage = f"{_TEACHER_STAGE}{number}"
@@ -190,7 +197,7 @@ def follow(
         origin += describe(teachers)
     if student_begins is not None:
         origin += describe([student_begins], role="given beginning")
-    if processes.first:
+    if processes.first and not before:
         record()
     if not teachers:
         teachers = tuple(str(teach(number, options)) for number, options in enumerate(recipe.teachers, 1))
@@ -208,11 +215,11 @@ def follow(
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
         return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
 
-    best = learn("student", recipe.student, begun)
+    reached = learn("student", recipe.student, begun)
     if recipe.settling is not None:
-        best = learn("settling", recipe.settling, load_net(best)[0])
+        reached = learn("settling", recipe.settling, load_net(reached)[0])
     if recipe.rounding is not None:
-        learn("rounding", recipe.rounding, rounded_net(load_net(best)[0], some_faces))
+        learn("rounding", recipe.rounding, rounded_net(load_net(reached)[0], some_faces))
     return results
 
 
@@ -232,16 +239,39 @@ def former_self(model: str, name: str, faces: NDArray[np.uint8]) -> EmotionNet:
     return net
 
 
-def _refuse_other(out: Path, given: dict[str, Any]) -> None:
-    """Raise DataError where the recipe in ``out`` was begun with other teachers or another beginning."""
-    if not (out / RECORD_NAME).exists():
+def _begun(out: Path) -> dict[str, Any]:
+    """What ``recipe.json`` tells, nothing where there is none; raises DataError."""
+    path = out / RECORD_NAME
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not the record of a recipe ({error})") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f"{path}: not the record of a recipe (expected format {FORMAT!r})")
+    return record
+
+
+def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[str, Any], seed: int) -> None:
+    """Raise DataError where the recipe in ``out`` was another, or was begun with other nets or seed."""
+    if not before:
         return
-    before = json.loads((out / RECORD_NAME).read_text()).get("given", given)
-    for option, name in (("--teacher", "teachers"), ("--beginning", "beginning")):
-        if before[name] != given[name]:
-            was = " ".join([before[name]] if isinstance(before[name], str) else before[name] or [])
+    for option, was, now in (
+        ("--recipe", before.get("student", student), student),
+        ("--seed", str(before.get("seed", seed)), str(seed)),
+        *(
+            (option, " ".join(_several(before.get("given", given)[name])), " ".join(_several(given[name])))
+            for option, name in (("--teacher", "teachers"), ("--beginning", "beginning"))
+        ),
+    ):
+        if was != now:
             told = f"with {option} {was}" if was else f"without {option}"
             raise DataError(f"{out}: was begun {told}; --resume needs the same")
+
+
+def _several(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
@@ -251,14 +281,22 @@ def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
         raise DataError(f"{out}: already holds a run; --resume continues it, another --out starts a new one")
     if resume and not begun:
         raise DataError(f"{out}: nothing to resume, no stage of a recipe was begun there")
+    if not begun:
+        refuse_overwriting(out, ("last.pt", *RESULTS))
     out.mkdir(parents=True, exist_ok=True)
 
 
 def _record(
-    given: dict[str, Any], stages: list[dict[str, Any]], data: TrainingData, seed: int, processes: int
-) -> str:
-    record = {
+    student: str,
+    given: dict[str, Any],
+    stages: list[dict[str, Any]],
+    data: TrainingData,
+    seed: int,
+    processes: int,
+) -> dict[str, Any]:
+    return {
         "format": FORMAT,
+        "student": student,
         "seed": seed,
         "processes": processes,
         "rows": {"training": len(data.faces), "validation": len(data.val_faces)},
@@ -272,4 +310,3 @@ def _record(
         },
         "stages": [{key: stage[key] for key in stage if key != "history"} for stage in stages],
     }
-    return json.dumps(record, indent=2) + "\n"

@@ -34,6 +34,13 @@ def add_align_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def nonempty(text: str) -> str:
+    """An argparse type: a text that is not empty, as that of an unset shell variable is."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def positive_int(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, MissingExtraError
-from ._arguments import positive_int
+from ._arguments import nonempty, positive_int
 
 if TYPE_CHECKING:
     from ..dataset import FerDataset
@@ -33,42 +34,63 @@ with --recipe a folder of these for each stage, recipe.json and the exported mod
 needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and --recipe also [teacher];
 --recipe, --faces and a bundled model as teacher also [export]"""
 
-# Type, smallest and largest value, help.
+# Type, smallest and largest value, help with the default, and that of --faces where it is another.
 _OPTIONS: dict[str, tuple[type, float, float, str]] = {
-    "epochs": (int, 1, 10_000, "length of the run"),
-    "warmup": (float, 0, 10_000, "epochs of linear learning-rate ramp"),
-    "batch": (int, 1, 1_000_000, "images a step, over all processes"),
-    "learning_rate": (float, 1e-9, 100, "peak learning rate"),
-    "weight_decay": (float, 0, 1, "on convolution and linear weights"),
-    "smoothing": (float, 0, 0.9, "label smoothing"),
-    "vote_weight": (float, 0, 100, "weight of the crowd-vote loss"),
-    "distill_weight": (float, 0, 1, "share of the teachers' targets in the loss"),
-    "distill_temperature": (float, 0.1, 100, "temperature at which they are compared"),
-    "vote_share": (float, 0, 1, "share of what the votes tell in the teachers' targets"),
-    "ema": (float, 0, 0.999999, "decay a step of the averaged weights"),
-    "calm": (float, 0, 1, "fraction of the run after which augmentation fades"),
-    "calm_strength": (float, 0, 1, "strength of augmentation at the end"),
-    "mixup": (float, 0, 10, "strength of mixing pairs of images; 0 for none"),
-    "seed": (int, 0, 2**62, "decides initial weights, order, augmentation and dropout"),
+    "epochs": (int, 1, 10_000, "length of the run (default: 80; 20 with --faces)"),
+    "warmup": (float, 0, 10_000, "epochs of linear learning-rate ramp (default: 3; 1 with --faces)"),
+    "batch": (int, 1, 1_000_000, "images a step, over all processes (default: 128; 32 with --faces)"),
+    "learning_rate": (float, 1e-9, 100, "peak learning rate (default: 0.1; 0.01 with --faces)"),
+    "weight_decay": (float, 0, 1, "on convolution and linear weights (default: 0.0004)"),
+    "smoothing": (float, 0, 0.9, "label smoothing (default: 0.1)"),
+    "vote_weight": (float, 0, 100, "weight of the crowd-vote loss (default: 0.5)"),
+    "distill_weight": (float, 0, 1, "share of the teachers' targets in the loss (default: 0.7)"),
+    "distill_temperature": (float, 0.1, 100, "temperature at which they are compared (default: 2)"),
+    "vote_share": (float, 0, 1, "share of what the votes tell in the teachers' targets (default: 0)"),
+    "ema": (float, 0, 0.999999, "decay a step of the averaged weights (default: 0.999; 0.95 with --faces)"),
+    "calm": (
+        float,
+        0,
+        1,
+        "fraction of the run after which augmentation fades (default: 0.75; 1 with --faces)",
+    ),
+    "calm_strength": (float, 0, 1, "strength of augmentation at the end (default: 0.4)"),
+    "mixup": (float, 0, 10, "strength of mixing pairs of images (default: 0, none)"),
+    "seed": (int, 0, 2**62, "decides initial weights, order, augmentation and dropout (default: 1)"),
 }
+
+
+# Options that do nothing without others, and those.
+_NEEDED_BY = {
+    "detect": ("faces",),
+    "vote_weight": ("votes",),
+    "vote_share": ("votes", "teacher"),
+    "distill_weight": ("teacher",),
+    "distill_temperature": ("teacher",),
+    "live_teachers": ("teacher",),
+}
+_MOST_THREADS = 1024
+_SKIPPED_SHOWN = 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--data",
+        type=nonempty,
         metavar="CSV",
         help="FER-2013 CSV, plain or packed; default: the environment variable FER2013_CSV",
     )
     parser.add_argument(
         "--faces",
+        type=nonempty,
         metavar="DIR",
         help="instead of a CSV: fine-tune the bundled model on DIR/happy/*.png …, and export it",
     )
     parser.add_argument("--detect", action="store_true", help="find the face in each image of --faces")
-    parser.add_argument("--votes", metavar="CSV", help="FER+ votes in the same row order")
+    parser.add_argument("--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order")
     parser.add_argument(
         "--teacher",
+        type=nonempty,
         metavar="FILE",
         action="append",
         default=[],
@@ -77,15 +99,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--beginning",
+        type=nonempty,
         metavar="FILE",
         help="checkpoint, or bundled model, to train further; with --recipe, what the student begins as",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--out",
+        type=lambda text: Path(nonempty(text)),
+        metavar="DIR",
+        required=True,
+        help="folder of the run",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out to the same result")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
     parser.add_argument("--model", help="architecture (default: edge)")
     parser.add_argument(
         "--recipe",
+        type=nonempty,
         metavar="NAME",
         help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
         "gives them, distillation, export",
@@ -124,8 +154,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..plots import require_matplotlib
 
     require_matplotlib("train")
+    _refuse_idle(arguments)
     device = _device(arguments.device)
     if arguments.threads:
+        if arguments.threads > _MOST_THREADS:
+            raise DataError(f"--threads must be at most {_MOST_THREADS}, got {arguments.threads}")
         torch.set_num_threads(arguments.threads)
     try:
         return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
@@ -140,13 +173,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:
     from ..train.data import prepare_folder
-    from ..train.loop import fit
+    from ..train.loop import best_row, fit
 
     options = _train_options(arguments)
-    if options.live_teachers and not arguments.teacher:
-        raise DataError("--live-teachers needs --teacher FILE")
-    if options.vote_share and not (arguments.teacher and arguments.votes):
-        raise DataError("--vote-share needs --votes CSV and --teacher FILE")
     start = None
     if arguments.faces:
         data, dataset, start = _own_faces(arguments, options.model)
@@ -154,13 +183,16 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         data, dataset = _fer2013(arguments)
         if not arguments.resume:
             start = _beginning(arguments, options, data)
-    if _first():
-        prepare_folder(arguments.out, resume=arguments.resume)
+    # In each process, or the others would wait for one that has given up.
+    prepare_folder(arguments.out, resume=arguments.resume)
     origin = []
-    if arguments.beginning or arguments.teacher:
+    if arguments.faces or arguments.beginning or arguments.teacher:
         from ..train.distill import describe, teaching
 
-        origin = describe([arguments.beginning], "given beginning") if arguments.beginning else []
+        begins_as = options.model if arguments.faces else arguments.beginning
+        origin = describe([begins_as], "given beginning") if begins_as else []
+        if arguments.resume and arguments.beginning:
+            _refuse_other_beginning(arguments, origin)
         origin += describe(arguments.teacher)
     if arguments.teacher:
         taught = teaching(
@@ -184,7 +216,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         origin=origin,
     )
     if _first():
-        best = max(history, key=lambda row: row["val_accuracy"])
+        best = best_row(history)
         print(
             f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
@@ -192,6 +224,17 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         if arguments.faces:
             _export(arguments.out / "best.pt", dataset, arguments.out / "model")
     return 0
+
+
+def _refuse_other_beginning(arguments: argparse.Namespace, origin: list[dict[str, Any]]) -> None:
+    from ..train.checkpoint import load
+
+    before = load(arguments.out / "last.pt").get("origin", [])
+    if before[: len(origin)] != origin:
+        raise DataError(
+            f"--beginning {arguments.beginning}: the run in {arguments.out} was begun otherwise; --resume "
+            "needs the same, or none"
+        )
 
 
 def _beginning(arguments: argparse.Namespace, options: TrainOptions, data: TrainingData) -> EmotionNet | None:
@@ -221,8 +264,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     if arguments.recipe not in RECIPES:
         raise DataError(f"--recipe {arguments.recipe!r}: known are {', '.join(RECIPES)}")
     data, dataset = _fer2013(arguments)
-    if _first():
-        prepare_recipe_folder(arguments.out, resume=arguments.resume)
+    # In each process, or the others would wait for one that has given up.
+    prepare_recipe_folder(arguments.out, resume=arguments.resume)
     _print_rows(data, dataset)
     recipe = RECIPES[arguments.recipe]
 
@@ -242,11 +285,19 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     if _first():
         for result in results:
             print(
-                f"{result.stage}: best validation accuracy {result.val_accuracy:.2%} "
-                f"after epoch {result.best_epoch}"
+                f"{result.stage}: validation accuracy {result.val_accuracy:.2%} after {result.epoch} epochs"
             )
-        _export(arguments.out / results[-1].stage / "best.pt", dataset, arguments.out / "model")
+        _export(arguments.out / results[-1].stage / "last.pt", dataset, arguments.out / "model")
     return 0
+
+
+def _refuse_idle(arguments: argparse.Namespace) -> None:
+    """Raise DataError for an option that would do nothing because another one is missing."""
+    flags = {"votes": "--votes CSV", "teacher": "--teacher FILE", "faces": "--faces DIR"}
+    for option, needed in _NEEDED_BY.items():
+        if getattr(arguments, option) and not all(getattr(arguments, name) for name in needed):
+            told = " and ".join(flags[name] for name in needed)
+            raise DataError(f"--{option.replace('_', '-')} does nothing without {told}")
 
 
 def _first() -> bool:
@@ -257,8 +308,10 @@ def _first() -> bool:
 def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     if not _first():
         return
-    for message in dataset.skipped:
+    for message in dataset.skipped[:_SKIPPED_SHOWN]:
         print(f"skipped: {message}", file=sys.stderr)
+    if len(dataset.skipped) > _SKIPPED_SHOWN:
+        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
     print(
         f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
         f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
@@ -289,16 +342,14 @@ def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
     path = arguments.data or os.environ.get("FER2013_CSV")
     if not path:
         raise DataError("no training data: give --data CSV or --faces DIR, or set FER2013_CSV")
-    if arguments.detect:
-        raise DataError("--detect is for --faces")
     return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad)
 
 
 def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData, FerDataset, EmotionNet]:
     from .export_int8 import require_export
 
-    if arguments.data or arguments.votes or arguments.teacher or arguments.beginning:
-        raise DataError("--faces goes without --data, --votes, --teacher and --beginning")
+    if arguments.data or arguments.votes or arguments.teacher or arguments.beginning or arguments.skip_bad:
+        raise DataError("--faces goes without --data, --votes, --teacher, --beginning and --skip-bad")
     require_export()
     from ..train.finetune import read_faces, starting_net, training_data
 
@@ -329,13 +380,15 @@ def _train_options(arguments: argparse.Namespace) -> Any:
     names = ("model", "optimizer", "bfloat16", "live_teachers", *_OPTIONS)
     given = {name: getattr(arguments, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    if arguments.poor_camera:
-        given["augmentation"] = POOR_CAMERA
     if arguments.faces:
-        from ..train.finetune import fine_tuning
+        from ..train.finetune import VARIATION, fine_tuning
 
+        if arguments.poor_camera:
+            given["augmentation"] = POOR_CAMERA.scaled(VARIATION)
         options = fine_tuning(**given)
     else:
+        if arguments.poor_camera:
+            given["augmentation"] = POOR_CAMERA
         options = TrainOptions(**given)
     if options.model not in ARCHITECTURES:
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
@@ -352,12 +405,13 @@ def _device(name: str) -> str:
     """The device to use: under torchrun each process takes the GPU of its number."""
     import torch
 
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DataError(f"--device {name!r}: use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if not found:
+        raise DataError(f"--device {name!r}: use cpu, cuda or cuda:N")
+    if name != "cpu" and not torch.cuda.is_available():
         raise DataError(f"--device {name}: this PyTorch sees no GPU")
+    if found[1] and int(found[1]) >= torch.cuda.device_count():
+        raise DataError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         return f"cuda:{os.environ['LOCAL_RANK']}"
     return name
