@@ -32,7 +32,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
         except OSError as error:
             # Of a full disk, writing tells no name.
-            if error.filename is None:
+            if error.errno is not None and error.filename is None:
                 error.filename = str(target)
             raise
         umask = os.umask(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 
 import pytest
@@ -30,6 +32,21 @@ def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path):
         raise RuntimeError("midway")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+    """A process may write no more than so many bytes into a file: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            write_text(tmp_path / "long.csv", "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caught.value.filename == str(tmp_path / "long.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_temporary_name_keeps_the_suffix_and_fits_where_the_target_does(tmp_path):

@@ -141,10 +141,10 @@ def follow(
     given = {"teachers": list(teachers), "beginning": student_begins}
     before = _begun(out)
     _refuse_other(out, before, recipe.student.model, given, seed)
-    if not teachers and any(options.model == FACE_TEACHER for options in recipe.teachers):
-        package_file()
     some_faces = sample(data.faces, seed)
     begun = None if student_begins is None else former_self(recipe.student.model, student_begins, some_faces)
+    if not teachers and any(options.model == FACE_TEACHER for options in recipe.teachers):
+        package_file()
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
     results: list[StageResult] = []
