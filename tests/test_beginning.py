@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 
 import numpy as np
@@ -11,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import beginning  # noqa: E402
+from fer_edge.train import beginning, checkpoint  # noqa: E402
 from fer_edge.train.loop import predict_logits  # noqa: E402
 from fer_edge.train.model import (  # noqa: E402
     ARCHITECTURES,
@@ -22,6 +24,7 @@ from fer_edge.train.model import (  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import fer_edge  # noqa: E402
+from fer_edge.models import WEIGHTS  # noqa: E402
 
 # Channels and strided first block of dlib's levels, from the image on.
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
@@ -137,7 +140,7 @@ def test_recognizing_net_can_be_trained(dlib_file, faces):
 
 @pytest.mark.parametrize("model", ["edge", "nano"])
 def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
-    net = beginning.bundled_net(model)
+    net = beginning.exported_net(model)
     before = predict_logits(net, torch.from_numpy(faces))
     assert beginning.is_folded(net)
     assert not any(norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
@@ -230,14 +233,55 @@ def test_the_seed_decides_what_dlib_does_not_give(dlib_file, faces, monkeypatch)
 
 
 def test_a_model_that_is_not_bundled_is_told():
-    with pytest.raises(fer_edge.ModelError, match="mega: no bundled model; there are edge, nano"):
-        beginning.bundled_net("mega")
+    with pytest.raises(fer_edge.ModelError, match="no model 'mega': bundled are edge, nano"):
+        beginning.exported_net("mega")
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A folder with the model `nano`, such as an older version of it."""
+    folder = tmp_path / "older"
+    shutil.copytree(WEIGHTS, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["models"]["edge"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_an_exported_model_is_taken_from_its_folder_or_its_exact_onnx_file(exported, faces):
+    expected = predict_logits(beginning.exported_net("nano"), torch.from_numpy(faces))
+    for name in (exported, exported / "nano-fp32.onnx"):
+        assert beginning.is_exported(str(name))
+        logits = predict_logits(beginning.exported_net(name), torch.from_numpy(faces))
+        assert torch.equal(logits, expected)
+    with pytest.raises(fer_edge.ModelError, match="needs the fp32 ONNX file"):
+        beginning.exported_net(exported / "nano-int8.onnx")
+    with pytest.raises(fer_edge.ModelError, match="has no onnx fp32 file"):
+        beginning.exported_net(exported / "nano-fp32.tflite")
+    content = (exported / "nano-fp32.onnx").read_bytes()
+    (exported / "nano-fp32.onnx").write_bytes(content[:-1] + b"x")
+    with pytest.raises(fer_edge.ModelError, match="damaged or exchanged"):
+        beginning.exported_net(exported)
+
+
+def test_a_run_goes_on_from_an_exported_model_and_tells_no_path(cli, drawn_csv, exported, tmp_path):
+    out = tmp_path / "run"
+    code, _, err = cli(
+        *("train", "--data", drawn_csv, "--model", "nano", "--beginning", exported, "--teacher", exported),
+        *("--out", out, "--epochs", 1, "--batch", 70, "--threads", 1, "--learning-rate", 1e-6),
+    )
+    assert code == 0, err
+    state = checkpoint.load(out / "last.pt")
+    begun = beginning.exported_net("nano").classifier.weight
+    torch.testing.assert_close(state["ema"]["classifier.weight"], begun, atol=1e-3, rtol=1e-3)
+    stages = [stage["stage"] for stage in state["origin"]]
+    assert stages[-2:] == ["given beginning: exported nano", "given teacher: exported nano"]
 
 
 def test_without_onnx_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(fer_edge.FerEdgeError, match=r"fer-edge\[export\]"):
-        beginning.bundled_net("edge")
+        beginning.exported_net("edge")
 
 
 @pytest.mark.parametrize("live", [(), ("--live-teachers",)])
@@ -254,6 +298,6 @@ def test_a_bundled_model_teaches(cli, drawn_csv, tmp_path, live):
         dataset = fer_edge.read_fer2013(drawn_csv)
         training = dataset.pixels[dataset.usage == "Training"]
         stored = np.load(out / "teacher_logits.npz")["logits"]
-        expected = predict_logits(beginning.bundled_net("edge"), torch.from_numpy(training)).numpy()
+        expected = predict_logits(beginning.exported_net("edge"), torch.from_numpy(training)).numpy()
         # The stored ones are means over shifted and mirrored faces.
         assert np.corrcoef(stored.ravel(), expected.ravel())[0, 1] > 0.9

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.beginning import bundled_net  # noqa: E402
+from fer_edge.train.beginning import exported_net  # noqa: E402
 from fer_edge.train.finetune import read_faces, starting_net, training_data  # noqa: E402
 from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
 
@@ -43,10 +43,10 @@ def test_a_folder_becomes_faces_with_labels_and_a_split(folder):
     assert dataset.pixels[:, :, 0].mean() > 50
 
 
-def test_the_bundled_network_comes_back_from_its_onnx_file():
+def test_the_exported_network_comes_back_from_its_onnx_file():
     faces = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
     expected = fer_edge.load_classifier("edge", "onnx", "fp32").predict_logits(faces)
-    logits = predict_logits(bundled_net("edge"), torch.from_numpy(faces)).numpy()
+    logits = predict_logits(exported_net("edge"), torch.from_numpy(faces)).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, loop, recipe  # noqa: E402
-from fer_edge.train.beginning import bundled_net  # noqa: E402
+from fer_edge.train.beginning import exported_net  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.distill import load_logits, teaching  # noqa: E402
 from fer_edge.train.loop import TrainOptions, fit, predict_logits, validate  # noqa: E402
@@ -264,7 +264,7 @@ def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
     results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), student_begins="nano")
     assert [result.stage for result in results] == ["student", "settling", "rounding"]
     student, _ = checkpoint.load_net(tmp_path / "student" / "last.pt")
-    bundled = bundled_net("nano")
+    bundled = exported_net("nano")
     torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
     stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
     names = [stage["stage"] for stage in stages]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint, loop  # noqa: E402
 from fer_edge.train.augment import POOR_CAMERA, Augmentation, augment  # noqa: E402
-from fer_edge.train.beginning import bundled_net  # noqa: E402
+from fer_edge.train.beginning import exported_net  # noqa: E402
 from fer_edge.train.crowd import label_logits  # noqa: E402
 from fer_edge.train.data import load_training_data  # noqa: E402
 from fer_edge.train.descent import Descent  # noqa: E402
@@ -260,7 +260,7 @@ def test_training_goes_on_from_a_bundled_model_and_says_so(cli, drawn_csv, tmp_p
     state = checkpoint.load(run / "best.pt")
     assert state["origin"][-1]["stage"] == "given beginning: bundled nano"
     assert state["options"]["augmentation"] == vars(POOR_CAMERA)
-    torch.testing.assert_close(state["ema"]["classifier.weight"], bundled_net("nano").classifier.weight)
+    torch.testing.assert_close(state["ema"]["classifier.weight"], exported_net("nano").classifier.weight)
 
 
 @pytest.mark.parametrize("live", [False, True])

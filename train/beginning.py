@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_edge.errors import MissingExtraError, ModelError
-from fer_edge.models import WEIGHTS, bundled_models, find_model, read_manifest
+from fer_edge.models import SUFFIXES, ModelFile, bundled_models, find_model, read_manifest
 
 from .data import sample
 from .model import ARCHITECTURES, Architecture, EmotionNet, normalize, normalized_convolutions
@@ -50,9 +50,15 @@ def beginning(model: str, faces: NDArray[np.uint8], seed: int) -> EmotionNet | N
     return recognizing_net(package_file(), sample(faces, seed))
 
 
-def bundled_net(model: str) -> EmotionNet:
-    """The network of a bundled model, from the fp32 ONNX file; raises MissingExtraError, ModelError.
+def is_exported(name: str | os.PathLike[str]) -> bool:
+    """Whether this names exported files (:func:`exported_net`) rather than a checkpoint."""
+    return str(name) in bundled_models() or Path(name).is_dir() or Path(name).suffix in SUFFIXES.values()
 
+
+def exported_net(name: str | os.PathLike[str]) -> EmotionNet:
+    """The network of an exported model, from its fp32 ONNX file; raises MissingExtraError, ModelError.
+
+    ``name`` is that of a bundled one, or else a folder or file that ``fer-edge export-int8`` wrote.
     That file has the batch norms folded into the convolutions, so they only add their bias here, and
     stay as they are in training; and the temperature into the classifier.
     """
@@ -60,10 +66,11 @@ def bundled_net(model: str) -> EmotionNet:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise MissingExtraError("Learning from a bundled model", "onnx", "export") from error
+        raise MissingExtraError("Learning from an exported model", "onnx", "export") from error
 
-    architecture = Architecture.from_dict(bundled_record(model)["architecture"])
-    graph = onnx.load_from_string(find_model(model, "onnx", "fp32").read()).graph
+    file = exported_file(name)
+    architecture = Architecture.from_dict(exported_record(name)["architecture"])
+    graph = onnx.load_from_string(file.read()).graph
     tensors = {
         value.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(value).astype(np.float32))
         for value in graph.initializer
@@ -71,12 +78,19 @@ def bundled_net(model: str) -> EmotionNet:
     return EmotionNet.from_folded(architecture, tensors)
 
 
-def bundled_record(model: str) -> dict[str, Any]:
-    """What the manifest of the bundled models tells of one; raises ModelError."""
-    if model not in bundled_models():
-        raise ModelError(f"{model}: no bundled model; there are {', '.join(bundled_models())}")
-    record: dict[str, Any] = read_manifest(WEIGHTS)["models"][model]
+def exported_record(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the manifest tells of an exported model, named as for :func:`exported_net`; raises ModelError."""
+    file = exported_file(name)
+    record: dict[str, Any] = read_manifest(file.path.parent)["models"][file.model]
     return record
+
+
+def exported_file(name: str | os.PathLike[str]) -> ModelFile:
+    """The fp32 ONNX file of an exported model, named as for :func:`exported_net`; raises ModelError."""
+    file = find_model(name, "onnx", "fp32")
+    if (file.backend, file.precision) != ("onnx", "fp32"):
+        raise ModelError(f"{name}: training needs the fp32 ONNX file")
+    return file
 
 
 def package_file() -> Path:

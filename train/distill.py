@@ -22,7 +22,7 @@ from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
 from fer_edge.models import bundled_models
 
-from .beginning import bundled_net, bundled_record
+from .beginning import exported_file, exported_net, exported_record, is_exported
 from .checkpoint import load, load_net
 from .loop import distinct, predict_logits
 from .model import EmotionNet
@@ -69,15 +69,15 @@ def teacher_logits(
 
 
 def teacher_net(name: str | os.PathLike[str]) -> EmotionNet:
-    """The network of a checkpoint, or of a bundled model.
+    """The network of a checkpoint, or of an exported model, named as for :func:`.beginning.exported_net`.
 
     Raises CheckpointError, ModelError, MissingExtraError.
     """
-    return bundled_net(str(name)).eval() if str(name) in bundled_models() else load_net(name)[0]
+    return exported_net(name).eval() if is_exported(name) else load_net(name)[0]
 
 
 def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[str, Any]]:
-    """How each teacher (checkpoint, bundled model, stored logits) came to be: one entry a training run.
+    """How each teacher (checkpoint, exported model, stored logits) came to be: one entry a training run.
 
     A run that several build on is told once. Raises CheckpointError, DataError, ModelError.
     """
@@ -85,12 +85,13 @@ def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[
     for teacher in teachers:
         if Path(teacher).suffix == ".npz":
             found += json.loads(str(_stored(teacher)["origin"]))
-        elif teacher in bundled_models():
-            record = bundled_record(teacher)
+        elif is_exported(teacher):
+            record = exported_record(teacher)
+            known = "bundled" if teacher in bundled_models() else "exported"
             found += [
                 *record.get("origin", []),
                 {
-                    "stage": f"{role}: bundled {teacher}",
+                    "stage": f"{role}: {known} {exported_file(teacher).model}",
                     "epoch": record["epochs"],
                     "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
                     "options": record["training_options"],
@@ -143,7 +144,7 @@ def teaching(
     device: str = "cpu",
     bfloat16: bool = False,
 ) -> NDArray[np.float32] | tuple[EmotionNet, ...]:
-    """What a run learns from its teachers: checkpoints, bundled models, or a file of stored logits (.npz).
+    """What a run learns from its teachers: checkpoints, exported models, or a file of stored logits (.npz).
 
     Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
     or, ``live``, the networks themselves, which a file of logits cannot give. Raises

@@ -19,7 +19,7 @@ from fer_edge.recognizer import STILL_MAX_SIDE
 from fer_edge.sources import read_image
 
 from .augment import Augmentation
-from .beginning import bundled_net
+from .beginning import exported_net
 from .loop import TrainingData, TrainOptions
 from .model import EmotionNet
 
@@ -105,7 +105,7 @@ def starting_net(model: str) -> EmotionNet:
 
     Its batch norms only add their bias, and stay as they are while the rest learns.
     """
-    net = bundled_net(model)
+    net = exported_net(model)
     net.freeze(len(net.features) - TRAINED_BLOCKS)
     return net
 

@@ -27,7 +27,7 @@ from .beginning import FACE_TEACHER, beginning, is_folded, package_file, restore
 from .checkpoint import load, load_net
 from .data import RESULTS, refuse_overwriting, sample
 from .distill import LOGITS_NAME, describe, teacher_net, teaching
-from .loop import TrainingData, TrainOptions, fit
+from .loop import TrainingData, TrainOptions, distinct, fit
 from .model import ARCHITECTURES, EmotionNet
 from .processes import join
 from .rounding import rounded_net
@@ -196,7 +196,7 @@ def follow(
     if teachers:
         origin += describe(teachers)
     if student_begins is not None:
-        origin += describe([student_begins], role="given beginning")
+        origin[:] = distinct(origin + describe([student_begins], role="given beginning"))
     if processes.first and not before:
         record()
     if not teachers:

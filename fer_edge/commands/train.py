@@ -32,7 +32,7 @@ EPILOG = """example:
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
 with --recipe a folder of these for each stage, recipe.json and the exported model
 needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and --recipe also [teacher];
---recipe, --faces and a bundled model as teacher also [export]"""
+--recipe, --faces and an exported model as teacher or beginning also [export]"""
 
 # Type, smallest and largest value, help with the default, and that of --faces where it is another.
 _OPTIONS: dict[str, tuple[type, float, float, str]] = {
@@ -94,14 +94,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="checkpoint of a larger model to learn from (repeat for several), a bundled model's name, "
-        "or their stored logits (.npz)",
+        help="checkpoint of a larger model to learn from (repeat for several), an exported model (a bundled "
+        "one's name, a folder or .onnx file of export-int8), or their stored logits (.npz)",
     )
     parser.add_argument(
         "--beginning",
         type=nonempty,
         metavar="FILE",
-        help="checkpoint, or bundled model, to train further; with --recipe, what the student begins as",
+        help="checkpoint, or exported model, to train further; with --recipe, what the student begins as",
     )
     parser.add_argument(
         "--out",
@@ -173,7 +173,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:
     from ..train.data import prepare_folder
-    from ..train.loop import best_row, fit
+    from ..train.loop import best_row, distinct, fit
 
     options = _train_options(arguments)
     start = None
@@ -193,7 +193,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         origin = describe([begins_as], "given beginning") if begins_as else []
         if arguments.resume and arguments.beginning:
             _refuse_other_beginning(arguments, origin)
-        origin += describe(arguments.teacher)
+        origin = distinct(origin + describe(arguments.teacher))
     if arguments.teacher:
         taught = teaching(
             arguments.out,
