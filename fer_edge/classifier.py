@@ -57,6 +57,10 @@ class Classifier:
         self._count = count
         return self._session.buffer(count)
 
+    def forget_input(self) -> None:
+        """Take back :meth:`input_buffer`, where it could not be filled."""
+        self._count = 0
+
     def run(self) -> NDArray[np.float32]:
         """Classify what was written into :meth:`input_buffer`: float32 (count, 7), rows sum to 1.
 

@@ -19,10 +19,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     link stays and its target is replaced; a device or pipe is written to directly. Raises DataError
     as :func:`check_target` does.
     """
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file() and not target.is_dir():
-        yield target
+    if is_special(path):
+        # Its resolved name need not exist: /dev/stdout may be a pipe.
+        yield Path(path)
         return
+    target = Path(path).resolve()
     check_target(target)
     handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent)
     os.close(handle)
@@ -49,16 +50,29 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a device or pipe, which is written to and not replaced."""
+    return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
+
+
 def check_target(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
     """Raise DataError unless a file could be made at ``path``, and where it is one of the ``inputs``."""
     target = Path(path)
+    refuse_input(target, inputs)
+    if is_special(target):
+        return
     if target.is_dir():
         raise DataError(f"{target}: is a folder")
     if not target.parent.is_dir():
         raise DataError(f"{target}: the folder {target.parent} does not exist")
     if not os.access(target.parent, os.W_OK):
         raise DataError(f"{target}: no permission to write in {target.parent}")
-    if target.exists():
+
+
+def refuse_input(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise DataError where writing ``path`` would replace one of the ``inputs``."""
+    target = Path(path)
+    if target.exists() and not is_special(target):
         for name in inputs:
             if Path(name).exists() and target.samefile(name):
                 raise DataError(f"{target}: is also the input, which would be lost; choose another name")

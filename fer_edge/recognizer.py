@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,7 +99,13 @@ class Recognizer:
         if len(squares) == 0:
             return np.empty((0, len(EMOTIONS)), np.float32)
         angles = eye_angles(landmarks) if self.align and landmarks is not None else None
-        crop_faces(frame, squares, out=self.classifier.input_buffer(len(squares)), angles=angles)
+        try:
+            crop_faces(frame, squares, out=self.classifier.input_buffer(len(squares)), angles=angles)
+        except Exception as error:
+            self.classifier.forget_input()
+            # Who keeps the error would keep the buffer, while which the runtime refuses to work.
+            traceback.clear_frames(error.__traceback__)
+            raise
         return self.classifier.run()
 
 

@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +71,8 @@ class Source(ABC):
     """Nominal frames a second, where known."""
     skipped: int = 0
     """Unreadable images passed over so far."""
+    paths: Sequence[Path] = ()
+    """The images, where the source is a file of one or a folder of them."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...

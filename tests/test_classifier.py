@@ -107,6 +107,8 @@ def test_wrong_faces_are_refused(faces, error, message):
 
 def test_run_without_input_is_refused():
     classifier = fer_edge.load_classifier()
+    classifier.input_buffer(2)
+    classifier.forget_input()
     with pytest.raises(RuntimeError, match="input_buffer"):
         classifier.run()
     with pytest.raises(ValueError, match="at least 1"):
@@ -225,3 +227,26 @@ def test_tflite_runtime_serves_where_it_is_what_is_installed(monkeypatch, tmp_pa
     expected = fer_edge.load_classifier(backend="litert").predict(faces)
     monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module", "tflite_runtime"))
     np.testing.assert_array_equal(fer_edge.load_classifier(backend="litert").predict(faces), expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_keeps_an_error_can_go_on_with_the_recognizer(backend):
+    """As a notebook does; the error's traceback would keep the runtime's buffer."""
+    recognizer = fer_edge.Recognizer(backend=backend)
+    grey = np.random.default_rng(2).integers(0, 256, (80, 80), dtype=np.uint8)
+    boxes = [[10.0, 10.0, 50.0, 50.0]]
+    expected = recognizer.classify(grey, boxes)
+    kept = []
+    for frame, where in (
+        (grey.astype(np.float32), boxes),
+        (grey, [[np.nan, 10.0, 50.0, 50.0]]),
+        (grey[np.newaxis, :, :, np.newaxis], [*boxes, *boxes]),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            recognizer.classify(frame, where)
+        kept.append(caught.value)
+        with pytest.raises(RuntimeError, match="input_buffer"):
+            recognizer.classifier.run()
+        np.testing.assert_array_equal(recognizer.classify(grey, boxes), expected)
+        np.testing.assert_array_equal(recognizer.classify(grey, boxes * 3), np.repeat(expected, 3, 0))
+    assert len(kept) == 3

@@ -73,6 +73,23 @@ def test_evaluate_prints_figures_that_match_the_library(cli, drawn_csv):
 
 
 @pytest.mark.heavy
+def test_evaluate_tells_nothing_of_repetitions_where_training_rows_are_missing(cli, drawn_csv, tmp_path):
+    lines = drawn_csv.read_text().splitlines()
+    extract = tmp_path / "extract.csv"
+    extract.write_text("\n".join([lines[0], *(line for line in lines if "PublicTest" in line)]) + "\n")
+    code, out, err = cli("evaluate", extract, "--json")
+    assert code == 0, err
+    assert json.loads(out)["all"]["rows"] == 35
+    assert "not_in_training" not in json.loads(out)
+
+
+def test_evaluate_writes_its_picture_under_a_name_of_its_format(cli, tmp_path):
+    code, _, err = cli("evaluate", tmp_path / "x.csv", "--confusion", tmp_path / "confusion.jpg")
+    assert code == 2
+    assert "is written as PNG" in err
+
+
+@pytest.mark.heavy
 def test_evaluate_reports_votes_and_draws_the_confusion(cli, drawn_csv, tmp_path):
     pytest.importorskip("matplotlib")
     labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()

@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -68,6 +70,15 @@ def test_a_device_is_written_to_and_stays_a_device(tmp_path):
     with atomic_path("/dev/null") as temporary:
         temporary.write_text("gone")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
+
+
+def test_a_pipe_by_the_name_of_stdout_is_written_to():
+    """Its resolved name, /proc/N/fd/pipe:[M], does not exist."""
+    program = "from fer_edge.files import check_target, write_text; check_target('/dev/stdout'); "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "write_text('/dev/stdout', 'whole')"], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("whole", "")
 
 
 def test_targets_that_cannot_be_are_refused_by_name(tmp_path):

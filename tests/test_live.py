@@ -244,6 +244,23 @@ def test_signal_stops_after_the_current_frame_and_handlers_are_put_back(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    """nohup ignores SIGHUP, and a shell Ctrl-C for its background jobs."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        one = Run(ScriptedRecognizer(pause=0.01))
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        with stopped_by_signals(one):
+            timer.start()
+            summary = one.process(ScriptedSource(30), [Kept()])
+        timer.join()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+    assert summary.frames == 30
+
+
 @pytest.mark.parametrize(
     "options",
     [{"detect_every": 0}, {"smoothing": -1.0}, {"smoothing": math.nan}, {"frames": 0}, {"seconds": 0.0}],
@@ -416,6 +433,57 @@ def test_command_on_a_folder_tells_each_image_and_keeps_on_after_a_bad_one(
     ]
     assert "skipped 1 unreadable" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png.png", "c.png.png"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (("--save-image", "a.png"), "is also the input"),
+        (("--jsonl", "a.png", "--force"), "is also the input"),
+        (("--save-image", "."), "holds the input"),
+        (("--save-image", "out"), "is also the input"),
+        (("--jsonl", "x.png", "--save-image", "./x.png"), "two outputs cannot be the same file"),
+    ],
+)
+def test_command_keeps_every_image_of_a_folder_that_it_reads(
+    cli, classifier, tmp_path, astronaut, monkeypatch, outputs, message
+):
+    """`out` holds a link to an input under the name that its annotated picture would get."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", astronaut)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png.png").hardlink_to("a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    code, _, err = cli("run", ".", *outputs)
+    assert code == 2
+    assert message in err
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "out"}
+
+
+def test_command_refuses_a_folder_for_the_pictures_of_a_film(cli, classifier, video, tmp_path):
+    code, _, err = cli("run", video, "--save-image", tmp_path)
+    assert code == 2
+    assert "is a folder, which is for images" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            ("run", option, "")
+            for option in ("--camera", "--jsonl", "--save-video", "--save-image", "--model")
+        ),
+        ("run", ""),
+        ("predict", ""),
+        ("evaluate", "x.csv", "--votes", ""),
+        ("bench", "--image", ""),
+    ],
+)
+def test_an_unset_shell_variable_is_refused(cli, arguments):
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "must not be empty" in err
 
 
 def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_path):

@@ -83,6 +83,29 @@ def test_json_file_with_content_is_refused_appended_or_overwritten(tmp_path):
         assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == frames
 
 
+def test_a_log_that_is_moved_away_is_begun_anew(tmp_path, monkeypatch):
+    """As logrotate does, while the run goes on."""
+    now = [100.0]
+    monkeypatch.setattr("fer_edge.outputs.jsonl.time.monotonic", lambda: now[0])
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path)
+    output.write(result(index=0))
+    path.rename(tmp_path / "log.1")
+    output.write(result(index=1))
+    now[0] += 1.5
+    output.write(result(index=2))
+    kept = path.read_text()
+    path.unlink()
+    now[0] += 1.5
+    output.write(result(index=3))
+    output.close()
+    frames = [
+        [json.loads(line)["frame"] for line in text.splitlines()]
+        for text in ((tmp_path / "log.1").read_text(), kept, path.read_text())
+    ]
+    assert frames == [[0, 1], [2], [3]]
+
+
 def test_json_file_in_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         JsonLinesOutput(tmp_path / "missing" / "log.jsonl")

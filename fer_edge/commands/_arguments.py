@@ -10,6 +10,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("classifier")
     group.add_argument(
         "--model",
+        type=nonempty,
         default="edge",
         help="bundled name, or folder or file that export-int8 wrote (default: %(default)s)",
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ._arguments import positive_int
+from ._arguments import nonempty, positive_int
 
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
@@ -34,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive_int, nargs="+", help="thread counts to try (default: 1 and all cores)"
     )
-    parser.add_argument("--image", metavar="FILE", help="frame with a face to measure on, at its own size")
+    parser.add_argument(
+        "--image", type=nonempty, metavar="FILE", help="frame with a face to measure on, at its own size"
+    )
     parser.add_argument(
         "--compare",
         nargs=2,

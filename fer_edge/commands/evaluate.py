@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ._arguments import add_model_arguments
+from ._arguments import add_model_arguments, nonempty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,15 +23,22 @@ EPILOG = """example:
   fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png
   fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv --json
 
-8 % of PublicTest repeats an image of Training; figures are given for all rows and without them"""
+8 % of PublicTest repeats an image of Training; figures are given for all rows and without them,
+where the CSV holds the Training rows too"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="CSV", help="FER-2013 CSV with labels, plain or packed")
+    parser.add_argument(
+        "data", type=nonempty, metavar="CSV", help="FER-2013 CSV with labels, plain or packed"
+    )
     parser.add_argument("--usage", metavar="U", help="only rows of this Usage, e.g. PublicTest")
-    parser.add_argument("--votes", metavar="CSV", help="FER+ votes in the same row order: adds agreement")
-    parser.add_argument("--confusion", metavar="PNG", help="write the confusion matrix (extra [report])")
+    parser.add_argument(
+        "--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order: adds agreement"
+    )
+    parser.add_argument(
+        "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [report])"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_arguments(parser)
@@ -50,7 +58,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.votes and arguments.skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
     if arguments.confusion:
-        check_target(arguments.confusion, [arguments.data])
+        if Path(arguments.confusion).suffix.lower() != ".png":
+            raise DataError(f"--confusion {arguments.confusion}: is written as PNG; end its name in .png")
+        check_target(arguments.confusion, [arguments.data, *([arguments.votes] if arguments.votes else [])])
         require_matplotlib()
     with litert_greeting():
         classifier = load_classifier(
@@ -67,7 +77,8 @@ def execute(arguments: argparse.Namespace) -> int:
         majority = majority_votes(read_votes(arguments.votes, rows=len(dataset)))[chosen]
     probabilities = classifier.predict(dataset.pixels[chosen])
     clean = np.zeros(len(labels), np.bool_)
-    if dataset.usage is not None:
+    # Only beside the Training rows can be told whether an image repeats one.
+    if dataset.usage is not None and (dataset.usage == "Training").any():
         clean = ((dataset.usage != "Training") & ~in_training(dataset))[chosen]
 
     report: dict[str, Any] = {

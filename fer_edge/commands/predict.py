@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, SourceError
 from ..files import atomic_path, check_target
 from ..quiet import litert_greeting
-from ._arguments import add_align_argument, add_model_arguments
+from ._arguments import add_align_argument, add_model_arguments, nonempty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,17 @@ _CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="one CSV, plain or packed, or image files")
-    parser.add_argument("--out", metavar="CSV", help="where the labels of a CSV go")
+    parser.add_argument(
+        "inputs", type=nonempty, metavar="INPUT", nargs="+", help="one CSV, plain or packed, or image files"
+    )
+    parser.add_argument("--out", type=nonempty, metavar="CSV", help="where the labels of a CSV go")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows of a CSV out and say which")
     parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
     parser.add_argument(
         "--aligned", action="store_true", help="images are face crops already: no detector, whole image"
     )
     add_model_arguments(parser)
-    parser.add_argument("--detector-model", metavar="PATH", help="another YuNet ONNX file")
+    parser.add_argument("--detector-model", type=nonempty, metavar="PATH", help="another YuNet ONNX file")
     add_align_argument(parser)
 
 

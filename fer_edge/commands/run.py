@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import DataError
-from ._arguments import add_align_argument, add_model_arguments, positive_int
+from ._arguments import add_align_argument, add_model_arguments, nonempty, positive_int
 
 if TYPE_CHECKING:
     from ..outputs import Output
@@ -32,12 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     source = parser.add_argument_group("source")
     source.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="image, folder, video file, rtsp/http URL"
+        "source", nargs="?", type=nonempty, metavar="SOURCE", help="image, folder, video file, rtsp/http URL"
     )
     source.add_argument(
         "--camera",
         nargs="?",
         const="0",
+        type=nonempty,
         metavar="CAMERA",
         help="N of /dev/videoN, picamera2, or demo (without a value: 0)",
     )
@@ -47,22 +49,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--jsonl",
+        type=nonempty,
         metavar="FILE",
         help="write one JSON object a frame; - is stdout, all else goes to stderr then",
     )
     existing = output.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
     existing.add_argument("--force", action="store_true", help="overwrite a --jsonl file that has content")
-    output.add_argument("--save-video", metavar="FILE", help="annotated video: .mp4, .avi or .mkv")
     output.add_argument(
-        "--save-image", metavar="FILE", help="annotated last frame; an existing folder gets every image"
+        "--save-video", type=nonempty, metavar="FILE", help="annotated video: .mp4, .avi or .mkv"
+    )
+    output.add_argument(
+        "--save-image",
+        type=nonempty,
+        metavar="FILE",
+        help="annotated last frame; of an image or a folder of them, an existing folder gets each",
     )
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
     add_model_arguments(parser)
     recognition = parser.add_argument_group("faces")
     recognition.add_argument(
-        "--detector-model", metavar="PATH", help="a YuNet ONNX file instead of the packaged one"
+        "--detector-model",
+        type=nonempty,
+        metavar="PATH",
+        help="a YuNet ONNX file instead of the packaged one",
     )
     recognition.add_argument(
         "--detect-every",
@@ -153,7 +164,6 @@ def _open_source(args: argparse.Namespace) -> Source:
 
 
 def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
-    from ..files import check_target
     from ..outputs.console import ConsoleOutput
     from ..outputs.image import ImageOutput
     from ..outputs.jsonl import JsonLinesOutput, Mode
@@ -162,9 +172,7 @@ def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
 
     if args.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
-    for target in (args.save_video, args.save_image, args.jsonl):
-        if target and target != "-" and args.source and not Path(target).is_dir():
-            check_target(target, [args.source])
+    _refuse_conflicts(args, source)
     outputs: list[Output] = []
     if args.window:
         outputs.append(WindowOutput(wait=not source.related))
@@ -178,6 +186,30 @@ def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
     if args.jsonl != "-":
         outputs.append(ConsoleOutput(every_frame=not source.related))
     return outputs
+
+
+def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:
+    """Raise DataError where an output would replace an input, or two outputs are one file."""
+    from ..files import is_special, refuse_input
+    from ..outputs.image import path_in
+
+    inputs = source.paths or ([args.source] if args.source else [])
+    targets = [
+        target for target in (args.save_video, args.save_image, args.jsonl) if target and target != "-"
+    ]
+    for target in targets:
+        refuse_input(target, inputs)
+    named = [Path(target).resolve() for target in targets if not is_special(target)]
+    for first, second in itertools.combinations(named, 2):
+        if first == second:
+            raise DataError(f"{first}: two outputs cannot be the same file")
+    if args.save_image and Path(args.save_image).is_dir():
+        if source.related:
+            raise DataError(f"--save-image: {args.save_image} is a folder, which is for images; give a file")
+        for path in source.paths:
+            if path.parent.samefile(args.save_image):
+                raise DataError(f"--save-image: {args.save_image} holds the input; choose another folder")
+            refuse_input(path_in(Path(args.save_image), path), inputs)
 
 
 def _messages(args: argparse.Namespace) -> TextIO:

@@ -35,9 +35,7 @@ class ImageOutput:
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
         if self._target.is_dir():
-            # Two images may differ in their suffix alone.
-            source = Path(result.name)
-            save(self._target / f"{source.name}.png", result)
+            save(path_in(self._target, Path(result.name)), result)
         else:
             self._last = result
 
@@ -45,6 +43,11 @@ class ImageOutput:
         """Write the last frame."""
         if self._last is not None:
             save(self._target, self._last)
+
+
+def path_in(folder: Path, source: Path) -> Path:
+    """Where the annotated image of ``source`` goes; two images may differ in their suffix alone."""
+    return folder / f"{source.name}.png"
 
 
 def save(path: Path, result: FrameResult) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from ..errors import DataError, OutputError
 from ..labels import EMOTIONS
 from ..recognizer import Face
 from . import FrameResult, OutputClosed, write_line
+
+_LOOK_EVERY = 1.0
+"""Seconds between looks whether the file still is where it was."""
 
 Mode = Literal["new", "append", "overwrite"]
 
@@ -43,7 +47,8 @@ class JsonLinesOutput:
     """Writes each result as one line of JSON and flushes it, so that a reader can follow.
 
     ``target``: a path, or ``-`` for stdout. A file is written in place, not renamed at the end,
-    because a log that grows for a year must be readable meanwhile. ``mode``: ``new`` refuses a file
+    because a log that grows for a year must be readable meanwhile; where it was moved away or deleted
+    (log rotation), a new one is begun within a second. ``mode``: ``new`` refuses a file
     that has content, ``append`` adds to it, ``overwrite`` empties it. Raises
     :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused.
     """
@@ -51,6 +56,7 @@ class JsonLinesOutput:
     def __init__(self, target: str | os.PathLike[str], mode: Mode = "new") -> None:
         self._path = None if os.fspath(target) == "-" else Path(target)
         self._file: io.FileIO | None = None
+        self._looked = time.monotonic()
         if self._path is None:
             return
         try:
@@ -72,6 +78,7 @@ class JsonLinesOutput:
             if self._file is None:
                 write_line(sys.stdout, line)
             else:
+                self._reopen_if_moved()
                 self._append(line.encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._path or 'stdout'}: cannot be written: {error.strerror}") from error
@@ -80,6 +87,18 @@ class JsonLinesOutput:
         """Close the file; stdout stays open."""
         if self._file is not None:
             self._file.close()
+
+    def _reopen_if_moved(self) -> None:
+        assert self._file is not None and self._path is not None
+        now = time.monotonic()
+        if now < self._looked + _LOOK_EVERY:
+            return
+        self._looked = now
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                return
+        self._file.close()
+        self._file = io.FileIO(self._path, "ab")
 
     def _append(self, data: bytes) -> None:
         """Write all of ``data``, or nothing."""
