@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -362,6 +363,28 @@ def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
     lines = path.read_text().splitlines()
     assert lines[1] == '{"fra'
     assert json.loads(lines[2])["frame"] == 0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_video_ends_whole_before_the_disk_is_full(tmp_path, monkeypatch, suffix):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / f"out{suffix}"
+    output = VideoOutput(path, fps=10)
+    free, now = [10**9], [100.0]
+    monkeypatch.setattr(
+        "fer_edge.outputs.video.shutil.disk_usage", lambda folder: SimpleNamespace(free=free[0])
+    )
+    monkeypatch.setattr("fer_edge.outputs.video.time.monotonic", lambda: now[0])
+    output.write(result())
+    free[0] = 15_000_000
+    output.write(result())
+    now[0] += 1.5
+    with pytest.raises(OutputError, match="ends here, because the disk has but 15 MB left"):
+        output.write(result())
+    assert not path.exists()
+    output.close()
+    film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,12 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
 """Codec by suffix; these encoders are in every OpenCV wheel and need no hardware."""
 
 LIVE_FPS = 15.0
+
+_LOOK_EVERY = 1.0
+"""Seconds between looks at the disk: OpenCV does not tell of writes that failed."""
+_RESERVE = 16_000_000
+_INDEX_ENTRY = 32
+"""Bytes that have to be free for the last frames, and for a frame's entry in the index at the end."""
 
 
 class VideoOutput:
@@ -43,9 +51,14 @@ class VideoOutput:
         self._size = (0, 0)
         self._written = 0
         self._first_timestamp = 0.0
+        self._looked = -_LOOK_EVERY
 
     def write(self, result: FrameResult) -> None:
-        """Encode one frame; raises :class:`~fer_edge.errors.OutputError` where OpenCV lacks the codec."""
+        """Encode one frame.
+
+        Raises :class:`~fer_edge.errors.OutputError` where OpenCV lacks the codec, and where the disk is
+        nearly full, as long as :meth:`close` can still finish what was written.
+        """
         import cv2
 
         if self._writer is None:
@@ -64,6 +77,7 @@ class VideoOutput:
         for _ in range(due):
             self._writer.write(picture)
         self._written += due
+        self._refuse_full_disk()
 
     def close(self) -> None:
         """Finish the file and give it its name; without any frame there is no file.
@@ -93,6 +107,15 @@ class VideoOutput:
             self._temporary = temporary
             self._files = files.pop_all()
         return writer
+
+    def _refuse_full_disk(self) -> None:
+        now = time.monotonic()
+        if now < self._looked + _LOOK_EVERY:
+            return
+        self._looked = now
+        free = shutil.disk_usage(self._temporary.parent).free
+        if free < _RESERVE + _INDEX_ENTRY * self._written:
+            raise OutputError(f"{self._path}: ends here, because the disk has but {free / 1e6:.0f} MB left")
 
     def _check(self) -> None:
         """OpenCV does not tell of writes that failed, so count what can be read back."""
