@@ -567,6 +567,7 @@ def _film(capture: _Capture, name: str, fps: float | None) -> Iterator[Frame]:
     import cv2
 
     told = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    seconds = -1.0
     for index in itertools.count():
         image = capture.read()
         if image is None:
@@ -576,7 +577,14 @@ def _film(capture: _Capture, name: str, fps: float | None) -> Iterator[Frame]:
             if told > index + 1:
                 _log.warning("%s: ends after %d of %d frames; damaged?", name, index, told)
             return
-        yield Frame(image, index / (fps or CAMERA_FPS), name)
+        # Telephones film at a varying rate. A container that does not tell gives 0 each time.
+        shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        last, seconds = seconds, index / (fps or CAMERA_FPS)
+        if math.isfinite(shown) and shown >= 0 and shown > last:
+            seconds = shown
+        elif seconds <= last:
+            seconds = last + 1 / (fps or CAMERA_FPS)
+        yield Frame(image, seconds, name)
 
 
 def _check_readable(path: Path) -> None:

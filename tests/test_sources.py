@@ -6,6 +6,7 @@ import http.server
 import itertools
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -103,6 +104,41 @@ def test_video_gives_each_frame_once_in_order(tmp_path, name, codec):
         assert source.fps == pytest.approx(10)
     assert [frame.image.mean() for frame in frames] == pytest.approx(levels, abs=4)
     assert [frame.timestamp for frame in frames] == pytest.approx([0.1 * k for k in range(20)])
+
+
+def test_frames_of_a_film_with_a_varying_rate_have_their_own_times(tmp_path):
+    """As a telephone films: here eight frames come every 0.05 s, then four every 0.2 s."""
+    path = write_video(tmp_path / "phone.mp4", range(0, 240, 20), codec="mp4v")
+    film = bytearray(path.read_bytes())
+    table = film.index(b"stts")
+    assert struct.unpack_from(">III", film, table + 8)[:2] == (1, 12)
+    (tenth,) = struct.unpack_from(">I", film, table + 16)
+    film[table + 8 : table + 20] = struct.pack(">IIIII", 2, 8, tenth // 2, 4, 2 * tenth)
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        (size,) = struct.unpack_from(">I", film, film.index(box) - 4)
+        struct.pack_into(">I", film, film.index(box) - 4, size + 8)
+    path.write_bytes(film)
+    with open_source(path) as source:
+        times = [frame.timestamp for frame in source]
+    assert times == pytest.approx([*(0.05 * k for k in range(8)), 0.4, 0.6, 0.8, 1.0])
+
+
+def test_a_film_that_tells_no_times_goes_by_its_rate():
+    class Silent:
+        left = 4
+
+        def get(self, key):
+            return {cv2.CAP_PROP_FRAME_COUNT: 4, cv2.CAP_PROP_POS_MSEC: self.told}[key]
+
+        def read(self):
+            self.left -= 1
+            return np.zeros((4, 4), np.uint8) if self.left >= 0 else None
+
+    for told in (0.0, float("nan"), -5.0):
+        capture = Silent()
+        capture.told = told
+        times = [frame.timestamp for frame in sources._film(capture, "film", 8.0)]
+        assert times == [0.0, 0.125, 0.25, 0.375]
 
 
 @pytest.mark.parametrize(
