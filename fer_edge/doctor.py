@@ -121,9 +121,12 @@ def _detector() -> Finding:
 def _cameras() -> Finding:
     from .sources import list_cameras
 
+    # Ribbon-cable cameras are no /dev/videoN that OpenCV could read; whether one is plugged in, only
+    # opening it would tell.
+    ribbon = ["picamera2 installed"] if importlib.util.find_spec("picamera2") else []
     cameras = list_cameras()
-    if cameras:
-        return Finding("ok", "cameras", ", ".join(str(camera) for camera in cameras))
+    if cameras or ribbon:
+        return Finding("ok", "cameras", ", ".join([*map(str, cameras), *ribbon]))
     demo = "works without one"
     if importlib.util.find_spec("skimage") is None:
         demo += " (after pip install 'fer-edge[demo]')"

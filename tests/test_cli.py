@@ -126,3 +126,13 @@ def test_doctor_prints_one_line_a_finding(cli):
     code, out, _ = cli("doctor")
     assert code == 0
     assert all(line.split()[0] in ("ok", "note", "fault") for line in out.splitlines())
+
+
+def test_doctor_tells_of_the_library_for_ribbon_cables(monkeypatch):
+    from fer_edge import doctor, sources
+
+    monkeypatch.setattr(sources, "list_cameras", list)
+    assert "none seen" in doctor._cameras().detail
+    found = doctor.importlib.util.find_spec
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name == "picamera2" or found(name))
+    assert doctor._cameras() == doctor.Finding("ok", "cameras", "picamera2 installed")

@@ -162,6 +162,7 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("me.jpg", "--skip-bad"), "--skip-bad is for the rows of a CSV"),
         (("a.csv",), "--out"),
         (("a.csv", "b.csv", "--out", "c.csv"), "one CSV"),
         (("a.csv", "--out", "c.csv", "--detector-model", "x"), "--detector-model"),
@@ -285,6 +286,9 @@ def test_bench_compares_two_files(cli, photo, tmp_path):
     fast["doubts"] = ["the firmware reports throttled"]
     for name, result in (("slow", slow), ("fast", fast)):
         (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    code, _, err = cli("bench", "--compare", tmp_path / "slow.json", tmp_path / "fast.json", "--json")
+    assert code == 2
+    assert "it goes without --json" in err
     code, out, err = cli("bench", "--compare", tmp_path / "slow.json", tmp_path / "fast.json")
     assert code == 0, err
     assert out.count("4.00 x as fast") == len(fast["timings"])

@@ -49,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     if arguments.compare:
+        if arguments.json:
+            raise DataError("--compare prints a table; it goes without --json")
         _compare(*arguments.compare)
         return 0
     from dataclasses import asdict

@@ -54,6 +54,10 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"{tables[0]}: say where the labels of a CSV go: --out submission.csv")
     if arguments.align and arguments.aligned:
         raise DataError("--align needs the detector's landmarks, and --aligned goes without a detector")
+    if not arguments.out and arguments.skip_bad:
+        raise DataError(
+            "--skip-bad is for the rows of a CSV; images that cannot be read are passed over anyway"
+        )
     if not arguments.out:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
