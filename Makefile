@@ -90,8 +90,8 @@ sanitize: $(VENV)/.device
 	        -k "c_and_numpy or not numpy" $(SANITIZE_TESTS)
 
 weights: $(VENV)/.dev
-	$(bin)/fer-edge export-int8 runs/edge/settling/best.pt --out fer_edge/weights --force
-	$(bin)/fer-edge export-int8 runs/nano/settling/best.pt --out fer_edge/weights --force
+	$(bin)/fer-edge export-int8 runs/edge/settling/last.pt --out fer_edge/weights --force
+	$(bin)/fer-edge export-int8 runs/nano/student/last.pt --out fer_edge/weights --force
 
 reference: $(VENV)/.device
 	$(bin)/python tests/reference.py

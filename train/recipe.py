@@ -65,26 +65,29 @@ class Recipe:
 
 _TEACHER = TrainOptions(
     model=FACE_TEACHER,
-    epochs=26,
-    warmup=1.0,
+    epochs=16,
+    warmup=0.5,
+    optimizer="muon",
     learning_rate=0.05,
-    weight_decay=5e-4,
+    mixup=0.2,
     calm=0.6,
-    bfloat16=True,
-)
-_BEGINNING = TrainOptions(epochs=80, bfloat16=True)
-_STUDENT = TrainOptions(
-    epochs=36,
-    warmup=1.0,
-    learning_rate=0.04,
-    distill_weight=0.8,
-    live_teachers=True,
-    calm=0.0,
-    calm_strength=0.5,
     bfloat16=True,
     augmentation=POOR_CAMERA,
 )
-_SETTLING = replace(_STUDENT, epochs=18, warmup=0.5, learning_rate=0.015, calm_strength=0.3)
+_BEGINNING = TrainOptions(epochs=80, bfloat16=True)
+_STUDENT = TrainOptions(
+    epochs=42,
+    warmup=0.5,
+    optimizer="muon",
+    learning_rate=0.05,
+    distill_weight=0.8,
+    live_teachers=True,
+    calm=0.0,
+    calm_strength=0.3,
+    bfloat16=True,
+    augmentation=POOR_CAMERA,
+)
+_SETTLING = replace(_STUDENT, epochs=36, learning_rate=0.04, vote_share=0.1)
 
 
 RECIPES = {
@@ -95,12 +98,8 @@ RECIPES = {
         replace(
             _STUDENT,
             model="nano",
-            optimizer="muon",
             epochs=80,
-            warmup=0.5,
-            learning_rate=0.05,
             vote_weight=0.25,
-            calm_strength=0.3,
         ),
     ),
 }
