@@ -30,7 +30,7 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 SANITIZED := build/sanitize
 SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
     -shared -fPIC -DPy_LIMITED_API=0x030b0000 -Iext
-SANITIZE_TESTS ?= tests/test_preprocess.py tests/test_dataset.py tests/test_chunks.py tests/test_nasty_files.py
+SANITIZE_TESTS ?= tests/test_preprocess.py tests/test_dataset.py tests/test_nasty_files.py
 
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
@@ -67,7 +67,7 @@ fuzz: build/fuzz/parse build/fuzz/crop
 	        corpus-$$target || exit 1; done
 
 # Each kernel twice: as it is and without vector units, to compare.
-build/fuzz/%: ext/fuzz/%.c ext/%.c ext/preprocess.h
+build/fuzz/%: ext/fuzz/%.c ext/%.c ext/kernels.h
 	mkdir -p build/fuzz
 	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
 	    -Dfer_crop_faces=portable_crop_faces ext/$*.c -o build/fuzz/portable-$*.o
@@ -79,19 +79,19 @@ sanitize: $(VENV)/.device
 	$(bin)/python -m pip install -q cython
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
 	cp -r pyproject.toml fer_edge tests $(SANITIZED)
-	rm -f $(SANITIZED)/fer_edge/*.so
-	$(bin)/cython -3 ext/_preprocess.pyx -o $(SANITIZED)/_preprocess.c
+	rm -f $(SANITIZED)/fer_edge/kernels/*.so
+	$(bin)/cython -3 ext/_native.pyx -o $(SANITIZED)/_native.c
 	$(SANITIZE_CC) -I$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	    $(SANITIZED)/_preprocess.c ext/crop.c ext/parse.c -o $(SANITIZED)/fer_edge/_preprocess.abi3.so
+	    $(SANITIZED)/_native.c ext/crop.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
 	cd $(SANITIZED) && export PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" && \
-	    $(abspath $(bin))/python -c 'import fer_edge._preprocess as p; assert "sanitize" in p.__file__' && \
+	    $(abspath $(bin))/python -c 'import fer_edge.kernels._native as p; assert "sanitize" in p.__file__' && \
 	    $(abspath $(bin))/python -m pytest -q -p no:cacheprovider --capture=sys \
 	        -k "c_and_numpy or not numpy" $(SANITIZE_TESTS)
 
 weights: $(VENV)/.dev
-	$(bin)/fer-edge export-int8 runs/edge/settling/last.pt --out fer_edge/weights --force
-	$(bin)/fer-edge export-int8 runs/nano/student/last.pt --out fer_edge/weights --force
+	$(bin)/fer-edge export-int8 runs/edge/settling/last.pt --out fer_edge/models/weights --force
+	$(bin)/fer-edge export-int8 runs/nano/student/last.pt --out fer_edge/models/weights --force
 
 reference: $(VENV)/.device
 	$(bin)/python tests/reference.py
@@ -132,4 +132,4 @@ $(VENV)/.dev: $(sources) | $(bin)/python
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info fer_edge/*.so ext/_preprocess.c
+	rm -rf build dist *.egg-info fer_edge/kernels/*.so ext/_native.c

@@ -9,10 +9,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 extension = Extension(
-    "fer_edge._preprocess",
-    sources=["ext/_preprocess.pyx", "ext/crop.c", "ext/parse.c"],
+    "fer_edge.kernels._native",
+    sources=["ext/_native.pyx", "ext/crop.c", "ext/parse.c"],
     include_dirs=["ext"],
-    depends=["ext/preprocess.h"],
+    depends=["ext/kernels.h"],
     # Same bytes as the NumPy path on every machine: no fused multiply-add behind our back.
     extra_compile_args=["-O3", "-std=c99", "-ffp-contract=off", "-g0"],
     extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],

@@ -19,8 +19,9 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 import numpy as np
 from timing import best_times, memcpy, print_machine
 
-from fer_edge import _pure, preprocess
-from fer_edge.dataset import iter_fer2013, read_fer2013
+from fer_edge import kernels
+from fer_edge.fer2013.reader import iter_fer2013, read_fer2013
+from fer_edge.kernels import fallback
 
 LAYOUT = (3, 0, 1, 2, 1 << 20)
 
@@ -92,10 +93,10 @@ def main() -> None:
         ours: dict[str, Callable[[], object]] = {
             "read_fer2013": lambda: read_fer2013(path),
             "iter_fer2013": lambda: sum(map(len, iter_fer2013(path))),
-            "kernel alone": kernel(preprocess.kernels, text, options.rows),
+            "kernel alone": kernel(kernels.implementation, text, options.rows),
             "memcpy of the text": memcpy(len(text)),
         }
-        slow = {**others(path), "NumPy twin of the kernel": kernel(_pure, text, options.rows)}
+        slow = {**others(path), "NumPy twin of the kernel": kernel(fallback, text, options.rows)}
         for name, read in others(path).items():
             if not np.array_equal(np.reshape(read(), (-1, 48, 48)), read_fer2013(path).pixels):
                 raise SystemExit(f"{name} read something else")

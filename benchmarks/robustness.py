@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fer_edge
-from fer_edge.dataset import in_training
-from fer_edge.models import bundled_models
+from fer_edge.fer2013.duplicates import in_training
+from fer_edge.models.manifest import bundled_models
 
 Faces = NDArray[np.uint8]
 

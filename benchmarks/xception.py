@@ -20,8 +20,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from timing import best_times, print_machine
 from torch import Tensor, nn
 
-from fer_edge.models import bundled_models, find_model
-from fer_edge.quiet import hold_back
+from fer_edge.models.manifest import bundled_models, find_model
+from fer_edge.native_output import hold_back
 
 SIDE = 64
 

@@ -25,12 +25,14 @@ from fer_edge.train.model import normalize
 from numpy.typing import NDArray
 
 from fer_edge import __version__
-from fer_edge.classifier import load_classifier
-from fer_edge.dataset import FerDataset, in_training
 from fer_edge.errors import DataError, FerEdgeError, ModelError
+from fer_edge.fer2013.duplicates import in_training
+from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
+from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import EMOTIONS
-from fer_edge.models import (
+from fer_edge.models.classifier import load_classifier
+from fer_edge.models.manifest import (
     MANIFEST_FORMAT,
     MANIFEST_NAME,
     PRECISIONS,
@@ -40,8 +42,7 @@ from fer_edge.models import (
     TensorSpec,
     read_manifest,
 )
-from fer_edge.preprocess import FACE_SIZE
-from fer_edge.quiet import hold_back
+from fer_edge.native_output import hold_back
 
 from . import onnx_files, tflite
 from .network import InferenceNet, fit_temperature

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_edge.models import TensorSpec
-from fer_edge.preprocess import FACE_SIZE
+from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.models.manifest import TensorSpec
 
 from .network import InferenceNet, short_half
 from .ranges import INPUT_RANGE, Range, widened

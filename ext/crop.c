@@ -1,5 +1,5 @@
-/* Faces out of camera frames: see preprocess.h. */
-#include "preprocess.h"
+/* Faces out of camera frames: see kernels.h. */
+#include "kernels.h"
 
 #include <stdlib.h>
 #include <string.h>

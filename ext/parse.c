@@ -1,5 +1,5 @@
-/* FER-2013 text to pixels: see preprocess.h. */
-#include "preprocess.h"
+/* FER-2013 text to pixels: see kernels.h. */
+#include "kernels.h"
 
 #include <string.h>
 

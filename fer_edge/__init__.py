@@ -20,21 +20,23 @@ from .errors import (
 from .labels import EMOTIONS
 
 if TYPE_CHECKING:
-    from .classifier import Classifier, load_classifier
-    from .dataset import FerDataset, iter_fer2013, read_fer2013, read_votes
-    from .models import bundled_models
-    from .recognizer import Face, Recognizer
+    from .fer2013.reader import FerDataset, iter_fer2013, read_fer2013
+    from .fer2013.votes import read_votes
+    from .models.classifier import Classifier, load_classifier
+    from .models.manifest import bundled_models
+    from .pipeline.recognizer import Recognizer
+    from .pipeline.result import Face
 
 _HOMES = {
-    "Classifier": "classifier",
-    "load_classifier": "classifier",
-    "FerDataset": "dataset",
-    "iter_fer2013": "dataset",
-    "read_fer2013": "dataset",
-    "read_votes": "dataset",
-    "bundled_models": "models",
-    "Face": "recognizer",
-    "Recognizer": "recognizer",
+    "Classifier": "models.classifier",
+    "load_classifier": "models.classifier",
+    "FerDataset": "fer2013.reader",
+    "iter_fer2013": "fer2013.reader",
+    "read_fer2013": "fer2013.reader",
+    "read_votes": "fer2013.votes",
+    "bundled_models": "models.manifest",
+    "Face": "pipeline.result",
+    "Recognizer": "pipeline.recognizer",
 }
 
 __all__ = [

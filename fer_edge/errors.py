@@ -45,3 +45,12 @@ class MissingExtraError(FerEdgeError, ImportError):
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(f"{feature} needs {package}: pip install 'fer-edge[{extra}]'")
+
+
+SHOWN = 16
+"""Characters of somebody's text that a message repeats."""
+
+
+def shortened(text: str, length: int = SHOWN) -> str:
+    """``text``, with its end after ``length`` characters left out, for messages."""
+    return text if len(text) <= length else text[:length] + "..."

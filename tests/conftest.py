@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_edge import _pure, preprocess
+from fer_edge import kernels as kernels_package
 from fer_edge.cli import main
+from fer_edge.kernels import fallback
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS, VOTE_OF_EMOTION
 
 try:
-    from fer_edge import _preprocess as c_kernels
+    from fer_edge.kernels import _native as c_kernels
 except ImportError:
     c_kernels = None
 
@@ -23,8 +24,8 @@ needs_extension = pytest.mark.skipif(c_kernels is None, reason="the C extension 
 @pytest.fixture(params=[pytest.param("c", marks=needs_extension), "numpy"])
 def kernels(request, monkeypatch):
     """Run a test on the C kernels and on their NumPy twins."""
-    module = c_kernels if request.param == "c" else _pure
-    monkeypatch.setattr(preprocess, "kernels", module)
+    module = c_kernels if request.param == "c" else fallback
+    monkeypatch.setattr(kernels_package, "implementation", module)
     return module
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from conftest import draw_face, write_csv
 
 import fer_edge
+from fer_edge.kernels.crop import crop_faces
 from fer_edge.labels import EMOTIONS
-from fer_edge.models import ModelFile, model_files
-from fer_edge.preprocess import crop_faces
+from fer_edge.models.manifest import ModelFile, model_files
 
 FILE = Path(__file__).with_suffix(".json")
 

@@ -13,18 +13,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import beginning, checkpoint  # noqa: E402
-from fer_edge.train.loop import predict_logits  # noqa: E402
-from fer_edge.train.model import (  # noqa: E402
+from fer_edge.train import beginning, checkpoint
+from fer_edge.train.loop import predict_logits
+from fer_edge.train.model import (
     ARCHITECTURES,
     EmotionNet,
     normalize,
     normalized_convolutions,
 )
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-import fer_edge  # noqa: E402
-from fer_edge.models import WEIGHTS  # noqa: E402
+import fer_edge
+from fer_edge.models.manifest import WEIGHTS
 
 # Channels and strided first block of dlib's levels, from the image on.
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import fer_edge
-from fer_edge.classifier import available_backends
-from fer_edge.dataset import in_training
-from fer_edge.evaluate import measure
-from fer_edge.models import bundled_models, model_files, read_manifest
+from fer_edge.checks.accuracy import measure
+from fer_edge.fer2013.duplicates import in_training
+from fer_edge.models.backends import available_backends
+from fer_edge.models.manifest import bundled_models, model_files, read_manifest
 
 BACKENDS = available_backends()
 LEAST_ACCURACY = {"edge": 0.685, "nano": 0.66}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fer_edge
-from fer_edge.classifier import available_backends, softmax
-from fer_edge.models import WEIGHTS, find_model, model_files, read_manifest
+from fer_edge.models.backends import available_backends
+from fer_edge.models.classifier import softmax
+from fer_edge.models.manifest import WEIGHTS, find_model, model_files, read_manifest
 
 BACKENDS = available_backends()
 PRECISIONS = ("int8", "fp32")
@@ -209,7 +210,7 @@ def test_a_model_file_chooses_its_own_backend():
 @pytest.mark.skipif("litert" not in BACKENDS, reason="needs LiteRT")
 def test_auto_prefers_litert_and_falls_back_to_onnx(monkeypatch):
     assert fer_edge.load_classifier().backend == "litert"
-    monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module",))
+    monkeypatch.setattr("fer_edge.models.backends._LITERT_MODULES", ("no_such_module",))
     if "onnx" in BACKENDS:
         assert fer_edge.load_classifier().backend == "onnx"
     with pytest.raises(fer_edge.MissingRuntimeError, match="ai-edge-litert"):
@@ -225,7 +226,7 @@ def test_tflite_runtime_serves_where_it_is_what_is_installed(monkeypatch, tmp_pa
     (package / "interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
     monkeypatch.syspath_prepend(tmp_path)
     expected = fer_edge.load_classifier(backend="litert").predict(faces)
-    monkeypatch.setattr("fer_edge.classifier._LITERT_MODULES", ("no_such_module", "tflite_runtime"))
+    monkeypatch.setattr("fer_edge.models.backends._LITERT_MODULES", ("no_such_module", "tflite_runtime"))
     np.testing.assert_array_equal(fer_edge.load_classifier(backend="litert").predict(faces), expected)
 
 

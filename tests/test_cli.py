@@ -10,9 +10,9 @@ import sys
 import pytest
 from conftest import write_csv
 
-from fer_edge.classifier import available_backends
 from fer_edge.cli import COMMANDS
 from fer_edge.labels import EMOTIONS
+from fer_edge.models.backends import available_backends
 
 
 def run_python(code: str) -> str:
@@ -49,8 +49,8 @@ def test_all_public_names_resolve():
     import fer_edge
 
     assert fer_edge.EMOTIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-    assert fer_edge.read_fer2013.__module__ == "fer_edge.dataset"
-    assert fer_edge.Recognizer.__module__ == fer_edge.Face.__module__ == "fer_edge.recognizer"
+    assert fer_edge.read_fer2013.__module__ == "fer_edge.fer2013.reader"
+    assert fer_edge.Recognizer.__module__ == "fer_edge.pipeline.recognizer"
     assert set(fer_edge.__all__) <= set(dir(fer_edge))
     assert all(hasattr(fer_edge, name) for name in fer_edge.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
@@ -129,9 +129,10 @@ def test_doctor_prints_one_line_a_finding(cli):
 
 
 def test_doctor_tells_of_the_library_for_ribbon_cables(monkeypatch):
-    from fer_edge import doctor, sources
+    from fer_edge.checks import installation as doctor
+    from fer_edge.sources import cameras
 
-    monkeypatch.setattr(sources, "list_cameras", list)
+    monkeypatch.setattr(cameras, "list_cameras", list)
     assert "none seen" in doctor._cameras().detail
     found = doctor.importlib.util.find_spec
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name == "picamera2" or found(name))

@@ -12,10 +12,10 @@ from conftest import write_votes
 
 import fer_edge
 from fer_edge import machine
-from fer_edge.benchmark import Subject, doubts, summarize
-from fer_edge.classifier import available_backends
-from fer_edge.evaluate import calibration_error, measure, to_json, vote_agreement
-from fer_edge.models import bundled_models
+from fer_edge.checks.accuracy import calibration_error, measure, to_json, vote_agreement
+from fer_edge.checks.latency import Subject, doubts, summarize
+from fer_edge.models.backends import available_backends
+from fer_edge.models.manifest import bundled_models
 
 
 def one_hot(codes, confidence=1.0):

@@ -17,17 +17,11 @@ from conftest import c_kernels, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_edge import _pure
-from fer_edge.dataset import (
-    FerDataset,
-    in_training,
-    iter_fer2013,
-    majority_votes,
-    read_fer2013,
-    read_votes,
-    same_image,
-)
 from fer_edge.errors import DataError
+from fer_edge.fer2013.duplicates import in_training, same_image
+from fer_edge.fer2013.reader import FerDataset, iter_fer2013, read_fer2013
+from fer_edge.fer2013.votes import majority_votes, read_votes
+from fer_edge.kernels import fallback
 from fer_edge.labels import VOTE_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -476,7 +470,7 @@ layouts = st.sampled_from(
 )
 def test_c_and_numpy_parse_damaged_rows_alike(changes, length, final, layout, capacity):
     text = damaged(changes, length)
-    assert parse(c_kernels, text, final, layout, capacity) == parse(_pure, text, final, layout, capacity)
+    assert parse(c_kernels, text, final, layout, capacity) == parse(fallback, text, final, layout, capacity)
 
 
 @needs_extension
@@ -510,7 +504,7 @@ def test_c_and_numpy_find_an_odd_number_wherever_it_is(odd):
         row = " ".join([*numbers[:index], odd, *numbers[index + 1 :]])
         text = f"0,{row},Training\n".encode("latin-1")
         layout = (3, 0, 1, 2, 1 << 20)
-        assert parse(c_kernels, text, True, layout, 1) == parse(_pure, text, True, layout, 1)
+        assert parse(c_kernels, text, True, layout, 1) == parse(fallback, text, True, layout, 1)
 
 
 @needs_extension
@@ -532,7 +526,7 @@ def test_every_value_is_read_in_every_place_of_a_block(value):
 )
 def test_c_and_numpy_parse_any_text_alike(text, final, columns):
     layout = (columns, -1, columns - 1, 0 if columns > 1 else -1, 40)
-    assert parse(c_kernels, text, final, layout, 2) == parse(_pure, text, final, layout, 2)
+    assert parse(c_kernels, text, final, layout, 2) == parse(fallback, text, final, layout, 2)
 
 
 # ---------------------------------------------------------------- votes

@@ -10,10 +10,10 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from fer_edge import detector as detector_module  # noqa: E402
-from fer_edge.detector import FaceDetector, packaged_model, read_model  # noqa: E402
-from fer_edge.errors import ModelError  # noqa: E402
-from fer_edge.tracker import iou  # noqa: E402
+from fer_edge.errors import ModelError
+from fer_edge.faces import detector as detector_module
+from fer_edge.faces.detector import FaceDetector, packaged_model, read_model
+from fer_edge.faces.tracker import iou
 
 FACE = (178.0, 63.0, 90.0, 113.0)
 RIGHT_EYE, LEFT_EYE, NOSE = (204, 107), (244, 107), (225, 126)

@@ -14,16 +14,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.export import pipeline  # noqa: E402
-from fer_edge.export.network import InferenceNet, fit_temperature, short_half  # noqa: E402
-from fer_edge.export.pipeline import Parity, ParityError  # noqa: E402
-from fer_edge.train import checkpoint  # noqa: E402
-from fer_edge.train.augment import Augmentation  # noqa: E402
-from fer_edge.train.data import load_training_data  # noqa: E402
-from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
-from fer_edge.train.model import normalize  # noqa: E402
+from fer_edge.export import pipeline
+from fer_edge.export.network import InferenceNet, fit_temperature, short_half
+from fer_edge.export.pipeline import Parity, ParityError
+from fer_edge.train import checkpoint
+from fer_edge.train.augment import Augmentation
+from fer_edge.train.data import load_training_data
+from fer_edge.train.loop import TrainOptions, fit, predict_logits
+from fer_edge.train.model import normalize
 
-import fer_edge  # noqa: E402
+import fer_edge
 
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
 

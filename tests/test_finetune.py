@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.beginning import exported_net  # noqa: E402
-from fer_edge.train.finetune import read_faces, starting_net, training_data  # noqa: E402
-from fer_edge.train.loop import TrainOptions, fit, predict_logits  # noqa: E402
+from fer_edge.train.beginning import exported_net
+from fer_edge.train.finetune import read_faces, starting_net, training_data
+from fer_edge.train.loop import TrainOptions, fit, predict_logits
 
-import fer_edge  # noqa: E402
+import fer_edge
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fer_edge.geometry import eye_angles, training_squares
-from fer_edge.preprocess import crop_faces
+from fer_edge.faces.geometry import eye_angles, training_squares
+from fer_edge.kernels.crop import crop_faces
 
 
 def test_square_has_the_measured_side_and_position():

@@ -17,14 +17,16 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-import fer_edge.recognizer  # noqa: E402
-from fer_edge.detector import Detection  # noqa: E402
-from fer_edge.errors import SourceLostError  # noqa: E402
-from fer_edge.labels import EMOTIONS  # noqa: E402
-from fer_edge.live import LiveOptions, Run, stopped_by_signals  # noqa: E402
-from fer_edge.outputs import OutputClosed  # noqa: E402
-from fer_edge.recognizer import Face, Recognizer, to_faces  # noqa: E402
-from fer_edge.sources import Frame, Source  # noqa: E402
+import fer_edge.pipeline.recognizer
+from fer_edge.commands.signals import stopped_by_signals
+from fer_edge.errors import SourceLostError
+from fer_edge.faces.detector import Detection
+from fer_edge.labels import EMOTIONS
+from fer_edge.outputs.base import OutputClosed
+from fer_edge.pipeline.recognizer import Recognizer, to_faces
+from fer_edge.pipeline.result import Face
+from fer_edge.pipeline.watch import LiveOptions, Run
+from fer_edge.sources.base import Frame, Source
 
 
 class ScriptedSource(Source):
@@ -293,7 +295,7 @@ def test_memory_for_latencies_is_bounded():
 
 
 class BrightnessClassifier:
-    """As :class:`fer_edge.classifier.Classifier`; bright faces are happy, dark ones sad."""
+    """As :class:`fer_edge.models.classifier.Classifier`; bright faces are happy, dark ones sad."""
 
     model, backend, precision, threads = "brightness", "none", "int8", 1
 
@@ -313,7 +315,7 @@ class BrightnessClassifier:
 @pytest.fixture
 def classifier(monkeypatch):
     one = BrightnessClassifier()
-    monkeypatch.setattr(fer_edge.recognizer, "load_classifier", lambda *_, **__: one)
+    monkeypatch.setattr(fer_edge.pipeline.recognizer, "load_classifier", lambda *_, **__: one)
     return one
 
 
@@ -499,7 +501,7 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
 
 
 def test_command_without_camera_uses_the_demo_camera_and_says_so(cli, classifier, monkeypatch, astronaut):
-    monkeypatch.setattr("fer_edge.sources.list_cameras", list)
+    monkeypatch.setattr("fer_edge.sources.cameras.list_cameras", list)
     code, out, err = cli("run", "--frames", "2")
     assert code == 0
     assert "demo camera" in err
@@ -543,8 +545,8 @@ def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
 def test_command_stopped_by_a_signal_finishes_its_files(number, tmp_path):
     pytest.importorskip("skimage")
     program = (
-        "import sys, fer_edge.recognizer, test_live\n"
-        "fer_edge.recognizer.load_classifier = lambda *_, **__: test_live.BrightnessClassifier()\n"
+        "import sys, fer_edge.pipeline.recognizer, test_live\n"
+        "fer_edge.pipeline.recognizer.load_classifier = lambda *_, **__: test_live.BrightnessClassifier()\n"
         "from fer_edge.cli import main\n"
         f"sys.exit(main(['run', '--camera', 'demo', '--save-video', '{tmp_path}/o.avi']))\n"
     )

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import c_kernels, needs_extension
 
-from fer_edge.dataset import iter_fer2013, read_fer2013, read_votes
 from fer_edge.errors import DataError
-from fer_edge.preprocess import crop_faces
+from fer_edge.fer2013.reader import iter_fer2013, read_fer2013
+from fer_edge.fer2013.votes import read_votes
+from fer_edge.kernels.crop import crop_faces
 
 pytestmark = pytest.mark.usefixtures("kernels", "no_hang")
 

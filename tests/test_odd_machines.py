@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fer_edge
-from fer_edge.models import WEIGHTS
+from fer_edge.models.manifest import WEIGHTS
 
 REPOSITORY = Path(__file__).parents[1]
 

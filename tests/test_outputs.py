@@ -14,10 +14,10 @@ import pytest
 
 from fer_edge.errors import DataError, FerEdgeError, OutputError
 from fer_edge.labels import EMOTIONS
-from fer_edge.outputs import FrameResult, OutputClosed
+from fer_edge.outputs.base import OutputClosed
 from fer_edge.outputs.console import ConsoleOutput, describe_faces
 from fer_edge.outputs.jsonl import JsonLinesOutput
-from fer_edge.recognizer import Face
+from fer_edge.pipeline.result import Face, FrameResult
 
 
 def face(emotion="happy", probability=0.93, track=1, box=(10.04, 20.06, 30.0, 40.0)):
@@ -172,10 +172,10 @@ def test_terminal_gives_a_line_to_every_image():
 
 cv2 = pytest.importorskip("cv2")
 
-from fer_edge.outputs.draw import COLOURS, annotate  # noqa: E402
-from fer_edge.outputs.image import ImageOutput  # noqa: E402
-from fer_edge.outputs.video import VideoOutput  # noqa: E402
-from fer_edge.outputs.window import WindowOutput  # noqa: E402
+from fer_edge.outputs.draw import COLOURS, annotate
+from fer_edge.outputs.image import ImageOutput
+from fer_edge.outputs.video import VideoOutput
+from fer_edge.outputs.window import WindowOutput
 
 
 def test_drawing_leaves_the_frame_alone_and_marks_the_box_in_the_emotions_colour():

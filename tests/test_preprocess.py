@@ -13,8 +13,9 @@ from conftest import c_kernels, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_edge import _pure, preprocess
-from fer_edge.preprocess import FACE_SIZE, crop_faces
+from fer_edge import kernels as kernels_package
+from fer_edge.kernels import fallback
+from fer_edge.kernels.crop import FACE_SIZE, crop_faces
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -395,9 +396,9 @@ sides = st.floats(1e-3, 300) | st.integers(1, 300).map(float) | st.floats(5e-324
 def test_c_and_numpy_give_the_same_bytes(shape, layout, squares, angle, kind, seed):
     frame = frame_in(layout, *shape, seed=seed)
     results = []
-    for module in (c_kernels, _pure):
+    for module in (c_kernels, fallback):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(preprocess, "kernels", module)
+            patch.setattr(kernels_package, "implementation", module)
             out = np.empty((len(squares), 48, 48), kind)
             angles = None if angle is None else [angle, 0, 1][: len(squares)]
             results.append(crop_faces(frame, squares, out, layout=layout, angles=angles))
@@ -410,7 +411,7 @@ def test_c_and_numpy_agree_where_a_sum_of_rows_reaches_sixteen_bits(height):
     frame = np.full((height, 23), 255, np.uint8)
     frame[::7] = noise(*frame[::7].shape)
     out = [np.empty((1, 48, 48), np.uint8) for _ in range(2)]
-    for module, face in zip((c_kernels, _pure), out, strict=True):
+    for module, face in zip((c_kernels, fallback), out, strict=True):
         module.crop_faces(frame[:, :, None], 0, np.array([[0.0, 0.0, height]]), None, 0, face.reshape(-1))
     assert np.array_equal(*out)
     assert 220 <= out[0].min() <= out[0].max() <= 250
@@ -423,7 +424,7 @@ def test_c_and_numpy_agree_on_edges_between_black_and_white(value, side):
     """The extremes of every difference and sum."""
     frame = np.where(noise(340, 341, 3, seed=value) < 128, 255 - value, value).astype(np.uint8)
     out = [np.empty((2, 48, 48), np.uint8) for _ in range(2)]
-    for module, faces in zip((c_kernels, _pure), out, strict=True):
+    for module, faces in zip((c_kernels, fallback), out, strict=True):
         module.crop_faces(frame, 1, np.array([[0.3, 0.7, side], [3, 3, side]]), None, 0, faces.reshape(-1))
     assert np.array_equal(*out)
 
@@ -535,7 +536,7 @@ def test_a_wrong_out_is_refused(out, error, words):
     ("value", "expected"), [("1", "False"), pytest.param("", "True", marks=needs_extension)]
 )
 def test_the_environment_chooses_the_implementation(value, expected):
-    code = "from fer_edge import preprocess; print(preprocess.EXTENSION)"
+    code = "from fer_edge import kernels; print(kernels.EXTENSION)"
     environment = os.environ | {"FER_EDGE_PURE": value}
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -545,5 +546,5 @@ def test_the_environment_chooses_the_implementation(value, expected):
 
 def test_a_missing_extension_falls_back_to_numpy(monkeypatch):
     monkeypatch.delenv("FER_EDGE_PURE", raising=False)
-    monkeypatch.setitem(sys.modules, "fer_edge._preprocess", None)
-    assert preprocess._load_kernels() is _pure
+    monkeypatch.setitem(sys.modules, "fer_edge.kernels._native", None)
+    assert kernels_package._load() is fallback

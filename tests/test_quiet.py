@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fer_edge.quiet import hold_back
+from fer_edge.native_output import hold_back
 
 
 def test_only_unwanted_lines_are_dropped(capfd):

@@ -13,15 +13,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import checkpoint, loop, recipe  # noqa: E402
-from fer_edge.train.beginning import exported_net  # noqa: E402
-from fer_edge.train.data import load_training_data  # noqa: E402
-from fer_edge.train.distill import load_logits, teaching  # noqa: E402
-from fer_edge.train.loop import TrainOptions, fit, predict_logits, validate  # noqa: E402
-from fer_edge.train.model import ARCHITECTURES, EmotionNet  # noqa: E402
-from fer_edge.train.rounding import Rounding, folded_tensors, rounded_net  # noqa: E402
+from fer_edge.train import checkpoint, loop, recipe
+from fer_edge.train.beginning import exported_net
+from fer_edge.train.data import load_training_data
+from fer_edge.train.distill import load_logits, teaching
+from fer_edge.train.loop import TrainOptions, fit, predict_logits, validate
+from fer_edge.train.model import ARCHITECTURES, EmotionNet
+from fer_edge.train.rounding import Rounding, folded_tensors, rounded_net
 
-import fer_edge  # noqa: E402
+import fer_edge
 
 BRIEF = TrainOptions(model="nano", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from reference import FILE, crops, drawn_faces, int8_files, parsed, quantized_logits
 
-from fer_edge.classifier import available_backends
+from fer_edge.models.backends import available_backends
 
 STORED = json.loads(FILE.read_text())
 REMEDY = "run `make reference` and commit tests/reference.json"

@@ -18,18 +18,15 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from fer_edge import sources  # noqa: E402
-from fer_edge.errors import MissingExtraError, SourceError, SourceLostError  # noqa: E402
-from fer_edge.sources import (  # noqa: E402
-    CameraSource,
-    DemoSource,
-    PiCameraSource,
-    StreamSource,
-    VideoSource,
-    open_camera,
-    open_source,
-    read_image,
-)
+from fer_edge.errors import MissingExtraError, SourceError, SourceLostError
+from fer_edge.sources import cameras, open_camera, open_source, v4l2
+from fer_edge.sources import capture as capture_module
+from fer_edge.sources.demo import DemoSource
+from fer_edge.sources.images import read_image
+from fer_edge.sources.picamera import PiCameraSource
+from fer_edge.sources.stream import StreamSource
+from fer_edge.sources.v4l2 import CameraSource
+from fer_edge.sources.video import VideoSource
 
 
 def take(source, count):
@@ -137,7 +134,7 @@ def test_a_film_that_tells_no_times_goes_by_its_rate():
     for told in (0.0, float("nan"), -5.0):
         capture = Silent()
         capture.told = told
-        times = [frame.timestamp for frame in sources._film(capture, "film", 8.0)]
+        times = [frame.timestamp for frame in capture_module.film(capture, "film", 8.0)]
         assert times == [0.0, 0.125, 0.25, 0.375]
 
 
@@ -176,7 +173,7 @@ def test_demo_frames_are_the_same_on_every_run():
 
 def test_demo_face_stays_in_view():
     pytest.importorskip("skimage")
-    from fer_edge.detector import FaceDetector
+    from fer_edge.faces.detector import FaceDetector
 
     detector = FaceDetector()
     for frame in itertools.islice(DemoSource(paced=False), 0, 900, 60):
@@ -208,7 +205,7 @@ def test_demo_without_its_photo_says_what_to_install(monkeypatch):
 
 
 def test_missing_camera_is_an_error_that_lists_those_there_are(monkeypatch):
-    monkeypatch.setattr(sources, "list_cameras", lambda: [sources.Camera(2, "UVC Camera", "uvcvideo", True)])
+    monkeypatch.setattr(cameras, "list_cameras", lambda: [cameras.Camera(2, "UVC Camera", "uvcvideo", True)])
     with pytest.raises(SourceError, match=r"/dev/video97.*2 \(UVC Camera\)"):
         open_camera("97")
 
@@ -250,7 +247,7 @@ def device(monkeypatch, tmp_path):
     """A file in place of /dev/video0, and a capture in place of OpenCV's."""
     node = tmp_path / "video0"
     node.touch()
-    monkeypatch.setattr(sources, "Path", lambda text: node if text == "/dev/video0" else type(node)(text))
+    monkeypatch.setattr(v4l2, "Path", lambda text: node if text == "/dev/video0" else type(node)(text))
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
     return node
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fer_edge.detector import Detection
-from fer_edge.tracker import MAX_MISSED, Tracker, iou, match
+from fer_edge.faces.detector import Detection
+from fer_edge.faces.tracker import MAX_MISSED, Tracker, iou, match
 
 
 def found(x, y=0.0, size=100.0, score=0.9):

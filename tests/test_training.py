@@ -21,14 +21,14 @@ from conftest import write_csv, write_votes
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import checkpoint, loop  # noqa: E402
-from fer_edge.train.augment import POOR_CAMERA, Augmentation, augment  # noqa: E402
-from fer_edge.train.beginning import exported_net  # noqa: E402
-from fer_edge.train.crowd import label_logits  # noqa: E402
-from fer_edge.train.data import load_training_data  # noqa: E402
-from fer_edge.train.descent import Descent  # noqa: E402
-from fer_edge.train.distill import load_logits, save_logits, teacher_logits, teaching  # noqa: E402
-from fer_edge.train.loop import (  # noqa: E402
+from fer_edge.train import checkpoint, loop
+from fer_edge.train.augment import POOR_CAMERA, Augmentation, augment
+from fer_edge.train.beginning import exported_net
+from fer_edge.train.crowd import label_logits
+from fer_edge.train.data import load_training_data
+from fer_edge.train.descent import Descent
+from fer_edge.train.distill import load_logits, save_logits, teacher_logits, teaching
+from fer_edge.train.loop import (
     TrainingData,
     TrainingError,
     TrainOptions,
@@ -42,16 +42,16 @@ from fer_edge.train.loop import (  # noqa: E402
     smooth_targets,
     soft_cross_entropy,
 )
-from fer_edge.train.model import (  # noqa: E402
+from fer_edge.train.model import (
     ARCHITECTURES,
     EmotionNet,
     StridedDepthwise,
     TwoHeadedNet,
     normalize,
 )
-from fer_edge.train.processes import Processes  # noqa: E402
+from fer_edge.train.processes import Processes
 
-import fer_edge  # noqa: E402
+import fer_edge
 
 QUICK = TrainOptions(epochs=3, batch=35, warmup=0.5, ema=0.9, seed=3)
 

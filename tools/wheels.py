@@ -111,7 +111,7 @@ def _check_wheel(wheel: Path, architecture: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     # Without a compiler the build succeeds as well, with the NumPy path alone.
-    if "fer_edge/_preprocess.abi3.so" not in names:
+    if "fer_edge/kernels/_native.abi3.so" not in names:
         raise SystemExit(f"{wheel.name}: holds no C extension")
     shown = _run(sys.executable, "-m", "auditwheel", "show", wheel)
     if f'consistent with the following platform tag:"{GLIBC}_{architecture}"' not in shown.replace("\n", ""):
@@ -124,7 +124,7 @@ def _check_import(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
-        call = f"import sys; sys.path.insert(0, {folder!r}); import fer_edge._preprocess"
+        call = f"import sys; sys.path.insert(0, {folder!r}); import fer_edge.kernels._native"
         _run(sys.executable, "-I", "-c", call, cwd=folder)
 
 

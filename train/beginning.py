@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_edge.errors import MissingExtraError, ModelError
-from fer_edge.models import SUFFIXES, ModelFile, bundled_models, find_model, read_manifest
+from fer_edge.models.manifest import SUFFIXES, ModelFile, bundled_models, find_model, read_manifest
 
 from .data import sample
 from .model import ARCHITECTURES, Architecture, EmotionNet, normalize, normalized_convolutions

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.dataset import FerDataset, in_training, read_fer2013, read_votes
 from fer_edge.errors import DataError
+from fer_edge.fer2013.duplicates import in_training
+from fer_edge.fer2013.reader import FerDataset, read_fer2013
+from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import VOTE_COLUMNS
 
 from .loop import TrainingData

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
-from fer_edge.models import bundled_models
+from fer_edge.models.manifest import bundled_models
 
 from .beginning import exported_file, exported_net, exported_record, is_exported
 from .checkpoint import load, load_net

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.dataset import FerDataset
-from fer_edge.detector import FaceDetector
 from fer_edge.errors import DataError, SourceError
-from fer_edge.geometry import centre_square, training_squares
+from fer_edge.faces.detector import FaceDetector
+from fer_edge.faces.geometry import centre_square, training_squares
+from fer_edge.fer2013.reader import FerDataset
+from fer_edge.kernels.crop import FACE_SIZE, crop_faces
 from fer_edge.labels import EMOTIONS
-from fer_edge.preprocess import FACE_SIZE, crop_faces
-from fer_edge.recognizer import STILL_MAX_SIDE
-from fer_edge.sources import read_image
+from fer_edge.pipeline.recognizer import STILL_MAX_SIDE
+from fer_edge.sources.images import read_image
 
 from .augment import Augmentation
 from .beginning import exported_net

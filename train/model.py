@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
-from fer_edge.preprocess import FACE_SIZE
 
 
 @dataclass(frozen=True)

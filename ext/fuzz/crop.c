@@ -1,5 +1,5 @@
 /* libFuzzer target: faces out of a frame. The vector code and the portable code have to agree, within bounds. */
-#include "preprocess.h"
+#include "kernels.h"
 
 #include <math.h>
 #include <stdlib.h>

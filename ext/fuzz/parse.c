@@ -1,5 +1,5 @@
 /* libFuzzer target: text to pixels. The vector code and the portable code have to agree, within bounds. */
-#include "preprocess.h"
+#include "kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>

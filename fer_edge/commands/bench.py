@@ -11,7 +11,7 @@ from ..errors import DataError
 from ._arguments import nonempty, positive_int
 
 if TYPE_CHECKING:
-    from ..benchmark import Benchmark
+    from ..checks.latency import Benchmark
 
 HELP = "Measure latency on this machine: preprocessing, detector, every classifier file, whole frame."
 EPILOG = """example:
@@ -57,13 +57,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from ..benchmark import benchmark
-    from ..classifier import load_classifier
-    from ..evaluate import to_json
+    from ..checks.accuracy import to_json
+    from ..checks.latency import benchmark
     from ..machine import describe
-    from ..models import bundled_models
-    from ..quiet import litert_greeting
-    from ..sources import DemoSource, read_image
+    from ..models.classifier import load_classifier
+    from ..models.manifest import bundled_models
+    from ..native_output import litert_greeting
+    from ..sources.demo import DemoSource
+    from ..sources.images import read_image
 
     if arguments.image:
         frame = read_image(arguments.image)
@@ -95,7 +96,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _compare(first: str, second: str) -> None:
-    from ..benchmark import compare, read
+    from ..checks.latency import compare, read
 
     results = [read(path) for path in (first, second)]
     for name, path, result in zip("AB", (first, second), results, strict=True):

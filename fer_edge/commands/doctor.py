@@ -21,9 +21,9 @@ def execute(arguments: argparse.Namespace) -> int:
     """Examine and print."""
     from dataclasses import asdict
 
-    from ..doctor import examine
-    from ..evaluate import to_json
-    from ..quiet import litert_greeting
+    from ..checks.accuracy import to_json
+    from ..checks.installation import examine
+    from ..native_output import litert_greeting
 
     with litert_greeting():
         findings = examine()

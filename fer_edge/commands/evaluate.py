@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..dataset import FerDataset
-    from ..evaluate import Metrics
+    from ..checks.accuracy import Metrics
+    from ..fer2013.reader import FerDataset
 
 HELP = "Accuracy, macro-F1, recall, calibration and confusion of a model on a labelled FER-2013 CSV."
 EPILOG = """example:
@@ -48,12 +48,14 @@ def execute(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
     import numpy as np
 
-    from ..classifier import load_classifier
-    from ..dataset import in_training, majority_votes, read_fer2013, read_votes
-    from ..evaluate import measure, to_json, vote_agreement
+    from ..checks.accuracy import measure, to_json, vote_agreement
+    from ..checks.plots import require_matplotlib, save_confusion
+    from ..fer2013.duplicates import in_training
+    from ..fer2013.reader import read_fer2013
+    from ..fer2013.votes import majority_votes, read_votes
     from ..files import check_target
-    from ..plots import require_matplotlib, save_confusion
-    from ..quiet import litert_greeting
+    from ..models.classifier import load_classifier
+    from ..native_output import litert_greeting
 
     if arguments.votes and arguments.skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")

@@ -23,7 +23,6 @@ refuses to write weights that lose more than 1 point, or whose ONNX and TFLite f
 less than 99 % of the held-out rows
 needs the extra [export]: pip install 'fer-edge[export]'"""
 
-
 _NEEDED = (
     "torch",
     "litert_torch",
@@ -64,9 +63,9 @@ def execute(arguments: argparse.Namespace) -> int:
     # TensorFlow's C++ parts greet on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_export()
-    from ..dataset import read_fer2013
-    from ..evaluate import to_json
+    from ..checks.accuracy import to_json
     from ..export.pipeline import export
+    from ..fer2013.reader import read_fer2013
 
     if not arguments.calibration:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")

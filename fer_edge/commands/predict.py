@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, SourceError
 from ..files import atomic_path, check_target
-from ..quiet import litert_greeting
+from ..native_output import litert_greeting
 from ._arguments import add_align_argument, add_model_arguments, nonempty
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..recognizer import Face
+    from ..pipeline.result import Face
 
 HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
 EPILOG = """example:
@@ -69,8 +69,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _predict_table(arguments: argparse.Namespace) -> int:
-    from ..classifier import load_classifier
-    from ..dataset import iter_fer2013
+    from ..fer2013.reader import iter_fer2013
+    from ..models.classifier import load_classifier
 
     with litert_greeting():
         classifier = load_classifier(
@@ -95,7 +95,7 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 def _predict_images(arguments: argparse.Namespace) -> int:
     from ..outputs.console import describe_faces
     from ..outputs.jsonl import face_to_json, to_line
-    from ..sources import read_image
+    from ..sources.images import read_image
 
     with litert_greeting():
         recognize = _whole_image(arguments) if arguments.aligned else _detected(arguments)
@@ -127,7 +127,7 @@ def _record(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
 
 
 def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
-    from ..recognizer import STILL_MAX_SIDE, Recognizer
+    from ..pipeline.recognizer import STILL_MAX_SIDE, Recognizer
 
     recognizer = Recognizer(
         arguments.model,
@@ -145,10 +145,10 @@ def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]],
     """Take the largest centred square of each image as its face."""
     import numpy as np
 
-    from ..classifier import load_classifier
-    from ..geometry import centre_square
-    from ..preprocess import crop_faces
-    from ..recognizer import Face
+    from ..faces.geometry import centre_square
+    from ..kernels.crop import crop_faces
+    from ..models.classifier import load_classifier
+    from ..pipeline.result import Face
 
     classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
 

@@ -13,8 +13,8 @@ from ..errors import DataError
 from ._arguments import add_align_argument, add_model_arguments, nonempty, positive_int
 
 if TYPE_CHECKING:
-    from ..outputs import Output
-    from ..sources import Source
+    from ..outputs.base import Output
+    from ..sources.base import Source
 
 HELP = "recognize emotions on a camera, stream, video, image or folder"
 EPILOG = """\
@@ -108,10 +108,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
-    from ..detector import MAX_SIDE
-    from ..live import LiveOptions, Run, stopped_by_signals
-    from ..quiet import litert_greeting
-    from ..recognizer import STILL_MAX_SIDE, Recognizer
+    from ..faces.detector import MAX_SIDE
+    from ..native_output import litert_greeting
+    from ..pipeline.recognizer import STILL_MAX_SIDE, Recognizer
+    from ..pipeline.watch import LiveOptions, Run
+    from .signals import stopped_by_signals
 
     if (args.append or args.force) and not args.jsonl:
         raise DataError("--append and --force are for a --jsonl file")
@@ -145,7 +146,9 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _open_source(args: argparse.Namespace) -> Source:
-    from ..sources import list_cameras, open_camera, open_source, without_password
+    from ..sources import open_camera, open_source
+    from ..sources.cameras import list_cameras
+    from ..sources.urls import without_password
 
     if args.source is not None and args.camera is not None:
         raise DataError(

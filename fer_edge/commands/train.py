@@ -15,7 +15,7 @@ from ..errors import DataError, MissingExtraError
 from ._arguments import nonempty, positive_int
 
 if TYPE_CHECKING:
-    from ..dataset import FerDataset
+    from ..fer2013.reader import FerDataset
     from ..train.loop import TrainingData, TrainOptions
     from ..train.model import EmotionNet
 
@@ -57,7 +57,6 @@ _OPTIONS: dict[str, tuple[type, float, float, str]] = {
     "mixup": (float, 0, 10, "strength of mixing pairs of images (default: 0, none)"),
     "seed": (int, 0, 2**62, "decides initial weights, order, augmentation and dropout (default: 1)"),
 }
-
 
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
@@ -151,7 +150,7 @@ def execute(arguments: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise MissingExtraError("Training", "torch", "train") from error
-    from ..plots import require_matplotlib
+    from ..checks.plots import require_matplotlib
 
     require_matplotlib("train")
     _refuse_idle(arguments)
@@ -321,7 +320,7 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
 
 def _reporter(folder: Path, epochs: int, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
     """Prints a line and draws the learning curve after each epoch."""
-    from ..plots import save_learning_curve
+    from ..checks.plots import save_learning_curve
 
     def report(history: list[dict[str, float]]) -> None:
         row = history[-1]

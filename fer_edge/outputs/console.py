@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from ..recognizer import Face
-from . import FrameResult, write_line
+from ..pipeline.result import Face, FrameResult
+from .base import write_line
 
 QUIET_SECONDS = 1.0
 

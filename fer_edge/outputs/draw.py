@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
-from ..recognizer import Face
+from ..pipeline.result import Face, FrameResult
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "angry": (77, 77, 255),
@@ -25,6 +27,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 MIN_WIDTH = 480
 """Smaller frames are enlarged by a whole number before drawing, or their text could not be read."""
 
+_drawn: WeakKeyDictionary[FrameResult, NDArray[np.uint8]] = WeakKeyDictionary()
+_lock = threading.Lock()
 _INK = (30, 30, 30)
 _PAPER = (235, 235, 235)
 
@@ -76,6 +80,15 @@ class _Style:
 
     def px(self, length: float) -> int:
         return round(length * self.unit)
+
+
+def annotated(result: FrameResult) -> NDArray[np.uint8]:
+    """Return the frame of ``result`` with its faces drawn in; drawn once for all outputs that want it."""
+    with _lock:
+        picture = _drawn.get(result)
+        if picture is None:
+            picture = _drawn[result] = annotate(result.image, result.faces)
+        return picture
 
 
 def annotate(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:

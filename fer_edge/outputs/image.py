@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import DataError, OutputError
 from ..files import atomic_path, check_target
-from . import FrameResult
+from ..pipeline.result import FrameResult
+from .draw import annotated
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -54,7 +55,7 @@ def save(path: Path, result: FrameResult) -> None:
     """Write the annotated frame of ``result`` under ``path``, in the format of its suffix."""
     import cv2
 
-    encoded, content = cv2.imencode(path.suffix, result.annotated)
+    encoded, content = cv2.imencode(path.suffix, annotated(result))
     if not encoded:
         raise OutputError(f"{path}: OpenCV could not encode this image")
     try:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from ..errors import DataError, OutputError
 from ..labels import EMOTIONS
-from ..recognizer import Face
-from . import FrameResult, OutputClosed, write_line
+from ..pipeline.result import Face, FrameResult
+from .base import OutputClosed, write_line
 
 _LOOK_EVERY = 1.0
 """Seconds between looks whether the file still is where it was."""

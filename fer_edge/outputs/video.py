@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, OutputError
 from ..files import atomic_path, check_target
-from . import FrameResult
+from ..pipeline.result import FrameResult
+from .draw import annotated
 
 if TYPE_CHECKING:
     import cv2
@@ -62,7 +63,7 @@ class VideoOutput:
         import cv2
 
         if self._writer is None:
-            height, width = result.annotated.shape[:2]
+            height, width = annotated(result).shape[:2]
             self._size = (width, height)
             self._first_timestamp = result.timestamp
             self._writer = self._open()
@@ -71,7 +72,7 @@ class VideoOutput:
             due = int((result.timestamp - self._first_timestamp) * self._fps) + 1 - self._written
         if due < 1:
             return
-        picture = result.annotated
+        picture = annotated(result)
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA).astype(picture.dtype)
         for _ in range(due):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from ..errors import FerEdgeError
-from . import FrameResult, OutputClosed
+from ..pipeline.result import FrameResult
+from .base import OutputClosed
+from .draw import annotated
 
 TITLE = "fer-edge (q: quit)"
 _ESCAPE = 27
@@ -40,7 +42,7 @@ class WindowOutput:
 
         if self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             raise OutputClosed
-        cv2.imshow(TITLE, result.annotated)
+        cv2.imshow(TITLE, annotated(result))
         self._shown = True
         if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
             raise OutputClosed

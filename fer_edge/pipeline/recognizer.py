@@ -5,41 +5,20 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .classifier import load_classifier
-from .detector import MAX_SIDE, MIN_SCORE, Detection, FaceDetector
-from .geometry import eye_angles, training_squares
-from .labels import EMOTIONS
-from .preprocess import crop_faces
-from .tracker import Track
+from ..faces.detector import MAX_SIDE, MIN_SCORE, Detection, FaceDetector
+from ..faces.geometry import eye_angles, training_squares
+from ..faces.tracker import Track
+from ..kernels.crop import crop_faces
+from ..labels import EMOTIONS
+from ..models.classifier import load_classifier
+from .result import Face
 
 STILL_MAX_SIDE = 640
 """``max_side`` for single images: no hurry there, and groups have small faces."""
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """A face in a frame and its emotion; all coordinates in pixels of the frame."""
-
-    box: tuple[float, float, float, float]
-    """x, y of the top-left corner, width, height; may leave the frame."""
-    score: float
-    """The detector's, 0 to 1."""
-    landmarks: NDArray[np.float32]
-    """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
-    probabilities: NDArray[np.float32]
-    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1."""
-    track: int | None = None
-    """Number of the person's track in a live run or video; ``None`` for a frame by itself."""
-
-    @property
-    def emotion(self) -> str:
-        """The most probable of :data:`fer_edge.EMOTIONS`."""
-        return EMOTIONS[int(self.probabilities.argmax())]
 
 
 class Recognizer:
@@ -49,7 +28,7 @@ class Recognizer:
     ``litert`` or ``onnx``. ``precision``: ``int8`` or ``fp32``. ``threads``: of the classifier; the
     detector takes OpenCV's number (``cv2.setNumThreads``). ``detector_model``: a YuNet ONNX file
     instead of the packaged one. ``max_side`` and ``min_score``: see
-    :class:`~fer_edge.detector.FaceDetector`. ``align``: turn each face until its eyes are level, as
+    :class:`~fer_edge.faces.detector.FaceDetector`. ``align``: turn each face until its eyes are level, as
     far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the bundled
     model was not trained on such faces. Raises :class:`~fer_edge.errors.ModelError` for a model
     that is missing or does not fit, :class:`~fer_edge.errors.MissingExtraError` for a backend that

@@ -1,7 +1,7 @@
 /* Kernels of fer_edge: faces out of camera frames, and FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
- * on several threads at once. fer_edge/_pure.py holds the same two functions in NumPy; for equal
+ * on several threads at once. fer_edge/kernels/fallback.py holds the same two functions in NumPy; for equal
  * arguments both give equal bytes and equal faults. The callers check arguments; the functions
  * here trust pointers, sizes and enumerators, and never the text.
  *

@@ -1,29 +1,25 @@
-"""The loop from a source to the outputs.
-
-A live source is read by a thread of its own that keeps only the newest frame, so that what is shown
-is never older than the time one frame takes, however slow the machine. Other sources are read in
-the loop itself, and every one of their frames is processed.
-"""
+"""The loop from a source to results."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 import numpy as np
 
-from .errors import SourceLostError
-from .outputs import FrameResult, Output, OutputClosed
-from .recognizer import Face, Recognizer, to_faces
-from .sources import Frame, Source
-from .tracker import Tracker
+from ..errors import SourceLostError
+from ..faces.tracker import Tracker
+from ..outputs.base import Output, OutputClosed
+from ..sources.base import Frame, Source
+from .capture import NewestFrame
+from .recognizer import Recognizer, to_faces
+from .result import Face, FrameResult
+from .summary import Summary
 
 LATENCIES_KEPT = 10_000
 """Percentiles are over the latest frames, so that a run of a year needs no more memory than a short one."""
@@ -55,42 +51,6 @@ class LiveOptions:
             raise ValueError(f"frames must be 1 or more, got {self.frames}")
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be more than 0, got {self.seconds}")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did."""
-
-    frames: int
-    """Processed."""
-    dropped: int
-    """Given by a live source while another frame was processed."""
-    skipped: int
-    """Unreadable images."""
-    faces: int
-    """Summed over frames."""
-    tracks: int
-    """Persons as far as tracking tells; 0 for unrelated images."""
-    seconds: float
-    """From the first frame to the emotions of the last."""
-    p50_ms: float
-    """Median time from frame to emotions over the latest 10,000 frames; NaN without frames."""
-    p95_ms: float
-
-    @property
-    def fps(self) -> float:
-        """Processed frames a second."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
-
-    def __str__(self) -> str:
-        parts = [f"{self.frames} frames in {self.seconds:.1f} s", f"{self.fps:.1f} fps"]
-        if self.frames:
-            parts.append(f"latency p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms")
-        parts.append(f"dropped {self.dropped}")
-        if self.skipped:
-            parts.append(f"skipped {self.skipped} unreadable")
-        parts.append(f"faces {self.faces}" + (f" ({self.tracks} tracks)" if self.tracks else ""))
-        return ", ".join(parts)
 
 
 class Run:
@@ -135,7 +95,7 @@ class Run:
 
         The outputs are closed in any case, the source is not. Raises
         :class:`~fer_edge.errors.SourceError` where the source fails, and whatever an output raises
-        other than :class:`~fer_edge.outputs.OutputClosed`.
+        other than :class:`~fer_edge.outputs.base.OutputClosed`.
         """
         with contextlib.ExitStack() as closing:
             for output in outputs:
@@ -168,7 +128,7 @@ class Run:
 
     def _newest(self, source: Source) -> Generator[Frame, None, None]:
         began = time.monotonic()
-        slot = _NewestFrame(source)
+        slot = NewestFrame(source)
         try:
             while not self._stop.is_set():
                 frame = slot.take(_POLL)
@@ -203,82 +163,3 @@ class Run:
         boxes, landmarks = [track.box for track in tracks], [track.landmarks for track in tracks]
         probabilities = self._recognizer.classify(frame.image, boxes, landmarks)
         return to_faces(tracks, self._tracker.smooth(tracks, probabilities, frame.timestamp))
-
-
-class _NewestFrame:
-    """Reads a source in a thread and keeps the newest frame only."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._changed = threading.Condition()
-        self._frame: Frame | None = None
-        self._error: BaseException | None = None
-        self._ended = False
-        self._last = time.monotonic()
-        self.dropped = 0
-        # A daemon: a driver that never returns from a read must not keep the process alive.
-        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
-        self._thread.start()
-
-    @property
-    def waited(self) -> float:
-        """Seconds since the source gave a frame."""
-        return time.monotonic() - self._last
-
-    def take(self, timeout: float) -> Frame | None:
-        """Return the newest frame not yet taken, waiting for one; ``None`` after ``timeout`` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
-            frame, self._frame = self._frame, None
-            if frame is None and self._ended:
-                raise self._error or SourceLostError(f"{self._source.name}: ended")
-            return frame
-
-    def close(self) -> None:
-        """Stop reading."""
-        with self._changed:
-            self._ended = True
-        self._thread.join(timeout=2)
-
-    def _read(self) -> None:
-        try:
-            for frame in self._source:
-                with self._changed:
-                    if self._ended:
-                        return
-                    if self._frame is not None:
-                        self.dropped += 1
-                    self._frame = frame
-                    self._last = time.monotonic()
-                    self._changed.notify()
-        except BaseException as error:
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify()
-
-
-@contextlib.contextmanager
-def stopped_by_signals(run: Run) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
-
-    Those that are ignored so far stay ignored.
-
-    To be entered from the main thread.
-    """
-
-    def handle(number: int, _: FrameType | None) -> None:
-        run.stop()
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # nohup asks for SIGHUP to be ignored, a shell that starts a job in the background for Ctrl-C.
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

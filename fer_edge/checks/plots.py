@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError
-from .files import atomic_path
-from .labels import EMOTIONS
+from ..errors import MissingExtraError
+from ..files import atomic_path
+from ..labels import EMOTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from . import preprocess
-from .classifier import available_backends, load_classifier
-from .errors import FerEdgeError
-from .models import model_files
+from ..errors import FerEdgeError
+from ..kernels import EXTENSION
+from ..models.backends import available_backends
+from ..models.classifier import load_classifier
+from ..models.manifest import model_files
 
 PACKAGES = (
     "fer-edge",
@@ -61,7 +62,7 @@ def _versions() -> list[Finding]:
 
 
 def _extension() -> Finding:
-    if preprocess.EXTENSION:
+    if EXTENSION:
         return Finding("ok", "extension", "C kernels in use")
     return Finding(
         "note",
@@ -110,7 +111,7 @@ def _detector() -> Finding:
     try:
         import cv2
 
-        from .detector import FaceDetector
+        from ..faces.detector import FaceDetector
 
         FaceDetector().detect(np.zeros((120, 160, 3), np.uint8))
         return Finding("ok", "detector", f"YuNet loads, OpenCV {cv2.__version__}")
@@ -119,7 +120,7 @@ def _detector() -> Finding:
 
 
 def _cameras() -> Finding:
-    from .sources import list_cameras
+    from ..sources.cameras import list_cameras
 
     # Ribbon-cable cameras are no /dev/videoN that OpenCV could read; whether one is plugged in, only
     # opening it would tell.

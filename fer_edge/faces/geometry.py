@@ -45,7 +45,7 @@ def eye_angles(landmarks: ArrayLike) -> NDArray[np.float64]:
     left one, as the person has them, which is YuNet's order. The result is float64 (n,), from -pi to
     pi: 0 where the eyes are level and the person's left one is on the right of the image, positive
     where it is lower (clockwise). Eyes in the same place give 0. A square turned by so much has the
-    eyes level; see ``angles`` of :func:`fer_edge.preprocess.crop_faces`. Raises ``ValueError`` for
+    eyes level; see ``angles`` of :func:`fer_edge.kernels.crop.crop_faces`. Raises ``ValueError`` for
     another shape and for eyes that are not finite.
     """
     array = np.asarray(landmarks, dtype=np.float64)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from .errors import ModelError
-from .labels import EMOTIONS
+from ..errors import ModelError
+from ..labels import EMOTIONS
 
 Backend = Literal["litert", "onnx"]
 Precision = Literal["int8", "fp32"]

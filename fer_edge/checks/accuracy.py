@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import EMOTIONS
+from ..labels import EMOTIONS
 
 ECE_BINS = 15
 

@@ -42,7 +42,7 @@ class Track:
     score: float
     """The detector's, from the last time it saw the face."""
     landmarks: NDArray[np.float32]
-    """(5, 2), in the order of :class:`~fer_edge.detector.Detection`."""
+    """(5, 2), in the order of :class:`~fer_edge.faces.detector.Detection`."""
     seen: float
     """Timestamp of the last detection, in seconds."""
     velocity: tuple[float, float] | None = None

@@ -1,6 +1,6 @@
-"""The C kernels of preprocess.h for Python; fer_edge.preprocess and fer_edge.dataset check the arguments.
+"""The C kernels of kernels.h for Python; fer_edge.kernels.crop and fer_edge.fer2013 check the arguments.
 
-fer_edge/_pure.py has the same functions with the same results.
+fer_edge/kernels/fallback.py has the same functions with the same results.
 """
 
 from cpython.buffer cimport (
@@ -18,7 +18,7 @@ from libc.string cimport memset
 from numpy import ndarray
 
 
-cdef extern from "preprocess.h" nogil:
+cdef extern from "kernels.h" nogil:
     ctypedef enum fer_grey_kind:
         pass
 
@@ -113,7 +113,7 @@ def crop_faces(frame, int order, squares, turns, int kind, out):
 
 
 def crop_usual(frame, squares, out, layout):
-    """What ``fer_edge.preprocess.crop_faces`` does, where the arguments are of the usual kind; True then.
+    """What ``fer_edge.kernels.crop.crop_faces`` does, where the arguments are of the usual kind; True then.
 
     False, and nothing done, where they are wrong or need a copy or conversion first.
     """

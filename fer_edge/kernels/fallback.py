@@ -1,7 +1,7 @@
-"""The C kernels of ext/preprocess.h in NumPy, for machines without a compiler: same bytes, same faults.
+"""The C kernels of ext/kernels.h in NumPy, for machines without a compiler: same bytes, same faults.
 
 Every step is integer arithmetic as in the C, or IEEE double arithmetic by the same operations in
-the same order. The explanations are in preprocess.h.
+the same order. The explanations are in kernels.h.
 """
 
 from __future__ import annotations

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .classifier import Classifier, available_backends, load_classifier
-from .errors import DataError, ModelError
-from .machine import Condition, Machine, condition, describe, peak_memory
-from .models import PRECISIONS, Backend, Precision
-from .preprocess import EXTENSION, FACE_SIZE, crop_faces
+from .. import __version__
+from ..errors import DataError, ModelError
+from ..kernels import EXTENSION
+from ..kernels.crop import FACE_SIZE, crop_faces
+from ..machine import Condition, Machine, condition, describe, peak_memory
+from ..models.backends import available_backends
+from ..models.classifier import Classifier, load_classifier
+from ..models.manifest import PRECISIONS, Backend, Precision
 
 FORMAT = "fer-edge benchmark 1"
 WARM_UP = 10
@@ -149,7 +151,7 @@ def summarize(subject: Subject, nanoseconds: list[int]) -> Timing:
 
 def report_memory(model: str, shape: tuple[int, ...]) -> None:
     """Recognize faces in empty frames of a shape, then print this process's peak memory in bytes."""
-    from .recognizer import Recognizer
+    from ..pipeline.recognizer import Recognizer
 
     recognizer = Recognizer(model)
     frame = np.zeros(shape, np.uint8)
@@ -160,7 +162,7 @@ def report_memory(model: str, shape: tuple[int, ...]) -> None:
 
 
 def _memory_of_a_run(frame: NDArray[np.uint8], model: str) -> int | None:
-    call = f"from fer_edge.benchmark import report_memory; report_memory({model!r}, {frame.shape})"
+    call = f"from fer_edge.checks.latency import report_memory; report_memory({model!r}, {frame.shape})"
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     peak: int | None = json.loads(done.stdout)
     return peak
@@ -223,8 +225,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _subjects(
     frame: NDArray[np.uint8], models: Sequence[str], threads: tuple[int, ...]
 ) -> dict[Subject, Callable[[], object]]:
-    from .geometry import training_squares
-    from .recognizer import Recognizer
+    from ..faces.geometry import training_squares
+    from ..pipeline.recognizer import Recognizer
 
     recognizers = [Recognizer(model) for model in models]
     detector = recognizers[0]

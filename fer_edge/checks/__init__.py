@@ -1,0 +1,1 @@
+"""What this installation, this machine and a model are worth: doctor, latency, accuracy, plots."""

@@ -1,0 +1,1 @@
+"""Where faces are, who is who from frame to frame, and how a face is framed."""

@@ -1,0 +1,29 @@
+"""Images that FER-2013 repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .reader import FerDataset
+
+
+def same_image(pixels: NDArray[np.uint8], among: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which images of ``pixels`` (n,48,48) also are, to the byte, in ``among`` (m,48,48): bool (n,)."""
+    known = {image.tobytes() for image in among}
+    return np.fromiter((image.tobytes() in known for image in pixels), dtype=np.bool_, count=len(pixels))
+
+
+def in_training(dataset: FerDataset) -> NDArray[np.bool_]:
+    """Which rows outside ``Training`` repeat an image of ``Training`` to the byte: bool (n,).
+
+    FER-2013 repeats itself: some 8 % of its test images also are training images. Raises
+    ``DataError`` where the data set has no usage.
+    """
+    if dataset.usage is None:
+        raise DataError("the data set has no Usage column: what is Training is not known")
+    training = dataset.usage == "Training"
+    repeated = np.zeros(len(dataset), dtype=np.bool_)
+    repeated[~training] = same_image(dataset.pixels[~training], dataset.pixels[training])
+    return repeated

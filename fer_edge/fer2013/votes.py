@@ -1,0 +1,96 @@
+"""FER+: ten people's votes on each face of FER-2013."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DataError, shortened
+from ..labels import VOTE_COLUMNS, VOTE_OF_EMOTION
+from .archives import open_csv
+from .header import find_column, header_names
+from .window import LINE_LIMIT
+
+
+def read_votes(path: str | os.PathLike[str], rows: int | None = None) -> NDArray[np.uint8]:
+    """Read a FER+ votes file: uint8 (n,10), how many of the crowd chose what, in ``VOTE_COLUMNS`` order.
+
+    The header holds the ten names of :data:`fer_edge.labels.VOTE_COLUMNS` in any order, upper or
+    lower case; other columns (``Usage`` and ``Image name`` of Microsoft's fer2013new.csv) are
+    ignored. May be compressed or in an archive as for :func:`iter_fer2013`. ``rows``: how many there
+    have to be, to match another file row by row.
+
+    Raises:
+        DataError: the file cannot be read, is not such a file, has no rows or another number than
+            ``rows``, or holds something else than whole numbers from 0 to 255: with the row (from 1,
+            without the header) and column.
+    """
+    with open_csv(path) as (stream, name):
+        header = header_names(stream.readline(LINE_LIMIT), name)
+        columns = [find_column(header, wanted, name) for wanted in VOTE_COLUMNS]
+        votes = list(_vote_rows(stream, header, columns, name))
+    if not votes:
+        raise DataError(f"{name}: no rows after the header")
+    if rows is not None and len(votes) != rows:
+        raise DataError(
+            f"{name}: has {len(votes)} rows of votes for {rows} rows of images; the two go row by row"
+        )
+    return np.array(votes, dtype=np.uint8)
+
+
+def majority_votes(votes: ArrayLike) -> NDArray[np.int8]:
+    """The FER-2013 code that most of the crowd chose: int8 (n,), from the FER+ ``votes`` (n,10).
+
+    -1 where two columns share the first place, or where it goes to contempt, unknown or NF (not a
+    face). Raises ``ValueError`` for another shape.
+    """
+    counts = np.asarray(votes)
+    if counts.ndim != 2 or counts.shape[1] != len(VOTE_COLUMNS):
+        raise ValueError(f"votes have shape {counts.shape}; want (n, {len(VOTE_COLUMNS)})")
+    if len(counts) == 0:
+        return np.empty(0, dtype=np.int8)
+    code_of_column = np.full(len(VOTE_COLUMNS), -1, dtype=np.int8)
+    code_of_column[list(VOTE_OF_EMOTION)] = np.arange(len(VOTE_OF_EMOTION))
+    most = counts.max(axis=1, keepdims=True)
+    winners = np.count_nonzero(counts == most, axis=1)
+    return np.where(winners == 1, code_of_column[counts.argmax(axis=1)], np.int8(-1))
+
+
+def _text_lines(stream: io.BufferedIOBase, name: str) -> Iterator[str]:
+    row = 1
+    while line := stream.readline(LINE_LIMIT):
+        if len(line) == LINE_LIMIT:
+            raise DataError(f"{name}: row {row} is longer than {LINE_LIMIT} bytes")
+        yield line.decode("utf-8", "replace")
+        row += 1
+
+
+def _vote_rows(
+    stream: io.BufferedIOBase, header: Sequence[str], columns: Sequence[int], name: str
+) -> Iterator[list[int]]:
+    empty = 0
+    try:
+        for row, fields in enumerate(csv.reader(_text_lines(stream, name), skipinitialspace=True), start=1):
+            where = f"{name}: row {row}"
+            if not any(fields):
+                empty = empty or row
+                continue
+            if empty:
+                raise DataError(f"{name}: row {empty} is empty; empty lines may only end the file")
+            if len(fields) != len(header):
+                raise DataError(f"{where} has {len(fields)} fields; want {len(header)} as in the header")
+            yield [_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns]
+    except csv.Error as error:
+        raise DataError(f"{name}: not CSV: {error}") from error
+
+
+def _vote(text: str, where: str) -> int:
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3 and int(digits) <= 255):
+        raise DataError(f"{where}: found {shortened(text)!r}; want a whole number from 0 to 255")
+    return int(digits)

@@ -1,0 +1,1 @@
+"""Model files, the runtimes that run them, and the classifier over both."""

@@ -1,0 +1,127 @@
+"""The runtimes that run a model file: LiteRT and ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MissingRuntimeError, ModelError
+from ..kernels.crop import FACE_SIZE
+from .manifest import BACKENDS, Backend, ModelFile
+
+_LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
+
+
+class Session(Protocol):
+    """A loaded model with an input buffer of its own."""
+
+    def buffer(self, count: int) -> NDArray[Any]: ...
+
+    def run(self) -> NDArray[Any]: ...
+
+
+def available_backends() -> list[Backend]:
+    """Backends whose runtime is installed, in order of preference."""
+    installed: dict[Backend, bool] = {
+        "litert": any(importlib.util.find_spec(name) for name in _LITERT_MODULES),
+        "onnx": importlib.util.find_spec("onnxruntime") is not None,
+    }
+    return [name for name in BACKENDS if installed[name]]
+
+
+class LiteRTSession:
+    def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
+        interpreter = _litert_interpreter_class()
+        try:
+            self._interpreter = interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{file.path}: LiteRT cannot load it ({error})") from error
+        source, result = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
+        _check_tensor(file, "input", source["dtype"], file.input.dtype, source["quantization"])
+        _check_tensor(file, "output", result["dtype"], file.output.dtype, result["quantization"])
+        self._input, self._output = source["index"], result["index"]
+        self._count = 0
+
+    def buffer(self, count: int) -> NDArray[Any]:
+        if count != self._count:
+            self._interpreter.resize_tensor_input(self._input, (count, FACE_SIZE, FACE_SIZE, 1))
+            self._interpreter.allocate_tensors()
+            self._count = count
+        view: NDArray[Any] = self._interpreter.tensor(self._input)()
+        return view.reshape(count, FACE_SIZE, FACE_SIZE)
+
+    def run(self) -> NDArray[Any]:
+        self._interpreter.invoke()
+        output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        return output
+
+
+class OnnxSession:
+    def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingRuntimeError(
+                f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Idle threads must not spin beside a camera loop, nor the arena grow with the largest batch.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own classes, none of them public
+            raise ModelError(f"{file.path}: ONNX Runtime cannot load it ({error})") from error
+        types = {"tensor(int8)": np.int8, "tensor(float)": np.float32}
+        source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        _check_tensor(file, "input", types.get(source.type, source.type), file.input.dtype, None)
+        _check_tensor(file, "output", types.get(result.type, result.type), file.output.dtype, None)
+        self._name, self._result = source.name, result.name
+        self._dtype = np.dtype(file.input.dtype)
+        self._buffer = np.empty((0, 1, FACE_SIZE, FACE_SIZE), self._dtype)
+
+    def buffer(self, count: int) -> NDArray[Any]:
+        if count != len(self._buffer):
+            self._buffer = np.empty((count, 1, FACE_SIZE, FACE_SIZE), self._dtype)
+        return self._buffer.reshape(count, FACE_SIZE, FACE_SIZE)
+
+    def run(self) -> NDArray[Any]:
+        output: NDArray[Any] = self._session.run([self._result], {self._name: self._buffer})[0]
+        return output
+
+
+def _check_tensor(
+    file: ModelFile, role: str, found: Any, expected: str, quantization: tuple[float, int] | None
+) -> None:
+    """Compare what the runtime reports with the manifest, so that numbers are never misread."""
+    if found not in (np.int8, np.float32) or np.dtype(found) != np.dtype(expected):
+        raise ModelError(f"{file.path}: {role} is {found}, the manifest says {expected}")
+    spec = file.input if role == "input" else file.output
+    if expected == "int8" and quantization is not None:
+        scale, zero_point = quantization
+        if not np.isclose(scale, spec.scale, rtol=1e-5) or zero_point != spec.zero_point:
+            raise ModelError(
+                f"{file.path}: {role} quantization is scale {scale}, zero point {zero_point}; the manifest "
+                f"says {spec.scale}, {spec.zero_point}"
+            )
+
+
+def _litert_interpreter_class() -> Any:
+    reasons = []
+    for module in _LITERT_MODULES:
+        try:
+            return importlib.import_module(f"{module}.interpreter").Interpreter
+        except ImportError as error:
+            reasons.append(str(error))
+    raise MissingRuntimeError(
+        "the litert backend needs ai-edge-litert or tflite-runtime: pip install ai-edge-litert "
+        f"({'; '.join(reasons)})"
+    )

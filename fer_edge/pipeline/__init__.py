@@ -1,0 +1,1 @@
+"""From frames to recognized faces: single pictures, and the loop over a source."""

@@ -1,0 +1,63 @@
+"""The newest frame of a live source: a thread reads, what is not taken is dropped."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ..errors import SourceLostError
+from ..sources.base import Frame, Source
+
+
+class NewestFrame:
+    """Reads a source in a thread and keeps the newest frame only."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._changed = threading.Condition()
+        self._frame: Frame | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._last = time.monotonic()
+        self.dropped = 0
+        # A daemon: a driver that never returns from a read must not keep the process alive.
+        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the source gave a frame."""
+        return time.monotonic() - self._last
+
+    def take(self, timeout: float) -> Frame | None:
+        """Return the newest frame not yet taken, waiting for one; ``None`` after ``timeout`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
+            frame, self._frame = self._frame, None
+            if frame is None and self._ended:
+                raise self._error or SourceLostError(f"{self._source.name}: ended")
+            return frame
+
+    def close(self) -> None:
+        """Stop reading."""
+        with self._changed:
+            self._ended = True
+        self._thread.join(timeout=2)
+
+    def _read(self) -> None:
+        try:
+            for frame in self._source:
+                with self._changed:
+                    if self._ended:
+                        return
+                    if self._frame is not None:
+                        self.dropped += 1
+                    self._frame = frame
+                    self._last = time.monotonic()
+                    self._changed.notify()
+        except BaseException as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()

@@ -1,0 +1,67 @@
+"""What every source gives and how it is used: frames, and a context manager that yields them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    pass
+
+CAMERA_SIZE = (640, 480)
+"""Width and height asked of cameras: a face at two metres still has more pixels than the classifier takes."""
+
+CAMERA_FPS = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source."""
+
+    image: NDArray[np.uint8]
+    """(h, w, 3) in BGR order, or (h, w) grey."""
+    timestamp: float
+    """Seconds: since the source was opened (live), in the film (video file), 0 (image)."""
+    name: str
+    """Of the source, or the path of the image."""
+
+
+class Source(ABC):
+    """Gives frames when iterated over, once; close it or use it in a ``with`` statement.
+
+    Iterating raises :class:`~fer_edge.errors.SourceLostError` where a camera or stream stops giving
+    frames.
+    """
+
+    name: str
+    live: bool = False
+    """Whether frames come in their own time; what is not taken is lost."""
+    related: bool = True
+    """Whether one frame follows from the other, as in a video, so that faces can be tracked."""
+    fps: float | None = None
+    """Nominal frames a second, where known."""
+    skipped: int = 0
+    """Unreadable images passed over so far."""
+    paths: Sequence[Path] = ()
+    """The images, where the source is a file of one or a folder of them."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:  # noqa: B027 (most sources hold nothing)
+        """Give the device or file back; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,79 @@
+"""The Raspberry Pi's own camera, through picamera2."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SourceError, SourceLostError
+
+if TYPE_CHECKING:
+    pass
+from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
+
+
+class PiCameraSource(Source):
+    """A Raspberry Pi camera through picamera2's low-resolution YUV420 stream.
+
+    Its Y plane is the grey image, so that no colour is ever converted and nothing copied (rows are
+    as far apart as the camera writes them); with ``colour`` the same stream is converted to BGR.
+    """
+
+    live = True
+    name = "picamera2"
+    fps = CAMERA_FPS
+
+    def __init__(self, size: tuple[int, int] = CAMERA_SIZE, colour: bool = False) -> None:
+        try:
+            from picamera2 import Picamera2
+        except ImportError as error:
+            raise SourceError(
+                f"--camera picamera2 needs Raspberry Pi OS's own package: sudo apt install "
+                f"python3-picamera2, and a venv made with --system-site-packages ({error})"
+            ) from error
+        self._colour = colour
+        try:
+            self._camera = Picamera2()
+        except (IndexError, RuntimeError) as error:
+            raise SourceError(
+                f"picamera2: no camera to be had ({error}); check the ribbon cable and "
+                f"'rpicam-hello --list-cameras', and that no other program uses it"
+            ) from error
+        try:
+            # A main stream as small as the low-resolution one makes libcamera choose a sensor mode
+            # that sees only the middle of the view.
+            configuration = self._camera.create_video_configuration(
+                main={"size": (2 * size[0], 2 * size[1])}, lores={"size": size, "format": "YUV420"}
+            )
+            self._camera.configure(configuration)
+            self._size: tuple[int, int] = self._camera.stream_configuration("lores")["size"]
+            self._camera.start()
+        except Exception as error:
+            self._camera.close()
+            raise SourceError(f"picamera2: the camera does not start ({error})") from error
+
+    def __iter__(self) -> Iterator[Frame]:
+        started = time.monotonic()
+        while True:
+            try:
+                # (3/2 h, stride): the Y plane, then U and V; rows are padded to the stride.
+                planes = self._camera.capture_array("lores")
+            except RuntimeError as error:
+                raise SourceLostError(f"picamera2: the camera stopped ({error})") from error
+            yield Frame(self._picture(planes), time.monotonic() - started, self.name)
+
+    def close(self) -> None:
+        self._camera.stop()
+        self._camera.close()
+
+    def _picture(self, planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        width, height = self._size
+        if not self._colour:
+            return planes[:height, :width]
+        import cv2
+
+        return np.ascontiguousarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)[:, :width])
