@@ -1,4 +1,4 @@
-# make run          recognition on a camera (the built-in demo camera where none is attached)
+# make run          recognition on a camera (the built-in demo camera where none is attached, and says so)
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
@@ -13,7 +13,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# What `make run` passes to `fer-edge run`; `make run RUN=` goes on until Ctrl-C.
+# What `make run` passes to `fer-edge run`: SOURCE a film, folder, URL or `--camera N`, else the first camera
+# attached; RUN further options. `make run RUN=` goes on until Ctrl-C.
+SOURCE ?=
 RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
 TORCH ?= torch==2.13.0
@@ -38,7 +40,10 @@ sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/p
 .PHONY: run test test-device test-arm test-camera lint bench fuzz sanitize weights reference wheels clean
 
 run: $(VENV)/.run
-	$(bin)/fer-edge run $(RUN)
+	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
+	    $(bin)/python -c 'from fer_edge.sources import has_camera; raise SystemExit(not has_camera())' || \
+	    { echo 'no camera attached: this is the demo camera, a photograph'; source='--camera demo'; } ;; esac; \
+	set -x; $(bin)/fer-edge run $$source $(RUN)
 
 test: $(VENV)/.dev
 	$(bin)/python -m pytest

@@ -20,12 +20,16 @@ from .errors import (
 from .labels import EMOTIONS
 
 if TYPE_CHECKING:
+    from .faces.faces import Face
     from .fer2013.reader import FerDataset, iter_fer2013, read_fer2013
     from .fer2013.votes import read_votes
+    from .kernels.crop import crop_faces
     from .models.classifier import Classifier, load_classifier
     from .models.manifest import bundled_models
+    from .pipeline.options import WatchOptions
     from .pipeline.recognizer import Recognizer
-    from .pipeline.result import Face
+    from .pipeline.result import FrameResult
+    from .pipeline.watch import Watch, watch
 
 _HOMES = {
     "Classifier": "models.classifier",
@@ -35,7 +39,12 @@ _HOMES = {
     "read_fer2013": "fer2013.reader",
     "read_votes": "fer2013.votes",
     "bundled_models": "models.manifest",
-    "Face": "pipeline.result",
+    "Face": "faces.faces",
+    "FrameResult": "pipeline.result",
+    "Watch": "pipeline.watch",
+    "watch": "pipeline.watch",
+    "WatchOptions": "pipeline.options",
+    "crop_faces": "kernels.crop",
     "Recognizer": "pipeline.recognizer",
 }
 
@@ -46,17 +55,22 @@ __all__ = [
     "Face",
     "FerDataset",
     "FerEdgeError",
+    "FrameResult",
     "MissingExtraError",
     "MissingRuntimeError",
     "ModelError",
     "OutputError",
     "Recognizer",
     "SourceError",
+    "Watch",
+    "WatchOptions",
     "bundled_models",
+    "crop_faces",
     "iter_fer2013",
     "load_classifier",
     "read_fer2013",
     "read_votes",
+    "watch",
 ]
 
 

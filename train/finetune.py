@@ -15,7 +15,6 @@ from fer_edge.faces.geometry import centre_square, training_squares
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.kernels.crop import FACE_SIZE, crop_faces
 from fer_edge.labels import EMOTIONS
-from fer_edge.pipeline.recognizer import STILL_MAX_SIDE
 from fer_edge.sources.images import read_image
 
 from .augment import Augmentation
@@ -57,7 +56,7 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     Raises DataError for a folder that is no emotion, and for a class with too few images.
     """
     classes = _classes(Path(folder))
-    detector = FaceDetector(max_side=STILL_MAX_SIDE) if detect else None
+    detector = FaceDetector() if detect else None
     faces: list[NDArray[np.uint8]] = []
     labels, usage, skipped = [], [], []
     seen: dict[bytes, Path] = {}

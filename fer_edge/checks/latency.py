@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DataError, ModelError
+from ..faces.faces import Faces
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
 from ..machine import Condition, Machine, condition, describe, peak_memory
@@ -35,6 +36,10 @@ HOT = 80
 """Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
 BUSY = 0.5
 """Load a core before the run above which other work is assumed to disturb it."""
+
+_FACE = Faces(
+    np.array([[0, 0, 100, 100]], np.float32), np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def report_memory(model: str, shape: tuple[int, ...]) -> None:
     frame = np.zeros(shape, np.uint8)
     for _ in range(5):
         recognizer.recognize(frame)
-        recognizer.classify(frame, [(0, 0, 100, 100)])
+        recognizer.classify(frame, _FACE)
     print(json.dumps(peak_memory()))
 
 
@@ -231,9 +236,9 @@ def _subjects(
     recognizers = [Recognizer(model) for model in models]
     detector = recognizers[0]
     found = detector.detect(frame)
-    if not found:
+    if not len(found):
         raise ModelError("the detector finds no face in the benchmark frame")
-    square = training_squares([found[0].box])
+    square = training_squares(found.boxes[:1])
     faces = np.zeros((1, FACE_SIZE, FACE_SIZE), np.int8)
     subjects: dict[Subject, Callable[[], object]] = {
         Subject(f"preprocess, {square[0, 2]:.0f} px face"): lambda: crop_faces(frame, square, faces),
@@ -261,10 +266,13 @@ def _classify(
 ) -> Callable[[], object]:
     """One inference on one face that is already in the input buffer."""
 
-    def call() -> object:
-        classifier.input_buffer(1)
-        return classifier.run()
+    crop_faces(frame, square, face := np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8))
 
-    crop_faces(frame, square, classifier.input_buffer(1))
-    classifier.run()
+    def nothing(_: NDArray[Any]) -> None:
+        """The face is in the input already."""
+
+    def call() -> object:
+        return classifier.predict_filled(1, nothing)
+
+    classifier.predict(face)
     return call

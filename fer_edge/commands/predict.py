@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..pipeline.result import Face
+    from ..faces.faces import Face
 
 HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
 EPILOG = """example:
@@ -127,7 +127,7 @@ def _record(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
 
 
 def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
-    from ..pipeline.recognizer import STILL_MAX_SIDE, Recognizer
+    from ..pipeline.recognizer import Recognizer
 
     recognizer = Recognizer(
         arguments.model,
@@ -135,7 +135,6 @@ def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], li
         arguments.precision,
         arguments.threads,
         arguments.detector_model,
-        max_side=STILL_MAX_SIDE,
         align=arguments.align,
     )
     return recognizer.recognize
@@ -145,17 +144,17 @@ def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]],
     """Take the largest centred square of each image as its face."""
     import numpy as np
 
+    from ..faces.faces import Face
     from ..faces.geometry import centre_square
     from ..kernels.crop import crop_faces
     from ..models.classifier import load_classifier
-    from ..pipeline.result import Face
 
     classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
 
     def recognize(image: NDArray[np.uint8]) -> list[Face]:
         square = centre_square(image.shape[1], image.shape[0])
-        crop_faces(image, square, classifier.input_buffer(1))
+        (probabilities,) = classifier.predict_filled(1, lambda inputs: crop_faces(image, square, inputs))
         x, y, side = square[0].tolist()
-        return [Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), classifier.run()[0])]
+        return [Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), probabilities)]
 
     return recognize

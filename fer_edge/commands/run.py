@@ -24,7 +24,7 @@ examples:
   fer-edge run party.jpg --save-image party-emotions.png
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
 
-Without SOURCE and --camera: the first camera attached, else the demo camera.
+Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
 Ctrl-C ends a run cleanly.
 Exit code: 0 done, 1 the camera or stream was lost, 2 bad input or a camera that cannot be opened."""
 
@@ -87,7 +87,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         metavar="PIXELS",
         help="shrink frames to this longest side to find faces: more finds smaller ones, slower "
-        "(default: 320, images 640)",
+        "(default: 320; images 640, then 320 and 160 until a face is found)",
+    )
+    recognition.add_argument(
+        "--min-hits",
+        type=positive_int,
+        default=3,
+        metavar="N",
+        help="count a face as a person after N detections (default: %(default)s)",
     )
     recognition.add_argument(
         "--smoothing",
@@ -108,46 +115,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
-    from ..faces.detector import MAX_SIDE
     from ..native_output import litert_greeting
-    from ..pipeline.recognizer import STILL_MAX_SIDE, Recognizer
-    from ..pipeline.watch import LiveOptions, Run
+    from ..outputs.base import OutputClosed
+    from ..pipeline.options import WatchOptions
+    from ..pipeline.watch import Watch
     from .signals import stopped_by_signals
 
     if (args.append or args.force) and not args.jsonl:
         raise DataError("--append and --force are for a --jsonl file")
-    options = LiveOptions(
-        detect_every=args.detect_every, smoothing=args.smoothing, frames=args.frames, seconds=args.seconds
+    options = WatchOptions(
+        model=args.model,
+        backend=args.backend,
+        precision=args.precision,
+        threads=args.threads,
+        detector_model=args.detector_model,
+        detect_size=args.detect_size,
+        min_score=args.min_score,
+        align=args.align,
+        detect_every=args.detect_every,
+        min_hits=args.min_hits,
+        smoothing=args.smoothing,
+        frames=args.frames,
+        seconds=args.seconds,
     )
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_open_source(args))
         with litert_greeting():
-            recognizer = Recognizer(
-                args.model,
-                backend=args.backend,
-                precision=args.precision,
-                threads=args.threads,
-                detector_model=args.detector_model,
-                max_side=args.detect_size or (MAX_SIDE if source.related else STILL_MAX_SIDE),
-                min_score=args.min_score,
-                align=args.align,
-            )
+            results = stack.enter_context(Watch(source, options))
         outputs = _open_outputs(args, source)
-        run = Run(recognizer, options)
-        stack.enter_context(stopped_by_signals(run))
+        stack.enter_context(stopped_by_signals(results))
         try:
-            run.process(source, outputs)
+            with contextlib.ExitStack() as closing, contextlib.suppress(OutputClosed):
+                for output in outputs:
+                    closing.callback(output.close)
+                for result in results:
+                    for output in outputs:
+                        output.write(result)
         finally:
-            print(run.summary, file=_messages(args), flush=True)
-        if source.live and not run.summary.frames and not run.stopped:
+            print(results.summary, file=_messages(args), flush=True)
+        if source.live and not results.summary.frames and not results.stopped:
             print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
             return 1
     return 0
 
 
 def _open_source(args: argparse.Namespace) -> Source:
-    from ..sources import open_camera, open_source
-    from ..sources.cameras import list_cameras
+    from ..sources import first_camera, open_camera, open_source
     from ..sources.urls import without_password
 
     if args.source is not None and args.camera is not None:
@@ -156,14 +169,12 @@ def _open_source(args: argparse.Namespace) -> Source:
         )
     if args.source is not None:
         return open_source(args.source)
-    camera = args.camera
-    if camera is None:
-        cameras = list_cameras()
-        camera = str(cameras[0].index) if cameras else "demo"
-        chosen = f"camera {camera}" if cameras else "no camera attached; the demo camera"
-        print(f"fer-edge run: {chosen} (choose with --camera)", file=sys.stderr)
     pictured = bool(args.save_video or args.save_image or args.window)
-    return open_camera(camera, colour=pictured)
+    if args.camera is not None:
+        return open_camera(args.camera, colour=pictured)
+    source = first_camera(colour=pictured)
+    print(f"fer-edge run: {source.name} (choose with --camera)", file=sys.stderr)
+    return source
 
 
 def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:

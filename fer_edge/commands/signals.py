@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from ..pipeline.watch import Run
+from ..pipeline.watch import Watch
 
 
 @contextlib.contextmanager
-def stopped_by_signals(run: Run) -> Iterator[None]:
+def stopped_by_signals(run: Watch) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
 
     Those that are ignored so far stay ignored.

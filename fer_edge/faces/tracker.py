@@ -1,4 +1,4 @@
-"""Who is who from frame to frame, and emotions smoothed for each face by itself.
+"""Who is who from frame to frame.
 
 Tracks are matched to detections greedily by intersection over union with the box that a constant
 velocity predicts, as in Bochinski, Eiselein, Sikora: "High-Speed Tracking-by-Detection Without
@@ -7,16 +7,16 @@ Using Image Information", AVSS 2017.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .detector import Detection
+from .faces import Faces
 
-Box = tuple[float, float, float, float]
+MIN_HITS = 3
+"""Detections after which a track counts as a person, so that a flicker of one frame is none."""
 
 MIN_IOU = 0.2
 """Least overlap of the predicted and the detected box of one face; low, for few frames a second."""
@@ -32,163 +32,210 @@ MAX_EXTRAPOLATION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
-    """One face over time, as last detected or predicted."""
+class _Tracks:
+    """The m tracks that are kept, as arrays with a row for each."""
 
-    id: int
-    """Counts from 1 and is never used again."""
-    box: Box
-    """x, y, width, height in pixels."""
-    score: float
-    """The detector's, from the last time it saw the face."""
+    keys: NDArray[np.int64]
+    """Count every track from 1, persons or not."""
+    ids: NDArray[np.int64]
+    """Count persons from 1; 0 before a track counts as one."""
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
-    """(5, 2), in the order of :class:`~fer_edge.faces.detector.Detection`."""
-    seen: float
+    seen: NDArray[np.float64]
     """Timestamp of the last detection, in seconds."""
-    velocity: tuple[float, float] | None = None
-    """Of the box's centre in pixels a second; ``None`` until the face was detected twice."""
-    missed: int = 0
+    velocities: NDArray[np.float32]
+    """(m, 2): of the box's centre in pixels a second; NaN until the face was detected twice."""
+    missed: NDArray[np.int64]
     """Detector passes since the last detection."""
+    hits: NDArray[np.int64]
+    """Detections so far."""
 
+    def __len__(self) -> int:
+        return len(self.keys)
 
-@dataclass(frozen=True, eq=False)
-class _Smoothed:
-    """Running mean of one track's probabilities."""
+    def at(self, rows: Any) -> _Tracks:
+        """Return the tracks at ``rows``, an index array or mask."""
+        return _Tracks(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
-    probabilities: NDArray[np.float32]
-    timestamp: float
+    def followed_by(self, others: _Tracks) -> _Tracks:
+        """Return these tracks and then ``others``."""
+        return _Tracks(
+            **{
+                name: np.concatenate([getattr(self, name), getattr(others, name)])
+                for name in self.__dataclass_fields__
+            }
+        )
+
+    def shifts(self, timestamp: float) -> NDArray[np.float32]:
+        """Return how far each face has moved since it was seen, float32 (m, 2), as far as can be told."""
+        seconds = np.minimum(timestamp - self.seen, MAX_EXTRAPOLATION)[:, np.newaxis]
+        return np.nan_to_num(self.velocities * seconds).astype(np.float32)
 
 
 class Tracker:
     """Keeps tracks of the faces of one camera or video.
 
-    ``smoothing``: time constant in seconds of the exponential mean over a track's probabilities; 0
-    switches it off. Being in seconds, it means the same at any frame rate. Timestamps given to the
-    methods are seconds that never decrease.
+    ``min_hits``: see :data:`MIN_HITS`. Timestamps given to the methods are seconds that never
+    decrease.
     """
 
-    def __init__(self, smoothing: float = 0.4) -> None:
-        if not (math.isfinite(smoothing) and smoothing >= 0):
-            raise ValueError(f"smoothing must be 0 or more seconds, got {smoothing}")
-        self.smoothing = smoothing
-        self._tracks: list[Track] = []
-        self._smoothed: dict[int, _Smoothed] = {}
-        self._last_id = 0
+    def __init__(self, min_hits: int = MIN_HITS) -> None:
+        if min_hits < 1:
+            raise ValueError(f"min_hits must be 1 or more, got {min_hits}")
+        self.min_hits = min_hits
+        self._persons = 0
+        self._last_key = 0
+        self._tracks = self._new(
+            Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)), 0.0
+        )
+        self._current = np.empty(0, np.int64)
 
     @property
     def count(self) -> int:
-        """How many tracks there have been so far."""
-        return self._last_id
+        """How many persons there have been so far."""
+        return self._persons
 
     @property
     def lost(self) -> bool:
         """Whether the latest detector pass missed a track that is still kept."""
-        return any(track.missed for track in self._tracks)
+        return bool(self._tracks.missed.any())
 
-    def update(self, detections: Sequence[Detection], timestamp: float) -> list[Track]:
-        """Take the faces that the detector found in a frame; return their tracks in the same order.
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """Keys, int64 (n,), of the tracks of the faces returned last, in the same order.
+
+        A key names one track from its first detection on, before it counts as a person, too.
+        """
+        return self._current
+
+    @property
+    def kept_keys(self) -> NDArray[np.int64]:
+        """Keys of all tracks that are kept, int64 (m,)."""
+        return self._tracks.keys
+
+    def update(self, faces: Faces, timestamp: float) -> Faces:
+        """Take the ``faces`` that the detector found in a frame; return them with their ids.
 
         A kept track that was not found is not among them.
         """
-        predicted = [_moved(track, timestamp).box for track in self._tracks]
-        pairs = match([detection.box for detection in detections], predicted, MIN_IOU)
-        current = []
-        for index, detection in enumerate(detections):
-            if index in pairs:
-                current.append(_seen_again(self._tracks[pairs[index]], detection, timestamp))
-            else:
-                self._last_id += 1
-                current.append(
-                    Track(self._last_id, detection.box, detection.score, detection.landmarks, timestamp)
-                )
-        matched = set(pairs.values())
-        missed = [
-            replace(track, missed=track.missed + 1)
-            for index, track in enumerate(self._tracks)
-            if index not in matched and track.missed < MAX_MISSED and timestamp - track.seen <= MAX_UNSEEN
-        ]
-        self._tracks = current + missed
-        kept = {track.id for track in self._tracks}
-        self._smoothed = {id: state for id, state in self._smoothed.items() if id in kept}
-        return current
+        tracks = self._tracks
+        predicted = tracks.boxes.copy()
+        predicted[:, :2] += tracks.shifts(timestamp)
+        matched, of_track = match(faces.boxes, predicted, MIN_IOU)
+        again = self._seen_again(tracks.at(of_track), faces, matched, timestamp)
+        is_new = np.ones(len(faces), np.bool_)
+        is_new[matched] = False
+        order = np.argsort(np.concatenate([matched, np.flatnonzero(is_new)]), kind="stable")
+        current = again.followed_by(self._new(_at(faces, is_new), timestamp)).at(order)
+        current = self._counted(current)
+        missed = np.ones(len(tracks), np.bool_)
+        missed[of_track] = False
+        missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= MAX_UNSEEN)
+        rest = tracks.at(missed)
+        self._tracks = current.followed_by(replace(rest, missed=rest.missed + 1))
+        self._current = current.keys
+        return replace(faces, ids=current.ids, detected=np.ones(len(faces), np.bool_))
 
-    def predict(self, timestamp: float) -> list[Track]:
-        """Return the tracks that the latest detector pass saw, moved on to ``timestamp``."""
-        return [_moved(track, timestamp) for track in self._tracks if not track.missed]
-
-    def smooth(
-        self, tracks: Sequence[Track], probabilities: NDArray[np.float32], timestamp: float
-    ) -> NDArray[np.float32]:
-        """Fold ``probabilities`` (n, k) into the means of their ``tracks``; return those means (n, k).
-
-        Each track has a mean of its own, ``m += (1 - exp(-dt / smoothing)) * (p - m)``, that starts
-        at its first probabilities.
-        """
-        means = np.array(probabilities, np.float32)
-        for track, mean in zip(tracks, means, strict=True):
-            before = self._smoothed.get(track.id)
-            if before is not None and self.smoothing > 0:
-                kept = math.exp(-(timestamp - before.timestamp) / self.smoothing)
-                mean += kept * (before.probabilities - mean)
-            self._smoothed[track.id] = _Smoothed(mean, timestamp)
-        return means.copy()
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes (x, y, width, height), 0 to 1."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
-
-
-def match(boxes: Sequence[Box], others: Sequence[Box], min_iou: float) -> dict[int, int]:
-    """Pair ``boxes`` with ``others`` one to one, largest overlap first; return the indices of the pairs."""
-    overlaps = [
-        (iou(box, other), index, other_index)
-        for index, box in enumerate(boxes)
-        for other_index, other in enumerate(others)
-    ]
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for overlap, index, other_index in sorted(overlaps, key=lambda entry: -entry[0]):
-        if overlap < min_iou:
-            break
-        if index not in pairs and other_index not in taken:
-            pairs[index] = other_index
-            taken.add(other_index)
-    return pairs
-
-
-def _moved(track: Track, timestamp: float) -> Track:
-    if track.velocity is None:
-        return track
-    seconds = min(timestamp - track.seen, MAX_EXTRAPOLATION)
-    dx, dy = (speed * seconds for speed in track.velocity)
-    x, y, width, height = track.box
-    return replace(
-        track,
-        box=(x + dx, y + dy, width, height),
-        landmarks=track.landmarks + np.array([dx, dy], np.float32),
-    )
-
-
-def _seen_again(track: Track, detection: Detection, timestamp: float) -> Track:
-    velocity = track.velocity
-    seconds = timestamp - track.seen
-    if seconds > 0:
-        old, new = _centre(track.box), _centre(detection.box)
-        measured = ((new[0] - old[0]) / seconds, (new[1] - old[1]) / seconds)
-        # A detector's boxes tremble; half of the old velocity takes most of that out.
-        velocity = (
-            measured
-            if velocity is None
-            else ((velocity[0] + measured[0]) / 2, (velocity[1] + measured[1]) / 2)
+    def predict(self, timestamp: float) -> Faces:
+        """Return the faces that the latest detector pass saw, moved on to ``timestamp``."""
+        tracks = self._tracks.at(self._tracks.missed == 0)
+        shifts = tracks.shifts(timestamp)
+        boxes = tracks.boxes.copy()
+        boxes[:, :2] += shifts
+        self._current = tracks.keys
+        return Faces(
+            boxes,
+            tracks.scores,
+            tracks.landmarks + shifts[:, np.newaxis],
+            tracks.ids,
+            detected=np.zeros(len(tracks), np.bool_),
         )
-    return Track(track.id, detection.box, detection.score, detection.landmarks, timestamp, velocity)
+
+    def _new(self, faces: Faces, timestamp: float) -> _Tracks:
+        count = len(faces)
+        keys = np.arange(self._last_key + 1, self._last_key + 1 + count)
+        self._last_key += count
+        return _Tracks(
+            keys=keys,
+            ids=np.zeros(count, np.int64),
+            boxes=faces.boxes,
+            scores=faces.scores,
+            landmarks=faces.landmarks,
+            seen=np.full(count, timestamp),
+            velocities=np.full((count, 2), np.nan, np.float32),
+            missed=np.zeros(count, np.int64),
+            hits=np.ones(count, np.int64),
+        )
+
+    def _seen_again(
+        self, tracks: _Tracks, faces: Faces, rows: NDArray[np.int64], timestamp: float
+    ) -> _Tracks:
+        """The ``tracks`` as they are after the detections at ``rows`` of ``faces``."""
+        seconds = (timestamp - tracks.seen)[:, np.newaxis]
+        moved = _centres(faces.boxes[rows]) - _centres(tracks.boxes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            measured = moved / seconds
+        # A detector's boxes tremble; half of the old velocity takes most of that out.
+        velocities = np.where(np.isnan(tracks.velocities), measured, (tracks.velocities + measured) / 2)
+        return replace(
+            tracks,
+            boxes=faces.boxes[rows],
+            scores=faces.scores[rows],
+            landmarks=faces.landmarks[rows],
+            seen=np.full(len(rows), timestamp),
+            velocities=np.where(seconds > 0, velocities, tracks.velocities).astype(np.float32),
+            missed=np.zeros(len(rows), np.int64),
+            hits=tracks.hits + 1,
+        )
+
+    def _counted(self, tracks: _Tracks) -> _Tracks:
+        """The ``tracks`` with a number for each that has been detected often enough."""
+        due = (tracks.ids == 0) & (tracks.hits >= self.min_hits)
+        if not due.any():
+            return tracks
+        ids = tracks.ids.copy()
+        ids[due] = np.arange(self._persons + 1, self._persons + 1 + np.count_nonzero(due))
+        self._persons += int(np.count_nonzero(due))
+        return replace(tracks, ids=ids)
 
 
-def _centre(box: Box) -> tuple[float, float]:
-    return box[0] + box[2] / 2, box[1] + box[3] / 2
+def iou(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the intersection over union, 0 to 1, of each of ``boxes`` with each of ``others``.
+
+    ``boxes`` (n, 4) and ``others`` (m, 4) hold x, y, width, height; the result is float64 (n, m).
+    """
+    a, b = np.asarray(boxes, np.float64)[:, np.newaxis], np.asarray(others, np.float64)[np.newaxis]
+    ends = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    shared = np.maximum(ends - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
+    union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
+    ratios: NDArray[np.float64] = shared / np.maximum(union, np.finfo(np.float64).tiny)
+    return ratios
+
+
+def match(
+    boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]], min_iou: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair ``boxes`` (n, 4) with ``others`` (m, 4) one to one, largest overlap first.
+
+    Returns the indices of the pairs in each, int64 (k,), by the first in ascending order.
+    """
+    overlaps = iou(boxes, others)
+    pairs = []
+    for _ in range(min(overlaps.shape)):
+        index, other = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        if overlaps[index, other] < min_iou:
+            break
+        pairs.append((index, other))
+        overlaps[index], overlaps[:, other] = -1, -1
+    found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _at(faces: Faces, rows: NDArray[np.bool_]) -> Faces:
+    return Faces(faces.boxes[rows], faces.scores[rows], faces.landmarks[rows])
+
+
+def _centres(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    centres: NDArray[np.float32] = boxes[:, :2] + boxes[:, 2:] / np.float32(2)
+    return centres

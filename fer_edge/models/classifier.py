@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,10 @@ _MAX_THREADS = 256
 
 
 class Classifier:
-    """A loaded model; make one with :func:`load_classifier`. Not safe to share between threads."""
+    """A loaded model; make one with :func:`load_classifier`.
+
+    Threads may share one and then take turns; for speed give each its own.
+    """
 
     def __init__(self, file: ModelFile, threads: int) -> None:
         self.file = file
@@ -34,32 +41,19 @@ class Classifier:
             if file.backend == "litert"
             else OnnxSession(file, content, threads)
         )
-        self._count = 0
+        self._lock = threading.Lock()
 
-    def input_buffer(self, count: int) -> NDArray[Any]:
-        """The model's own input for ``count`` faces, to be filled: (count, 48, 48), C-contiguous.
+    def predict_filled(self, count: int, fill: Callable[[NDArray[Any]], object]) -> NDArray[np.float32]:
+        """Classify ``count`` faces that ``fill`` writes straight into the model's own input.
 
-        int8 (grey - 128) or float32 ((grey - 128) / 64), by precision. Drop the array before
-        :meth:`run`: it points into memory that the runtime may move. Raises ValueError for
-        ``count`` < 1.
+        ``fill`` gets that input, C-contiguous (count, 48, 48): int8 (grey - 128) or float32
+        ((grey - 128) / 64), by precision. It must not keep it, since it points into memory that the
+        runtime may move. The result is float32 (count, 7); rows sum to 1. Raises ValueError for
+        ``count`` < 1, and whatever ``fill`` raises.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
-        self._count = count
-        return self._session.buffer(count)
-
-    def forget_input(self) -> None:
-        """Take back :meth:`input_buffer`, where it could not be filled."""
-        self._count = 0
-
-    def run(self) -> NDArray[np.float32]:
-        """Classify what was written into :meth:`input_buffer`: float32 (count, 7), rows sum to 1.
-
-        Raises RuntimeError where no input was given since the last call.
-        """
-        if not self._count:
-            raise RuntimeError("write faces into input_buffer(count) before run()")
-        return softmax(self._logits())
+        return softmax(self._logits(count, fill))
 
     def predict(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, float32 (n, 7) in FER-2013 order, of grey faces, uint8 (n, 48, 48).
@@ -78,25 +72,31 @@ class Classifier:
         logits = np.empty((len(faces), len(EMOTIONS)), np.float32)
         for start in range(0, len(faces), _BATCH):
             part = faces[start : start + _BATCH]
-            self._fill(part)
-            logits[start : start + len(part)] = self._logits()
+            logits[start : start + len(part)] = self._logits(len(part), partial(_normalize, part))
         return logits
 
-    def _fill(self, faces: NDArray[np.uint8]) -> None:
-        buffer = self.input_buffer(len(faces))
-        if buffer.dtype == np.int8:
-            np.bitwise_xor(faces, 0x80, out=buffer.view(np.uint8))
-        else:
-            np.subtract(faces, 128, out=buffer, dtype=np.float32)
-            buffer /= 64
-
-    def _logits(self) -> NDArray[np.float32]:
-        count, self._count = self._count, 0
-        output = self._session.run().reshape(count, len(EMOTIONS))
+    def _logits(self, count: int, fill: Callable[[NDArray[Any]], object]) -> NDArray[np.float32]:
+        with self._lock:
+            try:
+                fill(self._session.buffer(count))
+            except Exception as error:
+                # A stored traceback keeps a view of the input tensor, and LiteRT then refuses to run.
+                traceback.clear_frames(error.__traceback__)
+                raise
+            output = self._session.run().reshape(count, len(EMOTIONS))
         if output.dtype == np.float32:
             return output.astype(np.float32)
         spec = self.file.output
         return ((output.astype(np.float32) - spec.zero_point) * spec.scale).astype(np.float32)
+
+
+def _normalize(faces: NDArray[np.uint8], inputs: NDArray[Any]) -> None:
+    """Write grey levels into a model's input."""
+    if inputs.dtype == np.int8:
+        np.bitwise_xor(faces, 0x80, out=inputs.view(np.uint8))
+    else:
+        np.subtract(faces, 128, out=inputs, dtype=np.float32)
+        inputs /= 64
 
 
 def load_classifier(

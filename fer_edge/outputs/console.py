@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
-from ..pipeline.result import Face, FrameResult
+from ..faces.faces import Face
+from ..pipeline.result import FrameResult
 from .base import write_line
 
 QUIET_SECONDS = 1.0
@@ -31,14 +33,14 @@ class ConsoleOutput:
         if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
             return
         self._shown, self._shown_at = state, result.timestamp
-        head = result.name if self._every_frame else f"frame {result.index}  {result.timestamp:.2f} s"
+        head = result.source if self._every_frame else f"frame {result.index}  {result.timestamp:.2f} s"
         write_line(self._stream, f"{head}  {describe_faces(result.faces)}")
 
     def close(self) -> None:
         """Nothing to finish."""
 
 
-def describe_faces(faces: tuple[Face, ...]) -> str:
+def describe_faces(faces: Sequence[Face]) -> str:
     """Return for example ``2 faces: #1 happy 93 %, #4 neutral 71 %``."""
     if not faces:
         return "no face"

@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from ..faces.faces import Face
 from ..labels import EMOTIONS
-from ..pipeline.result import Face, FrameResult
+from ..pipeline.result import FrameResult
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "angry": (77, 77, 255),

@@ -36,7 +36,7 @@ class ImageOutput:
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
         if self._target.is_dir():
-            save(path_in(self._target, Path(result.name)), result)
+            save(path_in(self._target, Path(result.source)), result)
         else:
             self._last = result
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import io
 import json
 import os
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError, OutputError
+from ..faces.faces import Face
 from ..labels import EMOTIONS
-from ..pipeline.result import Face, FrameResult
+from ..pipeline.result import FrameResult
 from .base import OutputClosed, write_line
 
 _LOOK_EVERY = 1.0
@@ -30,15 +30,16 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     the source's, in seconds; ``time`` is the clock's in UTC, which may jump on a Pi without a
     real-time clock.
     """
-    height, width = result.image.shape[:2]
-    now = datetime.datetime.now(datetime.UTC)
     return {
         "frame": result.index,
         "timestamp": round(result.timestamp, 3),
-        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "source": result.name,
-        "size": [width, height],
+        "time": result.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "source": result.source,
+        "camera": result.camera,
+        "size": list(result.size),
+        "monotonic": round(result.monotonic, 3),
         "latency_ms": round(result.latency_ms, 2),
+        "dropped": result.dropped,
         "faces": [face_to_json(face) for face in result.faces],
     }
 
@@ -135,6 +136,7 @@ def face_to_json(face: Face) -> dict[str, Any]:
     """Return ``face`` as the entry of ``faces`` in a line."""
     return {
         "track": face.track,
+        "detected": face.detected,
         "box": [round(value, 1) for value in face.box],
         "score": round(face.score, 4),
         "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in face.landmarks],

@@ -30,7 +30,10 @@ class NewestFrame:
         return time.monotonic() - self._last
 
     def take(self, timeout: float) -> Frame | None:
-        """Return the newest frame not yet taken, waiting for one; ``None`` after ``timeout`` seconds."""
+        """Return the newest frame not yet taken, waiting for one; ``None`` after ``timeout`` seconds.
+
+        Raises what the source raised, :class:`~fer_edge.errors.SourceLostError` where it ended.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None

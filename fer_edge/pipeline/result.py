@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels import EMOTIONS
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """A face in a frame and its emotion; all coordinates in pixels of the frame."""
-
-    box: tuple[float, float, float, float]
-    """x, y of the top-left corner, width, height; may leave the frame."""
-    score: float
-    """The detector's, 0 to 1."""
-    landmarks: NDArray[np.float32]
-    """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
-    probabilities: NDArray[np.float32]
-    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1."""
-    track: int | None = None
-    """Number of the person's track in a live run or video; ``None`` for a frame by itself."""
-
-    @property
-    def emotion(self) -> str:
-        """The most probable of :data:`fer_edge.EMOTIONS`."""
-        return EMOTIONS[int(self.probabilities.argmax())]
+from ..faces.faces import Faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +17,26 @@ class FrameResult:
 
     index: int
     """Counts the processed frames of a run from 0."""
+    source: str
+    """Name of the source, or path of the image; without passwords."""
+    camera: str
+    """What the operator calls this camera; the source's name where nothing else was given."""
     timestamp: float
-    """Seconds, as the source gave it."""
-    name: str
-    """Of the source, or the path of the image."""
+    """Seconds as the source counts them: since it was opened (live), in the film (video), 0 (image)."""
+    monotonic: float
+    """Seconds of the machine's monotonic clock when the frame was read; never goes back."""
+    time: datetime
+    """The same moment by the clock, in UTC; may jump on a Pi without a real-time clock."""
     image: NDArray[np.uint8]
     """The frame itself, (h, w, 3) BGR or (h, w) grey; not to be written to."""
-    faces: tuple[Face, ...]
+    faces: Faces
+    """Classified, best detector score first."""
     latency_ms: float
     """From frame to emotions: neither waiting for the camera nor outputs are in it."""
+    dropped: int
+    """Frames of a live source that were dropped so far, since others were processed."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frame, in pixels."""
+        return self.image.shape[1], self.image.shape[0]

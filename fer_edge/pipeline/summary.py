@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections import deque
 from dataclasses import dataclass
+
+import numpy as np
+
+LATENCIES_KEPT = 10_000
+"""Percentiles are over the latest frames, so that a run of a year needs no more memory than a short one."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +47,38 @@ class Summary:
             parts.append(f"skipped {self.skipped} unreadable")
         parts.append(f"faces {self.faces}" + (f" ({self.tracks} tracks)" if self.tracks else ""))
         return ", ".join(parts)
+
+
+class Tally:
+    """The figures of a run while it goes on."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.dropped = 0
+        self._faces = 0
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._started = self._ended = 0.0
+
+    def count(self, faces: int, latency_ms: float) -> None:
+        """Count a frame with so many ``faces`` that was processed in ``latency_ms``."""
+        self._ended = time.monotonic()
+        if not self.frames:
+            self._started = self._ended - latency_ms / 1000
+        self.frames += 1
+        self._faces += faces
+        self._latencies.append(latency_ms)
+
+    def summary(self, tracks: int, skipped: int) -> Summary:
+        """Return the figures so far."""
+        latencies = np.array(self._latencies)
+        p50, p95 = np.percentile(latencies, (50, 95)) if len(latencies) else (math.nan, math.nan)
+        return Summary(
+            frames=self.frames,
+            dropped=self.dropped,
+            skipped=skipped,
+            faces=self._faces,
+            tracks=tracks,
+            seconds=self._ended - self._started,
+            p50_ms=float(p50),
+            p95_ms=float(p95),
+        )

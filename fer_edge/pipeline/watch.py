@@ -1,69 +1,80 @@
-"""The loop from a source to results."""
+"""The loop from a source to results.
+
+A live source is read by a thread of its own that keeps only the newest frame, so that what is shown
+is never older than the time one frame takes, however slow the machine. Other sources are read in
+the loop itself, and every one of their frames is processed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import os
 import threading
 import time
-from collections import deque
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
 
 from ..errors import SourceLostError
+from ..faces.faces import Faces
 from ..faces.tracker import Tracker
-from ..outputs.base import Output, OutputClosed
+from ..sources import open_any
 from ..sources.base import Frame, Source
 from .capture import NewestFrame
-from .recognizer import Recognizer, to_faces
-from .result import Face, FrameResult
-from .summary import Summary
-
-LATENCIES_KEPT = 10_000
-"""Percentiles are over the latest frames, so that a run of a year needs no more memory than a short one."""
+from .options import WatchOptions
+from .recognizer import Recognizer
+from .result import FrameResult
+from .smoothing import Smoother
+from .summary import Summary, Tally
 
 _POLL = 0.2
 
 
-@dataclass(frozen=True)
-class LiveOptions:
-    """How to run; the defaults suit a Pi 4 with a camera."""
+def watch(
+    source: str | int | os.PathLike[str] | Source, *, recognizer: Recognizer | None = None, **options: Any
+) -> Watch:
+    """Recognize the faces of every frame of ``source``, tracked and smoothed.
 
-    detect_every: int = 1
-    """The detector, which costs most, runs on every Nth frame; in between, boxes move on evenly."""
-    smoothing: float = 0.4
-    """Time constant in seconds over which a person's probabilities are averaged; 0: not at all."""
-    frames: int | None = None
-    """Stop after so many processed frames."""
-    seconds: float | None = None
-    """Stop after so long by the clock."""
-    silence: float = 15.0
-    """A live source that gives no frame for so many seconds has failed."""
+    >>> with fer_edge.watch("party.mp4", detect_every=3) as results:
+    ...     for result in results:
+    ...         print(result.timestamp, [face.emotion for face in result.faces])
 
-    def __post_init__(self) -> None:
-        if self.detect_every < 1:
-            raise ValueError(f"detect_every must be 1 or more, got {self.detect_every}")
-        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
-            raise ValueError(f"smoothing must be 0 or more seconds, got {self.smoothing}")
-        if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be 1 or more, got {self.frames}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds must be more than 0, got {self.seconds}")
+    ``source``: a number N (the camera ``/dev/videoN``), ``"picamera2"``, ``"demo"``, the path of an
+    image, a folder of images or a film, an ``rtsp://`` or ``http://`` URL, or an open
+    :class:`~fer_edge.sources.base.Source`, which stays the caller's to close. ``recognizer``: one
+    that was loaded already, instead of the options that choose a model. ``options``: see
+    :class:`~fer_edge.pipeline.options.WatchOptions`.
+
+    The result is iterated over once and closed by its end, its ``with`` statement or ``close()``.
+    Raises :class:`~fer_edge.errors.SourceError` for a source that cannot be opened,
+    :class:`~fer_edge.errors.ModelError` for a model that cannot be loaded, ``ValueError`` for an
+    option out of range, ``TypeError`` for an unknown one; while it runs
+    :class:`~fer_edge.errors.SourceLostError` where a camera or stream stops giving frames.
+    """
+    return Watch(source, WatchOptions(**options), recognizer)
 
 
-class Run:
-    """One run over a source; :attr:`summary` holds at any time, also after an error."""
+class Watch(Iterator[FrameResult]):
+    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time."""
 
-    def __init__(self, recognizer: Recognizer, options: LiveOptions | None = None) -> None:
-        self.options = options or LiveOptions()
-        self._recognizer = recognizer
+    def __init__(
+        self,
+        source: str | int | os.PathLike[str] | Source,
+        options: WatchOptions | None = None,
+        recognizer: Recognizer | None = None,
+    ) -> None:
+        self.options = options or WatchOptions()
         self._stop = threading.Event()
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
-        self._tracker = Tracker(self.options.smoothing)
-        self._frames = self._faces = self._dropped = self._skipped = 0
-        self._started = self._ended = 0.0
+        self._tracker = Tracker(self.options.min_hits)
+        self._smoother = Smoother(self.options.smoothing)
+        self._tally = Tally()
+        with contextlib.ExitStack() as opening:
+            self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
+            self.recognizer = recognizer or self._load()
+            self._opened = opening.pop_all()
+        self._results = self._run()
 
     @property
     def stopped(self) -> bool:
@@ -77,89 +88,102 @@ class Run:
     @property
     def summary(self) -> Summary:
         """What was done so far."""
-        latencies = np.array(self._latencies)
-        p50, p95 = np.percentile(latencies, (50, 95)) if len(latencies) else (math.nan, math.nan)
-        return Summary(
-            frames=self._frames,
-            dropped=self._dropped,
-            skipped=self._skipped,
-            faces=self._faces,
-            tracks=self._tracker.count,
-            seconds=self._ended - self._started,
-            p50_ms=float(p50),
-            p95_ms=float(p95),
+        return self._tally.summary(self._tracker.count, self.source.skipped)
+
+    def __next__(self) -> FrameResult:
+        return next(self._results)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the run and close the source that it opened; may be called twice."""
+        self._results.close()
+        self._opened.close()
+
+    def _open(self, source: str | int | os.PathLike[str]) -> Source:
+        return open_any(source, colour=self.options.colour)
+
+    def _load(self) -> Recognizer:
+        options = self.options
+        return Recognizer(
+            options.model,
+            options.backend,
+            options.precision,
+            options.threads,
+            options.detector_model,
+            detect_size=options.detect_size,
+            min_score=options.min_score,
+            align=options.align,
         )
 
-    def process(self, source: Source, outputs: Sequence[Output]) -> Summary:
-        """Process ``source`` until it ends, a limit is reached, or :meth:`stop` is called.
-
-        The outputs are closed in any case, the source is not. Raises
-        :class:`~fer_edge.errors.SourceError` where the source fails, and whatever an output raises
-        other than :class:`~fer_edge.outputs.base.OutputClosed`.
-        """
-        with contextlib.ExitStack() as closing:
-            for output in outputs:
-                closing.callback(output.close)
-            frames = closing.enter_context(contextlib.closing(self._frames_of(source)))
-            began = time.monotonic()
-            try:
-                for frame in frames:
-                    if self._stop.is_set() or self._is_over(began):
-                        break
-                    if not self._frames:
-                        self._started = time.monotonic()
-                    result = self._recognize(frame, source.related)
-                    for output in outputs:
-                        output.write(result)
-                    if self._frames == self.options.frames:
-                        break
-            except OutputClosed:
-                pass
-            finally:
-                self._skipped = source.skipped
-        return self.summary
+    def _run(self) -> Generator[FrameResult, None, None]:
+        began = time.monotonic()
+        with self._opened, contextlib.closing(self._frames(began)) as frames:
+            for frame in frames:
+                if self.stopped or self._is_over(began):
+                    return
+                yield self._recognize(frame)
+                if self._tally.frames == self.options.frames:
+                    return
 
     def _is_over(self, began: float) -> bool:
         limit = self.options.seconds
         return limit is not None and time.monotonic() - began >= limit
 
-    def _frames_of(self, source: Source) -> Generator[Frame, None, None]:
-        yield from self._newest(source) if source.live else source
+    def _frames(self, began: float) -> Generator[Frame, None, None]:
+        yield from self._newest(began) if self.source.live else self.source
 
-    def _newest(self, source: Source) -> Generator[Frame, None, None]:
-        began = time.monotonic()
-        slot = NewestFrame(source)
+    def _newest(self, began: float) -> Generator[Frame, None, None]:
+        slot = NewestFrame(self.source)
         try:
-            while not self._stop.is_set():
+            while not self.stopped:
                 frame = slot.take(_POLL)
-                self._dropped = slot.dropped
+                self._tally.dropped = slot.dropped
                 if frame is not None:
                     yield frame
                 elif self._is_over(began):
                     return
                 elif slot.waited > self.options.silence:
-                    raise SourceLostError(f"{source.name}: no frame for {self.options.silence:g} s")
+                    raise SourceLostError(f"{self.source.name}: no frame for {self.options.silence:g} s")
         finally:
             slot.close()
 
-    def _recognize(self, frame: Frame, related: bool) -> FrameResult:
-        began = time.perf_counter()
-        faces = self._follow(frame) if related else self._recognizer.recognize(frame.image)
-        latency_ms = (time.perf_counter() - began) * 1000
-        result = FrameResult(self._frames, frame.timestamp, frame.name, frame.image, tuple(faces), latency_ms)
-        self._latencies.append(latency_ms)
-        self._frames += 1
-        self._faces += len(faces)
-        self._ended = time.monotonic()
+    def _recognize(self, frame: Frame) -> FrameResult:
+        started = time.perf_counter()
+        faces = self._follow(frame) if self.source.related else self.recognizer.recognize_all(frame.image)
+        latency_ms = (time.perf_counter() - started) * 1000
+        age = time.monotonic() - frame.monotonic
+        result = FrameResult(
+            index=self._tally.frames,
+            source=frame.name,
+            camera=self.options.camera or self.source.name,
+            timestamp=frame.timestamp,
+            monotonic=frame.monotonic,
+            time=datetime.now(UTC) - timedelta(seconds=age),
+            image=frame.image,
+            faces=faces,
+            latency_ms=latency_ms,
+            dropped=self._tally.dropped,
+        )
+        self._tally.count(len(faces), latency_ms)
         return result
 
-    def _follow(self, frame: Frame) -> list[Face]:
-        if self._frames % self.options.detect_every == 0 or self._tracker.lost:
-            tracks = self._tracker.update(self._recognizer.detect(frame.image), frame.timestamp)
+    def _follow(self, frame: Frame) -> Faces:
+        tracker, timestamp = self._tracker, frame.timestamp
+        if self._tally.frames % self.options.detect_every == 0 or tracker.lost:
+            found = self.recognizer.detector.detect(frame.image, self.options.live_size)
+            faces = tracker.update(found, timestamp)
+            self._smoother.keep(tracker.kept_keys)
         else:
-            tracks = self._tracker.predict(frame.timestamp)
-        if not tracks:
-            return []
-        boxes, landmarks = [track.box for track in tracks], [track.landmarks for track in tracks]
-        probabilities = self._recognizer.classify(frame.image, boxes, landmarks)
-        return to_faces(tracks, self._tracker.smooth(tracks, probabilities, frame.timestamp))
+            faces = tracker.predict(timestamp)
+        faces = self.recognizer.classify(frame.image, faces)
+        assert faces.probabilities is not None
+        return replace(
+            faces, probabilities=self._smoother.update(tracker.keys, faces.probabilities, timestamp)
+        )

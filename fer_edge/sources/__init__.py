@@ -8,14 +8,47 @@ from pathlib import Path
 
 from ..errors import SourceError
 from .base import Source
-from .cameras import describe_cameras
+from .cameras import describe_cameras, list_cameras
 from .capture import check_readable, is_utf8
 from .demo import DemoSource
 from .images import IMAGE_SUFFIXES, ImageSource
-from .picamera import PiCameraSource
+from .picamera import PiCameraSource, has_picamera
 from .stream import StreamSource
 from .v4l2 import CameraSource
 from .video import VideoSource
+
+
+def open_any(source: str | int | os.PathLike[str], colour: bool = False) -> Source:
+    """Open a camera, where ``source`` is a number, ``picamera2`` or ``demo``, else as :func:`open_source`.
+
+    A file of such a name is ``./demo``. ``colour`` and errors as for :func:`open_camera`.
+    """
+    text = str(source) if isinstance(source, int) else os.fspath(source)
+    if text.isdecimal() or text in ("picamera2", "demo"):
+        return open_camera(text, colour)
+    return open_source(text)
+
+
+def has_camera() -> bool:
+    """Whether :func:`first_camera` finds a camera."""
+    return bool(list_cameras()) or has_picamera()
+
+
+def first_camera(colour: bool = False) -> Source:
+    """Open the first V4L2 camera, else a Raspberry Pi camera.
+
+    Raises :class:`~fer_edge.errors.SourceError` that lists what could be given where there is none,
+    and where the one there is cannot be opened.
+    """
+    cameras = list_cameras()
+    if cameras:
+        return open_camera(str(cameras[0].index), colour)
+    if has_picamera():
+        return PiCameraSource(colour=colour)
+    raise SourceError(
+        "no camera found: give a film, an image, a folder or a URL, or --camera with N (of /dev/videoN), "
+        "picamera2, or demo for the built-in demo camera"
+    )
 
 
 def open_source(spec: str | os.PathLike[str]) -> Source:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -31,6 +32,8 @@ class Frame:
     """Seconds: since the source was opened (live), in the film (video file), 0 (image)."""
     name: str
     """Of the source, or the path of the image."""
+    monotonic: float = field(default_factory=time.monotonic)
+    """Seconds of the machine's monotonic clock when the frame was read."""
 
 
 class Source(ABC):

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 
 
+def has_picamera() -> bool:
+    """Whether picamera2 is installed and sees a camera."""
+    try:
+        from picamera2 import Picamera2
+    except ImportError:
+        return False
+    try:
+        return bool(Picamera2.global_camera_info())
+    except (AttributeError, RuntimeError):
+        return False
+
+
 class PiCameraSource(Source):
     """A Raspberry Pi camera through picamera2's low-resolution YUV420 stream.
 
@@ -40,7 +52,7 @@ class PiCameraSource(Source):
             self._camera = Picamera2()
         except (IndexError, RuntimeError) as error:
             raise SourceError(
-                f"picamera2: no camera to be had ({error}); check the ribbon cable and "
+                f"picamera2: no camera found ({error}); check the ribbon cable and "
                 f"'rpicam-hello --list-cameras', and that no other program uses it"
             ) from error
         try:

@@ -1,0 +1,98 @@
+"""The faces of one frame: arrays that gain fields from the detector to the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labels import EMOTIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a frame and its emotion; all coordinates in pixels of the frame."""
+
+    box: tuple[float, float, float, float]
+    """x, y of the top-left corner, width, height; may leave the frame."""
+    score: float
+    """The detector's, 0 to 1."""
+    landmarks: NDArray[np.float32]
+    """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
+    probabilities: NDArray[np.float32]
+    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1."""
+    track: int | None = None
+    """Number of the person in a live run or video; ``None`` in a picture by itself, and until the
+    face was detected often enough to count as a person."""
+    detected: bool = True
+    """False where the detector did not look at this frame, or did not find the face in it, and the
+    box was moved on from earlier frames."""
+
+    @property
+    def emotion(self) -> str:
+        """The most probable of :data:`fer_edge.EMOTIONS`."""
+        return EMOTIONS[int(self.probabilities.argmax())]
+
+
+@dataclass(frozen=True, eq=False)
+class Faces(Sequence[Face]):
+    """The n faces of a frame as arrays; each is a :class:`Face` where it is indexed.
+
+    The detector gives boxes, scores and landmarks, the tracker ids and ``detected``, the classifier
+    probabilities. Coordinates are pixels of the frame.
+    """
+
+    boxes: NDArray[np.float32]
+    """(n, 4): x, y of the top-left corner, width, height."""
+    scores: NDArray[np.float32]
+    """(n,): the detector's, 0 to 1."""
+    landmarks: NDArray[np.float32]
+    """(n, 5, 2): x, y of right eye, left eye, nose tip, right and left mouth corner."""
+    ids: NDArray[np.int64] | None = None
+    """(n,): number of each person from 1 on, 0 for a face that does not count as one yet; ``None``
+    without tracking."""
+    detected: NDArray[np.bool_] | None = None
+    """(n,): whether the detector saw the face in this frame; ``None``: all of them."""
+    probabilities: NDArray[np.float32] | None = None
+    """(n, 7): rows sum to 1; ``None`` before classification."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Face]: ...
+
+    def __getitem__(self, index: int | slice) -> Face | list[Face]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if self.probabilities is None:
+            raise ValueError("these faces were not classified; read their arrays instead")
+        x, y, width, height = self.boxes[index].tolist()
+        track = 0 if self.ids is None else int(self.ids[index])
+        return Face(
+            box=(x, y, width, height),
+            score=float(self.scores[index]),
+            landmarks=self.landmarks[index],
+            probabilities=self.probabilities[index],
+            track=track or None,
+            detected=self.detected is None or bool(self.detected[index]),
+        )
+
+    def __iter__(self) -> Iterator[Face]:
+        return (self[index] for index in range(len(self)))
+
+
+def no_faces() -> Faces:
+    """Return the faces of a frame without any."""
+    return Faces(
+        np.empty((0, 4), np.float32),
+        np.empty(0, np.float32),
+        np.empty((0, 5, 2), np.float32),
+        probabilities=np.empty((0, len(EMOTIONS)), np.float32),
+    )

@@ -1,0 +1,68 @@
+"""How to recognize and how to run; the defaults suit a Pi 4 with a camera."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from ..faces.detector import LIVE_SIZE, MIN_SCORE, check_size
+from ..faces.tracker import MIN_HITS
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Options of :func:`fer_edge.watch`. Raises ``ValueError`` for a value out of range."""
+
+    model: str | os.PathLike[str] = "edge"
+    """Name of a bundled classifier, or path of a model."""
+    backend: str = "auto"
+    """``auto``, ``litert`` or ``onnx``."""
+    precision: str = "int8"
+    """``int8`` or ``fp32``."""
+    threads: int = 1
+    """CPU threads of one inference of the classifier."""
+    detector_model: str | os.PathLike[str] | None = None
+    """A YuNet ONNX file instead of the packaged one."""
+    detect_size: int | None = None
+    """Longest side, in pixels, to which frames are shrunk to find faces; ``None``: 320, and for
+    single pictures the sizes of :data:`fer_edge.faces.detector.PICTURE_SIZES`."""
+    min_score: float = MIN_SCORE
+    """Faces of which the detector is less sure are left out, 0 to 1."""
+    align: bool = False
+    """Turn each face until its eyes are level."""
+    detect_every: int = 1
+    """The detector, which costs most, runs on every Nth frame; in between, boxes move on evenly."""
+    min_hits: int = MIN_HITS
+    """Detections after which a face counts as a person and gets a number."""
+    smoothing: float = 0.4
+    """Time constant in seconds over which a person's probabilities are averaged; 0: not at all."""
+    frames: int | None = None
+    """Stop after so many processed frames."""
+    seconds: float | None = None
+    """Stop after so long by the clock."""
+    silence: float = 15.0
+    """A live source that gives no frame for so many seconds has failed."""
+    colour: bool = False
+    """Ask a camera for BGR frames where grey ones would cost less, as for pictures to look at."""
+    camera: str | None = None
+    """What results call the camera; ``None``: the source's name."""
+
+    def __post_init__(self) -> None:
+        if self.detect_size is not None:
+            check_size(self.detect_size)
+        if self.detect_every < 1:
+            raise ValueError(f"detect_every must be 1 or more, got {self.detect_every}")
+        if self.min_hits < 1:
+            raise ValueError(f"min_hits must be 1 or more, got {self.min_hits}")
+        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
+            raise ValueError(f"smoothing must be 0 or more seconds, got {self.smoothing}")
+        if self.frames is not None and self.frames < 1:
+            raise ValueError(f"frames must be 1 or more, got {self.frames}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"seconds must be more than 0, got {self.seconds}")
+
+    @property
+    def live_size(self) -> int:
+        """The detector's size for frames that follow from each other."""
+        return self.detect_size or LIVE_SIZE
