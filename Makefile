@@ -32,7 +32,7 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 SANITIZED := build/sanitize
 SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
     -shared -fPIC -DPy_LIMITED_API=0x030b0000 -Iext
-SANITIZE_TESTS ?= tests/test_preprocess.py tests/test_dataset.py tests/test_nasty_files.py
+SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)

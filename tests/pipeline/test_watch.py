@@ -11,6 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -20,13 +23,13 @@ cv2 = pytest.importorskip("cv2")
 import fer_edge.pipeline.recognizer
 from fer_edge.commands.signals import stopped_by_signals
 from fer_edge.errors import SourceLostError
-from fer_edge.faces.detector import Detection
+from fer_edge.faces.faces import Face, Faces
 from fer_edge.labels import EMOTIONS
-from fer_edge.outputs.base import OutputClosed
-from fer_edge.pipeline.recognizer import Recognizer, to_faces
-from fer_edge.pipeline.result import Face
-from fer_edge.pipeline.watch import LiveOptions, Run
+from fer_edge.pipeline.options import WatchOptions
+from fer_edge.pipeline.recognizer import Recognizer
+from fer_edge.pipeline.watch import Watch
 from fer_edge.sources.base import Frame, Source
+from fer_edge.sources.cameras import Camera
 
 
 class ScriptedSource(Source):
@@ -55,59 +58,51 @@ class ScriptedRecognizer:
         self.without, self.pause = without, pause
         self.detected, self.classified, self.landmarks = [], [], []
 
-    def detect(self, frame):
+    @property
+    def detector(self):
+        return self
+
+    def detect(self, frame, size=320):
         time.sleep(self.pause)
         index = int(frame[0, 0, 0])
         self.detected.append(index)
-        if index in self.without:
-            return []
-        return [Detection((10.0 * index, 0.0, 100.0, 100.0), 0.9, np.zeros((5, 2), np.float32))]
+        lefts = [] if index in self.without else [10.0 * index]
+        count = len(lefts)
+        return Faces(
+            np.array([[left, 0, 100, 100] for left in lefts], np.float32).reshape(-1, 4),
+            np.full(count, 0.9, np.float32),
+            np.zeros((count, 5, 2), np.float32),
+        )
 
-    def classify(self, frame, boxes, landmarks=None):
-        self.classified.append(list(boxes))
-        self.landmarks.append(landmarks)
-        return np.eye(7, dtype=np.float32)[[int(frame[0, 0, 0]) % 2] * len(boxes)]
+    def classify(self, frame, faces):
+        self.classified.append(len(faces))
+        self.landmarks.append(faces.landmarks)
+        rows = np.eye(7, dtype=np.float32)[[int(frame[0, 0, 0]) % 2] * len(faces)]
+        return replace(faces, probabilities=rows)
 
-    def recognize(self, frame):
-        found = self.detect(frame)
-        return to_faces(found, self.classify(frame, [one.box for one in found]))
-
-
-class Kept:
-    """An output that keeps results."""
-
-    def __init__(self, close_after=None, error=None):
-        self.results, self.closed = [], 0
-        self.close_after, self.error = close_after, error
-
-    def write(self, result):
-        self.results.append(result)
-        if len(self.results) == self.close_after:
-            raise self.error or OutputClosed
-
-    def close(self):
-        self.closed += 1
-
-    @property
-    def frames(self):
-        return [int(result.image[0, 0, 0]) for result in self.results]
+    def recognize_all(self, frame):
+        return self.classify(frame, self.detect(frame))
 
 
-def run(source, recognizer=None, output=None, **options):
-    output = output or Kept()
-    recognizer = recognizer or ScriptedRecognizer()
-    summary = Run(recognizer, LiveOptions(**options)).process(source, [output])
-    return summary, output
+def indices(results):
+    return [int(result.image[0, 0, 0]) for result in results]
+
+
+def watch(source, recognizer=None, **options):
+    """All results of a run, and its summary."""
+    options = {"min_hits": 1, **options}
+    with Watch(source, WatchOptions(**options), recognizer or ScriptedRecognizer()) as run:
+        results = list(run)
+    return results, run.summary
 
 
 def test_recorded_source_is_processed_frame_by_frame():
-    summary, output = run(ScriptedSource(25), ScriptedRecognizer(pause=0.002))
-    assert output.frames == list(range(25))
-    assert [result.index for result in output.results] == list(range(25))
+    results, summary = watch(ScriptedSource(25), ScriptedRecognizer(pause=0.002))
+    assert indices(results) == list(range(25))
+    assert [result.index for result in results] == list(range(25))
     assert (summary.frames, summary.dropped, summary.faces, summary.tracks) == (25, 0, 25, 1)
-    assert output.closed == 1
-    assert 2 <= summary.p50_ms <= summary.p95_ms < 100
-    assert all(result.latency_ms >= 2 for result in output.results)
+    assert 2 <= summary.p50_ms <= summary.p95_ms
+    assert all(result.latency_ms >= 2 for result in results)
 
 
 def test_live_source_drops_all_but_the_newest_frame():
@@ -124,125 +119,190 @@ def test_live_source_drops_all_but_the_newest_frame():
             time.sleep(1)
 
     class Slow(ScriptedRecognizer):
-        def detect(self, frame):
+        def detect(self, frame, size=320):
             busy.set()
             assert all_given.wait(10)
             return super().detect(frame)
 
-    summary, output = run(Burst(20, live=True), Slow(), frames=2)
-    assert output.frames == [0, 19]
+    results, summary = watch(Burst(20, live=True), Slow(), frames=2)
+    assert indices(results) == [0, 19]
+    assert [result.dropped for result in results] == [0, 18]
     assert (summary.frames, summary.dropped) == (2, 18)
 
 
 def test_latency_leaves_out_the_wait_for_the_camera():
-    summary, _ = run(ScriptedSource(5, live=True, pause=0.05, hang=True), frames=5)
-    assert summary.frames == 5
-    assert summary.p95_ms < 45
+    class Slow(ScriptedSource):
+        """The second frame comes long after the first."""
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield frame
+                time.sleep(0.5)
+
+    results, summary = watch(Slow(2))
+    assert results[1].monotonic - results[0].monotonic >= 0.5
+    assert min(result.latency_ms for result in results) < 400
+    assert summary.seconds >= 0.5
 
 
 def test_frames_limit():
-    assert run(ScriptedSource(10), frames=4)[1].frames == [0, 1, 2, 3]
-    assert run(ScriptedSource(10, live=True, pause=0.01, hang=True), frames=4)[0].frames == 4
+    assert indices(watch(ScriptedSource(10), frames=4)[0]) == [0, 1, 2, 3]
+    assert len(watch(ScriptedSource(10, live=True, pause=0.01, hang=True), frames=4)[0]) == 4
 
 
 def test_seconds_limit_holds_even_without_frames():
     began = time.monotonic()
-    summary, _ = run(ScriptedSource(0, live=True, hang=True), seconds=0.3)
+    _, summary = watch(ScriptedSource(0, live=True, hang=True), seconds=0.3)
     assert summary.frames == 0
     assert math.isnan(summary.p50_ms)
-    assert 0.3 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.3
 
 
 def test_detector_runs_on_every_nth_frame_and_boxes_move_on_between():
     recognizer = ScriptedRecognizer()
-    _, output = run(ScriptedSource(9), recognizer, detect_every=4)
+    results, _ = watch(ScriptedSource(9), recognizer, detect_every=4)
     assert recognizer.detected == [0, 4, 8]
-    lefts = [result.faces[0].box[0] for result in output.results]
+    lefts = [result.faces[0].box[0] for result in results]
     # Standing until the second detection gives a velocity, then moving with it.
     assert lefts == pytest.approx([0, 0, 0, 0, 40, 50, 60, 70, 80])
-    assert {result.faces[0].track for result in output.results} == {1}
+    assert {result.faces[0].track for result in results} == {1}
 
 
 def test_detector_runs_at_once_after_a_face_was_lost():
     recognizer = ScriptedRecognizer(without={4, 5})
-    _, output = run(ScriptedSource(9), recognizer, detect_every=4)
+    results, _ = watch(ScriptedSource(9), recognizer, detect_every=4)
     assert recognizer.detected == [0, 4, 5, 6, 8]
-    assert [len(result.faces) for result in output.results] == [1, 1, 1, 1, 0, 0, 1, 1, 1]
-    assert output.results[6].faces[0].track == 1
+    assert [len(result.faces) for result in results] == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+    assert results[6].faces[0].track == 1
 
 
 def test_no_face_is_not_classified():
     recognizer = ScriptedRecognizer(without=set(range(5)))
-    summary, _ = run(ScriptedSource(5), recognizer)
-    assert recognizer.classified == []
+    _, summary = watch(ScriptedSource(5), recognizer)
+    assert sum(recognizer.classified) == 0
     assert summary.faces == 0
 
 
 def test_probabilities_are_smoothed_over_time():
-    _, output = run(ScriptedSource(2), smoothing=0.4)
+    results, _ = watch(ScriptedSource(2), smoothing=0.4)
     expected = np.zeros(7)
     expected[0] = math.exp(-0.1 / 0.4)
     expected[1] = 1 - expected[0]
-    assert output.results[1].faces[0].probabilities == pytest.approx(expected)
+    assert results[1].faces[0].probabilities == pytest.approx(expected)
 
 
 def test_unrelated_images_are_neither_tracked_nor_smoothed():
-    summary, output = run(ScriptedSource(4, related=False), smoothing=10.0, detect_every=3)
-    assert [result.faces[0].emotion for result in output.results] == [EMOTIONS[0], EMOTIONS[1]] * 2
-    assert [result.faces[0].track for result in output.results] == [None] * 4
+    results, summary = watch(ScriptedSource(4, related=False), smoothing=10.0, detect_every=3)
+    assert [result.faces[0].emotion for result in results] == [EMOTIONS[0], EMOTIONS[1]] * 2
+    assert [result.faces[0].track for result in results] == [None] * 4
     assert summary.tracks == 0
 
 
-def test_output_that_has_had_enough_ends_the_run_well():
-    first, second = Kept(close_after=3), Kept()
-    Run(ScriptedRecognizer()).process(ScriptedSource(10), [first, second])
-    assert len(first.results) == 3
-    assert (first.closed, second.closed) == (1, 1)
-
-
-def test_all_outputs_are_closed_when_one_fails():
-    failing, other = Kept(close_after=2, error=RuntimeError("disk full")), Kept()
-    with pytest.raises(RuntimeError, match="disk full"):
-        Run(ScriptedRecognizer()).process(ScriptedSource(10), [other, failing])
-    assert (failing.closed, other.closed) == (1, 1)
-
-
 @pytest.mark.parametrize("live", [True, False])
-def test_source_that_is_lost_ends_the_run_after_its_outputs_were_closed(live):
-    output = Kept()
+def test_source_that_is_lost_ends_the_run(live):
     source = ScriptedSource(3, live=live, pause=0.02, error=SourceLostError("unplugged"))
-    one = Run(ScriptedRecognizer())
+    run = Watch(source, recognizer=ScriptedRecognizer())
+    results = []
     with pytest.raises(SourceLostError, match="unplugged"):
-        one.process(source, [output])
-    assert output.closed == 1
-    assert one.summary.frames == len(output.results) == 3
+        for result in run:
+            results.append(result)
+    assert run.summary.frames == len(results)
+    assert run.summary.frames + run.summary.dropped == 3
+
+
+def test_source_is_closed_where_it_was_opened_here_only(monkeypatch):
+    closed = []
+
+    class Closing(ScriptedSource):
+        def close(self):
+            closed.append(self.count)
+
+    monkeypatch.setattr("fer_edge.pipeline.watch.open_any", lambda spec, colour: Closing(int(spec)))
+    for leave in ("end", "close", "with", "break"):
+        run = fer_edge.watch("3", recognizer=ScriptedRecognizer())
+        if leave == "end":
+            assert len(list(run)) == 3
+        elif leave == "close":
+            run.close()
+            assert list(run) == []
+        elif leave == "with":
+            with run:
+                pass
+        else:
+            with run:
+                for _ in run:
+                    break
+        assert closed == [3], leave
+        run.close()
+        closed.clear()
+    with Watch(Closing(2), recognizer=ScriptedRecognizer()) as run:
+        assert len(list(run)) == 2
+    assert closed == []
+
+
+def test_source_is_closed_where_the_model_cannot_be_loaded(monkeypatch):
+    closed = []
+
+    class Closing(ScriptedSource):
+        def close(self):
+            closed.append(self.count)
+
+    monkeypatch.setattr("fer_edge.pipeline.watch.open_any", lambda spec, colour: Closing(3))
+    with pytest.raises(fer_edge.ModelError, match="no model 'missing'"):
+        fer_edge.watch("film.mp4", model="missing")
+    assert closed == [3]
+
+
+def test_results_tell_when_and_where():
+    before = (time.monotonic(), datetime.now(UTC))
+    results, _ = watch(ScriptedSource(3), camera="door")
+    after = (time.monotonic(), datetime.now(UTC))
+    for result in results:
+        assert (result.source, result.camera) == ("script", "door")
+        assert before[0] <= result.monotonic <= after[0]
+        assert result.time.tzinfo is UTC
+        # The wall clock is read after the monotonic one.
+        assert before[1] - timedelta(seconds=0.1) <= result.time <= after[1]
+        assert result.size == (64, 48)
+    assert [result.timestamp for result in results] == pytest.approx([0, 0.1, 0.2])
+    assert watch(ScriptedSource(1))[0][0].camera == "script"
+
+
+def test_face_becomes_a_person_after_some_detections():
+    results, summary = watch(ScriptedSource(5), min_hits=3)
+    assert [result.faces[0].track for result in results] == [None, None, 1, 1, 1]
+    assert summary.tracks == 1
+
+
+def test_boxes_that_were_moved_on_are_not_called_detected():
+    results, _ = watch(ScriptedSource(5), detect_every=2)
+    assert [result.faces[0].detected for result in results] == [True, False, True, False, True]
+
+
+def test_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="detect_evry"):
+        fer_edge.watch("demo", detect_evry=3)
 
 
 def test_silent_camera_is_a_lost_source():
     with pytest.raises(SourceLostError, match=r"script: no frame for 0\.3 s"):
-        run(ScriptedSource(1, live=True, hang=True), silence=0.3)
+        watch(ScriptedSource(1, live=True, hang=True), silence=0.3)
 
 
 def test_stop_from_another_thread():
-    one = Run(ScriptedRecognizer())
-    output = Kept()
-    threading.Timer(0.2, one.stop).start()
-    summary = one.process(ScriptedSource(10_000, live=True, pause=0.01), [output])
-    assert 0 < summary.frames < 100
-    assert output.closed == 1
+    run = Watch(ScriptedSource(10_000, live=True, pause=0.01), recognizer=ScriptedRecognizer())
+    threading.Timer(0.2, run.stop).start()
+    count = len(list(run))
+    assert count == run.summary.frames < 10_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_stops_after_the_current_frame_and_handlers_are_put_back(number):
-    one = Run(ScriptedRecognizer(pause=0.01))
-    output = Kept()
     before = signal.getsignal(number)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
-    with stopped_by_signals(one):
-        timer.start()
-        summary = one.process(ScriptedSource(250), [output])
-    assert 0 < summary.frames < 250
-    assert len(output.results) == summary.frames
+    run = Watch(ScriptedSource(250), recognizer=ScriptedRecognizer())
+    with stopped_by_signals(run):
+        assert len([os.kill(os.getpid(), number) for result in run if result.index == 20]) == 1
+    assert run.summary.frames == 21
     assert signal.getsignal(number) is before
 
 
@@ -251,44 +311,47 @@ def test_a_signal_that_is_ignored_stays_ignored(number):
     """nohup ignores SIGHUP, and a shell Ctrl-C for its background jobs."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        one = Run(ScriptedRecognizer(pause=0.01))
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
-        with stopped_by_signals(one):
-            timer.start()
-            summary = one.process(ScriptedSource(30), [Kept()])
-        timer.join()
+        run = Watch(ScriptedSource(30), recognizer=ScriptedRecognizer())
+        with stopped_by_signals(run):
+            assert len([os.kill(os.getpid(), number) for result in run if result.index == 20]) == 1
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
-    assert summary.frames == 30
+    assert run.summary.frames == 30
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"detect_every": 0}, {"smoothing": -1.0}, {"smoothing": math.nan}, {"frames": 0}, {"seconds": 0.0}],
+    [
+        {"detect_every": 0},
+        {"smoothing": -1.0},
+        {"smoothing": math.nan},
+        {"frames": 0},
+        {"seconds": 0.0},
+        {"min_hits": 0},
+    ],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        LiveOptions(**options)
+        WatchOptions(**options)
 
 
 def test_the_landmarks_of_tracks_go_along_with_their_boxes():
     recognizer = ScriptedRecognizer()
-    run(ScriptedSource(6), recognizer, detect_every=3)
+    watch(ScriptedSource(6), recognizer, detect_every=3)
     assert [np.shape(landmarks) for landmarks in recognizer.landmarks] == [(1, 5, 2)] * 6
 
 
 def test_memory_for_latencies_is_bounded():
-    one = Run(ScriptedRecognizer(without=set(range(256))))
-
     class Endless(ScriptedSource):
         def __iter__(self):
             frame = Frame(np.zeros((1, 1, 3), np.uint8), 0.0, self.name)
             for _ in range(10_500):
                 yield frame
 
-    assert one.process(Endless(), []).frames == 10_500
-    assert len(one._latencies) == 10_000
+    run = Watch(Endless(), recognizer=ScriptedRecognizer(without=set(range(256))))
+    assert sum(1 for _ in run) == 10_500
+    assert len(run._tally._latencies) == 10_000
 
 
 # The real detector with a classifier that tells how bright a face is
@@ -302,12 +365,10 @@ class BrightnessClassifier:
     def __init__(self):
         self.batches = []
 
-    def input_buffer(self, count):
+    def predict_filled(self, count, fill):
         self._faces = np.zeros((count, 48, 48), np.int8)
-        return self._faces
-
-    def run(self):
-        self.batches.append(len(self._faces))
+        fill(self._faces)
+        self.batches.append(count)
         bright = self._faces.mean(axis=(1, 2)) > -28
         return np.eye(7, dtype=np.float32)[np.where(bright, EMOTIONS.index("happy"), EMOTIONS.index("sad"))]
 
@@ -342,17 +403,17 @@ def test_grey_and_colour_give_the_same_faces(classifier, astronaut):
 
 
 def test_faces_are_turned_upright_on_request_only(classifier, astronaut):
-    (found,) = Recognizer().detect(astronaut)
-    x, y, width, height = found.box
+    found = Recognizer().detect(astronaut)
+    ((x, y, width, height),) = found.boxes
     tilt = cv2.getRotationMatrix2D((x + width / 2, y + height / 2), 25, 1)  # counter-clockwise
     tilted = cv2.warpAffine(astronaut, tilt, (512, 512), borderMode=cv2.BORDER_REPLICATE)
-    landmarks = found.landmarks @ tilt[:, :2].T + tilt[:, 2]
+    landmarks = (found.landmarks @ tilt[:, :2].T + tilt[:, 2]).astype(np.float32)
     likeness = {}
     for align in (False, True):
         recognizer = Recognizer(align=align)
-        recognizer.classify(astronaut, [found.box], [found.landmarks])
+        recognizer.classify(astronaut, found)
         upright = classifier._faces.ravel()
-        recognizer.classify(tilted, [found.box], [landmarks])
+        recognizer.classify(tilted, replace(found, landmarks=landmarks))
         likeness[align] = np.corrcoef(upright, classifier._faces.ravel())[0, 1]
     assert likeness[True] > 0.98
     assert likeness[False] < 0.7
@@ -362,18 +423,31 @@ def test_recognize_hands_the_landmarks_on(classifier, astronaut):
     recognizer = Recognizer(align=True)
     (face,) = recognizer.recognize(astronaut)
     turned = classifier._faces
-    recognizer.classify(astronaut, [face.box], [face.landmarks])
+    found = Faces(np.array([face.box], np.float32), np.ones(1, np.float32), face.landmarks[np.newaxis])
+    recognizer.classify(astronaut, found)
     assert np.array_equal(classifier._faces, turned)
-    recognizer.classify(astronaut, [face.box])
+    level = np.tile(np.array([[0, 0], [1, 0], [0, 1], [0, 2], [1, 2]], np.float32), (1, 1, 1))
+    recognizer.classify(astronaut, replace(found, landmarks=level))
     assert not np.array_equal(classifier._faces, turned)
 
 
-def test_boxes_without_landmarks_are_classified_as_they_are(classifier, astronaut):
-    faces = []
-    for align in (False, True):
-        assert Recognizer(align=align).classify(astronaut, [(180, 60, 90, 120)]).shape == (1, 7)
-        faces.append(classifier._faces)
-    assert np.array_equal(*faces)
+def test_threads_may_share_a_recognizer(astronaut):
+    recognizer = Recognizer()
+    group = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    pictures = [astronaut, group, astronaut[:, ::-1], astronaut // 2]
+    expected = [recognizer.recognize(picture) for picture in pictures]
+    assert [len(faces) for faces in expected] == [1, 2, 1, 1]
+
+    def ask(index):
+        for _ in range(10):
+            for face, known in zip(
+                recognizer.recognize(pictures[index % 4]), expected[index % 4], strict=True
+            ):
+                assert face.box == known.box
+                assert np.array_equal(face.probabilities, known.probabilities)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
 
 
 def test_frame_without_faces_gives_an_empty_list(classifier):
@@ -405,7 +479,7 @@ def test_command_writes_json_only_to_stdout(cli, classifier, video):
     written = [json.loads(line) for line in out.splitlines()]
     assert [one["frame"] for one in written] == list(range(12))
     assert [one["timestamp"] for one in written] == pytest.approx([k / 10 for k in range(12)])
-    assert {one["faces"][0]["track"] for one in written} == {1}
+    assert [one["faces"][0]["track"] for one in written] == [None, None, *[1] * 10]
     lefts = [one["faces"][0]["box"][0] for one in written]
     assert lefts[0] - lefts[-1] == pytest.approx(22, abs=5)
     assert "12 frames" in err
@@ -415,7 +489,8 @@ def test_command_tells_people_what_it_sees(cli, classifier, video):
     code, out, err = cli("run", video)
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert lines[0] == "frame 0  0.00 s  1 face: #1 happy 100 %"
+    assert lines[0] == "frame 0  0.00 s  1 face: happy 100 %"
+    assert "frame 2  0.20 s  1 face: #1 happy 100 %" in lines
     assert lines[-1].startswith("12 frames in ")
     assert "faces 12 (1 tracks)" in lines[-1]
 
@@ -500,12 +575,29 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (12, pytest.approx(10))
 
 
-def test_command_without_camera_uses_the_demo_camera_and_says_so(cli, classifier, monkeypatch, astronaut):
-    monkeypatch.setattr("fer_edge.sources.cameras.list_cameras", list)
+def test_command_without_camera_says_what_could_be_given(cli, classifier, monkeypatch):
+    monkeypatch.setattr("fer_edge.sources.list_cameras", list)
+    monkeypatch.setattr("fer_edge.sources.has_picamera", lambda: False)
     code, out, err = cli("run", "--frames", "2")
-    assert code == 0
-    assert "demo camera" in err
-    assert "2 frames" in out
+    assert (code, out) == (2, "")
+    for choice in ("film", "image", "folder", "URL", "--camera", "picamera2", "demo"):
+        assert choice in err
+
+
+@pytest.mark.parametrize(("v4l2", "opened"), [(True, "3"), (False, "picamera2")])
+def test_command_takes_the_first_camera_there_is(cli, classifier, monkeypatch, v4l2, opened):
+    monkeypatch.setattr("fer_edge.sources.list_cameras", lambda: [Camera(3, "", "", True)] * v4l2)
+    monkeypatch.setattr("fer_edge.sources.has_picamera", lambda: True)
+    asked = []
+
+    def opens(name):
+        return lambda *_, **__: asked.append(name) or ScriptedSource(2, live=True, hang=True)
+
+    monkeypatch.setattr("fer_edge.sources.open_camera", lambda spec, colour: opens(spec)())
+    monkeypatch.setattr("fer_edge.sources.PiCameraSource", opens("picamera2"))
+    code, _, err = cli("run", "--frames", "1")
+    assert (code, asked) == (0, [opened])
+    assert "script (choose with --camera)" in err
 
 
 @pytest.mark.parametrize(
@@ -545,8 +637,8 @@ def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
 def test_command_stopped_by_a_signal_finishes_its_files(number, tmp_path):
     pytest.importorskip("skimage")
     program = (
-        "import sys, fer_edge.pipeline.recognizer, test_live\n"
-        "fer_edge.pipeline.recognizer.load_classifier = lambda *_, **__: test_live.BrightnessClassifier()\n"
+        "import sys, fer_edge.pipeline.recognizer, test_watch\n"
+        "fer_edge.pipeline.recognizer.load_classifier = lambda *_, **__: test_watch.BrightnessClassifier()\n"
         "from fer_edge.cli import main\n"
         f"sys.exit(main(['run', '--camera', 'demo', '--save-video', '{tmp_path}/o.avi']))\n"
     )

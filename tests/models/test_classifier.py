@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import fer_edge
+from fer_edge.faces.faces import Faces
 from fer_edge.models.backends import available_backends
 from fer_edge.models.classifier import softmax
 from fer_edge.models.manifest import WEIGHTS, find_model, model_files, read_manifest
@@ -55,16 +57,18 @@ def test_batch_size_and_order_do_not_change_a_face(faces, backend, precision):
 def test_int8_input_buffer_is_grey_minus_128(faces, backend):
     classifier = fer_edge.load_classifier(backend=backend, precision="int8")
     expected = classifier.predict(faces)
-    classifier.input_buffer(5)[...] = (faces.astype(np.int16) - 128).astype(np.int8)
-    np.testing.assert_array_equal(classifier.run(), expected)
+    levels = (faces.astype(np.int16) - 128).astype(np.int8)
+    found = classifier.predict_filled(5, lambda inputs: np.copyto(inputs, levels, casting="no"))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fp32_input_buffer_is_normalized_grey(faces, backend):
     classifier = fer_edge.load_classifier(backend=backend, precision="fp32")
     expected = classifier.predict(faces)
-    classifier.input_buffer(5)[...] = (faces.astype(np.float32) - 128) / 64
-    np.testing.assert_array_equal(classifier.run(), expected)
+    levels = (faces.astype(np.float32) - 128) / 64
+    found = classifier.predict_filled(5, lambda inputs: np.copyto(inputs, levels, casting="no"))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -106,14 +110,22 @@ def test_wrong_faces_are_refused(faces, error, message):
         fer_edge.load_classifier().predict(faces)
 
 
-def test_run_without_input_is_refused():
-    classifier = fer_edge.load_classifier()
-    classifier.input_buffer(2)
-    classifier.forget_input()
-    with pytest.raises(RuntimeError, match="input_buffer"):
-        classifier.run()
+def test_no_input_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
-        classifier.input_buffer(0)
+        fer_edge.load_classifier().predict_filled(0, lambda inputs: None)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_may_share_a_classifier(faces, backend):
+    classifier = fer_edge.load_classifier(backend=backend)
+    batches = [faces[: 1 + index % len(faces)] for index in range(8)]
+    expected = [classifier.predict(batch) for batch in batches]
+
+    def ask(index):
+        return all(np.array_equal(classifier.predict(batches[index]), expected[index]) for _ in range(100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(8)))
 
 
 @pytest.mark.parametrize(
@@ -235,19 +247,23 @@ def test_who_keeps_an_error_can_go_on_with_the_recognizer(backend):
     """As a notebook does; the error's traceback would keep the runtime's buffer."""
     recognizer = fer_edge.Recognizer(backend=backend)
     grey = np.random.default_rng(2).integers(0, 256, (80, 80), dtype=np.uint8)
-    boxes = [[10.0, 10.0, 50.0, 50.0]]
-    expected = recognizer.classify(grey, boxes)
+    good = _faces([[10.0, 10.0, 50.0, 50.0]])
+    expected = recognizer.classify(grey, good).probabilities
     kept = []
     for frame, where in (
-        (grey.astype(np.float32), boxes),
-        (grey, [[np.nan, 10.0, 50.0, 50.0]]),
-        (grey[np.newaxis, :, :, np.newaxis], [*boxes, *boxes]),
+        (grey.astype(np.float32), good),
+        (grey, _faces([[np.nan, 10.0, 50.0, 50.0]])),
+        (grey[np.newaxis, :, :, np.newaxis], _faces([[10.0, 10.0, 50.0, 50.0]] * 2)),
     ):
         with pytest.raises((TypeError, ValueError)) as caught:
             recognizer.classify(frame, where)
         kept.append(caught.value)
-        with pytest.raises(RuntimeError, match="input_buffer"):
-            recognizer.classifier.run()
-        np.testing.assert_array_equal(recognizer.classify(grey, boxes), expected)
-        np.testing.assert_array_equal(recognizer.classify(grey, boxes * 3), np.repeat(expected, 3, 0))
-    assert len(kept) == 3
+        np.testing.assert_array_equal(recognizer.classify(grey, good).probabilities, expected)
+        three = recognizer.classify(grey, _faces([[10.0, 10.0, 50.0, 50.0]] * 3))
+        np.testing.assert_array_equal(three.probabilities, np.repeat(expected, 3, 0))
+
+
+def _faces(boxes):
+    return Faces(
+        np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32)
+    )

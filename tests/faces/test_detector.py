@@ -30,6 +30,21 @@ def detector():
     return FaceDetector()
 
 
+@pytest.fixture
+def find(detector):
+    """The boxes, scores and landmarks of the faces in a frame, one by one."""
+
+    def find(frame, **options):
+        faces = detector.detect(frame, **options)
+        return list(zip(faces.boxes, faces.scores, faces.landmarks, strict=True))
+
+    return find
+
+
+def overlap(box, other):
+    return iou(box[np.newaxis], np.array([other]))[0, 0]
+
+
 def close_up(photo, share):
     """A 640x480 frame whose height the face fills by ``share``."""
     zoom = 480 * share / FACE[3]
@@ -38,57 +53,57 @@ def close_up(photo, share):
     return cv2.warpAffine(photo, window, (640, 480), borderMode=cv2.BORDER_REPLICATE)
 
 
-def test_face_is_found_where_it_is(astronaut, detector):
-    (face,) = detector.detect(astronaut)
-    assert iou(face.box, FACE) > 0.8
-    assert 0.8 < face.score <= 1
-    for landmark, expected in zip(face.landmarks, (RIGHT_EYE, LEFT_EYE, NOSE), strict=False):
+def test_face_is_found_where_it_is(astronaut, find):
+    ((box, score, landmarks),) = find(astronaut)
+    assert overlap(box, FACE) > 0.8
+    assert 0.8 < score <= 1
+    for landmark, expected in zip(landmarks, (RIGHT_EYE, LEFT_EYE, NOSE), strict=False):
         assert landmark == pytest.approx(expected, abs=6)
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.7, 4.0])
-def test_coordinates_are_those_of_the_frame_at_any_size(astronaut, detector, scale):
+def test_coordinates_are_those_of_the_frame_at_any_size(astronaut, find, scale):
     frame = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    (face,) = detector.detect(frame)
-    assert iou(face.box, tuple(scale * value for value in FACE)) > 0.7
-    assert face.landmarks[0] == pytest.approx(np.array(RIGHT_EYE) * scale, abs=8 * scale)
+    ((box, _, landmarks),) = find(frame)
+    assert overlap(box, tuple(scale * value for value in FACE)) > 0.7
+    assert landmarks[0] == pytest.approx(np.array(RIGHT_EYE) * scale, abs=8 * scale)
 
 
-def test_frame_of_odd_proportions(astronaut, detector):
+def test_frame_of_odd_proportions(astronaut, find):
     frame = np.full((600, 1511, 3), 128, np.uint8)
     frame[40:552, 900:1412] = astronaut
-    (face,) = detector.detect(frame)
-    assert iou(face.box, (FACE[0] + 900, FACE[1] + 40, *FACE[2:])) > 0.7
+    ((box, _, _),) = find(frame)
+    assert overlap(box, (FACE[0] + 900, FACE[1] + 40, *FACE[2:])) > 0.7
 
 
-def test_grey_frame_gives_the_same_face(astronaut, detector):
+def test_grey_frame_gives_the_same_face(astronaut, find):
     grey = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
-    (face,) = detector.detect(grey)
-    assert iou(face.box, FACE) > 0.7
+    ((box, _, _),) = find(grey)
+    assert overlap(box, FACE) > 0.7
 
 
 @pytest.mark.parametrize("share", [0.65, 0.8, 0.95])
-def test_faces_of_more_than_300_pixels_are_found(astronaut, detector, share):
-    faces = detector.detect(close_up(astronaut, share))
+def test_faces_of_more_than_300_pixels_are_found(astronaut, find, share):
+    faces = find(close_up(astronaut, share))
     assert len(faces) == 1
-    assert faces[0].box[3] > 300
+    assert faces[0][0][3] > 300
 
 
-def test_best_face_comes_first(astronaut, detector):
+def test_best_face_comes_first(astronaut, find):
     small = cv2.resize(astronaut, (160, 160), interpolation=cv2.INTER_AREA)
     frame = np.full((512, 700, 3), 128, np.uint8)
     frame[:512, :512] = astronaut
     frame[:160, 530:690] = small
-    scores = [face.score for face in detector.detect(frame)]
+    scores = [score for _, score, _ in find(frame)]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
 
 
 def test_no_face_in_noise_or_in_one_pixel(detector):
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    assert detector.detect(noise) == []
-    assert detector.detect(np.zeros((1, 1, 3), np.uint8)) == []
-    assert detector.detect(np.zeros((2, 3000), np.uint8)) == []
+    assert not len(detector.detect(noise))
+    assert not len(detector.detect(np.zeros((1, 1, 3), np.uint8)))
+    assert not len(detector.detect(np.zeros((2, 3000), np.uint8)))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +160,38 @@ def test_bad_model_files_are_refused(tmp_path):
         FaceDetector(tmp_path)
 
 
-def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="max_side"):
-        FaceDetector(max_side=0)
+@pytest.mark.parametrize("share", [1.2, 1.6, 2.0])
+def test_picture_that_the_face_fills_is_searched_again_smaller(astronaut, detector, share):
+    """Faces of more than about 300 pixels are missed at the first size."""
+    picture = cv2.resize(close_up(astronaut, share)[:, 80:560], (1200, 1200))
+    assert not len(detector.detect(picture, 640))
+    faces = detector.detect_in_picture(picture)
+    assert len(faces) == 1
+    assert faces.boxes[0, 3] > 800
+
+
+def test_small_faces_of_a_group_are_found_in_a_picture(astronaut, detector):
+    """Ten faces of 34 pixels in a picture of 1300x520."""
+    row = np.concatenate([cv2.resize(astronaut, (260, 260)), np.full((260, 260, 3), 128, np.uint8)], 0)
+    group = np.concatenate([row] * 5, axis=1)
+    assert len(detector.detect_in_picture(group)) == 5
+    assert len(detector.detect_in_picture(group)) >= len(detector.detect(group))
+
+
+def test_every_size_is_tried_on_a_picture_without_a_face(detector, monkeypatch):
+    tried = []
+    detect = FaceDetector.detect
+    monkeypatch.setattr(
+        FaceDetector, "detect", lambda self, frame, size: tried.append(size) or detect(self, frame, size)
+    )
+    detector.detect_in_picture(np.zeros((500, 400, 3), np.uint8))
+    detector.detect_in_picture(np.zeros((900, 900, 3), np.uint8))
+    detector.detect_in_picture(np.zeros((20, 20, 3), np.uint8))
+    assert tried == [500, 320, 160, 640, 320, 160, 32]
+
+
+def test_options_out_of_range_are_refused(detector):
+    with pytest.raises(ValueError, match="size must be 32"):
+        detector.detect(np.zeros((50, 50), np.uint8), 0)
     with pytest.raises(ValueError, match="min_score"):
         FaceDetector(min_score=1.5)

@@ -1,0 +1,179 @@
+"""Tracks and smoothing, on boxes and probabilities worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fer_edge.faces.faces import Faces
+from fer_edge.faces.tracker import MAX_MISSED, MIN_HITS, Tracker, iou, match
+
+
+def found(*lefts, y=0.0, size=100.0):
+    """Faces whose boxes begin at ``lefts``."""
+    points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+    return Faces(
+        np.array([[x, y, size, size] for x in lefts], np.float32).reshape(-1, 4),
+        np.full(len(lefts), 0.9, np.float32),
+        np.array([[[x + size * u, y + size * v] for u, v in points] for x in lefts], np.float32).reshape(
+            -1, 5, 2
+        ),
+    )
+
+
+def ids(faces):
+    return faces.ids.tolist()
+
+
+def one_iou(a, b):
+    return iou(np.array([a]), np.array([b]))[0, 0]
+
+
+def pairs(boxes, others, min_iou):
+    first, second = match(np.array(boxes, float), np.array(others, float), min_iou)
+    return dict(zip(first.tolist(), second.tolist(), strict=True))
+
+
+def test_iou_of_known_rectangles():
+    assert one_iou((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert one_iou((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(50 / 150)
+    assert one_iou((0, 0, 10, 10), (5, 5, 10, 10)) == pytest.approx(25 / 175)
+    assert one_iou((0, 0, 10, 10), (10, 0, 10, 10)) == 0
+    assert one_iou((0, 0, 4, 4), (1, 1, 2, 2)) == pytest.approx(4 / 16)
+
+
+def test_largest_overlap_is_paired_first_and_each_box_once():
+    boxes = [(0, 0, 10, 10), (3, 0, 10, 10)]
+    # The one other box overlaps both; the second more.
+    assert pairs(boxes, [(4, 0, 10, 10)], 0.2) == {1: 0}
+    assert pairs(boxes, [(4, 0, 10, 10), (-2, 0, 10, 10)], 0.2) == {1: 0, 0: 1}
+    assert pairs(boxes, [(100, 0, 10, 10)], 0.2) == {}
+
+
+def test_faces_keep_their_numbers_when_the_detector_changes_their_order():
+    tracker = Tracker(min_hits=1)
+    assert ids(tracker.update(found(0, 300), 0.0)) == [1, 2]
+    assert ids(tracker.update(found(305, 4), 0.1)) == [2, 1]
+
+
+def test_new_face_gets_a_number_never_used_before():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    for step in range(MAX_MISSED + 1):
+        assert ids(tracker.update(found(), 0.1 * (step + 1))) == []
+    assert ids(tracker.update(found(0), 1.0)) == [2]
+    assert tracker.count == 2
+
+
+def test_track_survives_a_few_missed_passes():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    for step in range(MAX_MISSED):
+        tracker.update(found(), 0.1 * (step + 1))
+        assert tracker.lost
+    assert ids(tracker.update(found(2), 0.7)) == [1]
+    assert not tracker.lost
+
+
+def test_missed_track_ends_after_a_second_however_few_frames_there_are():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    tracker.update(found(), 0.6)
+    tracker.update(found(), 1.2)
+    assert ids(tracker.update(found(0), 1.8)) == [2]
+
+
+def test_face_seen_every_two_seconds_is_still_one_track():
+    tracker = Tracker(min_hits=1)
+    for step in range(5):
+        assert ids(tracker.update(found(0), 2.0 * step)) == [1]
+
+
+def test_box_moves_on_at_constant_velocity_between_detections():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    tracker.update(found(10, y=-5), 0.1)
+    track = tracker.predict(0.15)
+    assert track.boxes[0] == pytest.approx((15, -7.5, 100, 100))
+    assert track.landmarks[0, 0] == pytest.approx([15 + 30, -7.5 + 40])
+    track = tracker.predict(0.2)
+    assert track.boxes[0, :2] == pytest.approx((20, -10))
+
+
+def test_velocity_is_not_trusted_for_long():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    tracker.update(found(10), 0.1)
+    track = tracker.predict(60.0)
+    assert track.boxes[0, 0] == pytest.approx(10 + 100 * 0.5)
+
+
+def test_fast_face_is_followed_by_its_velocity():
+    tracker = Tracker(min_hits=1)
+    # 70 pixels a frame: a box of 100 overlaps its last place by 30/170, its predicted one fully.
+    assert ids(tracker.update(found(0), 0.0)) == [1]
+    assert ids(tracker.update(found(60), 0.1)) == [1]
+    assert ids(tracker.update(found(130), 0.2)) == [1]
+    assert ids(tracker.update(found(200), 0.3)) == [1]
+
+
+def test_missed_track_is_not_predicted():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0, 300), 0.0)
+    tracker.update(found(300), 0.1)
+    assert ids(tracker.predict(0.15)) == [2]
+
+
+def test_flicker_of_one_frame_is_no_person():
+    tracker = Tracker()
+    assert ids(tracker.update(found(0), 0.0)) == [0]
+    assert ids(tracker.update(found(0, 500), 0.1)) == [0, 0]
+    assert ids(tracker.update(found(0), 0.2)) == [1]
+    assert ids(tracker.update(found(0), 0.3)) == [1]
+    assert tracker.count == 1
+
+
+def test_persons_are_numbered_in_the_order_in_which_they_came_to_count():
+    tracker = Tracker(min_hits=2)
+    assert ids(tracker.update(found(0), 0.0)) == [0]
+    assert ids(tracker.update(found(300, 0), 0.1)) == [0, 1]
+    assert ids(tracker.update(found(300, 0), 0.2)) == [2, 1]
+
+
+def test_passes_without_the_detector_do_not_make_a_person():
+    tracker = Tracker()
+    tracker.update(found(0), 0.0)
+    for step in range(MIN_HITS):
+        assert ids(tracker.predict(0.1 * (step + 1))) == [0]
+    assert tracker.count == 0
+
+
+def test_only_faces_that_the_detector_saw_are_called_detected():
+    tracker = Tracker()
+    assert tracker.update(found(0, 300), 0.0).detected.tolist() == [True, True]
+    assert tracker.predict(0.1).detected.tolist() == [False, False]
+
+
+def test_track_has_one_key_before_and_after_it_counts_as_a_person():
+    tracker = Tracker()
+    keys = set()
+    for step in range(MIN_HITS + 1):
+        tracker.update(found(0), 0.1 * step)
+        keys.add(tuple(tracker.keys.tolist()))
+    assert keys == {(1,)}
+    tracker.update(found(300, 0), 1.0)
+    assert tracker.keys.tolist() == [2, 1]
+    assert sorted(tracker.kept_keys.tolist()) == [1, 2]
+
+
+def test_two_detections_at_the_same_time_give_no_velocity():
+    tracker = Tracker()
+    tracker.update(found(0), 0.0)
+    tracker.update(found(10), 0.0)
+    assert tracker.predict(1.0).boxes[0].tolist() == [10, 0, 100, 100]
+
+
+@pytest.mark.parametrize("min_hits", [0, -1])
+def test_a_person_needs_a_detection(min_hits):
+    with pytest.raises(ValueError, match="min_hits"):
+        Tracker(min_hits)
