@@ -68,9 +68,8 @@ def put(path, content):
     ],
     ids=["CRLF", "BOM", "BOM and CRLF", "no end", "blank end", "gzip", "xz", "bzip2", "gzip in two"],
 )
-@pytest.mark.parametrize("threads", [1, 2])
-def test_unusual_but_good_files_are_read(path, content, threads):
-    found = read_fer2013(put(path, content), threads=threads)
+def test_unusual_but_good_files_are_read(path, content):
+    found = read_fer2013(put(path, content))
     assert np.array_equal(found.pixels, IMAGES)
     assert found.labels.tolist() == [0, 1, 2]
     assert found.usage.tolist() == ["Training"] * 3
@@ -141,13 +140,12 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("content", "words"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_file_is_refused_in_so_many_words(path, content, words, threads):
+def test_a_bad_file_is_refused_in_so_many_words(path, content, words):
     if isinstance(content, str):
         content = content.encode(errors="surrogateescape")
     with pytest.raises(DataError) as refusal:
-        read_fer2013(put(path, content), threads=threads)
+        read_fer2013(put(path, content))
     message = str(refusal.value)
     assert message.startswith(str(path))
     assert words in message

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
+from ..fer2013.duplicates import in_training
+from ..fer2013.reader import FerDataset
+from ..fer2013.votes import majority_votes
 from ..labels import EMOTIONS
+from ..models.classifier import Classifier
 
 ECE_BINS = 15
 
@@ -83,14 +87,62 @@ def vote_agreement(
     return float((probabilities[decided].argmax(1) == majority[decided]).mean()), int(decided.sum())
 
 
-def to_json(value: Any) -> str:
-    """Indented JSON; what is not a number becomes null."""
+@dataclass(frozen=True)
+class Agreement:
+    """``agreement``: share of the ``rows`` with a FER+ majority that get it as answer; NaN for none."""
 
-    def clean(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {key: clean(part) for key, part in item.items()}
-        if isinstance(item, (list, tuple)):
-            return [clean(part) for part in item]
-        return None if isinstance(item, float) and not np.isfinite(item) else item
+    agreement: float
+    rows: int
 
-    return json.dumps(clean(value), indent=2, allow_nan=False)
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a model on one group of rows, with the crowd's where votes were given."""
+
+    metrics: Metrics
+    ferplus: Agreement | None = None
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: FerDataset,
+    usage: str | None = None,
+    votes: NDArray[np.uint8] | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluate ``classifier`` on the rows of ``dataset`` that have this ``usage``, or on all.
+
+    ``votes``: uint8 (n, 10), FER+ votes for each row of the data set. The result has the group
+    ``all``, and ``not_in_training`` for the rows outside Training whose image is not in it, where the
+    data set holds the Training rows too: only beside them can that be told. Raises
+    :class:`~fer_edge.errors.DataError` where the data set has no labels or no row of this usage.
+    """
+    if dataset.labels is None:
+        raise DataError("there is no emotion column to compare with; use fer-edge predict")
+    chosen = _rows_of(dataset, usage)
+    labels = dataset.labels[chosen]
+    majority = None if votes is None else majority_votes(votes)[chosen]
+    probabilities = classifier.predict(dataset.pixels[chosen])
+    groups = {"all": np.ones(len(labels), np.bool_)}
+    if dataset.usage is not None and (dataset.usage == "Training").any():
+        clean = ((dataset.usage != "Training") & ~in_training(dataset))[chosen]
+        if clean.any():
+            groups["not_in_training"] = clean
+    return {
+        name: Evaluation(
+            measure(probabilities[rows], labels[rows]),
+            None if majority is None else Agreement(*vote_agreement(probabilities[rows], majority[rows])),
+        )
+        for name, rows in groups.items()
+    }
+
+
+def _rows_of(dataset: FerDataset, usage: str | None) -> NDArray[np.bool_]:
+    if usage is None:
+        return np.ones(len(dataset), np.bool_)
+    if dataset.usage is None:
+        raise DataError(f"there is no Usage column, so --usage {usage} selects nothing; leave it out")
+    chosen: NDArray[np.bool_] = dataset.usage == usage
+    if not chosen.any():
+        have = ", ".join(sorted(set(dataset.usage.tolist())))
+        raise DataError(f"no row has Usage {usage!r}; there are {have}")
+    return chosen

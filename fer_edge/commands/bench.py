@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ._arguments import nonempty, positive_int
+from ._json import to_json
 
 if TYPE_CHECKING:
     from ..checks.latency import Benchmark
@@ -57,7 +58,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from ..checks.accuracy import to_json
     from ..checks.latency import benchmark
     from ..machine import describe
     from ..models.classifier import load_classifier

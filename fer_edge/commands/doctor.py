@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ._json import to_json
+
 HELP = "Check this installation: versions, C extension, backends, weights, detector, cameras."
 EPILOG = """example:
   fer-edge doctor
@@ -21,7 +23,6 @@ def execute(arguments: argparse.Namespace) -> int:
     """Examine and print."""
     from dataclasses import asdict
 
-    from ..checks.accuracy import to_json
     from ..checks.installation import examine
     from ..native_output import litert_greeting
 

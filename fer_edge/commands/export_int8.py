@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import DataError, MissingExtraError
+from ._json import to_json
 
 HELP = (
     "Turn a training checkpoint into int8 and fp32 files for LiteRT and ONNX Runtime, check them on "
@@ -63,7 +64,6 @@ def execute(arguments: argparse.Namespace) -> int:
     # TensorFlow's C++ parts greet on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_export()
-    from ..checks.accuracy import to_json
     from ..export.pipeline import export
     from ..fer2013.reader import read_fer2013
 

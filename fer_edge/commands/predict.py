@@ -25,7 +25,8 @@ EPILOG = """example:
   fer-edge predict party.jpg me.png --jsonl
   fer-edge predict crops/*.png --aligned
 
-submission.csv has the column emotion: the FER-2013 code of each row, in the same order
+submission.csv has the column emotion: the FER-2013 code of each row, in the same order; with --skip-bad
+also the column row: its number in the input, from 1
 exit code 2 where an image could not be read; the others are still answered"""
 
 _CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar"))
@@ -78,10 +79,13 @@ def _predict_table(arguments: argparse.Namespace) -> int:
         )
     rows = skipped = 0
     with atomic_path(arguments.out) as temporary, temporary.open("w", encoding="ascii") as stream:
-        stream.write("emotion\n")
+        stream.write("row,emotion\n" if arguments.skip_bad else "emotion\n")
         for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad):
             codes = classifier.predict(piece.pixels).argmax(1)
-            stream.writelines(f"{code}\n" for code in codes)
+            if arguments.skip_bad:
+                stream.writelines(f"{row},{code}\n" for row, code in zip(piece.rows, codes, strict=True))
+            else:
+                stream.writelines(f"{code}\n" for code in codes)
             rows += len(piece)
             skipped += len(piece.skipped)
             for message in piece.skipped:

@@ -161,11 +161,11 @@ def execute(args: argparse.Namespace) -> int:
 
 def _open_source(args: argparse.Namespace) -> Source:
     from ..sources import first_camera, open_camera, open_source
-    from ..sources.urls import without_password
+    from ..sources.urls import without_secrets
 
     if args.source is not None and args.camera is not None:
         raise DataError(
-            f"give either a source ({without_password(args.source)}) or --camera {args.camera}, not both"
+            f"give either a source ({without_secrets(args.source)}) or --camera {args.camera}, not both"
         )
     if args.source is not None:
         return open_source(args.source)

@@ -41,6 +41,18 @@ class FerDataset:
     skipped: tuple[str, ...] = ()
     """What was wrong with each row that was left out."""
 
+    bad_rows: tuple[int, ...] = ()
+    """The numbers of these rows in the file, from 1."""
+
+    first_row: int = 1
+    """The number in the file of the first row, good or bad, that this is of."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The number in the file of each row, int64 (n,), from 1, the header not counted."""
+        first, count = self.first_row, len(self) + len(self.bad_rows)
+        return np.setdiff1d(np.arange(first, first + count, dtype=np.int64), self.bad_rows)
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -94,11 +106,13 @@ def _read(path: str | os.PathLike[str], batch: int | None, skip_bad: bool) -> It
 class _Piece:
     """The arrays of one FerDataset while they are filled: with ``batch`` rows, or with any number."""
 
-    def __init__(self, columns: Columns, batch: int | None, expected: int) -> None:
+    def __init__(self, columns: Columns, batch: int | None, expected: int, first_row: int) -> None:
         """``expected``: how many rows there may be, where their number is not bounded."""
         self.rows = 0
         self.skipped: list[str] = []
-        self._layout = columns
+        self.bad_rows: list[int] = []
+        self._first_row = first_row
+        self._columns = columns
         self._batch = batch
         self._capacity = max(_FIRST_ROWS, expected) if batch is None else batch
         self._pixels = np.empty((self._capacity, FACE_PIXELS), dtype=np.uint8)
@@ -123,7 +137,7 @@ class _Piece:
         rows, consumed, kind, line_end, offset, detail = kernels.implementation.parse_rows(
             text,
             buffer.final,
-            self._layout.for_kernel,
+            self._columns.for_kernel,
             self._pixels[free],
             self._labels[free],
             self._usage[free],
@@ -139,9 +153,11 @@ class _Piece:
         self._resize(self.rows)
         return FerDataset(
             pixels=self._pixels.reshape(self.rows, FACE_SIZE, FACE_SIZE),
-            labels=self._labels if self._layout.emotion >= 0 else None,
-            usage=_strings(self._usage) if self._layout.usage >= 0 else None,
+            labels=self._labels if self._columns.emotion >= 0 else None,
+            usage=_strings(self._usage) if self._columns.usage >= 0 else None,
             skipped=tuple(self.skipped),
+            bad_rows=tuple(self.bad_rows),
+            first_row=self._first_row,
         )
 
     def _resize(self, capacity: int) -> None:
@@ -160,8 +176,8 @@ def _strings(texts: NDArray[np.uint8]) -> NDArray[np.str_]:
 
 def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: bool) -> Iterator[FerDataset]:
     expected = buffer.expected_rows() if batch is None else 0
-    piece = _Piece(columns, batch, expected)
     row = 0
+    piece = _Piece(columns, batch, expected, row + 1)
     while not buffer.exhausted:
         before = piece.rows
         fault = piece.take_rows(buffer)
@@ -169,7 +185,7 @@ def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: b
         if fault is None:
             if piece.full:
                 yield piece.finished()
-                piece = _Piece(columns, batch, expected)
+                piece = _Piece(columns, batch, expected, row + 1)
             elif piece.rows == before:
                 buffer.fill()
             continue
@@ -179,9 +195,10 @@ def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: b
             if not skip_bad:
                 raise DataError(message)
             piece.skipped.append(message)
+            piece.bad_rows.append(row)
             if piece.full:
                 yield piece.finished()
-                piece = _Piece(columns, batch, expected)
+                piece = _Piece(columns, batch, expected, row + 1)
     if row == 0:
         raise DataError(f"{buffer.name}: no rows after the header")
     if piece.rows or piece.skipped:

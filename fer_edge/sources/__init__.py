@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from ..errors import SourceError
@@ -14,6 +13,7 @@ from .demo import DemoSource
 from .images import IMAGE_SUFFIXES, ImageSource
 from .picamera import PiCameraSource, has_picamera
 from .stream import StreamSource
+from .urls import is_url
 from .v4l2 import CameraSource
 from .video import VideoSource
 
@@ -58,7 +58,7 @@ def open_source(spec: str | os.PathLike[str]) -> Source:
     is missing or neither image nor video, and for a stream that does not answer.
     """
     text = os.fspath(spec)
-    if re.match(r"[a-z][a-z0-9+]*://", text, re.IGNORECASE):
+    if is_url(text):
         return StreamSource(text)
     path = Path(text)
     if path.is_dir():

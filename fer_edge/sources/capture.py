@@ -18,6 +18,7 @@ from ..errors import SourceError
 if TYPE_CHECKING:
     import cv2
 from .base import CAMERA_FPS, Frame
+from .urls import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def check_readable(path: Path) -> None:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from error
+        # A URL whose slashes were mistyped is a path.
+        raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
 
 
 def is_utf8(text: str) -> bool:

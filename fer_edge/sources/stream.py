@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 from .base import Frame, Source
 from .capture import Capture, film, positive_or_none
-from .urls import without_password
+from .urls import without_secrets
 
 OPEN_TIMEOUT = 10.0
 
@@ -30,7 +30,7 @@ class StreamSource(Source):
     ) -> None:
         import cv2
 
-        self.name = without_password(url)
+        self.name = without_secrets(url)
         started = time.monotonic()
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,

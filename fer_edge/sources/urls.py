@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[^/?#]*")
+_PORT = re.compile(r"\d*")
+_SECRET_KEY = re.compile(
+    r"pass|pwd|psw|token|auth|secret|key|sig|sess|cred|login|user|usr|uid", re.IGNORECASE
+)
+_PARAMETER = re.compile(r"(?P<before>[?&;#])(?P<key>[^=&;#]*)=(?P<value>[^&;#]*)")
 
 
-def without_password(url: str) -> str:
-    """Return ``url`` without user and password; what is no URL stays as it is.
+def is_url(text: str) -> bool:
+    """Whether ``text`` is the URL of a stream and no path."""
+    return re.match(r"[a-z][a-z0-9+]*://", text, re.IGNORECASE) is not None
 
-    Everything up to the last "@" goes, because passwords with special characters are often not quoted.
+
+def without_secrets(url: str) -> str:
+    """Return ``url`` without user and password, and with ``***`` for parameters that may be secret.
+
+    These are ``pwd``, ``token``, ``user`` and the like, and URLs within the URL. What is no URL stays
+    as it is. Passwords are often not quoted: one may hold "@", and also "/" where what stands before
+    that is no host with a port.
     """
-    return re.sub(r"^([a-z][a-z0-9+]*://).*@", r"\1", url, flags=re.IGNORECASE | re.DOTALL)
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return url
+    rest = _without_user(url[scheme.end() :])
+    return scheme.group() + _PARAMETER.sub(_masked, rest)
+
+
+def _without_user(text: str) -> str:
+    authority = _AUTHORITY.match(text)
+    assert authority is not None
+    _, at, host = authority.group().rpartition("@")
+    if at:
+        return host + text[authority.end() :]
+    _, colon, port = authority.group().rpartition(":")
+    if colon and "]" not in port and not _PORT.fullmatch(port):
+        return text.rpartition("@")[2]
+    return text
+
+
+def _masked(parameter: re.Match[str]) -> str:
+    before, key, value = parameter.group("before", "key", "value")
+    if _SECRET_KEY.search(key) or "@" in value:
+        value = "***"
+    return f"{before}{key}={value}"

@@ -12,8 +12,9 @@ from conftest import write_votes
 
 import fer_edge
 from fer_edge import machine
-from fer_edge.checks.accuracy import calibration_error, measure, to_json, vote_agreement
+from fer_edge.checks.accuracy import calibration_error, measure, vote_agreement
 from fer_edge.checks.latency import Subject, doubts, summarize
+from fer_edge.commands._json import to_json
 from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import bundled_models
 
@@ -157,6 +158,8 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
     code, _, err = cli("predict", test_csv, "--out", out, "--skip-bad")
     assert code == 0
     assert "1 rows labelled, 1 skipped" in err
+    assert out.read_text().splitlines()[0] == "row,emotion"
+    assert [line.split(",")[0] for line in out.read_text().splitlines()[1:]] == ["1"]
 
 
 @pytest.mark.parametrize(

@@ -421,6 +421,19 @@ def test_memory_is_bounded_by_the_batch(write):
     assert peak < 24_000_000
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 50])
+def test_rows_keep_their_numbers_where_bad_ones_are_left_out(write, batch):
+    good = ",".join(["3", " ".join(["7"] * 2304)])
+    lines = [good, "9,1", good, good, "", "x", good, good]
+    path = write("emotion,pixels\n" + "\n".join(lines) + "\n")
+    whole = read_fer2013(path, skip_bad=True)
+    assert whole.rows.tolist() == [1, 3, 4, 7, 8]
+    assert whole.bad_rows == (2, 5, 6)
+    pieces = list(iter_fer2013(path, batch, skip_bad=True))
+    assert [row for piece in pieces for row in piece.rows.tolist()] == [1, 3, 4, 7, 8]
+    assert [row for piece in pieces for row in piece.bad_rows] == [2, 5, 6]
+
+
 # ---------------------------------------------------------------- C == NumPy
 
 

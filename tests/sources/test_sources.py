@@ -177,8 +177,7 @@ def test_demo_face_stays_in_view():
 
     detector = FaceDetector()
     for frame in itertools.islice(DemoSource(paced=False), 0, 900, 60):
-        (face,) = detector.detect(frame.image)
-        x, y, width, height = face.box
+        ((x, y, width, height),) = detector.detect(frame.image).boxes
         assert x > 0
         assert y > 0
         assert x + width < 640

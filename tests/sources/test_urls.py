@@ -1,0 +1,51 @@
+"""What of a URL is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from fer_edge.sources import open_source
+from fer_edge.sources.urls import is_url, without_secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://192.168.1.20/stream", "rtsp://192.168.1.20/stream"),
+        ("rtsp://user:secret@192.168.1.20:554/stream", "rtsp://192.168.1.20:554/stream"),
+        ("RTSP://user@host/stream", "RTSP://host/stream"),
+        ("rtsp://user:s@cr@t@host/stream", "rtsp://host/stream"),
+        ("rtsp://user:se/cret@host/stream", "rtsp://host/stream"),
+        ("rtsp://user:se?cr#et@host/stream", "rtsp://host/stream"),
+        ("http://host/snap@2x/stream", "http://host/snap@2x/stream"),
+        ("http://host:8080/snap@2x/stream", "http://host:8080/snap@2x/stream"),
+        ("http://[fe80::1]:8080/a@b", "http://[fe80::1]:8080/a@b"),
+        ("http://[fe80::1]/a@b", "http://[fe80::1]/a@b"),
+        ("http://user:secret@[fe80::1]/a@b", "http://[fe80::1]/a@b"),
+        ("http://host/v?pwd=secret&fps=5", "http://host/v?pwd=***&fps=5"),
+        ("http://host/v?fps=5&access_token=secret", "http://host/v?fps=5&access_token=***"),
+        ("http://host/v?loginuse=me;loginpas=secret", "http://host/v?loginuse=***;loginpas=***"),
+        ("http://host/v?size=1#token=secret", "http://host/v?size=1#token=***"),
+        ("http://host/v?camera=rtsp://me:secret@inner/x&n=1", "http://host/v?camera=***&n=1"),
+        ("http://host/v?token=", "http://host/v?token=***"),
+        ("films/user@home.mp4", "films/user@home.mp4"),
+        ("films/a?token=b.mp4", "films/a?token=b.mp4"),
+    ],
+)
+def test_secrets_are_left_out_and_all_else_stays(url, shown):
+    assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp:/me:secret@host/x", "rtsp:///me:secret@host/x", "http:/host/x?pwd=secret"]
+)
+def test_mistyped_url_does_not_tell_its_secrets(text):
+    with pytest.raises(ValueError, match="host/x") as caught:
+        open_source(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_paths_are_no_urls():
+    assert is_url("rtsp://host")
+    assert not is_url("C:/film.mp4")
+    assert not is_url("2026-11-26T12:30:00.mp4")
