@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fer_edge.errors import SourceError
 from fer_edge.sources import open_source
 from fer_edge.sources.urls import is_url, without_secrets
 
@@ -40,7 +41,7 @@ def test_secrets_are_left_out_and_all_else_stays(url, shown):
     "text", ["rtsp:/me:secret@host/x", "rtsp:///me:secret@host/x", "http:/host/x?pwd=secret"]
 )
 def test_mistyped_url_does_not_tell_its_secrets(text):
-    with pytest.raises(ValueError, match="host/x") as caught:
+    with pytest.raises(SourceError, match="host/x") as caught:
         open_source(text)
     assert "secret" not in str(caught.value)
 
