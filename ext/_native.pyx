@@ -50,7 +50,7 @@ cdef extern from "kernels.h" nogil:
         size_t offset
         size_t detail
 
-    int fer_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+    int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                        fer_grey_kind kind, void *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
@@ -62,7 +62,7 @@ cdef char *KINDS = b"Bbf"  # the formats of the fer_grey_kind
 cdef struct crop_buffers:
     Py_buffer frame
     Py_buffer squares
-    Py_buffer turns
+    Py_buffer rotations
     Py_buffer out
 
 
@@ -70,14 +70,14 @@ cdef void release(crop_buffers *held) noexcept:
     # Of those that were not got, the object is NULL, which means nothing to release.
     PyBuffer_Release(&held.frame)
     PyBuffer_Release(&held.squares)
-    PyBuffer_Release(&held.turns)
+    PyBuffer_Release(&held.rotations)
     PyBuffer_Release(&held.out)
 
 
-def crop_faces(frame, int order, squares, turns, int kind, out):
+def crop_faces(frame, int order, squares, rotations, int kind, out):
     """Fill ``out`` (n*48*48 items of ``kind``) with the ``squares`` (n,3), n > 0, of ``frame``.
 
-    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``squares`` and ``turns``
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``squares`` and ``rotations``
     ((n,2) or None): float64, C-contiguous; ``out``: writable, C-contiguous. Raises ``MemoryError``
     where there is none for eight rows of the widest square.
     """
@@ -88,8 +88,8 @@ def crop_faces(frame, int order, squares, turns, int kind, out):
         # Typed memoryviews would check types too, at 0.3 us each.
         PyObject_GetBuffer(frame, &held.frame, PyBUF_STRIDES | PyBUF_FORMAT)
         PyObject_GetBuffer(squares, &held.squares, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        if turns is not None:
-            PyObject_GetBuffer(turns, &held.turns, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        if rotations is not None:
+            PyObject_GetBuffer(rotations, &held.rotations, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         PyObject_GetBuffer(out, &held.out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
         if held.frame.ndim != 3 or not has_format(&held.frame, c"B") or held.frame.len == 0:
             raise ValueError("frame is not (h,w,c) of uint8")
@@ -99,10 +99,10 @@ def crop_faces(frame, int order, squares, turns, int kind, out):
             raise ValueError("the samples of a row of the frame do not adjoin")
         if not is_table(&held.squares, 3) or held.squares.shape[0] < 1:
             raise ValueError("squares are not (n,3) of float64")
-        if turns is not None and not (
-            is_table(&held.turns, 2) and held.turns.shape[0] == held.squares.shape[0]
+        if rotations is not None and not (
+            is_table(&held.rotations, 2) and held.rotations.shape[0] == held.squares.shape[0]
         ):
-            raise ValueError("turns are not (n,2) of float64")
+            raise ValueError("rotations are not (n,2) of float64")
         if kind not in (0, 1, 2) or not has_format(&held.out, KINDS[kind]):
             raise ValueError("out is not of the dtype of its kind")
         if held.out.len != held.squares.shape[0] * 48 * 48 * held.out.itemsize:
@@ -201,11 +201,11 @@ cdef bint fill_view(fer_frame *view, Py_buffer *frame, int order) noexcept:
 
 cdef int fill_faces(const fer_frame *view, crop_buffers *held, int kind) except -1:
     cdef const double *squares = <const double *>held.squares.buf
-    cdef const double *turns = <const double *>held.turns.buf
+    cdef const double *rotations = <const double *>held.rotations.buf
     cdef size_t count = held.squares.shape[0]
     cdef int status
     with nogil:
-        status = fer_crop_faces(view, squares, turns, count, <fer_grey_kind>kind, held.out.buf)
+        status = fer_crop_faces(view, squares, rotations, count, <fer_grey_kind>kind, held.out.buf)
     if status != 0:
         raise MemoryError("no memory for eight rows of the frame")
     return 0
@@ -228,7 +228,7 @@ def parse_rows(
     cdef fer_layout columns
     cdef fer_parsed parsed
     if text.shape[0] == 0 or pixels.shape[0] == 0:
-        raise ValueError("there is no text, or no room for a row")
+        raise ValueError("there is no text, or no space for a row")
     if pixels.shape[1] != 2304 or usages.shape[1] != 32:
         raise ValueError("pixels are not (n,2304), or usages not (n,32)")
     if labels.shape[0] != pixels.shape[0] or usages.shape[0] != pixels.shape[0]:

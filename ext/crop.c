@@ -26,17 +26,17 @@
 #if defined(WITH_VECTORS)
 enum { LANES = 8 }; /* numbers that are worked on at once */
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
-typedef uint16_t shorts __attribute__((vector_size(2 * LANES)));
-typedef uint32_t longs __attribute__((vector_size(4 * LANES)));
-#define WIDENED(vector) __builtin_convertvector(vector, longs)
-#define NARROWED(vector) __builtin_convertvector(vector, shorts)
+typedef uint16_t u16_lanes __attribute__((vector_size(2 * LANES)));
+typedef uint32_t u32_lanes __attribute__((vector_size(4 * LANES)));
+#define WIDENED(vector) __builtin_convertvector(vector, u32_lanes)
+#define NARROWED(vector) __builtin_convertvector(vector, u16_lanes)
 #else
 enum { LANES = 1 };
 typedef uint8_t bytes;
-typedef uint16_t shorts;
-typedef uint32_t longs;
-#define WIDENED(number) ((longs)(number))
-#define NARROWED(number) ((shorts)(number))
+typedef uint16_t u16_lanes;
+typedef uint32_t u32_lanes;
+#define WIDENED(number) ((u32_lanes)(number))
+#define NARROWED(number) ((u16_lanes)(number))
 #endif
 
 enum {
@@ -47,7 +47,7 @@ enum {
     GREEN = 19235,
     RED = 9798,
     ROUND_8_8 = 1 << (WEIGHT_BITS - 9), /* half of the last bit of an 8.8 sample, in 8.WEIGHT_BITS */
-    TURN_BITS = 16, /* of the fraction of a place in a patch */
+    ROTATION_BITS = 16, /* of the fraction of a place in a patch */
     PATCH_STEP = 8, /* sizes of patches are multiples, whatever LANES is, as their cells' places depend on it */
     PATCH_LIMIT = 200,
     SUM_ROWS = 128 /* rows of 8-bit samples whose sum fits 16 bits, even signed ones */
@@ -267,14 +267,14 @@ INLINE void weigh_rows(const uint8_t *pixels, ptrdiff_t stride, const span *s, s
 
 /* Turn the corner of LANES x LANES numbers at `in`, whose rows are `pitch` apart, over its diagonal. */
 #if defined(WITH_VECTORS)
-INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
+INLINE void transpose(const uint16_t *in, size_t pitch, u16_lanes out[LANES])
 {
-    shorts row[LANES];
+    u16_lanes row[LANES];
     for (int i = 0; i < LANES; i++)
         memcpy(&row[i], in + (size_t)i * pitch, sizeof row[i]);
     /* Zipping row i with row i + 4 rotates the bits of a number's place by one: three of six. */
     for (int round = 0; round < 3; round++) {
-        shorts zipped[LANES];
+        u16_lanes zipped[LANES];
         for (int i = 0; i < LANES / 2; i++) {
             zipped[2 * i] = __builtin_shufflevector(row[i], row[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
             zipped[2 * i + 1] = __builtin_shufflevector(row[i], row[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
@@ -284,7 +284,7 @@ INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
     memcpy(out, row, sizeof row);
 }
 #else
-INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
+INLINE void transpose(const uint16_t *in, size_t pitch, u16_lanes out[LANES])
 {
     (void)pitch;
     out[0] = in[0];
@@ -292,22 +292,22 @@ INLINE void transpose(const uint16_t *in, size_t pitch, shorts out[LANES])
 #endif
 
 /* In place. Rounds down: with the rounding at the end, an unscaled pixel is exactly cvtColor's. */
-INLINE void grey_from_colours(shorts *samples, size_t pixels, fer_order order)
+INLINE void grey_from_colours(u16_lanes *samples, size_t pixels, fer_order order)
 {
     const uint32_t w_first = order == FER_ORDER_RGB ? RED : BLUE, w_third = RED + BLUE - w_first;
     for (size_t i = 0; i < pixels; i++) {
-        const longs first = WIDENED(samples[3 * i]), green = WIDENED(samples[3 * i + 1]);
-        const longs third = WIDENED(samples[3 * i + 2]);
+        const u32_lanes first = WIDENED(samples[3 * i]), green = WIDENED(samples[3 * i + 1]);
+        const u32_lanes third = WIDENED(samples[3 * i + 2]);
         samples[i] = NARROWED((first * w_first + green * GREEN + third * w_third) >> GREY_BITS);
     }
 }
 
-INLINE shorts weigh_columns(const shorts *grey, const span *s)
+INLINE u16_lanes weigh_columns(const u16_lanes *grey, const span *s)
 {
-    longs sum = WIDENED(grey[s->first]) * s->w_first + WIDENED(grey[s->last]) * s->w_last +
+    u32_lanes sum = WIDENED(grey[s->first]) * s->w_first + WIDENED(grey[s->last]) * s->w_last +
                 (1u << (WEIGHT_BITS + 7));
     if (s->last - s->first > 1) {
-        longs middle = WIDENED(grey[s->first + 1]);
+        u32_lanes middle = WIDENED(grey[s->first + 1]);
         for (ptrdiff_t i = s->first + 2; i < s->last; i++)
             middle += WIDENED(grey[i]);
         sum += middle * s->w_middle;
@@ -333,7 +333,7 @@ INLINE void store(void *out, size_t base, const uint16_t *restrict grey, size_t 
     }
 }
 
-/* One face or patch to cut: where it is, what each axis gives, and room to work in. */
+/* One face or patch to cut: where it is, what each axis gives, and scratch memory. */
 typedef struct {
     const uint8_t *pixels; /* first row of the frame, from the column on that `across` counts from */
     ptrdiff_t row_stride;
@@ -341,14 +341,14 @@ typedef struct {
     size_t columns, channels;
     int size; /* of the output, a multiple of LANES: FER_FACE_SIZE, or that of a patch */
     span across[PATCH_LIMIT], down[PATCH_LIMIT];
-    void *room;       /* what the following point into */
+    void *scratch;       /* what the following point into */
     uint16_t *rows;   /* LANES rows, `pitch` samples apart */
     size_t pitch;     /* at least columns * channels, filled up to whole vectors */
     uint16_t *sum;    /* one row */
-    shorts *turned;   /* pitch columns of LANES rows */
-} job;
+    u16_lanes *transposed;   /* pitch columns of LANES rows */
+} crop_task;
 
-INLINE void cut(const job *j, weighers weigh, fer_grey_kind kind, void *out, size_t base)
+INLINE void cut(const crop_task *j, weighers weigh, fer_grey_kind kind, void *out, size_t base)
 {
     const size_t samples = j->columns * j->channels;
     const size_t size = (size_t)j->size;
@@ -357,16 +357,16 @@ INLINE void cut(const job *j, weighers weigh, fer_grey_kind kind, void *out, siz
             weigh_rows(j->pixels, j->row_stride, &j->down[y + (size_t)k], samples, weigh, j->sum,
                        j->rows + (size_t)k * j->pitch);
         for (size_t i = 0; i < samples; i += LANES)
-            transpose(j->rows + i, j->pitch, j->turned + i);
+            transpose(j->rows + i, j->pitch, j->transposed + i);
         if (j->order != FER_ORDER_GREY)
-            grey_from_colours(j->turned, j->columns, j->order);
+            grey_from_colours(j->transposed, j->columns, j->order);
 
-        shorts columns[PATCH_LIMIT];
+        u16_lanes columns[PATCH_LIMIT];
         uint16_t rows[LANES * PATCH_LIMIT];
         for (size_t x = 0; x < size; x++)
-            columns[x] = weigh_columns(j->turned, &j->across[x]);
+            columns[x] = weigh_columns(j->transposed, &j->across[x]);
         for (size_t x = 0; x < size; x += LANES) {
-            shorts square[LANES];
+            u16_lanes square[LANES];
             transpose((const uint16_t *)&columns[x], LANES, square);
             for (size_t k = 0; k < LANES; k++)
                 memcpy(rows + k * size + x, &square[k], sizeof square[k]);
@@ -376,14 +376,14 @@ INLINE void cut(const job *j, weighers weigh, fer_grey_kind kind, void *out, siz
 }
 
 #if defined(WITH_AVX2)
-AVX2 static void cut_avx2(const job *j, fer_grey_kind kind, void *out, size_t base)
+AVX2 static void cut_avx2(const crop_task *j, fer_grey_kind kind, void *out, size_t base)
 {
     const weighers weigh = {weigh_near_avx2, weigh_short_avx2};
     cut(j, weigh, kind, out, base);
 }
 #endif
 
-static void cut_dispatched(const job *j, fer_grey_kind kind, void *out, size_t base)
+static void cut_dispatched(const crop_task *j, fer_grey_kind kind, void *out, size_t base)
 {
 #if defined(WITH_AVX2)
     if (__builtin_cpu_supports("avx2")) {
@@ -396,19 +396,19 @@ static void cut_dispatched(const job *j, fer_grey_kind kind, void *out, size_t b
 }
 
 /* Makes room for `samples` a row; returns -1 where there is none. */
-static int make_room(job *j, size_t samples)
+static int allocate_scratch(crop_task *j, size_t samples)
 {
     const size_t pitch = (samples + 31) / 32 * 32;
     if (pitch <= j->pitch)
         return 0;
-    free(j->room);
+    free(j->scratch);
     j->pitch = 0;
-    j->room = malloc((2 * LANES + 1) * pitch * sizeof(uint16_t) + sizeof(longs));
-    if (j->room == NULL)
+    j->scratch = malloc((2 * LANES + 1) * pitch * sizeof(uint16_t) + sizeof(u32_lanes));
+    if (j->scratch == NULL)
         return -1;
     j->pitch = pitch;
-    j->turned = (shorts *)(((uintptr_t)j->room + sizeof(longs) - 1) / sizeof(longs) * sizeof(longs));
-    j->rows = (uint16_t *)(j->turned + pitch);
+    j->transposed = (u16_lanes *)(((uintptr_t)j->scratch + sizeof(u32_lanes) - 1) / sizeof(u32_lanes) * sizeof(u32_lanes));
+    j->rows = (uint16_t *)(j->transposed + pitch);
     j->sum = j->rows + LANES * pitch;
     /* The samples that fill up the last vector are read, though they do not count. */
     for (size_t k = 1; k <= LANES; k++)
@@ -417,7 +417,7 @@ static int make_room(job *j, size_t samples)
 }
 
 /* Cuts what the spans of `j` say, which count from the frame's first pixel. */
-static int cut_spans(job *j, const fer_frame *frame, fer_grey_kind kind, void *out, size_t base)
+static int cut_spans(crop_task *j, const fer_frame *frame, fer_grey_kind kind, void *out, size_t base)
 {
     const ptrdiff_t left = j->across[0].first;
     for (int x = 0; x < j->size; x++) {
@@ -426,45 +426,45 @@ static int cut_spans(job *j, const fer_frame *frame, fer_grey_kind kind, void *o
     }
     j->pixels = frame->pixels + left * (ptrdiff_t)j->channels;
     j->columns = (size_t)(j->across[j->size - 1].last + 1);
-    if (make_room(j, j->columns * j->channels) != 0)
+    if (allocate_scratch(j, j->columns * j->channels) != 0)
         return -1;
     cut_dispatched(j, kind, out, base);
     return 0;
 }
 
-/* A turned face takes two steps. The upright square around it becomes a patch of grey cells, as a face
- * would, with the same weights; then the patch is sampled along the turned rows, linearly between the
+/* A rotated face takes two steps. The upright square around it becomes a patch of grey cells, as a face
+ * would, with the same weights; then the patch is sampled along the rotated rows, linearly between the
  * centres of its cells. From a side of FER_FACE_SIZE on a cell is half an output pixel wide, and four
- * samples make a pixel: unturned, they are the centres of the four cells that the pixel covers. Below,
+ * samples make a pixel: unrotated, they are the centres of the four cells that the pixel covers. Below,
  * cells are pixels of the frame, and one sample is enough. */
 typedef struct {
     int fine;       /* samples of an output pixel on either axis */
-    int32_t dx, dy; /* from a sample to the next in its row, in 2^-TURN_BITS cells; -dy, dx to the next row */
+    int32_t dx, dy; /* from a sample to the next in its row, in 2^-ROTATION_BITS cells; -dy, dx to the next row */
     int size;       /* cells of the patch on a side */
-} turn;
+} rotation;
 
 /* An even number, so that half the way over a row of samples is a whole one. */
-static int32_t turn_step(double length)
+static int32_t rotation_step(double length)
 {
-    const double half = (double)(1 << (TURN_BITS - 1)), least = length > -1.0 ? length : -1.0;
-    return 2 * ((int32_t)((least < 1.0 ? least : 1.0) * half + (half + 0.5)) - (1 << (TURN_BITS - 1)));
+    const double half = (double)(1 << (ROTATION_BITS - 1)), least = length > -1.0 ? length : -1.0;
+    return 2 * ((int32_t)((least < 1.0 ? least : 1.0) * half + (half + 0.5)) - (1 << (ROTATION_BITS - 1)));
 }
 
-static turn turn_of(double side, double cosine, double sine)
+static rotation rotation_of(double side, double cosine, double sine)
 {
-    turn t;
+    rotation t;
     const double step = side < FER_FACE_SIZE ? side / FER_FACE_SIZE : 1.0;
     t.fine = side < FER_FACE_SIZE ? 1 : 2;
-    t.dx = turn_step(step * cosine);
-    t.dy = turn_step(step * sine);
+    t.dx = rotation_step(step * cosine);
+    t.dy = rotation_step(step * sine);
     const int32_t widest = (t.dx < 0 ? -t.dx : t.dx) + (t.dy < 0 ? -t.dy : t.dy);
-    const int32_t cells = (t.fine * FER_FACE_SIZE - 1) * widest >> TURN_BITS; /* between outermost samples */
+    const int32_t cells = (t.fine * FER_FACE_SIZE - 1) * widest >> ROTATION_BITS; /* between outermost samples */
     t.size = (cells + 3 + PATCH_STEP - 1) / PATCH_STEP * PATCH_STEP;
     return t;
 }
 
 /* The cells of one axis, for a square whose corner is at `origin`. Returns where its centre is, in
- * 2^-TURN_BITS cells from the centre of the first one. */
+ * 2^-ROTATION_BITS cells from the centre of the first one. */
 static int32_t patch_spans(double origin, double side, ptrdiff_t frame, int size, span spans[PATCH_LIMIT])
 {
     const double middle = origin + side / 2;
@@ -474,7 +474,7 @@ static int32_t patch_spans(double origin, double side, ptrdiff_t frame, int size
         for (int i = 0; i < size; i++)
             spans[i] = area_span(middle + cell * (i - size / 2), middle + cell * (i + 1 - size / 2), ONE / cell,
                                  frame);
-        return (int32_t)(size - 1) * (1 << (TURN_BITS - 1));
+        return (int32_t)(size - 1) * (1 << (ROTATION_BITS - 1));
     }
     /* Farther out there is nothing but the edge. */
     const double least = middle > -PATCH_LIMIT ? middle : -PATCH_LIMIT;
@@ -482,18 +482,18 @@ static int32_t patch_spans(double origin, double side, ptrdiff_t frame, int size
     const ptrdiff_t first = (ptrdiff_t)(centre + 2 * PATCH_LIMIT) - 2 * PATCH_LIMIT - (size / 2 - 1);
     for (int i = 0; i < size; i++)
         spans[i] = single(floor_within((double)(first + i), frame));
-    return (int32_t)((centre - (double)first) * (1 << TURN_BITS) + 0.5);
+    return (int32_t)((centre - (double)first) * (1 << ROTATION_BITS) + 0.5);
 }
 
 INLINE int32_t sample(const uint8_t *patch, int32_t size, int32_t x, int32_t y)
 {
-    const uint8_t *const p = patch + (y >> TURN_BITS) * size + (x >> TURN_BITS), *const q = p + size;
-    const int32_t right = x >> (TURN_BITS - 8) & 255, down = y >> (TURN_BITS - 8) & 255;
+    const uint8_t *const p = patch + (y >> ROTATION_BITS) * size + (x >> ROTATION_BITS), *const q = p + size;
+    const int32_t right = x >> (ROTATION_BITS - 8) & 255, down = y >> (ROTATION_BITS - 8) & 255;
     const int32_t above = p[0] * 256 + (p[1] - p[0]) * right, below = q[0] * 256 + (q[1] - q[0]) * right;
     return above * 256 + (below - above) * down;
 }
 
-static void sample_patch(const uint8_t *patch, const turn *t, int32_t x0, int32_t y0, fer_grey_kind kind,
+static void sample_patch(const uint8_t *patch, const rotation *t, int32_t x0, int32_t y0, fer_grey_kind kind,
                          void *out, size_t base)
 {
     const int shift = t->fine == 2 ? 18 : 16;
@@ -512,7 +512,7 @@ static void sample_patch(const uint8_t *patch, const turn *t, int32_t x0, int32_
     }
 }
 
-static int crop_upright(job *j, const fer_frame *frame, const double square[3], fer_grey_kind kind, void *out,
+static int crop_upright(crop_task *j, const fer_frame *frame, const double square[3], fer_grey_kind kind, void *out,
                         size_t base)
 {
     j->size = FER_FACE_SIZE;
@@ -521,11 +521,11 @@ static int crop_upright(job *j, const fer_frame *frame, const double square[3], 
     return cut_spans(j, frame, kind, out, base);
 }
 
-static int crop_turned(job *j, const fer_frame *frame, const double square[3], const double direction[2],
+static int crop_rotated(crop_task *j, const fer_frame *frame, const double square[3], const double direction[2],
                        fer_grey_kind kind, void *out, size_t base)
 {
     uint8_t patch[PATCH_LIMIT * PATCH_LIMIT];
-    const turn t = turn_of(square[2], direction[0], direction[1]);
+    const rotation t = rotation_of(square[2], direction[0], direction[1]);
     const int32_t x = patch_spans(square[0], square[2], frame->width, t.size, j->across);
     const int32_t y = patch_spans(square[1], square[2], frame->height, t.size, j->down);
     j->size = t.size;
@@ -536,24 +536,24 @@ static int crop_turned(job *j, const fer_frame *frame, const double square[3], c
     return 0;
 }
 
-int fer_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                    fer_grey_kind kind, void *out)
 {
-    job j;
+    crop_task j;
     int status = 0;
     j.row_stride = frame->row_stride;
     j.order = frame->order;
     j.channels = frame->order == FER_ORDER_GREY ? 1 : 3;
-    j.room = NULL;
+    j.scratch = NULL;
     j.pitch = 0;
     for (size_t i = 0; i < count && status == 0; i++) {
-        const double *const direction = turns != NULL ? turns + 2 * i : NULL;
+        const double *const direction = rotations != NULL ? rotations + 2 * i : NULL;
         const size_t base = i * FER_FACE_PIXELS;
         if (direction == NULL || (direction[0] == 1.0 && direction[1] == 0.0))
             status = crop_upright(&j, frame, squares + 3 * i, kind, out, base);
         else
-            status = crop_turned(&j, frame, squares + 3 * i, direction, kind, out, base);
+            status = crop_rotated(&j, frame, squares + 3 * i, direction, kind, out, base);
     }
-    free(j.room);
+    free(j.scratch);
     return status;
 }

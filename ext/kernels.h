@@ -54,7 +54,7 @@ typedef struct {
  * interpolated linearly between pixel centres. Weights are integers that sum to 2^15 on either
  * axis, so the result is the same on every machine.
  *
- * turns: NULL, or per face the cosine and sine of the angle by which the square is turned about its
+ * rotations: NULL, or per face the cosine and sine of the angle by which the square is rotated about its
  * centre, from the x axis to the y axis (clockwise on a screen); (1, 0) is an upright square. The area
  * under an output pixel is approximated then: the mean of four linear samples, a quarter of the pixel
  * from its centre, of a grid of exact means over half a pixel. Sides below 48 are interpolated as
@@ -62,7 +62,7 @@ typedef struct {
  *
  * Returns 0, or -1 where memory for eight rows of the widest square (34 bytes a sample of one) is lacking.
  */
-int fer_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                    fer_grey_kind kind, void *out);
 
 /* ---------------------------------------------------------------- FER-2013 text to pixels */

@@ -273,7 +273,7 @@ __attribute__((target("avx2"))) static __m256i table_avx2(const uint8_t table[16
     return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
 }
 
-/* Needs room for four bytes at out; returns how many of them count. */
+/* Needs space for four bytes at out; returns how many of them count. */
 __attribute__((target("avx2,popcnt"))) static unsigned keep_avx2(uint8_t *out, __m128i eight, unsigned mask)
 {
     const __m128i order = _mm_cvtsi32_si128((int)BITS_SET[mask]);
@@ -333,7 +333,7 @@ static unsigned mask_neon(uint8x16_t bytes)
     return (unsigned)vaddv_u8(vget_low_u8(bits)) | (unsigned)vaddv_u8(vget_high_u8(bits)) << 8;
 }
 
-/* Needs room for four bytes at out; returns how many of them count. */
+/* Needs space for four bytes at out; returns how many of them count. */
 static unsigned keep_neon(uint8_t *out, uint8x8_t eight, unsigned mask)
 {
     const uint8x8_t order = vcreate_u8(BITS_SET[mask]);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int portable_crop_faces(const fer_frame *frame, const double *squares, const double *turns, size_t count,
+int portable_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                         fer_grey_kind kind, void *out);
 
 enum { HEAD = 5, SQUARE = 3 * sizeof(double) };

@@ -67,9 +67,9 @@ def crop_faces(
     boxes = _checked_squares(squares)
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
     kind = _checked_kind(faces, len(boxes))
-    turns = None if angles is None else _checked_turns(angles, len(boxes))
+    rotations = None if angles is None else _checked_rotations(angles, len(boxes))
     if len(boxes):
-        kernels.implementation.crop_faces(image, order, boxes, turns, kind, faces)
+        kernels.implementation.crop_faces(image, order, boxes, rotations, kind, faces)
     return faces
 
 
@@ -127,7 +127,7 @@ def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:
     return boxes
 
 
-def _checked_turns(angles: ArrayLike, count: int) -> NDArray[np.float64]:
+def _checked_rotations(angles: ArrayLike, count: int) -> NDArray[np.float64]:
     """The cosine and sine of each angle, (n,2)."""
     given = np.asarray(angles)
     if given.dtype.kind not in "fiu":

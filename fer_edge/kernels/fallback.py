@@ -23,7 +23,7 @@ _ONE = 1 << _WEIGHT_BITS
 _GREY_BITS = 15
 _GREY_OF_BGR = np.array([3735, 19235, 9798], dtype=np.int64)
 _ORDER_RGB = 2
-_TURN_BITS = 16
+_ROTATION_BITS = 16
 _PATCH_STEP = 8
 _PATCH_LIMIT = 200
 
@@ -110,9 +110,9 @@ def _cut(frame: NDArray[np.uint8], order: int, across: _Spans, down: _Spans) -> 
     return _weigh_columns(_grey(samples, order), across)
 
 
-def _turn_step(length: float) -> int:
-    half = float(1 << (_TURN_BITS - 1))
-    return 2 * (int(min(max(length, -1.0), 1.0) * half + (half + 0.5)) - (1 << (_TURN_BITS - 1)))
+def _rotation_step(length: float) -> int:
+    half = float(1 << (_ROTATION_BITS - 1))
+    return 2 * (int(min(max(length, -1.0), 1.0) * half + (half + 0.5)) - (1 << (_ROTATION_BITS - 1)))
 
 
 def _patch_spans(origin: float, side: float, frame: int, size: int) -> tuple[_Spans, int]:
@@ -121,21 +121,21 @@ def _patch_spans(origin: float, side: float, frame: int, size: int) -> tuple[_Sp
     if side >= _FACE_SIZE:
         cell = min(side, 1e300) / (2 * _FACE_SIZE)
         edges = middle + cell * cells
-        return _area_spans(edges[:-1], edges[1:], cell, frame), (size - 1) << (_TURN_BITS - 1)
+        return _area_spans(edges[:-1], edges[1:], cell, frame), (size - 1) << (_ROTATION_BITS - 1)
     centre = min(max(middle, -_PATCH_LIMIT), frame + _PATCH_LIMIT) - 0.5
     first = int(centre + 2 * _PATCH_LIMIT) - 2 * _PATCH_LIMIT - (size // 2 - 1)
     pixels = _floor_within(first + np.arange(size, dtype=np.float64), frame)
     nothing = np.zeros_like(pixels)
     spans = _Spans(pixels, pixels, nothing + _ONE, nothing, nothing)
-    return spans, int((centre - first) * (1 << _TURN_BITS) + 0.5)
+    return spans, int((centre - first) * (1 << _ROTATION_BITS) + 0.5)
 
 
 def _sample_patch(
     patch: NDArray[np.int64], fine: int, x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """(n,n) to (48,48): the means of the ``fine``**2 samples at ``x`` and ``y`` (fine*48,fine*48)."""
-    column, row = x >> _TURN_BITS, y >> _TURN_BITS
-    right, down = x >> (_TURN_BITS - 8) & 255, y >> (_TURN_BITS - 8) & 255
+    column, row = x >> _ROTATION_BITS, y >> _ROTATION_BITS
+    right, down = x >> (_ROTATION_BITS - 8) & 255, y >> (_ROTATION_BITS - 8) & 255
     above = patch[row, column] * (256 - right) + patch[row, column + 1] * right
     below = patch[row + 1, column] * (256 - right) + patch[row + 1, column + 1] * right
     samples = above * (256 - down) + below * down
@@ -144,14 +144,14 @@ def _sample_patch(
     return (sums + (1 << (shift - 1))) >> shift
 
 
-def _crop_turned(
-    frame: NDArray[np.uint8], order: int, square: Sequence[float], turn: Sequence[float]
+def _crop_rotated(
+    frame: NDArray[np.uint8], order: int, square: Sequence[float], rotation: Sequence[float]
 ) -> NDArray[np.int64]:
     x, y, side = square
     step, fine = (side / _FACE_SIZE, 1) if side < _FACE_SIZE else (1.0, 2)
-    dx, dy = (_turn_step(step * part) for part in turn)
+    dx, dy = (_rotation_step(step * part) for part in rotation)
     last = fine * _FACE_SIZE - 1
-    cells = last * (abs(dx) + abs(dy)) >> _TURN_BITS
+    cells = last * (abs(dx) + abs(dy)) >> _ROTATION_BITS
     size = (cells + 3 + _PATCH_STEP - 1) // _PATCH_STEP * _PATCH_STEP
     across, centre_x = _patch_spans(x, side, frame.shape[1], size)
     down, centre_y = _patch_spans(y, side, frame.shape[0], size)
@@ -170,16 +170,18 @@ def crop_faces(
     frame: NDArray[np.uint8],
     order: int,
     squares: NDArray[np.float64],
-    turns: NDArray[np.float64] | None,
+    rotations: NDArray[np.float64] | None,
     kind: int,
     out: NDArray[np.generic],
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c) in ``order``, squares (n,3), turns (n,2), out n*48*48 of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c) in ``order``, squares (n,3), rotations (n,2), out n*48*48 of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
-    directions = [[1.0, 0.0]] * len(squares) if turns is None else turns.tolist()
-    for face, square, turn in zip(faces, squares.tolist(), directions, strict=True):
-        upright = turn == [1.0, 0.0]
-        grey = _crop_upright(frame, order, square) if upright else _crop_turned(frame, order, square, turn)
+    directions = [[1.0, 0.0]] * len(squares) if rotations is None else rotations.tolist()
+    for face, square, rotation in zip(faces, squares.tolist(), directions, strict=True):
+        upright = rotation == [1.0, 0.0]
+        grey = (
+            _crop_upright(frame, order, square) if upright else _crop_rotated(frame, order, square, rotation)
+        )
         if kind == 0:
             face[:] = grey
         elif kind == 1:
