@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DataError, ModelError
+from ..faces.detector import LIVE_SIZE
 from ..faces.faces import Faces
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
@@ -158,7 +159,7 @@ def report_memory(model: str, shape: tuple[int, ...]) -> None:
     """Recognize faces in empty frames of a shape, then print this process's peak memory in bytes."""
     from ..pipeline.recognizer import Recognizer
 
-    recognizer = Recognizer(model)
+    recognizer = Recognizer(model, detect_size=LIVE_SIZE)
     frame = np.zeros(shape, np.uint8)
     for _ in range(5):
         recognizer.recognize(frame)
@@ -233,7 +234,8 @@ def _subjects(
     from ..faces.geometry import training_squares
     from ..pipeline.recognizer import Recognizer
 
-    recognizers = [Recognizer(model) for model in models]
+    # As live frames are searched, not pictures.
+    recognizers = [Recognizer(model, detect_size=LIVE_SIZE) for model in models]
     detector = recognizers[0]
     found = detector.detect(frame)
     if not len(found):

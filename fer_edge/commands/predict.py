@@ -145,20 +145,8 @@ def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], li
 
 
 def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
-    """Take the largest centred square of each image as its face."""
-    import numpy as np
-
-    from ..faces.faces import Face
-    from ..faces.geometry import centre_square
-    from ..kernels.crop import crop_faces
     from ..models.classifier import load_classifier
+    from ..pipeline.recognizer import recognize_crop
 
     classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
-
-    def recognize(image: NDArray[np.uint8]) -> list[Face]:
-        square = centre_square(image.shape[1], image.shape[0])
-        (probabilities,) = classifier.predict_filled(1, lambda inputs: crop_faces(image, square, inputs))
-        x, y, side = square[0].tolist()
-        return [Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), probabilities)]
-
-    return recognize
+    return lambda image: [recognize_crop(classifier, image)]

@@ -174,7 +174,7 @@ def crop_faces(
     kind: int,
     out: NDArray[np.generic],
 ) -> None:
-    """``fer_crop_faces``: frame (h,w,c) in ``order``, squares (n,3), rotations (n,2), out n*48*48 of ``kind``."""
+    """``fer_crop_faces``: frame (h,w,c), squares (n,3), rotations (n,2), out n*48*48 of ``kind``."""
     faces = out.view((np.uint8, np.int8, np.float32)[kind]).reshape(-1, _FACE_SIZE, _FACE_SIZE)
     directions = [[1.0, 0.0]] * len(squares) if rotations is None else rotations.tolist()
     for face, square, rotation in zip(faces, squares.tolist(), directions, strict=True):

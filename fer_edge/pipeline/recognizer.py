@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 
 from ..faces.detector import MIN_SCORE, PICTURE_SIZES, FaceDetector, check_size
 from ..faces.faces import Face, Faces
-from ..faces.geometry import eye_angles, training_squares
+from ..faces.geometry import centre_square, eye_angles, training_squares
 from ..kernels.crop import crop_faces
 from ..labels import EMOTIONS
-from ..models.classifier import load_classifier
+from ..models.classifier import Classifier, load_classifier
+
+
+def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
+    """Return the face of a picture that shows nothing else: its largest centred square, undetected.
+
+    ``picture``: uint8, (h, w, 3) in BGR order or (h, w) grey. Score is 1, landmarks are zeros.
+    """
+    square = centre_square(picture.shape[1], picture.shape[0])
+    (probabilities,) = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
+    x, y, side = square[0].tolist()
+    return Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), probabilities, detected=False)
 
 
 class Recognizer:
