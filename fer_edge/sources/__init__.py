@@ -10,12 +10,28 @@ from .base import Source
 from .cameras import describe_cameras, list_cameras
 from .capture import check_readable, is_utf8
 from .demo import DemoSource
-from .images import IMAGE_SUFFIXES, ImageSource
+from .images import IMAGE_SUFFIXES, ImageSource, read_image
 from .picamera import PiCameraSource, has_picamera
 from .stream import StreamSource
 from .urls import is_url
 from .v4l2 import CameraSource
 from .video import VideoSource
+
+__all__ = [
+    "CameraSource",
+    "DemoSource",
+    "ImageSource",
+    "PiCameraSource",
+    "Source",
+    "StreamSource",
+    "VideoSource",
+    "first_camera",
+    "has_camera",
+    "open_any",
+    "open_camera",
+    "open_source",
+    "read_image",
+]
 
 
 def open_any(source: str | int | os.PathLike[str], colour: bool = False) -> Source:
