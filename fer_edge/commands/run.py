@@ -26,7 +26,8 @@ examples:
 
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
 Ctrl-C ends a run cleanly.
-Exit code: 0 done, 1 the camera or stream was lost, 2 bad input or a camera that cannot be opened."""
+Exit code: 0 done, 1 the camera or stream was lost or more than a tenth of a film is missing, 2 bad input
+or a camera that cannot be opened."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +156,9 @@ def execute(args: argparse.Namespace) -> int:
             print(results.summary, file=_messages(args), flush=True)
         if source.live and not results.summary.frames and not results.stopped:
             print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
+            return 1
+        if results.summary.damaged:
+            print(f"fer-edge run: {source.name}: more than a tenth of its frames is missing", file=sys.stderr)
             return 1
     return 0
 

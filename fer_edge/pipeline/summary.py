@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..sources.film import MOST_MISSING
+
 LATENCIES_KEPT = 10_000
 """Percentiles are over the latest frames, so that a run of a year needs no more memory than a short one."""
 
@@ -23,6 +25,8 @@ class Summary:
     """Given by a live source while another frame was processed."""
     skipped: int
     """Unreadable images."""
+    missing: int
+    """Frames of a film that could not be decoded."""
     faces: int
     """Summed over frames."""
     tracks: int
@@ -38,6 +42,11 @@ class Summary:
         """Processed frames a second."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def damaged(self) -> bool:
+        """Whether more than a tenth of a film's frames are missing."""
+        return self.missing > MOST_MISSING * (self.frames + self.missing)
+
     def __str__(self) -> str:
         parts = [f"{self.frames} frames in {self.seconds:.1f} s", f"{self.fps:.1f} fps"]
         if self.frames:
@@ -45,6 +54,8 @@ class Summary:
         parts.append(f"dropped {self.dropped}")
         if self.skipped:
             parts.append(f"skipped {self.skipped} unreadable")
+        if self.missing:
+            parts.append(f"missing {self.missing} damaged")
         parts.append(f"faces {self.faces}" + (f" ({self.tracks} tracks)" if self.tracks else ""))
         return ", ".join(parts)
 
@@ -68,7 +79,7 @@ class Tally:
         self._faces += faces
         self._latencies.append(latency_ms)
 
-    def summary(self, tracks: int, skipped: int) -> Summary:
+    def summary(self, tracks: int, skipped: int, missing: int) -> Summary:
         """Return the figures so far."""
         latencies = np.array(self._latencies)
         p50, p95 = np.percentile(latencies, (50, 95)) if len(latencies) else (math.nan, math.nan)
@@ -76,6 +87,7 @@ class Tally:
             frames=self.frames,
             dropped=self.dropped,
             skipped=skipped,
+            missing=missing,
             faces=self._faces,
             tracks=tracks,
             seconds=self._ended - self._started,

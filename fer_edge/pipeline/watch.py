@@ -88,7 +88,7 @@ class Watch(Iterator[FrameResult]):
     @property
     def summary(self) -> Summary:
         """What was done so far."""
-        return self._tally.summary(self._tracker.count, self.source.skipped)
+        return self._tally.summary(self._tracker.count, self.source.skipped, self.source.missing)
 
     def __next__(self) -> FrameResult:
         return next(self._results)

@@ -52,6 +52,8 @@ class Source(ABC):
     """Nominal frames a second, where known."""
     skipped: int = 0
     """Unreadable images passed over so far."""
+    missing: int = 0
+    """Frames of a film that could not be decoded so far."""
     paths: Sequence[Path] = ()
     """The images, where the source is a file of one or a folder of them."""
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import math
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +14,7 @@ from ..errors import SourceError
 
 if TYPE_CHECKING:
     import cv2
-from .base import CAMERA_FPS, Frame
 from .urls import without_secrets
-
-_log = logging.getLogger(__name__)
 
 
 class Capture:
@@ -50,30 +44,6 @@ class Capture:
         if self._lock.acquire(timeout=1):
             self._capture.release()
             self._lock.release()
-
-
-def film(capture: Capture, name: str, fps: float | None) -> Iterator[Frame]:
-    import cv2
-
-    told = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    seconds = -1.0
-    for index in itertools.count():
-        image = capture.read()
-        if image is None:
-            if index == 0:
-                raise SourceError(f"{name}: the video has no frame that can be decoded")
-            # Some containers count one frame more than they hold.
-            if told > index + 1:
-                _log.warning("%s: ends after %d of %d frames; damaged?", name, index, told)
-            return
-        # Telephones film at a varying rate. A container that does not tell gives 0 each time.
-        shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        last, seconds = seconds, index / (fps or CAMERA_FPS)
-        if math.isfinite(shown) and shown >= 0 and shown > last:
-            seconds = shown
-        elif seconds <= last:
-            seconds = last + 1 / (fps or CAMERA_FPS)
-        yield Frame(image, seconds, name)
 
 
 def check_readable(path: Path) -> None:

@@ -11,7 +11,8 @@ from ..errors import SourceError, SourceLostError
 if TYPE_CHECKING:
     pass
 from .base import Frame, Source
-from .capture import Capture, film, positive_or_none
+from .capture import Capture, positive_or_none
+from .film import film
 from .urls import without_secrets
 
 OPEN_TIMEOUT = 10.0
@@ -52,7 +53,7 @@ class StreamSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         if not self.live:
-            yield from film(self._capture, self.name, self.fps)
+            yield from film(self._capture, self)
             return
         started = time.monotonic()
         while True:

@@ -12,7 +12,8 @@ from ..errors import SourceError
 if TYPE_CHECKING:
     pass
 from .base import Frame, Source
-from .capture import Capture, check_readable, film, is_utf8, positive_or_none
+from .capture import Capture, check_readable, is_utf8, positive_or_none
+from .film import film
 
 
 class VideoSource(Source):
@@ -32,7 +33,7 @@ class VideoSource(Source):
         self.fps = positive_or_none(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from film(self._capture, self.name, self.fps)
+        yield from film(self._capture, self)
 
     def close(self) -> None:
         self._capture.release()

@@ -20,7 +20,6 @@ cv2 = pytest.importorskip("cv2")
 
 from fer_edge.errors import MissingExtraError, SourceError, SourceLostError
 from fer_edge.sources import cameras, open_camera, open_source, v4l2
-from fer_edge.sources import capture as capture_module
 from fer_edge.sources.demo import DemoSource
 from fer_edge.sources.images import read_image
 from fer_edge.sources.picamera import PiCameraSource
@@ -118,24 +117,6 @@ def test_frames_of_a_film_with_a_varying_rate_have_their_own_times(tmp_path):
     with open_source(path) as source:
         times = [frame.timestamp for frame in source]
     assert times == pytest.approx([*(0.05 * k for k in range(8)), 0.4, 0.6, 0.8, 1.0])
-
-
-def test_a_film_that_tells_no_times_goes_by_its_rate():
-    class Silent:
-        left = 4
-
-        def get(self, key):
-            return {cv2.CAP_PROP_FRAME_COUNT: 4, cv2.CAP_PROP_POS_MSEC: self.told}[key]
-
-        def read(self):
-            self.left -= 1
-            return np.zeros((4, 4), np.uint8) if self.left >= 0 else None
-
-    for told in (0.0, float("nan"), -5.0):
-        capture = Silent()
-        capture.told = told
-        times = [frame.timestamp for frame in capture_module.film(capture, "film", 8.0)]
-        assert times == [0.0, 0.125, 0.25, 0.375]
 
 
 @pytest.mark.parametrize(
