@@ -6,14 +6,10 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import MissingExtraError
-
-if TYPE_CHECKING:
-    pass
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .capture import as_uint8
 

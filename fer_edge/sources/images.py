@@ -6,15 +6,11 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
-
-if TYPE_CHECKING:
-    pass
 from .base import Frame, Source
 from .capture import as_uint8
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceLostError
-
-if TYPE_CHECKING:
-    pass
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 
 

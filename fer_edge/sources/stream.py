@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SourceLostError
-
-if TYPE_CHECKING:
-    pass
 from .base import Frame, Source
 from .capture import Capture, positive_or_none
 from .film import film

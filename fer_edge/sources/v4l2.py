@@ -6,12 +6,8 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SourceLostError
-
-if TYPE_CHECKING:
-    pass
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .cameras import RIBBON_DRIVERS, describe_cameras, driver_of, processes_holding
 from .capture import Capture, positive_or_none

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import SourceError
-
-if TYPE_CHECKING:
-    pass
 from .base import Frame, Source
 from .capture import Capture, check_readable, is_utf8, positive_or_none
 from .film import film
