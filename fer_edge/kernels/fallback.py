@@ -80,7 +80,9 @@ def _weigh_rows(frame: NDArray[np.uint8], spans: _Spans) -> NDArray[np.int64]:
     """(h,w,c) to 8.8 samples, a row for each of the ``spans``."""
     out = np.empty((len(spans.first), *frame.shape[1:]), dtype=np.int64)
     for y, (first, last, w_first, w_middle, w_last) in enumerate(zip(*spans, strict=True)):
-        out[y] = frame[first] * w_first + frame[last] * w_last
+        # NumPy 1 would multiply bytes by a scalar in the smallest integers that hold the scalar.
+        np.multiply(frame[first], w_first, out=out[y], dtype=np.int64)
+        out[y] += np.multiply(frame[last], w_last, dtype=np.int64)
         if last - first > 1:
             out[y] += frame[first + 1 : last].sum(axis=0, dtype=np.int64) * w_middle
     return (out + (1 << (_WEIGHT_BITS - 9))) >> (_WEIGHT_BITS - 8)
@@ -273,8 +275,8 @@ def _parse_usual_pixels(text: bytes) -> NDArray[np.uint8] | None:
     if lengths.min() < 1 or lengths.max() > 3 or np.count_nonzero(digits > 9) != FACE_PIXELS - 1:
         return None
     values = digits[ends - 1].astype(np.int64)
-    values += np.where(lengths > 1, digits[ends - 2], np.uint8(0)) * np.int64(10)
-    values += np.where(lengths > 2, digits[ends - 3], np.uint8(0)) * np.int64(100)
+    values += 10 * np.where(lengths > 1, digits[ends - 2], np.uint8(0)).astype(np.int64)
+    values += 100 * np.where(lengths > 2, digits[ends - 3], np.uint8(0)).astype(np.int64)
     return values.astype(np.uint8) if values.max() <= 255 else None
 
 
