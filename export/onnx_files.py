@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.models.backends import load_onnxruntime
 from fer_edge.models.manifest import TensorSpec
 
 from .network import InferenceNet, short_half
@@ -70,26 +71,26 @@ def quantize(model: bytes, calibration: NDArray[np.float32], additions: Sequence
     outputs of the residual additions, in the order of the network.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    quantizer = load_onnxruntime("onnxruntime.quantization")
+    shape_inference = load_onnxruntime("onnxruntime.quantization.shape_inference")
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, result = (
             Path(folder) / name for name in ("fp32.onnx", "prepared.onnx", "int8.onnx")
         )
         source.write_bytes(model)
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        shape_inference.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         outputs = [node.output[0] for node in onnx.load(str(prepared)).graph.node if node.op_type == "Add"]
         forced = {INPUT: INPUT_RANGE, **dict(zip(outputs, additions, strict=True))}
-        quantize_static(
+        quantizer.quantize_static(
             str(prepared),
             str(result),
             _Reader(calibration),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quantizer.QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            activation_type=quantizer.QuantType.QInt8,
+            weight_type=quantizer.QuantType.QInt8,
+            calibrate_method=quantizer.CalibrationMethod.MinMax,
             extra_options={
                 "TensorQuantOverrides": {
                     name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]

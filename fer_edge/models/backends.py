@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +32,25 @@ def available_backends() -> list[Backend]:
         "onnx": importlib.util.find_spec("onnxruntime") is not None,
     }
     return [name for name in BACKENDS if installed[name]]
+
+
+def load_onnxruntime(module: str = "onnxruntime") -> Any:
+    """Import ``onnxruntime``, or a ``module`` in it, with its telemetry off.
+
+    Its Linux builds since 1.29 write a device id and a database under ``~/.cache/Microsoft`` and
+    report every session to Microsoft, unless this variable is set before they are loaded. Where a
+    program imported them before, only later events can be stopped. Raises MissingRuntimeError where
+    the import fails.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        runtime = importlib.import_module("onnxruntime")
+        runtime.disable_telemetry_events()
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
+        ) from error
 
 
 class LiteRTSession:
@@ -63,12 +83,7 @@ class LiteRTSession:
 
 class OnnxSession:
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingRuntimeError(
-                f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
-            ) from error
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
