@@ -1,6 +1,7 @@
 # make run          recognition on a camera (the built-in demo camera where none is attached, and says so)
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
+# make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make lint         ruff and mypy
@@ -37,7 +38,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device test-arm test-camera lint bench fuzz sanitize weights reference wheels clean
+.PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels clean
 
 run: $(VENV)/.run
 	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
@@ -50,6 +51,11 @@ test: $(VENV)/.dev
 
 test-device: $(VENV)/.device
 	$(bin)/python -m pytest -m "not toolchain"
+
+# In an environment of its own, $(VENV)-oldest. Needs Python 3.11 or 3.12: the versions have no wheels for later ones.
+test-oldest: $(VENV)-oldest/.device
+	$(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain"
+	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain"
 
 # mypy finds fer_edge.train and fer_edge.export only where they lie inside the package.
 lint: $(VENV)/.dev
@@ -128,6 +134,12 @@ $(VENV)/.run: $(sources) | $(bin)/python
 
 $(VENV)/.device: $(sources) | $(bin)/python
 	$(bin)/python -m pip install -q -e '.[demo,onnx,report,test]'
+	touch $@
+
+$(VENV)-oldest/.device: $(sources) tests/oldest.txt
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install -q --upgrade pip
+	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,onnx,report,test]'
 	touch $@
 
 # torch first: a range that the installed version satisfies then installs no other build.
