@@ -17,14 +17,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because some writers choose the format by it. A symbolic
     link stays and its target is replaced; a device or pipe is written to directly. Raises DataError
-    as :func:`check_target` does.
+    where the folder is missing or cannot be written to.
     """
     if is_special(path):
         # Its resolved name need not exist: /dev/stdout may be a pipe.
         yield Path(path)
         return
     target = Path(path).resolve()
-    check_target(target)
+    _check_place(target)
     handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -55,12 +55,29 @@ def is_special(path: str | os.PathLike[str]) -> bool:
     return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
 
 
-def check_target(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
-    """Raise DataError unless a file could be made at ``path``, and where it is one of the ``inputs``."""
+def check_target(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, force: bool = False
+) -> None:
+    """Raise DataError unless a file may be made at ``path``.
+
+    It may not where it is one of the ``inputs``, where its folder is missing or cannot be written to,
+    and, unless with ``force``, where it exists and has content.
+    """
     target = Path(path)
     refuse_input(target, inputs)
     if is_special(target):
         return
+    _check_place(target)
+    if not force and has_content(target):
+        raise DataError(f"{target}: exists already; --force overwrites it")
+
+
+def has_content(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a file, other than an empty one, as ``mktemp`` makes them."""
+    return Path(path).is_file() and Path(path).stat().st_size > 0
+
+
+def _check_place(target: Path) -> None:
     if target.is_dir():
         raise DataError(f"{target}: is a folder")
     if not target.parent.is_dir():

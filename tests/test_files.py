@@ -89,4 +89,17 @@ def test_targets_that_cannot_be_are_refused_by_name(tmp_path):
         check_target(tmp_path / "none" / "out.csv")
     with pytest.raises(DataError, match="is also the input"):
         check_target(tmp_path / "input.csv", [tmp_path / "." / "input.csv"])
-    check_target(tmp_path / "input.csv", [tmp_path / "missing.csv"])
+    check_target(tmp_path / "input.csv", [tmp_path / "missing.csv"], force=True)
+
+
+def test_a_file_with_content_is_kept_unless_forced(tmp_path):
+    taken, empty = tmp_path / "taken.csv", tmp_path / "empty.csv"
+    taken.write_text("mine")
+    empty.touch()
+    with pytest.raises(DataError, match=r"taken\.csv: exists already; --force overwrites it"):
+        check_target(taken)
+    check_target(taken, force=True)
+    check_target(empty)
+    check_target("/dev/null")
+    with pytest.raises(DataError, match="is also the input"):
+        check_target(taken, [taken], force=True)

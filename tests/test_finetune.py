@@ -79,7 +79,7 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     assert entry["versions"]["fer-edge"] == fer_edge.__version__
     code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
     assert code == 0, err
-    assert len(json.loads(text.splitlines()[0])["faces"]) == 1
+    assert len(json.loads(text.splitlines()[1])["faces"]) == 1
 
 
 def test_a_folder_that_is_no_emotion_is_named(cli, folder, tmp_path):

@@ -56,7 +56,7 @@ disturb() {  # CASE COMMAND...: what becomes of a run whose camera is disturbed 
 begin doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
 begin format; probe; end $?
 begin frames; $pi $run --camera 0 --frames 60 --jsonl frames.jsonl 2>&1; end $?
-begin lines; wc -l < frames.jsonl; tail -n 1 frames.jsonl; end $?
+begin lines; grep '"type":"frame"' frames.jsonl | tee frames.txt | wc -l; tail -n 1 frames.txt; end $?
 begin busy
 $pi $run --camera 0 --jsonl held.jsonl >/dev/null 2>&1 & held=$!
 until [ -s held.jsonl ]; do kill -0 $held || break; sleep 0.2; done
@@ -81,7 +81,7 @@ plug 0
 begin usb_doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
 begin usb_format; probe; end $?
 begin usb_frames; $pi $run --camera 0 --frames 20 --jsonl usb.jsonl 2>&1; end $?
-begin usb_lines; wc -l < usb.jsonl; tail -n 1 usb.jsonl; end $?
+begin usb_lines; grep '"type":"frame"' usb.jsonl | tee usb.txt | wc -l; tail -n 1 usb.txt; end $?
 disturb usb_silent kill -USR1 $camera
 unplug
 plug 1; disturb usb_unplugged unplug

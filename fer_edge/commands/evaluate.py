@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [report])"
     )
+    parser.add_argument("--force", action="store_true", help="overwrite the file of --confusion")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_arguments(parser)
@@ -59,7 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.confusion:
         if Path(arguments.confusion).suffix.lower() != ".png":
             raise DataError(f"--confusion {arguments.confusion}: is written as PNG; end its name in .png")
-        check_target(arguments.confusion, [arguments.data, *([arguments.votes] if arguments.votes else [])])
+        inputs = [arguments.data, *([arguments.votes] if arguments.votes else [])]
+        check_target(arguments.confusion, inputs, force=arguments.force)
         require_matplotlib()
     with litert_greeting():
         classifier = load_classifier(

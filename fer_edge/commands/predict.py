@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "inputs", type=nonempty, metavar="INPUT", nargs="+", help="one CSV, plain or packed, or image files"
     )
     parser.add_argument("--out", type=nonempty, metavar="CSV", help="where the labels of a CSV go")
+    parser.add_argument("--force", action="store_true", help="overwrite the file of --out")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows of a CSV out and say which")
     parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
     parser.add_argument(
@@ -59,13 +60,15 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(
             "--skip-bad is for the rows of a CSV; images that cannot be read are passed over anyway"
         )
+    if not arguments.out and arguments.force:
+        raise DataError("--force is for the file of --out")
     if not arguments.out:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
         raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
     if arguments.jsonl or arguments.aligned or arguments.align or arguments.detector_model:
         raise DataError("--jsonl, --aligned, --align and --detector-model are for images, not for a CSV")
-    check_target(arguments.out, arguments.inputs)
+    check_target(arguments.out, arguments.inputs, force=arguments.force)
     return _predict_table(arguments)
 
 
@@ -98,7 +101,7 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 
 def _predict_images(arguments: argparse.Namespace) -> int:
     from ..outputs.console import describe_faces
-    from ..outputs.jsonl import face_to_json, to_line
+    from ..outputs.jsonl import face_to_json, picture_to_json, to_line
     from ..sources.images import read_image
 
     with litert_greeting():
@@ -113,20 +116,17 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             continue
         faces = recognize(image)
         if arguments.jsonl:
-            record = {
-                "source": name,
-                "size": [image.shape[1], image.shape[0]],
-                "faces": [_record(face_to_json(face), arguments.aligned) for face in faces],
-            }
+            told = [_known(face_to_json(face), arguments.aligned) for face in faces]
+            record = picture_to_json(name, (image.shape[1], image.shape[0]), told)
             print(to_line(record), flush=True)
         else:
             print(f"{name}  {describe_faces(tuple(faces))}", flush=True)
     return 2 if failed else 0
 
 
-def _record(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
+def _known(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
     """What is known of a face: no tracking here, and no detector for a crop."""
-    unknown = {"track", "score", "landmarks"} if aligned else {"track"}
+    unknown = {"track", "detected"} | ({"score", "landmarks"} if aligned else set())
     return {key: value for key, value in face.items() if key not in unknown}
 
 

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import DataError
-from ._arguments import add_align_argument, add_model_arguments, nonempty, positive_int
+from ..errors import DataError, OutputError
+from ._arguments import add_align_argument, add_model_arguments, duration, nonempty, positive_int
 
 if TYPE_CHECKING:
-    from ..outputs.base import Output
+    from ..outputs.base import Outputs
+    from ..pipeline.watch import Watch
     from ..sources.base import Source
 
 HELP = "recognize emotions on a camera, stream, video, image or folder"
 EPILOG = """\
 examples:
   fer-edge run --camera demo --frames 60          # no camera needed
-  fer-edge run --camera 0 --jsonl - | jq .faces
+  fer-edge run --camera 0 --jsonl - | jq '.faces[]?.emotion'
   fer-edge run party.jpg --save-image party-emotions.png
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
 
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
 Ctrl-C ends a run cleanly.
-Exit code: 0 done, 1 the camera or stream was lost or more than a tenth of a film is missing, 2 bad input
-or a camera that cannot be opened."""
+Exit code: 0 done, 1 the camera or stream was lost, more than a tenth of a film is missing or an output
+failed, 2 bad input or a camera that cannot be opened."""
+
+
+_OPTIONS = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image"}
+"""What asks for each output that can be required."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,17 +60,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write one JSON object a frame; - is stdout, all else goes to stderr then",
     )
-    existing = output.add_mutually_exclusive_group()
-    existing.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
-    existing.add_argument("--force", action="store_true", help="overwrite a --jsonl file that has content")
+    output.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
+    output.add_argument("--force", action="store_true", help="overwrite files that exist")
     output.add_argument(
-        "--save-video", type=nonempty, metavar="FILE", help="annotated video: .mp4, .avi or .mkv"
+        "--save-video",
+        type=nonempty,
+        metavar="FILE",
+        help="annotated video: .mp4, .avi or .mkv; of a camera or stream its names tell the time",
+    )
+    output.add_argument(
+        "--segment",
+        type=duration,
+        default="10m",
+        metavar="TIME",
+        help="begin a new file of --save-video after so long: 30s, 10m, 1h (default: %(default)s)",
     )
     output.add_argument(
         "--save-image",
         type=nonempty,
         metavar="FILE",
         help="annotated last frame; of an image or a folder of them, an existing folder gets each",
+    )
+    output.add_argument(
+        "--require",
+        action="append",
+        choices=_OPTIONS,
+        default=[],
+        help="end the run when this output fails, instead of going on and trying it again",
     )
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
@@ -117,13 +139,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
     from ..native_output import litert_greeting
-    from ..outputs.base import OutputClosed
+    from ..outputs.base import OutputClosed, write_line
+    from ..outputs.jsonl import summary_to_json
     from ..pipeline.options import WatchOptions
     from ..pipeline.watch import Watch
     from .signals import stopped_by_signals
 
-    if (args.append or args.force) and not args.jsonl:
-        raise DataError("--append and --force are for a --jsonl file")
+    _refuse_idle_options(args)
     options = WatchOptions(
         model=args.model,
         backend=args.backend,
@@ -143,24 +165,50 @@ def execute(args: argparse.Namespace) -> int:
         source = stack.enter_context(_open_source(args))
         with litert_greeting():
             results = stack.enter_context(Watch(source, options))
-        outputs = _open_outputs(args, source)
-        stack.enter_context(stopped_by_signals(results))
+        outputs = _open_outputs(args, results)
+        stack.enter_context(stopped_by_signals(results, outputs))
         try:
-            with contextlib.ExitStack() as closing, contextlib.suppress(OutputClosed):
-                for output in outputs:
-                    closing.callback(output.close)
-                for result in results:
-                    for output in outputs:
-                        output.write(result)
+            try:
+                with contextlib.suppress(OutputClosed):
+                    for result in results:
+                        outputs.write(result)
+            finally:
+                outputs.close({"summary": summary_to_json(results.summary)})
         finally:
-            print(results.summary, file=_messages(args), flush=True)
+            with contextlib.suppress(OutputClosed, OutputError):
+                write_line(_messages(args), _told(results, outputs), lambda: results.stopped)
         if source.live and not results.summary.frames and not results.stopped:
             print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
             return 1
         if results.summary.damaged:
             print(f"fer-edge run: {source.name}: more than a tenth of its frames is missing", file=sys.stderr)
             return 1
-    return 0
+        return 1 if outputs.failed else 0
+
+
+def _refuse_idle_options(args: argparse.Namespace) -> None:
+    """Raise DataError where an option is about an output that was not asked for."""
+    if args.append and not args.jsonl:
+        raise DataError("--append is for a --jsonl file")
+    if args.append and args.force:
+        raise DataError("--append adds to a --jsonl file, --force overwrites it; give one of them")
+    asked = {"jsonl": args.jsonl, "video": args.save_video, "image": args.save_image}
+    if args.force and not any(asked.values()):
+        raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
+    for name in args.require:
+        if not asked[name]:
+            raise DataError(f"--require {name}: there is no such output; give {_OPTIONS[name]}")
+
+
+def _told(results: Watch, outputs: Outputs) -> str:
+    """The last line: what the run did, and what its outputs did not write."""
+    parts = [str(results.summary)]
+    for name, losses in outputs.losses.items():
+        if losses.dropped:
+            parts.append(f"{name} too slow for {losses.dropped}")
+        if losses.lost:
+            parts.append(f"{name} lost {losses.lost}")
+    return ", ".join(parts)
 
 
 def _open_source(args: argparse.Namespace) -> Source:
@@ -181,29 +229,44 @@ def _open_source(args: argparse.Namespace) -> Source:
     return source
 
 
-def _open_outputs(args: argparse.Namespace, source: Source) -> list[Output]:
+def _open_outputs(args: argparse.Namespace, results: Watch) -> Outputs:
+    from ..outputs.base import Output, Outputs, SlowOutput
     from ..outputs.console import ConsoleOutput
     from ..outputs.image import ImageOutput
     from ..outputs.jsonl import JsonLinesOutput, Mode
     from ..outputs.video import VideoOutput
     from ..outputs.window import WindowOutput
 
+    source = results.source
     if args.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
     _refuse_conflicts(args, source)
-    outputs: list[Output] = []
+    direct: list[Output] = []
+    slow: list[SlowOutput] = []
     if args.window:
-        outputs.append(WindowOutput(wait=not source.related))
+        direct.append(WindowOutput(wait=not source.related))
     if args.save_video:
-        outputs.append(VideoOutput(args.save_video, fps=None if source.live else source.fps))
+        slow.append(VideoOutput(args.save_video, source.live, source.fps, args.segment, args.force))
     if args.save_image:
-        outputs.append(ImageOutput(args.save_image))
+        slow.append(ImageOutput(args.save_image, source.paths, args.force))
     if args.jsonl:
         mode: Mode = "append" if args.append else "overwrite" if args.force else "new"
-        outputs.append(JsonLinesOutput(args.jsonl, mode))
+        slow.append(JsonLinesOutput(args.jsonl, mode, _start(results)))
     if args.jsonl != "-":
-        outputs.append(ConsoleOutput(every_frame=not source.related))
-    return outputs
+        direct.append(ConsoleOutput(every_frame=not source.related))
+    return Outputs(direct, slow, source.live, args.require)
+
+
+def _start(results: Watch) -> dict[str, Any]:
+    from .. import __version__
+    from ..outputs.jsonl import start_to_json
+
+    classifier, options = results.recognizer.classifier, dataclasses.asdict(results.options)
+    model = {"name": classifier.model, "backend": classifier.backend, "precision": classifier.precision}
+    source = results.source
+    return start_to_json(
+        __version__, source.name, options["camera"] or source.name, source.live, model, options
+    )
 
 
 def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:

@@ -7,12 +7,15 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from ..outputs.base import Outputs
 from ..pipeline.watch import Watch
 
 
 @contextlib.contextmanager
-def stopped_by_signals(run: Watch) -> Iterator[None]:
+def stopped_by_signals(run: Watch, outputs: Outputs | None = None) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
+
+    The first one also ends waiting for ``outputs``.
 
     Those that are ignored so far stay ignored.
 
@@ -21,6 +24,8 @@ def stopped_by_signals(run: Watch) -> Iterator[None]:
 
     def handle(number: int, _: FrameType | None) -> None:
         run.stop()
+        if outputs is not None:
+            outputs.interrupt()
         signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

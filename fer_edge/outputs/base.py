@@ -1,37 +1,453 @@
-"""Where recognized frames go: JSON lines, terminal, annotated video or image, window.
+"""Outputs that cannot hurt: each slow one has a thread and a bounded queue.
 
-An output is anything with ``write(result)`` and ``close()``; see :class:`Output`.
+:class:`Outputs` takes the results of a run. What people look at (:class:`Output`) is written in the
+caller's thread. A :class:`SlowOutput` gets a thread of its own: a slow or failing one delays neither
+recognition nor the others, on recorded sources a full queue waits, on live ones the oldest results
+are dropped and counted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
+import math
 import os
+import select
+import stat
 import sys
-from typing import Protocol, TextIO
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TextIO
 
+import numpy as np
+
+from ..errors import OutputError
 from ..pipeline.result import FrameResult
+
+FLUSH_SECONDS = 2.0
+"""Time to write what is left at the end of a live run, and of any after an interruption."""
+
+RETRY_AFTER = (1.0, 2.0, 5.0, 10.0)
+"""Seconds until a failed output is tried again; the last goes on for ever."""
+
+QUEUE_BYTES = 64_000_000
+"""Pictures that wait hold no more than this, however large they are, save for one."""
+
+_END_SECONDS = 0.5
+"""Part of :data:`FLUSH_SECONDS` kept for outputs that tell of the others' end."""
+_IDLE_SECONDS = 1.0
+_POLL = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class OutputClosed(Exception):
-    """Raised by :meth:`Output.write` when its reader has gone: the run ends, and has succeeded."""
+    """Raised by an output's ``write`` when its reader has gone: the run ends, and has succeeded."""
 
 
 class Output(Protocol):
-    """Takes the results of a run."""
+    """Takes the results of a run, at once."""
 
     def write(self, result: FrameResult) -> None:
         """Take one result. Raises :class:`OutputClosed` where nobody wants any more."""
+
+    def cancel(self) -> None:
+        """Give up a write that waits for a reader; called from a signal handler or another thread."""
 
     def close(self) -> None:
         """Finish; called once, also after an error."""
 
 
-def write_line(stream: TextIO, line: str) -> None:
-    """Write ``line`` and flush it; raises :class:`OutputClosed` where ``stream`` is a pipe without reader."""
+class SlowOutput(ABC):
+    """Takes the results of a run in a thread of its own. All but ``cancel`` is called in one thread.
+
+    Any method may raise: the output is then closed, and later opened again.
+    """
+
+    name: str
+    """What the user calls it: ``jsonl``, ``video``, ``image``."""
+    capacity = 8
+    """Results that may wait."""
+    needs_image = True
+    """Whether results that wait keep their pictures."""
+    tells_end = False
+    """Whether :meth:`end` wants to know how the other outputs ended."""
+
+    def open(self) -> None:  # noqa: B027 (many open when they know the first frame)
+        """Get ready; called before the first result, and again after a failure."""
+
+    @abstractmethod
+    def write(self, result: FrameResult) -> None:
+        """Take one result. Raises :class:`OutputClosed` where nobody wants any more."""
+
+    def gap(self, lost: int) -> None:  # noqa: B027
+        """Record, where there is a place for it, that so many results are missing here."""
+
+    def flush(self) -> None:  # noqa: B027
+        """Write what is held back; called where no result came for a second."""
+
+    @property
+    def pending(self) -> int:
+        """Results that were taken and are held back; a failure loses them."""
+        return 0
+
+    def end(self, told: Mapping[str, Any]) -> None:  # noqa: B027
+        """Record how the run ended; called once, before :meth:`close`."""
+
+    def cancel(self) -> None:  # noqa: B027
+        """Give up a write that waits for a reader; called from another thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish; called after a failure, too, and then perhaps followed by :meth:`open`."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Results that an output did not write."""
+
+    lost: int
+    """Because it failed, or could not finish in time."""
+    dropped: int
+    """Because it was slower than a live source."""
+
+
+class Outputs:
+    """The outputs of one run. ``live``: whether the source goes on by itself.
+
+    ``required``: names of slow outputs whose failure ends the run: :meth:`write` or :meth:`close`
+    raises their error.
+    """
+
+    def __init__(
+        self,
+        direct: Sequence[Output],
+        slow: Sequence[SlowOutput],
+        live: bool,
+        required: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live = live
+        self._interrupted = False
+        self._direct = direct
+        self._threads = [
+            _OutputThread(output, live, output.name in required, self._is_interrupted, clock)
+            for output in slow
+        ]
+
+    @property
+    def losses(self) -> dict[str, Losses]:
+        """What each slow output did not write so far, by its name."""
+        return {thread.output.name: thread.losses for thread in self._threads}
+
+    @property
+    def failed(self) -> bool:
+        """Whether any slow output failed at any time, or could not finish."""
+        return any(thread.failed for thread in self._threads)
+
+    def write(self, result: FrameResult) -> None:
+        """Hand ``result`` to every output.
+
+        Raises :class:`OutputClosed` where a reader has gone, and the error of a required output.
+        """
+        for thread in self._threads:
+            thread.put(result)
+        for output in self._direct:
+            output.write(result)
+
+    def interrupt(self) -> None:
+        """Wait no more for outputs that do not get on; may be called from a signal handler."""
+        self._interrupted = True
+        for output in self._direct:
+            output.cancel()
+
+    def close(self, told: Mapping[str, Any] | None = None) -> None:
+        """Finish every output; ``told``: what outputs record of the run's end.
+
+        After a recorded source this waits as long as it takes, unless :meth:`interrupt` was or is
+        called; else :data:`FLUSH_SECONDS`. Raises the error of a required output.
+        """
+        with contextlib.ExitStack() as closing:
+            for output in self._direct:
+                closing.callback(output.close)
+            deadline = _Deadline(self._live, self._is_interrupted)
+            first = [thread for thread in self._threads if not thread.output.tells_end]
+            last = [thread for thread in self._threads if thread.output.tells_end]
+            for thread in first:
+                thread.finish(told or {})
+            for thread in first:
+                thread.join(lambda: deadline.remaining() - (_END_SECONDS if last else 0))
+            outputs = {
+                name: {"lost": losses.lost, "dropped": losses.dropped} for name, losses in self.losses.items()
+            }
+            for thread in last:
+                thread.finish({**(told or {}), "outputs": outputs})
+            for thread in last:
+                thread.join(deadline.remaining)
+        for thread in self._threads:
+            thread.raise_required()
+
+    def _is_interrupted(self) -> bool:
+        return self._interrupted
+
+
+class _Deadline:
+    """Set at once for a live source, else by an interruption."""
+
+    def __init__(self, live: bool, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+        self._end = time.monotonic() + FLUSH_SECONDS if live else None
+
+    def remaining(self) -> float:
+        """Seconds until the end; without one, infinity."""
+        if self._end is None and self._interrupted():
+            self._end = time.monotonic() + FLUSH_SECONDS
+        return math.inf if self._end is None else self._end - time.monotonic()
+
+
+@dataclass(frozen=True)
+class _End:
+    told: Mapping[str, Any]
+
+
+class _OutputThread:
+    """The thread, queue and counts of one output."""
+
+    def __init__(
+        self,
+        output: SlowOutput,
+        live: bool,
+        required: bool,
+        interrupted: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self.output = output
+        self._live, self._required = live, required
+        self._interrupted, self._clock = interrupted, clock
+        self._changed = threading.Condition()
+        self._queue: deque[FrameResult | _End] = deque()
+        self._bytes = 0
+        self._lost = self._dropped = 0
+        self._unrecorded = 0
+        self._busy = self._abandoned = False
+        self.failed = False
+        self._error: Exception | None = None
+        self._opened = self._dirty = False
+        self._failures = 0
+        self._retry_at = 0.0
+        # A daemon: a disk or reader that hangs must not keep the process alive.
+        self._thread = threading.Thread(target=self._work, name=f"output-{output.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def losses(self) -> Losses:
+        with self._changed:
+            return Losses(self._lost, self._dropped)
+
+    def put(self, result: FrameResult) -> None:
+        """Queue ``result``; raises what ends the run."""
+        if not self.output.needs_image:
+            result = without_pixels(result)
+        size = result.image.nbytes if self.output.needs_image else 0
+        with self._changed:
+            self._raise()
+            while self._is_full(size) and not self._live:
+                if self._interrupted():
+                    self._lose(1)
+                    return
+                self._changed.wait(_POLL)
+                self._raise()
+            while self._is_full(size):
+                self._take()
+                self._dropped += 1
+                self._unrecorded += 1
+            self._queue.append(result)
+            self._bytes += size
+            self._changed.notify_all()
+
+    def finish(self, told: Mapping[str, Any]) -> None:
+        """Let the thread end when it has written what waits."""
+        with self._changed:
+            self._queue.append(_End(told))
+            self._changed.notify_all()
+
+    def join(self, remaining: Callable[[], float]) -> None:
+        """Wait for the thread while there are seconds ``remaining``; then give up what is left."""
+        while self._thread.is_alive() and (seconds := remaining()) > 0:
+            self._thread.join(min(seconds, _POLL))
+        if not self._thread.is_alive():
+            return
+        with self._changed:
+            left = sum(isinstance(entry, FrameResult) for entry in self._queue)
+            self._queue.clear()
+            self._lost += left + self._busy + self.output.pending
+            self._abandoned = self.failed = True
+            self._changed.notify_all()
+        self.output.cancel()
+        _log.warning("%s: not finished in time", self.output.name)
+        self._thread.join(2 * _POLL)
+
+    def raise_required(self) -> None:
+        """Raise the failure of a required output."""
+        if self._error is not None and not isinstance(self._error, OutputClosed):
+            raise self._error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._queue) >= self.output.capacity or (
+            bool(self._queue) and self._bytes + size > QUEUE_BYTES
+        )
+
+    def _take(self) -> FrameResult | _End:
+        entry = self._queue.popleft()
+        if isinstance(entry, FrameResult) and self.output.needs_image:
+            self._bytes -= entry.image.nbytes
+        return entry
+
+    def _lose(self, count: int) -> None:
+        """Count lost results, unless they were counted when they were given up."""
+        if not self._abandoned:
+            self._lost += count
+            self._unrecorded += count
+
+    def _work(self) -> None:
+        while self._error is None and not self._abandoned:
+            with self._changed:
+                if not self._queue:
+                    self._changed.wait_for(
+                        lambda: self._queue or self._abandoned, _IDLE_SECONDS if self._dirty else None
+                    )
+                if self._abandoned:
+                    break
+                entry = self._take() if self._queue else None
+                self._busy = isinstance(entry, FrameResult)
+                self._changed.notify_all()
+            if isinstance(entry, FrameResult):
+                self._attempt(functools.partial(self._write, entry), 1)
+            elif entry is None:
+                self._attempt(self._flush, 0)
+            else:
+                self._attempt(functools.partial(self._end, entry.told), 0)
+                break
+        self._attempt(self._close, 0)
+
+    def _attempt(self, work: Callable[[], None], results: int) -> None:
+        """Do ``work`` with so many ``results``; where it fails they and those held back are lost."""
+        held = self.output.pending
+        try:
+            work()
+        except OutputClosed as closed:
+            self._error = closed
+        except Exception as error:
+            self._fail(error, results + held)
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _write(self, result: FrameResult) -> None:
+        if self._failures and self._clock() < self._retry_at:
+            with self._changed:
+                self._lose(1)
+            return
+        self._open()
+        with self._changed:
+            missing = self._unrecorded
+        if missing:
+            self.output.gap(missing)
+            with self._changed:
+                self._unrecorded -= missing
+        self.output.write(result)
+        self._dirty = True
+        if self._failures:
+            _log.warning("%s: works again", self.output.name)
+            self._failures = 0
+
+    def _flush(self) -> None:
+        self._dirty = False
+        self.output.flush()
+
+    def _end(self, told: Mapping[str, Any]) -> None:
+        self._open()
+        if self._unrecorded:
+            self.output.gap(self._unrecorded)
+            self._unrecorded = 0
+        self.output.end(told)
+
+    def _open(self) -> None:
+        if not self._opened:
+            self.output.open()
+            self._opened = True
+
+    def _close(self) -> None:
+        if self._opened:
+            self._opened = False
+            self.output.close()
+
+    def _fail(self, error: Exception, lost: int) -> None:
+        with self._changed:
+            self._lose(lost)
+            again = bool(self._failures)
+            self.failed = True
+            self._failures += 1
+            self._retry_at = self._clock() + RETRY_AFTER[min(self._failures, len(RETRY_AFTER)) - 1]
+            if self._required:
+                self._error = error
+        if not (again or self._required or self._abandoned):
+            _log.warning("%s: %s; it is tried again", self.output.name, error)
+        self._opened = self._dirty = False
+        with contextlib.suppress(Exception):
+            self.output.close()
+
+
+def without_pixels(result: FrameResult) -> FrameResult:
+    """Return ``result`` with an image of its size that takes no memory."""
+    return replace(result, image=np.broadcast_to(np.zeros((), np.uint8), result.image.shape))
+
+
+def write_all(descriptor: int, data: bytes, cancelled: Callable[[], bool]) -> None:
+    """Write ``data``; where that waits for a reader, until ``cancelled``.
+
+    Raises :class:`OutputClosed` for a pipe without reader, :class:`~fer_edge.errors.OutputError`
+    where it was cancelled, ``OSError`` as ``write`` does.
+    """
+    kind = os.fstat(descriptor).st_mode
+    waits = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    rest = memoryview(data)
     try:
-        stream.write(line + "\n")
-        stream.flush()
+        while rest:
+            if waits:
+                while not poll.poll(1000 * _POLL):
+                    if cancelled():
+                        raise OutputError("its reader does not read")
+            # A pipe that is ready takes so much without waiting, other writers aside.
+            rest = rest[os.write(descriptor, rest[: select.PIPE_BUF] if waits else rest) :]
     except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def write_line(stream: TextIO, line: str, cancelled: Callable[[], bool] = lambda: False) -> None:
+    """Write ``line`` and flush it; errors as for :func:`write_all`."""
+    try:
+        stream.flush()
+        try:
+            descriptor = stream.fileno()
+        except OSError:
+            stream.write(line + "\n")
+            stream.flush()
+            return
+        write_all(descriptor, f"{line}\n".encode(stream.encoding, stream.errors or "strict"), cancelled)
+    except (BrokenPipeError, OutputClosed) as error:
         if stream is sys.stdout:
             # What is left in the buffer would raise once more when the interpreter flushes it at exit.
             null = os.open(os.devnull, os.O_WRONLY)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from ..errors import OutputError
 from ..faces.faces import Face
 from ..pipeline.result import FrameResult
 from .base import write_line
@@ -25,16 +26,27 @@ class ConsoleOutput:
         self._stream = sys.stdout if stream is None else stream
         self._shown: tuple[tuple[int | None, str], ...] | None = None
         self._shown_at = 0.0
+        self._cancelled = False
 
     def write(self, result: FrameResult) -> None:
-        """Write a line if there is something new to tell."""
+        """Write a line if there is something new to tell.
+
+        Raises :class:`~fer_edge.errors.OutputError` where it was cancelled while its reader did not read.
+        """
         state = tuple((face.track, face.emotion) for face in sorted(result.faces, key=_by_track))
         waited = result.timestamp - self._shown_at
         if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
             return
         self._shown, self._shown_at = state, result.timestamp
         head = result.source if self._every_frame else f"frame {result.index}  {result.timestamp:.2f} s"
-        write_line(self._stream, f"{head}  {describe_faces(result.faces)}")
+        try:
+            write_line(self._stream, f"{head}  {describe_faces(result.faces)}", lambda: self._cancelled)
+        except OutputError as error:
+            raise OutputError(f"stdout: {error}") from error
+
+    def cancel(self) -> None:
+        """Give up a line that waits for its reader."""
+        self._cancelled = True
 
     def close(self) -> None:
         """Nothing to finish."""

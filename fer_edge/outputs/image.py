@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import DataError, OutputError
 from ..files import atomic_path, check_target
 from ..pipeline.result import FrameResult
+from .base import SlowOutput
 from .draw import annotated
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-class ImageOutput:
+class ImageOutput(SlowOutput):
     """Writes annotated images, each in one step.
 
     ``target`` is a file, which gets the last frame, or an existing folder, which gets every image
-    under its own name, as PNG. Raises :class:`~fer_edge.errors.DataError` for another suffix or a
-    folder that cannot be written to.
+    under its own name, as PNG; ``sources`` are these images, as far as they are known. Raises
+    :class:`~fer_edge.errors.DataError` for another suffix, for a folder that cannot be written to, for
+    an image that exists already, save with ``force``, and for one of ``sources``.
     """
 
-    def __init__(self, target: str | os.PathLike[str]) -> None:
+    name = "image"
+
+    def __init__(
+        self, target: str | os.PathLike[str], sources: Iterable[Path] = (), force: bool = False
+    ) -> None:
         self._target = Path(target)
         self._last: FrameResult | None = None
+        sources = list(sources)
         if self._target.is_dir():
-            check_target(self._target / "image.png")
+            check_target(self._target / "image.png", force=True)
+            for source in sources:
+                check_target(path_in(self._target, source), sources, force=force)
             return
         if self._target.suffix.lower() not in SUFFIXES:
             raise DataError(
                 f"{target}: the name of an image must end in {', '.join(SUFFIXES)}, or be an existing folder"
             )
-        check_target(self._target)
+        check_target(self._target, sources, force=force)
+
+    @property
+    def pending(self) -> int:
+        """1 for the last frame until it is saved."""
+        return int(self._last is not None)
 
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
@@ -44,6 +59,7 @@ class ImageOutput:
         """Write the last frame."""
         if self._last is not None:
             save(self._target, self._last)
+            self._last = None
 
 
 def path_in(folder: Path, source: Path) -> Path:

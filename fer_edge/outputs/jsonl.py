@@ -1,21 +1,29 @@
-"""One JSON object a frame and line, to a file or stdout."""
+"""JSON lines: one object a line, to a file or stdout. docs/jsonl.md explains every field."""
 
 from __future__ import annotations
 
 import contextlib
-import io
+import dataclasses
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError, OutputError
 from ..faces.faces import Face
+from ..files import has_content
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
-from .base import OutputClosed, write_line
+from ..pipeline.summary import Summary
+from .base import SlowOutput, write_all, write_line
+
+SCHEMA = 1
+"""Version of the records. It rises where a field changes its meaning or goes; new fields may come without."""
 
 _LOOK_EVERY = 1.0
 """Seconds between looks whether the file still is where it was."""
@@ -23,71 +31,92 @@ _LOOK_EVERY = 1.0
 Mode = Literal["new", "append", "overwrite"]
 
 
-def to_json(result: FrameResult) -> dict[str, Any]:
-    """Return ``result`` as what is written: plain lists, numbers and strings.
-
-    Coordinates are pixels rounded to a tenth, probabilities have four decimals. ``timestamp`` is
-    the source's, in seconds; ``time`` is the clock's in UTC, which may jump on a Pi without a
-    real-time clock.
-    """
-    return {
-        "frame": result.index,
-        "timestamp": round(result.timestamp, 3),
-        "time": result.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "source": result.source,
-        "camera": result.camera,
-        "size": list(result.size),
-        "monotonic": round(result.monotonic, 3),
-        "latency_ms": round(result.latency_ms, 2),
-        "dropped": result.dropped,
-        "faces": [face_to_json(face) for face in result.faces],
-    }
-
-
-class JsonLinesOutput:
-    """Writes each result as one line of JSON and flushes it, so that a reader can follow.
+class JsonLinesOutput(SlowOutput):
+    """Writes each result as one line of JSON at once, so that a reader can follow.
 
     ``target``: a path, or ``-`` for stdout. A file is written in place, not renamed at the end,
     because a log that grows for a year must be readable meanwhile; where it was moved away or deleted
     (log rotation), a new one is begun within a second. ``mode``: ``new`` refuses a file
-    that has content, ``append`` adds to it, ``overwrite`` empties it. Raises
-    :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused.
+    that has content, ``append`` adds to it, ``overwrite`` empties it. ``start``: the record to begin
+    with, of :func:`start_to_json`. Raises :class:`~fer_edge.errors.DataError` where the file cannot be
+    opened or is refused.
     """
 
-    def __init__(self, target: str | os.PathLike[str], mode: Mode = "new") -> None:
+    name = "jsonl"
+    capacity = 64
+    needs_image = False
+    tells_end = True
+
+    def __init__(
+        self, target: str | os.PathLike[str], mode: Mode = "new", start: Mapping[str, Any] | None = None
+    ) -> None:
         self._path = None if os.fspath(target) == "-" else Path(target)
-        self._file: io.FileIO | None = None
+        self._file: int | None = None
+        self._start = start
+        self._cancelled = False
         self._looked = time.monotonic()
         if self._path is None:
             return
         try:
-            if mode == "new" and self._path.exists() and self._path.stat().st_size > 0:
+            if mode == "new" and has_content(self._path):
                 raise DataError(
                     f"{self._path}: has content already; --append adds to it, --force overwrites it"
                 )
-            # Without a buffer, so that nothing of a line that failed is written later.
-            self._file = io.FileIO(self._path, "wb" if mode == "overwrite" else "ab")
+            self._file = _opened(self._path, os.O_TRUNC if mode == "overwrite" else 0)
         except OSError as error:
             raise DataError(f"{self._path}: cannot be written: {error.strerror}") from error
-        if mode == "append" and _ends_within_a_line(self._path):
-            self._append(b"\n")
+
+    def open(self) -> None:
+        """Open the file again after a failure; end half a line that is left; write the first record."""
+        if self._path is not None:
+            with self._telling_where():
+                if self._file is None:
+                    self._file = _opened(self._path)
+                if _ends_within_a_line(self._path):
+                    self._append(b"\n")
+        if self._start is not None:
+            self._write(self._start)
+            self._start = None
 
     def write(self, result: FrameResult) -> None:
         """Write one line; raises :class:`~fer_edge.errors.OutputError` where the disk is full."""
-        line = to_line(to_json(result))
-        try:
-            if self._file is None:
-                write_line(sys.stdout, line)
-            else:
-                self._reopen_if_moved()
-                self._append(line.encode() + b"\n")
-        except OSError as error:
-            raise OutputError(f"{self._path or 'stdout'}: cannot be written: {error.strerror}") from error
+        self._write(to_json(result))
+
+    def gap(self, lost: int) -> None:
+        """Write that so many frames are missing."""
+        self._write(_record("gap", lost=lost, **_now()))
+
+    def end(self, told: Mapping[str, Any]) -> None:
+        """Write the last record."""
+        self._write(_record("end", **_now(), **told))
+
+    def cancel(self) -> None:
+        """Give up a line that waits for its reader."""
+        self._cancelled = True
 
     def close(self) -> None:
         """Close the file; stdout stays open."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        line = to_line(record)
+        with self._telling_where():
+            if self._path is None:
+                write_line(sys.stdout, line, lambda: self._cancelled)
+            else:
+                self._reopen_if_moved()
+                self._append(line.encode() + b"\n")
+
+    @contextlib.contextmanager
+    def _telling_where(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputError as error:
+            raise OutputError(f"{self._path or 'stdout'}: {error}") from error
+        except OSError as error:
+            raise OutputError(f"{self._path or 'stdout'}: cannot be written: {error.strerror}") from error
 
     def _reopen_if_moved(self) -> None:
         assert self._file is not None and self._path is not None
@@ -96,40 +125,49 @@ class JsonLinesOutput:
             return
         self._looked = now
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+            if os.path.samestat(os.fstat(self._file), self._path.stat()):
                 return
-        self._file.close()
-        self._file = io.FileIO(self._path, "ab")
+        self.close()
+        self._file = _opened(self._path)
 
     def _append(self, data: bytes) -> None:
-        """Write all of ``data``, or nothing."""
+        """Write all of ``data``, or, into a file, nothing."""
         assert self._file is not None
-        start = self._file.seek(0, os.SEEK_END) if self._file.seekable() else None
-        rest = memoryview(data)
+        start = None
+        with contextlib.suppress(OSError):
+            start = os.lseek(self._file, 0, os.SEEK_END)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except BrokenPipeError as error:
-            raise OutputClosed from error
+            write_all(self._file, data, lambda: self._cancelled)
         except OSError:
             if start is not None:
                 with contextlib.suppress(OSError):
-                    self._file.truncate(start)
+                    os.ftruncate(self._file, start)
             raise
 
 
-def to_line(record: dict[str, Any]) -> str:
-    """Return ``record`` as one line of JSON in ASCII, so that any file name survives."""
-    return json.dumps(record, separators=(",", ":"), allow_nan=False)
+def to_json(result: FrameResult) -> dict[str, Any]:
+    """Return ``result`` as what is written: plain lists, numbers and strings.
+
+    Coordinates are pixels rounded to a tenth, probabilities have four decimals.
+    """
+    return _record(
+        "frame",
+        frame=result.index,
+        timestamp=round(result.timestamp, 3),
+        time=_utc(result.time),
+        monotonic=round(result.monotonic, 3),
+        source=result.source,
+        camera=result.camera,
+        size=list(result.size),
+        latency_ms=round(result.latency_ms, 2),
+        dropped=result.dropped,
+        faces=[face_to_json(face) for face in result.faces],
+    )
 
 
-def _ends_within_a_line(path: Path) -> bool:
-    """Whether a writer that died left half a line at the end."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read() != b"\n"
+def picture_to_json(source: str, size: tuple[int, int], faces: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record of a picture by itself: ``size`` is width, height, ``faces`` as they are written."""
+    return _record("frame", source=source, size=list(size), faces=faces)
 
 
 def face_to_json(face: Face) -> dict[str, Any]:
@@ -145,3 +183,64 @@ def face_to_json(face: Face) -> dict[str, Any]:
             name: round(float(value), 4) for name, value in zip(EMOTIONS, face.probabilities, strict=True)
         },
     }
+
+
+def start_to_json(
+    version: str, source: str, camera: str, live: bool, model: Mapping[str, str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the record that begins a run.
+
+    ``model``: what was loaded: its ``name``, ``file``, ``backend`` and ``precision``. ``options``: of
+    the run; paths become texts.
+    """
+    plain = {
+        name: os.fsdecode(value) if isinstance(value, os.PathLike) else value
+        for name, value in options.items()
+    }
+    return _record(
+        "start",
+        version=version,
+        **_now(),
+        source=source,
+        camera=camera,
+        live=live,
+        model=dict(model),
+        options=plain,
+    )
+
+
+def summary_to_json(summary: Summary) -> dict[str, Any]:
+    """Return the figures of a run; those that nothing is known of are null."""
+    figures = {**dataclasses.asdict(summary), "fps": summary.fps}
+    return {name: (None if not math.isfinite(value) else round(value, 3)) for name, value in figures.items()}
+
+
+def to_line(record: Mapping[str, Any]) -> str:
+    """Return ``record`` as one line of JSON in ASCII, so that any file name survives."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
+
+
+def _record(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"schema": SCHEMA, "type": kind, **fields}
+
+
+def _now() -> dict[str, Any]:
+    return {"time": _utc(datetime.now(UTC)), "monotonic": round(time.monotonic(), 3)}
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _opened(path: Path, flags: int = 0) -> int:
+    """Open for appending: nothing is kept in a buffer, so nothing of a line that failed is written later."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o666)
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether a writer that died left half a line at the end."""
+    if not has_content(path):
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"

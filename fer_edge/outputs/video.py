@@ -1,132 +1,299 @@
-"""Annotated video files."""
+"""Annotated video files that survive whatever ends the process.
+
+A file is written in place, in pieces of a second, each of which leaves a film that can be played.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import os
 import shutil
-import time
+import stat
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError, OutputError
-from ..files import atomic_path, check_target
+from ..files import check_target, has_content, is_special
 from ..pipeline.result import FrameResult
+from .base import SlowOutput, write_all
+from .containers import Avi, Container, FragmentedMp4, Matroska, Packet
 from .draw import annotated
+from .mpeg4 import Encoder, headers, is_key
 
-if TYPE_CHECKING:
-    import cv2
+SUFFIXES = (".mp4", ".avi", ".mkv")
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
-"""Codec by suffix; these encoders are in every OpenCV wheel and need no hardware."""
+SEGMENT_SECONDS = 600.0
 
-LIVE_FPS = 15.0
-
-_LOOK_EVERY = 1.0
-"""Seconds between looks at the disk: OpenCV does not tell of writes that failed."""
+_PIECE_SECONDS = 1.0
+_PIECE_FRAMES = 60
+_LARGEST = 2_000_000_000
+"""Bytes after which a segment ends early: AVI and memory sticks' FAT32 have no room for 4 GiB."""
 _RESERVE = 16_000_000
-_INDEX_ENTRY = 32
-"""Bytes that have to be free for the last frames, and for a frame's entry in the index at the end."""
+"""Bytes that are left free on the disk, for the JSON lines and the system."""
+_AVI_FPS = 60.0
+"""The grid of times in an AVI file where frames do not come evenly."""
+_SHORTEST = 0.001
+_USUAL_FPS = 15.0
 
 
-class VideoOutput:
-    """Writes the annotated frames as a video that appears under its name when it is complete.
+class VideoOutput(SlowOutput):
+    """Writes the annotated frames as videos of ``segment`` seconds, each frame at its own time.
 
-    ``fps``: of a recorded source, every frame of which is written once; ``None`` for a live one,
-    whose frames are dropped or repeated so that the video keeps real time at 15 a second. Frames of
-    another size than the first are scaled to it. Raises :class:`~fer_edge.errors.DataError` for a
-    suffix without codec or a folder that cannot be written to.
+    ``path`` names a recorded source's video, and its suffix the container: Matroska, MP4 or AVI; later
+    segments have the time in the film added to the name. Those of a ``live`` source all have the UTC
+    time at which they begin. No file is replaced by another one, save with ``force``; numbers are added
+    to names that are taken. ``fps``: the source's frames a second, where they come evenly. Frames of
+    another size than the first are scaled to it. Raises :class:`~fer_edge.errors.DataError` for
+    another suffix, a file that exists, or a folder that cannot be written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float | None = None) -> None:
+    name = "video"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        live: bool = False,
+        fps: float | None = None,
+        segment: float = SEGMENT_SECONDS,
+        force: bool = False,
+    ) -> None:
         self._path = Path(path)
-        self._codec = CODECS.get(self._path.suffix.lower(), "")
-        if not self._codec:
-            raise DataError(f"{path}: the name of a video must end in {', '.join(CODECS)}")
-        check_target(self._path)
-        self._fps = LIVE_FPS if fps is None else fps
-        self._keeps_time = fps is None
-        self._files = contextlib.ExitStack()
-        self._writer: cv2.VideoWriter | None = None
-        self._temporary = self._path
+        if self._path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path}: the name of a video must end in {', '.join(SUFFIXES)}")
+        check_target(self._path, force=force or live)
+        self._live, self._fps, self._segment, self._force = live, fps, segment, force
+        self._cancelled = False
+        self._encoder: Encoder | None = None
         self._size = (0, 0)
-        self._written = 0
-        self._first_timestamp = 0.0
-        self._looked = -_LOOK_EVERY
+        self._times: list[float] = []
+        self._began = datetime.now(UTC)
+        self._file: _File | None = None
+        self._latest: Path | None = None
+        self._is_pipe = is_special(path)
+
+    @property
+    def pending(self) -> int:
+        """Frames of the piece that is being encoded."""
+        return len(self._times)
 
     def write(self, result: FrameResult) -> None:
         """Encode one frame.
 
-        Raises :class:`~fer_edge.errors.OutputError` where OpenCV lacks the codec, and where the disk is
-        nearly full, as long as :meth:`close` can still finish what was written.
+        Raises :class:`~fer_edge.errors.OutputError` where OpenCV lacks the encoder, and where the disk
+        cannot be written to or is nearly full; frames that were not written then are given up, what
+        was written stays.
         """
-        import cv2
+        picture = self._fitted(annotated(result))
+        time = result.timestamp
+        last = self._times[-1] if self._times else self._file.end if self._file else None
+        if last is not None:
+            # A source that begins anew, as a stream does that was lost, begins a new segment.
+            restarted = time < last - _PIECE_SECONDS
+            time = time if restarted else max(time, last + _SHORTEST)
+            due = restarted or self._is_due(time)
+            if due or self._is_full(time):
+                self._save(None if restarted else time)
+            if due:
+                self._end_segment()
+        if self._encoder is None:
+            self._encoder = Encoder(self._fps)
+        if not self._times:
+            self._began = result.time
+        try:
+            self._encoder.add(picture)
+        except OutputError as error:
+            self._give_up_piece()
+            raise OutputError(f"{self._path}: {error}") from error
+        self._times.append(time)
 
-        if self._writer is None:
-            height, width = annotated(result).shape[:2]
-            self._size = (width, height)
-            self._first_timestamp = result.timestamp
-            self._writer = self._open()
-        due = 1
-        if self._keeps_time:
-            due = int((result.timestamp - self._first_timestamp) * self._fps) + 1 - self._written
-        if due < 1:
-            return
-        picture = annotated(result)
-        if (picture.shape[1], picture.shape[0]) != self._size:
-            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA).astype(picture.dtype)
-        for _ in range(due):
-            self._writer.write(picture)
-        self._written += due
-        self._refuse_full_disk()
+    def flush(self) -> None:
+        """Write the piece so far."""
+        self._save(None)
+
+    def cancel(self) -> None:
+        """Give up a piece that waits for the reader of a pipe."""
+        self._cancelled = True
 
     def close(self) -> None:
-        """Finish the file and give it its name; without any frame there is no file.
+        """Write what is left and end the segment; without any frame there is no file."""
+        try:
+            self._save(None)
+        finally:
+            self._end_segment()
+            if self._encoder is not None:
+                self._encoder.close()
+                self._encoder = None
 
-        Raises :class:`~fer_edge.errors.OutputError` where the file did not become whole, as on a full
-        disk, and leaves none.
-        """
-        if self._writer is None:
-            return
-        self._writer.release()
-        with self._files:
-            self._check()
-
-    def _open(self) -> cv2.VideoWriter:
+    def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return ``picture`` in the size of the first one, whose sides are made even, as MPEG-4 needs."""
         import cv2
 
-        with contextlib.ExitStack() as files:
-            temporary = files.enter_context(atomic_path(self._path))
-            writer = cv2.VideoWriter(
-                str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*self._codec), self._fps, self._size
+        height, width = picture.shape[:2]
+        if self._size == (0, 0):
+            self._size = (max(2, width // 2 * 2), max(2, height // 2 * 2))
+        if (width, height) == self._size:
+            return picture
+        if width - self._size[0] in (0, 1) and height - self._size[1] in (0, 1):
+            return np.ascontiguousarray(picture[: self._size[1], : self._size[0]])
+        return np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _is_full(self, time: float) -> bool:
+        return bool(self._times) and (
+            time >= self._times[0] + _PIECE_SECONDS or len(self._times) >= _PIECE_FRAMES
+        )
+
+    def _is_due(self, time: float) -> bool:
+        start = self._file.start if self._file else self._times[0] if self._times else time
+        large = self._file is not None and self._file.size >= _LARGEST
+        # Half a frame's time more or less is the clock's, not the film's.
+        return not self._is_pipe and (large or time - start >= self._segment - _SHORTEST / 2)
+
+    def _save(self, following: float | None) -> None:
+        """Write the piece; ``following`` is the time of the frame after it, where it is known."""
+        if not self._times or self._encoder is None:
+            return
+        times, self._times = self._times, []
+        encoded = self._encoder.finish()
+        if len(encoded) != len(times):
+            raise OutputError(f"{self._path}: OpenCV encoded {len(encoded)} of {len(times)} frames")
+        pause = times[-1] - times[-2] if len(times) > 1 else 1 / (self._fps or _USUAL_FPS)
+        ends = [*times[1:], times[-1] + pause if following is None else following]
+        try:
+            if self._file is None:
+                self._file = self._begin_segment(times, headers(encoded[0]))
+            start = self._file.start
+            self._file.append(
+                [
+                    Packet(data, time - start, end - time, is_key(data))
+                    for data, time, end in zip(encoded, times, ends, strict=True)
+                ]
             )
-            if not writer.isOpened():
-                raise OutputError(
-                    f"{self._path}: this OpenCV cannot encode {self._codec} at "
-                    f"{self._size[0]}x{self._size[1]}; try another suffix of {', '.join(CODECS)}"
-                )
-            self._temporary = temporary
-            self._files = files.pop_all()
-        return writer
+        except OutputError as error:
+            raise OutputError(f"{self._path}: {error}") from error
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
 
-    def _refuse_full_disk(self) -> None:
-        now = time.monotonic()
-        if now < self._looked + _LOOK_EVERY:
-            return
-        self._looked = now
-        free = shutil.disk_usage(self._temporary.parent).free
-        if free < _RESERVE + _INDEX_ENTRY * self._written:
-            raise OutputError(f"{self._path}: ends here, because the disk has but {free / 1e6:.0f} MB left")
+    def _begin_segment(self, times: list[float], private: bytes) -> _File:
+        suffix = self._path.suffix.lower()
+        fps = self._fps if self._fps and _is_even(times, self._fps) else None
+        container: Container
+        if suffix == ".mkv":
+            container = Matroska(fps)
+        elif suffix == ".mp4":
+            container = FragmentedMp4()
+        else:
+            container = Avi(fps or _AVI_FPS)
+        descriptor, path = self._create(times[0])
+        self._latest = path
+        head = container.head(*self._size, private)
+        return _File(descriptor, path, container, head, times[0], lambda: self._cancelled)
 
-    def _check(self) -> None:
-        """OpenCV does not tell of writes that failed, so count what can be read back."""
-        import cv2
+    def _create(self, time: float) -> tuple[int, Path]:
+        """Open the file of a segment that begins at ``time``."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        if self._is_pipe:
+            return os.open(self._path, flags), self._path
+        if self._live:
+            path = self._path.with_stem(f"{self._path.stem}-{self._began:%Y%m%dT%H%M%SZ}")
+        elif self._latest is None:
+            # A link stays, and what it names is written.
+            path = self._path.resolve()
+        else:
+            seconds = int(time)
+            told = f"{seconds // 3600:02}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
+            path = self._path.with_stem(f"{self._path.stem}-{told}")
+        for number in itertools.count(2):
+            replaced = path.exists() and not self._live and path != self._latest
+            if replaced and (self._force or not has_content(path)):
+                return os.open(path, flags | os.O_TRUNC, 0o666), path
+            with contextlib.suppress(FileExistsError):
+                return os.open(path, flags | os.O_EXCL, 0o666), path
+            path = path.with_stem(f"{path.stem if number == 2 else path.stem.rpartition('-')[0]}-{number}")
+        raise AssertionError
 
-        film = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
-        complete = film.get(cv2.CAP_PROP_FRAME_COUNT) >= self._written
-        if complete:
-            film.set(cv2.CAP_PROP_POS_FRAMES, self._written - 1)
-            complete = film.grab()
-        film.release()
-        if not complete:
-            raise OutputError(f"{self._path}: could not be written whole; is the disk full?")
+    def _end_segment(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+    def _give_up_piece(self) -> None:
+        self._times = []
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+
+class _File:
+    """A segment that grows; what was appended stays whatever fails afterwards."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: Path,
+        container: Container,
+        head: bytes,
+        start: float,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.start = self.end = start
+        self.size = 0
+        self._descriptor, self._path = descriptor, path
+        self._container, self._head = container, head
+        self._cancelled = cancelled
+        self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+    def append(self, packets: list[Packet]) -> None:
+        """Write a chunk, or nothing."""
+        # A chunk that cannot be written must leave no trace in the times of the next.
+        container = copy.copy(self._container)
+        data = self._head + container.chunk(packets)
+        if self._regular:
+            free = shutil.disk_usage(self._path.parent).free
+            if free < _RESERVE + len(data):
+                raise OutputError(f"ends here, because the disk has but {free / 1e6:.0f} MB left")
+        try:
+            write_all(self._descriptor, data, self._cancelled)
+        except OSError:
+            if self._regular:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self.size)
+                os.lseek(self._descriptor, self.size, os.SEEK_SET)
+            raise
+        self._container, self._head = container, b""
+        self.size += len(data)
+        self.end = self.start + packets[-1].seconds
+        if self._regular:
+            for position, told in self._container.patches():
+                os.pwrite(self._descriptor, told, position)
+
+    def close(self) -> None:
+        """Bring everything to the disk."""
+        try:
+            if self._regular and not self.size:
+                self._path.unlink(missing_ok=True)
+            elif self._regular:
+                os.fsync(self._descriptor)
+                _sync_folder(self._path.parent)
+        finally:
+            os.close(self._descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the name of a new file to the disk, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_even(times: Sequence[float], fps: float) -> bool:
+    """Whether frames come at ``fps`` within 2 ms, which is how exactly containers tell their times."""
+    return all(abs(later - earlier - 1 / fps) < 0.002 for earlier, later in itertools.pairwise(times))

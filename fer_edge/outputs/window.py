@@ -47,6 +47,9 @@ class WindowOutput:
         if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
             raise OutputClosed
 
+    def cancel(self) -> None:
+        """Nothing waits."""
+
     def close(self) -> None:
         """Close the window."""
         import cv2

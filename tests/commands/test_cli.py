@@ -83,8 +83,9 @@ def test_demo_run_is_happy_on_each_backend_with_c_and_with_numpy(backend, pure):
     environment = {**os.environ, "FER_EDGE_PURE": pure}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == 3
-    assert all([face["emotion"] for face in line["faces"]] == ["happy"] for line in lines)
+    frames = [line for line in lines if line["type"] == "frame"]
+    assert [line["type"] for line in lines] == ["start", "frame", "frame", "frame", "end"]
+    assert all([face["emotion"] for face in frame["faces"]] == ["happy"] for frame in frames)
     assert "3 frames" in done.stderr
 
 

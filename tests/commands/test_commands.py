@@ -150,12 +150,12 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
     test_csv.write_text("pixels\n" + " ".join(["1"] * 2304) + "\n1 2 3\n")
     out = tmp_path / "submission.csv"
     out.write_text("older result\n")
-    code, _, err = cli("predict", test_csv, "--out", out)
+    code, _, err = cli("predict", test_csv, "--out", out, "--force")
     assert code == 2
     assert "row 2" in err
     assert out.read_text() == "older result\n"
     assert {path.name for path in tmp_path.iterdir()} == {"test.csv", "submission.csv"}
-    code, _, err = cli("predict", test_csv, "--out", out, "--skip-bad")
+    code, _, err = cli("predict", test_csv, "--out", out, "--force", "--skip-bad")
     assert code == 0
     assert "1 rows labelled, 1 skipped" in err
     assert out.read_text().splitlines()[0] == "row,emotion"
@@ -381,3 +381,28 @@ def test_machine_reads_what_a_pi_tells(tmp_path, monkeypatch):
         "under-voltage since boot",
         "was throttled since boot",
     )
+
+
+def test_labels_are_not_overwritten_unless_forced(cli, drawn_csv, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("mine\n")
+    code, _, err = cli("predict", drawn_csv, "--out", path)
+    assert code == 2
+    assert "labels.csv: exists already; --force" in err
+    assert path.read_text() == "mine\n"
+    code, _, _ = cli("predict", drawn_csv, "--out", path, "--force")
+    assert code == 0
+    assert path.read_text().startswith("emotion\n")
+
+
+def test_a_confusion_matrix_is_not_overwritten_unless_forced(cli, drawn_csv, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "confusion.png"
+    path.write_text("mine\n")
+    code, _, err = cli("evaluate", drawn_csv, "--confusion", path)
+    assert code == 2
+    assert "confusion.png: exists already; --force" in err
+    assert path.read_text() == "mine\n"
+    code, _, _ = cli("evaluate", drawn_csv, "--confusion", path, "--force")
+    assert code == 0
+    assert path.read_bytes().startswith(b"\x89PNG")

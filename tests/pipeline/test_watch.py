@@ -476,7 +476,12 @@ def video(tmp_path, astronaut):
 def test_command_writes_json_only_to_stdout(cli, classifier, video):
     code, out, err = cli("run", video, "--jsonl", "-")
     assert code == 0
-    written = [json.loads(line) for line in out.splitlines()]
+    start, *written, end = [json.loads(line) for line in out.splitlines()]
+    assert (start["type"], start["source"], start["live"]) == ("start", str(video), False)
+    assert start["model"] == {"name": "brightness", "backend": "none", "precision": "int8"}
+    assert start["options"]["detect_every"] == 1
+    assert end["summary"]["frames"] == 12
+    assert end["outputs"] == {"jsonl": {"lost": 0, "dropped": 0}}
     assert [one["frame"] for one in written] == list(range(12))
     assert [one["timestamp"] for one in written] == pytest.approx([k / 10 for k in range(12)])
     assert [one["faces"][0]["track"] for one in written] == [None, None, *[1] * 10]
@@ -569,7 +574,7 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
         *("--save-image", tmp_path / "o.png", "--jsonl", tmp_path / "o.jsonl"),
     )
     assert code == 0
-    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 12
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 1 + 12 + 1
     assert cv2.imread(str(tmp_path / "o.png")).shape == (600, 600, 3)
     capture = cv2.VideoCapture(str(tmp_path / "o.mp4"), cv2.CAP_FFMPEG)
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (12, pytest.approx(10))
@@ -630,7 +635,8 @@ def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
     assert code == 1
     assert err.strip() == "fer-edge run: camera 0: unplugged"
     assert "5 frames" in out
-    assert (tmp_path / "o.avi").stat().st_size > 0
+    (written,) = tmp_path.glob("o-*Z.avi")
+    assert written.stat().st_size > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -658,5 +664,6 @@ def test_command_stopped_by_a_signal_finishes_its_files(number, tmp_path):
             stack.pop_all()
         assert (process.returncode, errors) == (0, "")
         assert " frames in " in rest.splitlines()[-1]
-    capture = cv2.VideoCapture(str(tmp_path / "o.avi"), cv2.CAP_FFMPEG)
+    (written,) = tmp_path.glob("o-*Z.avi")
+    capture = cv2.VideoCapture(str(written), cv2.CAP_FFMPEG)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1

@@ -1,0 +1,170 @@
+"""``fer-edge run`` with outputs that exist, fail, hang, or are killed."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+
+from fer_edge.commands._arguments import duration
+from fer_edge.errors import OutputError
+from fer_edge.outputs.base import FLUSH_SECONDS
+from fer_edge.outputs.video import VideoOutput
+
+
+@pytest.fixture
+def film(tmp_path):
+    """25 frames without faces, 10 a second."""
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
+    for level in range(25):
+        writer.write(np.full((120, 160, 3), 60 + level, np.uint8))
+    writer.release()
+    return path
+
+
+def types(path):
+    return [json.loads(line)["type"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--save-video", "o.mkv"), ("--save-image", "o.png"), ("--jsonl", "o.jsonl")]
+)
+def test_no_output_overwrites_a_file_unless_forced(cli, film, tmp_path, option, name):
+    path = tmp_path / name
+    path.write_text("mine\n")
+    code, out, err = cli("run", film, option, path)
+    assert (code, out) == (2, "")
+    assert name in err and "--force" in err
+    assert path.read_text() == "mine\n"
+    code, _, _ = cli("run", film, option, path, "--force")
+    assert code == 0
+    assert not path.read_bytes().startswith(b"mine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--append"], "--append is for a --jsonl file"),
+        (["--force"], "--force is for the files"),
+        (["--append", "--force", "--jsonl", "x"], "give one of them"),
+        (
+            ["--require", "video", "--jsonl", "x"],
+            "--require video: there is no such output; give --save-video",
+        ),
+        (["--segment", "10", "--save-video", "x.mkv"], "'10' is not a duration such as 30s"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(cli, film, monkeypatch, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli("run", film, *arguments)
+    assert code == 2
+    assert words in err
+    assert {path.name for path in tmp_path.iterdir()} == {"film.avi"}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("1h", 3600), ("1.5h", 5400)])
+def test_durations(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "0s", "-1s", "1d", "m", "1 h", "infs"])
+def test_what_is_no_duration(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="30s, 10m or 1h"):
+        duration(text)
+
+
+def test_segments_are_as_long_as_asked(cli, film, tmp_path):
+    code, _, _ = cli("run", film, "--save-video", tmp_path / "o.mkv", "--segment", "1s")
+    assert code == 0
+    assert {path.name for path in tmp_path.glob("o*")} == {
+        "o.mkv",
+        "o-00h00m01s.mkv",
+        "o-00h00m02s.mkv",
+    }
+
+
+@pytest.fixture
+def broken_video(monkeypatch):
+    def fail(self, result):
+        raise OutputError("o.mkv: cannot be written: No space left on device")
+
+    monkeypatch.setattr(VideoOutput, "write", fail)
+
+
+def test_a_failing_output_leaves_the_others_alone_and_gives_exit_1(cli, film, tmp_path, broken_video, caplog):
+    code, out, _ = cli("run", film, "--save-video", tmp_path / "o.mkv", "--jsonl", tmp_path / "o.jsonl")
+    assert code == 1
+    assert caplog.messages == ["video: o.mkv: cannot be written: No space left on device; it is tried again"]
+    assert out.splitlines()[-1].endswith("video lost 25")
+    assert types(tmp_path / "o.jsonl") == ["start", *["frame"] * 25, "end"]
+    end = json.loads((tmp_path / "o.jsonl").read_text().splitlines()[-1])
+    assert end["outputs"]["video"] == {"lost": 25, "dropped": 0}
+
+
+def test_a_required_output_that_fails_ends_the_run(cli, film, tmp_path, broken_video):
+    code, _, err = cli("run", film, "--save-video", tmp_path / "o.mkv", "--require", "video")
+    assert code == 1
+    assert err.strip() == "fer-edge run: o.mkv: cannot be written: No space left on device"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_disk_is_told_and_gives_exit_1(cli, film, caplog):
+    code, out, _ = cli("run", film, "--jsonl", "/dev/full", "--append")
+    assert code == 1
+    assert caplog.messages == [
+        "jsonl: /dev/full: cannot be written: No space left on device; it is tried again"
+    ]
+    assert out.splitlines()[-1].endswith("jsonl lost 25")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("output", ["--jsonl=-", "lines for people"])
+def test_a_hanging_reader_does_not_hold_up_the_end(number, output):
+    pytest.importorskip("skimage")
+    read, write = os.pipe()
+    os.write(write, bytes(fcntl.fcntl(write, fcntl.F_GETPIPE_SZ)))
+    options = [output] if output.startswith("--") else []
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN, "run", "--camera", "demo", *options],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(write)
+        try:
+            assert process.stderr.readline() == "a frame\n"
+            before = time.monotonic()
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+            took = time.monotonic() - before
+        finally:
+            process.kill()
+            os.close(read)
+    assert process.returncode == 1
+    assert ("jsonl: not finished in time" if options else "stdout: its reader does not read") in errors
+    # Two seconds to flush; the rest is for a machine that does other work as well.
+    assert took < FLUSH_SECONDS + 20
+
+
+_RUN = """
+import sys
+from fer_edge.cli import main
+from fer_edge.outputs.base import Outputs
+write = Outputs.write
+def told(self, result):
+    if result.index == 0: print("a frame", file=sys.stderr, flush=True)
+    write(self, result)
+Outputs.write = told
+sys.exit(main(sys.argv[1:]))
+"""

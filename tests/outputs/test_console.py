@@ -1,0 +1,36 @@
+"""Lines for people."""
+
+from __future__ import annotations
+
+import io
+
+from results import face, result
+
+from fer_edge.outputs.console import ConsoleOutput, describe_faces
+
+
+def lines(output_arguments, results):
+    stream = io.StringIO()
+    output = ConsoleOutput(stream=stream, **output_arguments)
+    for one in results:
+        output.write(one)
+    return stream.getvalue().splitlines()
+
+
+def test_terminal_line_in_words():
+    assert lines({}, [result(face(), index=31, timestamp=0.98)]) == [
+        "frame 31  0.98 s  1 face: #1 happy 93 %"
+    ]
+    assert describe_faces(()) == "no face"
+    assert describe_faces((face("sad", 0.5, track=4), face(track=2))) == "2 faces: #2 happy 93 %, #4 sad 50 %"
+
+
+def test_terminal_tells_changes_at_once_and_the_rest_every_second():
+    results = [result(face(probability=0.9), index=k, timestamp=k / 10) for k in range(25)]
+    results[13] = result(face("sad"), index=13, timestamp=1.3)
+    assert [int(line.split()[1]) for line in lines({}, results)] == [0, 10, 13, 14, 24]
+
+
+def test_terminal_gives_a_line_to_every_image():
+    results = [result(face(track=None), source="a.jpg"), result(face(track=None), source="b.jpg")]
+    assert lines({"every_frame": True}, results) == ["a.jpg  1 face: happy 93 %", "b.jpg  1 face: happy 93 %"]

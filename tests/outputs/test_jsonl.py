@@ -1,0 +1,329 @@
+"""JSON lines: what they hold, and the file they go to."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from results import face, result
+
+from fer_edge.errors import DataError, FerEdgeError
+from fer_edge.labels import EMOTIONS
+from fer_edge.outputs.base import OutputClosed
+from fer_edge.outputs.jsonl import (
+    JsonLinesOutput,
+    face_to_json,
+    picture_to_json,
+    start_to_json,
+    summary_to_json,
+    to_json,
+)
+from fer_edge.pipeline.summary import Summary
+
+SUMMARY = Summary(3, 1, 0, 5, 4, 2, 1.5, 10.0, math.nan)
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def whole_run(path, **options):
+    """Everything that a run can write."""
+    model = {"name": "edge", "backend": "litert", "precision": "int8"}
+    start = start_to_json("1.2.3", "camera 0", "door", True, model, {"frames": 3, "model": Path("m.onnx")})
+    output = JsonLinesOutput(path, start=start, **options)
+    output.open()
+    output.write(result(face(), face("sad", track=None, detected=False), timestamp=0.25))
+    output.gap(7)
+    output.write(result(index=1, timestamp=0.5))
+    output.end({"summary": summary_to_json(SUMMARY), "outputs": {"video": {"lost": 1, "dropped": 2}}})
+    output.close()
+    return records(path)
+
+
+def test_json_line_holds_the_frame_and_its_faces(capsys):
+    output = JsonLinesOutput("-")
+    output.write(result(face(), index=31, timestamp=0.98))
+    output.close()
+    (line,) = capsys.readouterr().out.splitlines()
+    written = json.loads(line)
+    assert written == {
+        "schema": 1,
+        "type": "frame",
+        "frame": 31,
+        "timestamp": 0.98,
+        "time": "2026-11-26T12:30:00.980Z",
+        "monotonic": 1000.98,
+        "source": "camera 0",
+        "camera": "door",
+        "size": [160, 120],
+        "latency_ms": 12.35,
+        "dropped": 2,
+        "faces": [
+            {
+                "track": 1,
+                "detected": True,
+                "box": [10.0, 20.1, 30.0, 40.0],
+                "score": 0.8765,
+                "landmarks": [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]],
+                "emotion": "happy",
+                "probabilities": {
+                    name: 0.93 if name == "happy" else pytest.approx(0.07 / 6, abs=5e-5) for name in EMOTIONS
+                },
+            }
+        ],
+    }
+
+
+def test_json_file_can_be_read_while_it_grows(tmp_path):
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path)
+    for index in range(3):
+        output.write(result(index=index))
+        assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == list(range(index + 1))
+    output.close()
+
+
+def test_json_file_with_content_is_refused_appended_or_overwritten(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"frame":7}\n')
+    with pytest.raises(DataError, match=r"log\.jsonl: has content.*--append.*--force"):
+        JsonLinesOutput(path)
+    for mode, frames in (("append", [7, 0]), ("overwrite", [0])):
+        output = JsonLinesOutput(path, mode)
+        output.write(result())
+        output.close()
+        assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == frames
+
+
+def test_a_log_that_is_moved_away_is_begun_anew(tmp_path, monkeypatch):
+    """As logrotate does, while the run goes on."""
+    now = [100.0]
+    monkeypatch.setattr("fer_edge.outputs.jsonl.time.monotonic", lambda: now[0])
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path)
+    output.write(result(index=0))
+    path.rename(tmp_path / "log.1")
+    output.write(result(index=1))
+    now[0] += 1.5
+    output.write(result(index=2))
+    kept = path.read_text()
+    path.unlink()
+    now[0] += 1.5
+    output.write(result(index=3))
+    output.close()
+    frames = [
+        [json.loads(line)["frame"] for line in text.splitlines()]
+        for text in ((tmp_path / "log.1").read_text(), kept, path.read_text())
+    ]
+    assert frames == [[0, 1], [2], [3]]
+
+
+def test_json_file_in_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        JsonLinesOutput(tmp_path / "missing" / "log.jsonl")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_full_disk_is_an_error_that_names_the_file():
+    output = JsonLinesOutput("/dev/full", "append")
+    with pytest.raises(FerEdgeError, match="/dev/full: cannot be written: No space"):
+        output.write(result())
+    output.close()
+
+
+def test_reader_that_leaves_ends_the_run_without_noise():
+    program = (
+        "import sys\n"
+        "from fer_edge.outputs.base import OutputClosed\n"
+        "from fer_edge.outputs.jsonl import JsonLinesOutput\n"
+        "from results import result\n"
+        "output = JsonLinesOutput('-')\n"
+        "try:\n"
+        "    for index in range(100_000): output.write(result(index=index))\n"
+        "except OutputClosed: sys.exit(7)\n"
+    )
+    here = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=here
+    ) as process:
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 7
+
+
+def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"frame":0}\n{"fra')
+    output = JsonLinesOutput(path, "append")
+    output.open()
+    output.write(result())
+    output.close()
+    lines = path.read_text().splitlines()
+    assert lines[1] == '{"fra'
+    assert json.loads(lines[2])["frame"] == 0
+
+
+def test_a_run_is_told_from_start_to_end(tmp_path):
+    start, first, gap, second, end = whole_run(tmp_path / "log.jsonl")
+    assert [one["type"] for one in (start, first, gap, second, end)] == [
+        "start",
+        "frame",
+        "gap",
+        "frame",
+        "end",
+    ]
+    assert (start["version"], start["source"], start["camera"], start["live"]) == (
+        "1.2.3",
+        "camera 0",
+        "door",
+        True,
+    )
+    assert start["options"] == {"frames": 3, "model": "m.onnx"}
+    assert gap["lost"] == 7
+    assert end["summary"] == {
+        "frames": 3,
+        "dropped": 1,
+        "skipped": 0,
+        "missing": 5,
+        "faces": 4,
+        "tracks": 2,
+        "seconds": 1.5,
+        "p50_ms": 10.0,
+        "p95_ms": None,
+        "fps": 2.0,
+    }
+    assert end["outputs"] == {"video": {"lost": 1, "dropped": 2}}
+
+
+def test_the_first_record_is_not_repeated_when_the_file_is_opened_again(tmp_path):
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path, start={"schema": 1, "type": "start"})
+    for index in range(2):
+        output.open()
+        output.write(result(index=index))
+        output.close()
+    assert [one["type"] for one in records(path)] == ["start", "frame", "frame"]
+
+
+@pytest.fixture(scope="module")
+def schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    described = json.loads((files("fer_edge.outputs") / "jsonl.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(described)
+    return described
+
+
+def errors(schema, record):
+    import jsonschema
+
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(record)]
+
+
+def test_every_record_is_as_the_schema_says(schema, tmp_path):
+    picture = picture_to_json("a.png", (640, 480), [face_to_json(face())])
+    for record in [*whole_run(tmp_path / "log.jsonl"), picture]:
+        assert errors(schema, record) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"type": "other"},
+        {"frame": -1},
+        {"size": [640]},
+        {"time": "2026-11-26 12:30"},
+        {"faces": [{"box": [0, 0, 1, 1]}]},
+        {"latency_ms": "12"},
+    ],
+)
+def test_the_schema_refuses_what_is_not_a_record(schema, change):
+    record = to_json(result(face()))
+    assert errors(schema, record) == []
+    assert errors(schema, record | change)
+
+
+def test_the_schema_wants_all_of_a_frame_of_a_run(schema):
+    for field in set(to_json(result())) - {"frame"}:
+        record = to_json(result())
+        del record[field]
+        assert errors(schema, record), field
+
+
+def fields(record):
+    """Names of all fields in a record, those of faces, model and summary too."""
+    for name, value in record.items():
+        yield name
+        if name in ("model", "summary"):
+            yield from value
+        if name == "faces":
+            for one in value:
+                yield from one
+
+
+def test_every_field_is_in_the_schema_and_in_the_documentation(schema, tmp_path):
+    documented = (Path(__file__).parents[2] / "docs" / "jsonl.md").read_text(encoding="utf-8")
+    definitions = schema["$defs"]
+    for record in whole_run(tmp_path / "log.jsonl"):
+        known = set(definitions[record["type"]]["properties"])
+        assert set(record) <= known
+        for name in fields(record):
+            assert f"`{name}`" in documented, name
+        for one in record.get("faces", []):
+            assert set(one) == set(definitions["face"]["properties"])
+            assert set(one["probabilities"]) == set(EMOTIONS)
+
+
+def test_the_examples_in_the_documentation_are_records(schema):
+    documented = (Path(__file__).parents[2] / "docs" / "jsonl.md").read_text(encoding="utf-8")
+    examples = [
+        json.loads(text) for text in documented.split("```json\n")[1:] for text in [text.split("```")[0]]
+    ]
+    assert {one["type"] for one in examples} == {"start", "frame", "gap", "end"}
+    for one in examples:
+        assert errors(schema, one) == []
+
+
+def test_a_line_that_waits_for_its_reader_can_be_given_up(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output = JsonLinesOutput(pipe)
+    failures = []
+
+    def fill():
+        try:
+            while True:
+                output.write(result(face()))
+        except FerEdgeError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    output.cancel()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert failures == [f"{pipe}: its reader does not read"]
+    os.close(reader)
+    output.close()
+
+
+def test_a_pipe_without_reader_ends_the_run(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output = JsonLinesOutput(pipe)
+    output.write(result())
+    os.close(reader)
+    with pytest.raises(OutputClosed):
+        output.write(result())
+    output.close()

@@ -1,0 +1,36 @@
+"""Results as a run gives them, for tests of outputs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from fer_edge.faces.faces import Face
+from fer_edge.labels import EMOTIONS
+from fer_edge.pipeline.result import FrameResult
+
+BEGAN = datetime(2026, 11, 26, 12, 30, tzinfo=UTC)
+
+
+def face(emotion="happy", probability=0.93, track=1, box=(10.04, 20.06, 30.0, 40.0), detected=True):
+    probabilities = np.full(7, (1 - probability) / 6, np.float32)
+    probabilities[EMOTIONS.index(emotion)] = probability
+    landmarks = np.arange(10, dtype=np.float32).reshape(5, 2)
+    return Face(box, 0.87654321, landmarks, probabilities, track, detected)
+
+
+def result(*faces, index=0, timestamp=0.0, source="camera 0", image=None):
+    """A result of a source that was opened at :data:`BEGAN`, with a dark picture."""
+    return FrameResult(
+        index=index,
+        source=source,
+        camera="door",
+        timestamp=timestamp,
+        monotonic=1000 + timestamp,
+        time=BEGAN + timedelta(seconds=timestamp),
+        image=np.full((120, 160, 3), 60, np.uint8) if image is None else image,
+        faces=faces,
+        latency_ms=12.3456,
+        dropped=2,
+    )
