@@ -133,13 +133,13 @@ $(VENV)/.run: $(sources) | $(bin)/python
 	touch $@
 
 $(VENV)/.device: $(sources) | $(bin)/python
-	$(bin)/python -m pip install -q -e '.[demo,onnx,report,test]'
+	$(bin)/python -m pip install -q -e '.[demo,onnx,plots,test]'
 	touch $@
 
 $(VENV)-oldest/.device: $(sources) tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install -q --upgrade pip
-	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,onnx,report,test]'
+	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,onnx,plots,test]'
 	touch $@
 
 # torch first: a range that the installed version satisfies then installs no other build.

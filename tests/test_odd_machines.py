@@ -159,5 +159,5 @@ def test_every_extra_that_a_message_names_exists():
     named |= set(re.findall(r'extra: str = "(\w+)"', text))
     project = (REPOSITORY / "pyproject.toml").read_text()
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[project.scripts]")[0]
-    assert {"train", "export", "demo", "report", "onnx"} <= named
+    assert {"train", "export", "demo", "plots", "onnx"} <= named
     assert named <= set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))

@@ -175,7 +175,7 @@ def _memory_of_a_run(frame: NDArray[np.uint8], model: str) -> int | None:
 
 
 def doubts(machine: Machine, before: Condition, after: Condition) -> list[str]:
-    """Why figures taken between two conditions are not to be trusted; empty where nothing speaks against."""
+    """Why figures taken between two conditions may be unreliable; empty where nothing suggests it."""
     found = []
     for state in dict.fromkeys((*(before.throttling or ()), *(after.throttling or ()))):
         if state.endswith(" now"):

@@ -60,7 +60,7 @@ def save_learning_curve(path: str | os.PathLike[str], history: Sequence[dict[str
     _save(figure, path)
 
 
-def require_matplotlib(extra: str = "report") -> None:
+def require_matplotlib(extra: str = "plots") -> None:
     """Raise MissingExtraError, naming the extra to install, where the plots could not be drawn."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("Drawing a plot", "matplotlib", extra)

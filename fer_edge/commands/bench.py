@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -56,8 +56,6 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     from dataclasses import asdict
 
-    from tqdm import tqdm
-
     from ..checks.latency import benchmark
     from ..machine import describe
     from ..models.classifier import load_classifier
@@ -76,23 +74,31 @@ def execute(arguments: argparse.Namespace) -> int:
     if threads[-1] > cores:
         raise DataError(f"--threads {threads[-1]}: this machine has {cores} cores")
 
-    def progress(rounds: Iterator[int]) -> Iterator[int]:
-        bar: Iterator[int] = iter(
-            tqdm(rounds, total=arguments.calls, unit="round", file=sys.stderr, leave=False, disable=None)
-        )
-        return bar
-
     models = arguments.model or bundled_models()
     with litert_greeting():
         load_classifier(models[0])
-    result = benchmark(frame, models, calls=arguments.calls, threads=threads, progress=progress)
+    result = benchmark(
+        frame, models, calls=arguments.calls, threads=threads, progress=_counted(arguments.calls)
+    )
     if arguments.json:
         print(to_json(asdict(result)))
     else:
         _print(result)
     for doubt in result.doubts:
-        print(f"not to be trusted: {doubt}", file=sys.stderr)
+        print(f"warning: unreliable: {doubt}", file=sys.stderr)
     return 0
+
+
+def _counted(total: int) -> Callable[[Iterator[int]], Iterator[int]]:
+    """Something that counts rounds on stderr while they go by, where that is a terminal."""
+
+    def count(rounds: Iterator[int]) -> Iterator[int]:
+        for number in rounds:
+            print(f"\r{number + 1} of {total} rounds", end="", file=sys.stderr, flush=True)
+            yield number
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    return count if sys.stderr.isatty() else lambda rounds: rounds
 
 
 def _compare(first: str, second: str) -> None:
@@ -106,7 +112,7 @@ def _compare(first: str, second: str) -> None:
             f"fer-edge {result['version']}, frame {result['frame']}"
         )
         for doubt in result["doubts"]:
-            print(f"   not to be trusted: {doubt}")
+            print(f"   warning: unreliable: {doubt}")
     shared = compare(*results)
     if not shared:
         raise DataError(f"{first} and {second} timed nothing in common")

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order: adds agreement"
     )
     parser.add_argument(
-        "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [report])"
+        "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [plots])"
     )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --confusion")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")

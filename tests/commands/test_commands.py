@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from fer_edge import machine
 from fer_edge.checks.accuracy import calibration_error, measure, vote_agreement
 from fer_edge.checks.latency import Subject, doubts, summarize
 from fer_edge.commands._json import to_json
+from fer_edge.commands.bench import _counted
 from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import bundled_models
 
@@ -271,6 +273,20 @@ def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
     assert report["machine"]["cores"] >= 1
 
 
+def test_bench_counts_rounds_on_a_terminal_only(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, shown in (
+        (Terminal(), "\r1 of 2 rounds\r2 of 2 rounds\r\x1b[K"),
+        (io.StringIO(), ""),
+    ):
+        monkeypatch.setattr("sys.stderr", stream)
+        assert list(_counted(2)(iter(range(2)))) == [0, 1]
+        assert stream.getvalue() == shown
+
+
 def test_bench_prints_a_table(cli, photo):
     code, out, _ = cli("bench", "--image", photo, "--calls", "3", "--threads", "1")
     assert code == 0
@@ -296,7 +312,7 @@ def test_bench_compares_two_files(cli, photo, tmp_path):
     assert code == 0, err
     assert out.count("4.00 x as fast") == len(fast["timings"])
     assert "left out: 1 that only one of them timed" in out
-    assert "not to be trusted: the firmware reports throttled" in out
+    assert "warning: unreliable: the firmware reports throttled" in out
 
 
 @pytest.mark.parametrize(
