@@ -10,6 +10,7 @@
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
+# make release      make wheels, with SHA256SUMS and LICENSES.txt, where commit, tag and changelog are ready
 # make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV
 
 PYTHON ?= python3
@@ -38,7 +39,8 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
 
-.PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels clean
+.PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
+    clean
 
 run: $(VENV)/.run
 	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
@@ -109,6 +111,9 @@ reference: $(VENV)/.device
 
 wheels: $(VENV)-wheels/.tools
 	$(VENV)-wheels/bin/python tools/wheels.py
+
+release: $(VENV)-wheels/.tools
+	$(VENV)-wheels/bin/python tools/release.py
 
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -35,6 +35,8 @@ def main() -> int:
     os.environ.setdefault("SOURCE_DATE_EPOCH", _last_commit())
     for old in DIST.glob("fer_edge-*"):
         old.unlink()
+    # The list of files in it would bring back what MANIFEST.in no longer names.
+    shutil.rmtree(REPOSITORY / "fer_edge.egg-info", ignore_errors=True)
     _run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", DIST, REPOSITORY)
     (sdist,) = DIST.glob("*.tar.gz")
     with tempfile.TemporaryDirectory() as folder:
