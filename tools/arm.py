@@ -37,7 +37,7 @@ LARGEST_INSTALL = 330_000_000
 
 RUNS = (
     ("device tests", "0", ("tests",)),
-    ("whole programs on the NumPy path", "1", ("tests/test_cli.py", "tests/test_reference.py")),
+    ("whole programs on the NumPy path", "1", ("tests/commands/test_cli.py", "tests/test_reference.py")),
 )
 """What is run, with FER_EDGE_PURE and files; the tests of kernels run on both paths by themselves."""
 
