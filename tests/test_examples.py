@@ -1,0 +1,194 @@
+"""Each program of examples/, run as a user runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import http.server
+import importlib.util
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer_edge
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+if not EXAMPLES.is_dir():
+    pytest.skip("no examples/ beside the tests", allow_module_level=True)
+
+
+def run(name, *arguments, stdin="", without=()):
+    """Run an example; ``without`` names packages that it cannot import. Returns stdout."""
+    blocked = "".join(f"sys.modules[{package!r}] = None; " for package in without)
+    program = str(EXAMPLES / name)
+    start = f"import runpy, sys; {blocked}sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", start, program, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def started(name, *arguments):
+    """Start an example; end it, with Ctrl-C, at the end of the block."""
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def film(astronaut, tmp_path_factory):
+    """Half a second of nobody, a second with a smile, 1.5 s of nobody, a second with a smile; 10 fps."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (512, 512))
+    nobody = np.full_like(astronaut, 90)
+    for frame, count in ((nobody, 5), (astronaut, 10), (nobody, 15), (astronaut, 10)):
+        for _ in range(count):
+            writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_every_example_is_tested_and_listed():
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == set(re.findall(r'"(\w+\.py)"', Path(__file__).read_text()))
+    assert names == set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text()))
+
+
+def test_the_demo_camera_goes_to_the_console_until_ctrl_c(astronaut):
+    with started("camera_to_console.py", "demo") as process:
+        lines = []
+        while not any("#1" in line for line in lines):
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+    assert process.returncode == 0
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  #1 happy \d+%\n", lines[-1])
+
+
+def test_smiles_of_a_film_are_counted_once_each(film):
+    out = run("count_smiles.py", film)
+    assert out.splitlines()[-1] == "2 smiles"
+    assert len(out.splitlines()) == 3
+
+
+def test_a_film_becomes_a_table(film, tmp_path):
+    table = tmp_path / "film.csv"
+    assert "40 frames" in run("film_to_csv.py", film, table)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert len(rows) == 20
+    assert {row["emotion"] for row in rows} == {"happy"}
+    assert [float(rows[0]["seconds"]), float(rows[-1]["seconds"])] == pytest.approx([0.5, 3.9], abs=0.01)
+    assert {row["track"] for row in rows} == {"", "1", "2"}
+    for row in rows:
+        assert sum(float(row[emotion]) for emotion in fer_edge.EMOTIONS) == pytest.approx(1, abs=1e-3)
+        assert 150 < float(row["x"]) + float(row["width"]) / 2 < 300
+
+
+def test_a_folder_of_pictures_is_listed(astronaut, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    for name, picture in {"a": np.full_like(astronaut, 90), "b": astronaut, "c": astronaut // 3}.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    first, second, third, last = run("picture_folder.py", tmp_path).splitlines()
+    assert first == f"{tmp_path / 'a.png'}: no face"
+    assert second == f"{tmp_path / 'b.png'}: happy"
+    assert third.startswith(f"{tmp_path / 'c.png'}: ")
+    assert re.fullmatch(rf"happiest: {re.escape(str(tmp_path / 'b.png'))}, \d+%", last)
+
+
+def test_crops_are_classified_without_opencv(astronaut, tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    crop = tmp_path / "crop.png"
+    image.fromarray(astronaut[60:180, 160:280, ::-1].copy()).save(crop)
+    out = run("classify_crops.py", crop, without=["cv2"])
+    assert re.fullmatch(rf"{re.escape(str(crop))}: happy \d+%\n", out)
+
+
+def test_json_lines_are_summed_up():
+    frames = [{"type": "frame", "faces": [{"emotion": name} for name in names]} for names in ("hh", "hs", "")]
+    records = [{"type": "start"}, *frames, {"type": "gap", "lost": 3}, {"type": "new"}, {"type": "end"}]
+    lines = "\n".join(json.dumps({"schema": 1, **record}) for record in records)
+    out = run("read_jsonl.py", stdin=lines)
+    assert [line.split() for line in out.splitlines()] == [["h", "3"], ["s", "1"]]
+
+
+def test_one_recognizer_serves_all_threads_of_a_web_service(astronaut):
+    if importlib.util.find_spec("flask") is None:
+        pytest.skip("Flask is not installed")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/faces"
+
+    def ask(body):
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as answer:
+            return json.load(answer)
+
+    pictures = [cv2.imencode(".png", picture)[1].tobytes() for picture in (astronaut, astronaut[:, ::-1])]
+    with started("flask_app.py", port) as process:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(ask, pictures * 8))
+        assert answers == answers[:2] * 8
+        for (face,), middle in zip(answers[:2], (223, 512 - 223), strict=True):
+            assert face["emotion"] == "happy"
+            assert face["box"][0] < middle < face["box"][0] + face["box"][2]
+        for nothing in (b"", b"no picture"):
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                ask(nothing)
+
+
+def test_a_web_hook_hears_of_each_change_once(film):
+    heard = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            run("web_hook.py", f"http://127.0.0.1:{server.server_port}/hook", film)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [(event["person"], event["emotion"]) for event in heard] == [(1, "happy"), (2, "happy")]
