@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FerEdgeError(Exception):
-    """Base of all errors that tell the user what was wrong, where, and what would be right.
+    """Base of all errors that say what was wrong, where, and what would be right.
 
     ``exit_code`` is what the command line returns: 2 for usage and bad input, 1 for failures.
     """

@@ -1,4 +1,4 @@
-"""The emotions in FER-2013 code order, and how FER+ votes map to them; the only place that knows."""
+"""The emotions in FER-2013 code order and the FER+ columns they map to; stated here and nowhere else."""
 
 from __future__ import annotations
 

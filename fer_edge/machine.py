@@ -1,4 +1,4 @@
-"""What the machine tells of itself: processor, clock governor, temperature, throttling, memory used."""
+"""What the machine reports about itself: processor, governor, temperature, throttling, memory used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _THROTTLE_BITS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What does not change while a program runs; None where the machine does not tell."""
+    """What does not change while a program runs; None where the machine does not say."""
 
     board: str | None
     cpu: str
@@ -69,7 +69,7 @@ def condition() -> Condition:
 
 
 def peak_memory() -> int | None:
-    """Largest resident set of this process so far, in bytes; None where the kernel does not tell.
+    """Largest resident set of this process so far, in bytes; None where the kernel does not say.
 
     Not from getrusage, which counts what the process was before it executed this program.
     """
@@ -78,7 +78,7 @@ def peak_memory() -> int | None:
 
 
 def _cpu(cpuinfo: str) -> str:
-    """The processor's name: x86 tells it, ARM tells the part number of the core."""
+    """The processor's name; x86 reports it, ARM only the core's part number."""
     name = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     if name:
         return name.group(1)

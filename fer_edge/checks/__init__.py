@@ -1,1 +1,1 @@
-"""What this installation, this machine and a model are worth: doctor, latency, accuracy, plots."""
+"""Checks of an installation, a machine and a model: doctor, latency, accuracy, plots."""

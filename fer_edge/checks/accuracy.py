@@ -97,7 +97,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of a model on one group of rows, with the crowd's where votes were given."""
+    """Figures of a model on one group of rows, with FER+ agreement if votes were given."""
 
     metrics: Metrics
     ferplus: Agreement | None = None
@@ -112,8 +112,8 @@ def evaluate(
     """Evaluate ``classifier`` on the rows of ``dataset`` that have this ``usage``, or on all.
 
     ``votes``: uint8 (n, 10), FER+ votes for each row of the data set. The result has the group
-    ``all``, and ``not_in_training`` for the rows outside Training whose image is not in it, where the
-    data set holds the Training rows too: only beside them can that be told. Raises
+    ``all``, and ``not_in_training`` for the rows outside Training whose image is not in it, if the
+    data set holds the Training rows too; without them that is unknown. Raises
     :class:`~fer_edge.errors.DataError` where the data set has no labels or no row of this usage.
     """
     if dataset.labels is None:

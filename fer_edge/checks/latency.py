@@ -1,6 +1,6 @@
 """Latency on this machine: preprocessing, detector, every classifier file, and the whole frame.
 
-All subjects take turns call by call, so that a machine that slows down slows them all alike.
+The subjects take turns, one call each, so that a machine that slows down affects all of them equally.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WARM_UP = 10
 HOT = 80
 """Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
 BUSY = 0.5
-"""Load a core before the run above which other work is assumed to disturb it."""
+"""Load per core before the run above which other work is assumed to disturb it."""
 
 _FACE = Faces(
     np.array([[0, 0, 100, 100]], np.float32), np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)
@@ -84,7 +84,7 @@ class Benchmark:
 
     doubts: why the figures may not be those of an undisturbed machine, see :func:`doubts`.
     peak_memory: largest resident set, in bytes, of another process that recognized faces in such
-    frames with the subject "whole frame" and loaded nothing else; None where the kernel does not tell.
+    frames with the subject "whole frame" and loaded nothing else; None where the kernel does not say.
     """
 
     format: str
@@ -186,7 +186,7 @@ def doubts(machine: Machine, before: Condition, after: Condition) -> list[str]:
         found.append(f"{after.temperature:.0f} °C: from {HOT} °C on, a Raspberry Pi slows down")
     if before.load > BUSY * machine.cores:
         found.append(
-            f"load {before.load:.1f} on {machine.cores} cores before the run: other work was going on"
+            f"load {before.load:.1f} on {machine.cores} cores before the run: other work was running"
         )
     if machine.governor == "powersave":
         found.append("the governor powersave keeps the clock low")
@@ -224,7 +224,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         compare(result, result)
         Machine(**result["machine"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: a damaged benchmark ({error!r})") from error
+        raise DataError(
+            f"{path}: a damaged benchmark ({error!r}); run fer-edge bench --json again"
+        ) from error
     return result
 
 

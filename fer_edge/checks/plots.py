@@ -1,4 +1,4 @@
-"""The pictures: confusion matrix and learning curve, as PNG through matplotlib."""
+"""Plots: confusion matrix and learning curve, as PNG through matplotlib."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _figure(width: float, height: float) -> Figure:
 def _load_fonts() -> None:
     """Import matplotlib without the folders and the font list that it would leave in the home folder.
 
-    Listing the fonts anew takes a tenth of a second. Where ``MPLCONFIGDIR`` names a folder, or the
+    Listing the fonts again takes a tenth of a second. Where ``MPLCONFIGDIR`` names a folder, or the
     program has imported matplotlib already, that stays as it is.
     """
     if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:

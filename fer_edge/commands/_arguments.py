@@ -13,13 +13,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=nonempty,
         default="edge",
-        help="bundled name, or folder or file that export-int8 wrote (default: %(default)s)",
+        help="a bundled name, or a folder or file that export-int8 wrote (default: %(default)s)",
     )
     group.add_argument(
         "--backend",
         choices=("auto", "litert", "onnx"),
         default="auto",
-        help="auto: LiteRT where installed, else ONNX Runtime",
+        help="auto: LiteRT if installed, else ONNX Runtime",
     )
     group.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="default: %(default)s")
     group.add_argument(
@@ -28,7 +28,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_align_argument(parser: argparse._ActionsContainer) -> None:
-    """Whether faces are turned: ``align`` of ``fer_edge.Recognizer``."""
+    """Whether to turn faces: ``align`` of ``fer_edge.Recognizer``."""
     parser.add_argument(
         "--align",
         action="store_true",
@@ -37,7 +37,7 @@ def add_align_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def nonempty(text: str) -> str:
-    """An argparse type: a text that is not empty, as that of an unset shell variable is."""
+    """An argparse type: a non-empty text; an unset shell variable gives an empty one."""
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
     return text

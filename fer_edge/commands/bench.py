@@ -20,7 +20,7 @@ EPILOG = """example:
   fer-edge bench --image me.jpg --calls 1000 --threads 1 2 4 --json > pi4.json
   fer-edge bench --compare pi4.json pi5.json
 
-the subjects take turns call by call; times are milliseconds a call, after a warm-up
+the subjects take turns, one call each; times are milliseconds a call, after a warm-up
 without --image the demo photograph is used (extra [demo])"""
 
 
@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     if arguments.compare:
         if arguments.json:
-            raise DataError("--compare prints a table; it goes without --json")
+            raise DataError("--compare prints a table and cannot be combined with --json")
         _compare(*arguments.compare)
         return 0
     from dataclasses import asdict
@@ -90,7 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _counted(total: int) -> Callable[[Iterator[int]], Iterator[int]]:
-    """Something that counts rounds on stderr while they go by, where that is a terminal."""
+    """Return a wrapper that counts rounds on stderr as they pass, if stderr is a terminal."""
 
     def count(rounds: Iterator[int]) -> Iterator[int]:
         for number in rounds:
@@ -121,7 +121,7 @@ def _compare(first: str, second: str) -> None:
         print(f"{subject:<42}{one:>9.3f}{two:>9.3f}{one / two:>7.2f} x as fast")
     count = max(len(result["timings"]) for result in results)
     if len(shared) < count:
-        print(f"left out: {count - len(shared)} that only one of them timed")
+        print(f"not compared: {count - len(shared)} that only one of them timed")
 
 
 def _print(result: Benchmark) -> None:
@@ -131,16 +131,15 @@ def _print(result: Benchmark) -> None:
         f"{machine.system}"
     )
     temperature = " -> ".join(
-        "not told" if state.temperature is None else f"{state.temperature:.1f} °C"
-        for state in (before, after)
+        "unknown" if state.temperature is None else f"{state.temperature:.1f} °C" for state in (before, after)
     )
-    throttling = "not told" if after.throttling is None else ", ".join(after.throttling) or "none"
+    throttling = "unknown" if after.throttling is None else ", ".join(after.throttling) or "none"
     print(
-        f"governor {machine.governor or 'not told'}; temperature {temperature}; throttling {throttling}; "
+        f"governor {machine.governor or 'unknown'}; temperature {temperature}; throttling {throttling}; "
         f"load {before.load:.1f} -> {after.load:.1f}"
     )
     kernels = "C extension" if result.extension else "NumPy path"
-    memory = "not told" if result.peak_memory is None else f"{result.peak_memory / 1e6:.0f} MB"
+    memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:.0f} MB"
     print(
         f"frame {result.frame}; {kernels}; detector on {result.detector_threads} threads; "
         f"peak memory of a run {memory}"

@@ -11,7 +11,7 @@ EPILOG = """example:
   fer-edge doctor
   fer-edge doctor --json
 
-exit code 0 where `fer-edge run` can work, 1 where it can not; a missing camera is no fault"""
+exit code 0 if `fer-edge run` can work, 1 if it cannot; a missing camera is no fault"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -21,24 +21,27 @@ EPILOG = """example:
   fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png
   fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv --json
 
-8 % of PublicTest repeats an image of Training; figures are given for all rows and without them,
-where the CSV holds the Training rows too"""
+8 % of PublicTest repeats an image of Training; if the CSV holds the Training rows too, figures are
+given for all rows and for those that do not"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "data", type=nonempty, metavar="CSV", help="FER-2013 CSV with labels, plain or packed"
+        "data", type=nonempty, metavar="CSV", help="FER-2013 CSV with labels, plain or compressed"
     )
-    parser.add_argument("--usage", metavar="U", help="only rows of this Usage, e.g. PublicTest")
+    parser.add_argument("--usage", metavar="U", help="evaluate only rows of this Usage, e.g. PublicTest")
     parser.add_argument(
-        "--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order: adds agreement"
+        "--votes",
+        type=nonempty,
+        metavar="CSV",
+        help="also report agreement with these FER+ votes, in the same row order",
     )
     parser.add_argument(
         "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [plots])"
     )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --confusion")
-    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and say which")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and name them")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_arguments(parser)
 
@@ -59,7 +62,9 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
     if arguments.confusion:
         if Path(arguments.confusion).suffix.lower() != ".png":
-            raise DataError(f"--confusion {arguments.confusion}: is written as PNG; end its name in .png")
+            raise DataError(
+                f"--confusion {arguments.confusion}: writes a PNG; choose a name that ends in .png"
+            )
         inputs = [arguments.data, *([arguments.votes] if arguments.votes else [])]
         check_target(arguments.confusion, inputs, force=arguments.force)
         require_matplotlib()

@@ -25,9 +25,9 @@ EPILOG = """example:
   fer-edge predict party.jpg me.png --jsonl
   fer-edge predict crops/*.png --aligned
 
-submission.csv has the column emotion: the FER-2013 code of each row, in the same order; with --skip-bad
-also the column row: its number in the input, from 1
-exit code 2 where an image could not be read; the others are still answered"""
+submission.csv has the column emotion, the FER-2013 code of each row in the same order; with --skip-bad
+also the column row, its number in the input, from 1
+exit code 2 if an image cannot be read; the others are still processed"""
 
 _CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar"))
 
@@ -35,17 +35,23 @@ _CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "inputs", type=nonempty, metavar="INPUT", nargs="+", help="one CSV, plain or packed, or image files"
+        "inputs",
+        type=nonempty,
+        metavar="INPUT",
+        nargs="+",
+        help="one CSV, plain or compressed, or image files",
     )
-    parser.add_argument("--out", type=nonempty, metavar="CSV", help="where the labels of a CSV go")
+    parser.add_argument("--out", type=nonempty, metavar="CSV", help="write the labels of a CSV to this file")
     parser.add_argument("--force", action="store_true", help="overwrite the file of --out")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows of a CSV out and say which")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
     parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
     parser.add_argument(
-        "--aligned", action="store_true", help="images are face crops already: no detector, whole image"
+        "--aligned", action="store_true", help="take each image as one face crop, without the detector"
     )
     add_model_arguments(parser)
-    parser.add_argument("--detector-model", type=nonempty, metavar="PATH", help="another YuNet ONNX file")
+    parser.add_argument(
+        "--detector-model", type=nonempty, metavar="PATH", help="find faces with this YuNet ONNX file"
+    )
     add_align_argument(parser)
 
 
@@ -53,13 +59,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """Predict and write or print."""
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
-        raise DataError(f"{tables[0]}: say where the labels of a CSV go: --out submission.csv")
+        raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
     if arguments.align and arguments.aligned:
-        raise DataError("--align needs the detector's landmarks, and --aligned goes without a detector")
-    if not arguments.out and arguments.skip_bad:
         raise DataError(
-            "--skip-bad is for the rows of a CSV; images that cannot be read are passed over anyway"
+            "--align needs the detector's landmarks, but --aligned runs no detector; give one of the two"
         )
+    if not arguments.out and arguments.skip_bad:
+        raise DataError("--skip-bad is for the rows of a CSV; unreadable images are always skipped")
     if not arguments.out and arguments.force:
         raise DataError("--force is for the file of --out")
     if not arguments.out:
@@ -125,7 +131,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
 
 
 def _known(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
-    """What is known of a face: no tracking here, and no detector for a crop."""
+    """Drop what is unknown of a face: its track, and for a crop what the detector would say."""
     unknown = {"track", "detected"} | ({"score", "landmarks"} if aligned else set())
     return {key: value for key, value in face.items() if key not in unknown}
 

@@ -1,1 +1,1 @@
-"""Where faces are, who is who from frame to frame, and how a face is framed."""
+"""Detector, tracker, and the geometry of a face crop."""

@@ -1,4 +1,4 @@
-"""From a face detector's box to the square the classifier was trained on; the only place that knows.
+"""From a face detector's box to the square the classifier was trained on; stated here and nowhere else.
 
 The figures are medians over 746 faces of the FER-2013 PublicTest images that YuNet finds when they
 are enlarged and padded: a training square has a side of 1.14 times the geometric mean of the box's

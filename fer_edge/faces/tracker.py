@@ -1,4 +1,4 @@
-"""Who is who from frame to frame.
+"""Tracking: which face is which from frame to frame.
 
 Tracks are matched to detections greedily by intersection over union with the box that a constant
 velocity predicts, as in Bochinski, Eiselein, Sikora: "High-Speed Tracking-by-Detection Without
@@ -68,7 +68,7 @@ class _Tracks:
         )
 
     def shifts(self, timestamp: float) -> NDArray[np.float32]:
-        """Return how far each face has moved since it was seen, float32 (m, 2), as far as can be told."""
+        """Return how far each face has moved since it was seen, float32 (m, 2), as far as is known."""
         seconds = np.minimum(timestamp - self.seen, MAX_EXTRAPOLATION)[:, np.newaxis]
         return np.nan_to_num(self.velocities * seconds).astype(np.float32)
 

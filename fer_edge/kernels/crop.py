@@ -1,4 +1,4 @@
-"""Crop faces out of frames as the classifier wants them."""
+"""Crop faces out of frames into the form that the classifier takes."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Source(ABC):
     fps: float | None = None
     """Nominal frames a second, where known."""
     skipped: int = 0
-    """Unreadable images passed over so far."""
+    """Unreadable images skipped so far."""
     missing: int = 0
     """Frames of a film that could not be decoded so far."""
     paths: Sequence[Path] = ()

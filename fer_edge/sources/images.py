@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class ImageSource(Source):
     """An image, or the images of a folder in the order of their names, sub-folders left out.
 
-    An unreadable image in a folder is reported as a warning, counted in ``skipped`` and passed
-    over; where no image at all is readable, iterating ends with :class:`~fer_edge.errors.SourceError`.
+    An unreadable image in a folder is logged as a warning, skipped, and counted in ``skipped``;
+    if no image at all is readable, iterating ends with :class:`~fer_edge.errors.SourceError`.
     """
 
     related = False
