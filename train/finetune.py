@@ -142,10 +142,10 @@ def _face(path: Path, detector: FaceDetector | None) -> NDArray[np.uint8]:
         )
     square = centre_square(image.shape[1], image.shape[0])
     if detector is not None:
-        detections = detector.detect(image)
-        if not detections:
+        detections = detector.detect_in_picture(image)
+        if not len(detections):
             raise SourceError(f"{path}: shows no face that the detector finds")
-        square = training_squares([detections[0].box])
+        square = training_squares(detections.boxes[:1])
     out = np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8)
     crop_faces(image, square, out)
     if out.std() < _LEAST_CONTRAST:
