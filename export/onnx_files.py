@@ -1,27 +1,25 @@
-"""ONNX files through torch.onnx and onnxruntime's static quantization."""
+"""ONNX files: fp32 through torch.onnx, int8 from the integers of the TFLite file."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fer_edge.kernels.crop import FACE_SIZE
-from fer_edge.models.backends import load_onnxruntime
+from fer_edge.labels import EMOTIONS
 from fer_edge.models.manifest import TensorSpec
 
+from .layers import Average, Convolution, Layer, read_layers
 from .network import InferenceNet, short_half
-from .ranges import INPUT_RANGE, Range
 
 INPUT, OUTPUT = "faces", "logits"
 OPSET = 18
+_IR_VERSION = 10
+"""Of the file format: what torch.onnx writes with that opset."""
 
 
 def convert(net: InferenceNet) -> bytes:
@@ -64,46 +62,39 @@ def with_half_weights(model: bytes) -> bytes:
     return content
 
 
-def quantize(model: bytes, calibration: NDArray[np.float32], additions: Sequence[Range]) -> bytes:
-    """The int8 model in QDQ form: int8 in and out, weights per channel, activations by min and max.
+def from_tflite(model: bytes) -> bytes:
+    """The int8 model in QDQ form, with the very integers and scales of an int8 TFLite file.
 
-    ``calibration`` holds normalized faces, float32 (n, 1, 48, 48); ``additions`` the ranges of the
-    outputs of the residual additions, in the order of the network.
+    int8 (n, 1, 48, 48) in and int8 (n, 7, 1, 1) out. Activations inside are the same numbers plus 128,
+    uint8, because ONNX Runtime computes int8 ones on x86-64 partly in floating point. Each layer has its
+    own weights and zero points, because on x86-64 without VNNI ONNX Runtime replaces both, layer by
+    layer: it does not load a file whose layers share them, and version 1.20 dies where they are left out.
     """
     import onnx
+    from onnx import TensorProto, helper
 
-    quantizer = load_onnxruntime("onnxruntime.quantization")
-    shape_inference = load_onnxruntime("onnxruntime.quantization.shape_inference")
-    with tempfile.TemporaryDirectory() as folder:
-        source, prepared, result = (
-            Path(folder) / name for name in ("fp32.onnx", "prepared.onnx", "int8.onnx")
-        )
-        source.write_bytes(model)
-        shape_inference.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        outputs = [node.output[0] for node in onnx.load(str(prepared)).graph.node if node.op_type == "Add"]
-        forced = {INPUT: INPUT_RANGE, **dict(zip(outputs, additions, strict=True))}
-        quantizer.quantize_static(
-            str(prepared),
-            str(result),
-            _Reader(calibration),
-            quant_format=quantizer.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantizer.QuantType.QInt8,
-            weight_type=quantizer.QuantType.QInt8,
-            calibrate_method=quantizer.CalibrationMethod.MinMax,
-            extra_options={
-                "TensorQuantOverrides": {
-                    name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
-                    for name, (low, high) in forced.items()
-                }
-            },
-        )
-        quantized = onnx.load(str(result))
-    _strip_edges(quantized)
-    _compact(quantized)
-    _number_names(quantized)
-    onnx.checker.check_model(quantized)
-    content: bytes = quantized.SerializeToString()
+    network = read_layers(model)
+    graph = _Graph()
+    result = network.layers[-1].result
+    tensors = {network.source: graph.quantized(graph.real(INPUT, network.input), _shifted(network.input))}
+    specs = {network.source: network.input}
+    for layer in network.layers:
+        tensors[layer.output] = graph.layer(layer, [(tensors[i], specs[i]) for i in layer.inputs])
+        specs[layer.output] = layer.result
+    graph.quantized(graph.real(tensors[network.layers[-1].output], _shifted(result)), result, OUTPUT)
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "int8",
+            [helper.make_tensor_value_info(INPUT, TensorProto.INT8, ["n", 1, FACE_SIZE, FACE_SIZE])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.INT8, ["n", len(EMOTIONS), 1, 1])],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    onnx.checker.check_model(proto)
+    content: bytes = proto.SerializeToString()
     return content
 
 
@@ -117,41 +108,108 @@ def quantization(model: bytes) -> tuple[TensorSpec, TensorSpec]:
     return _spec(graph, first), _spec(graph, last)
 
 
-class _Reader:
-    """The calibration rows in the form onnxruntime asks for them, one by one as on the TFLite side."""
+class _Graph:
+    """Nodes and constants of a QDQ graph under construction; names are numbers, to be short."""
 
-    def __init__(self, faces: NDArray[np.float32]) -> None:
-        self._rows = iter(faces)
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._known: dict[bytes, str] = {}
+        self._count = 0
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        row = next(self._rows, None)
-        return None if row is None else {INPUT: row[None]}
+    def real(self, name: str, spec: TensorSpec) -> str:
+        """The real values of a quantized tensor."""
+        return self._node("DequantizeLinear", [name, *self._quantization(spec)])
+
+    def quantized(self, name: str, spec: TensorSpec, output: str = "") -> str:
+        """Real values, quantized."""
+        return self._node("QuantizeLinear", [name, *self._quantization(spec)], output)
+
+    def layer(self, layer: Layer, inputs: list[tuple[str, TensorSpec]]) -> str:
+        """One operation between the real values of its inputs and its quantized output."""
+        result = _shifted(layer.result)
+        if isinstance(layer.operation, Average):
+            ((name, _),) = inputs
+            value, result = self._average(name, layer.operation)
+        else:
+            values = [self.real(name, _shifted(spec)) for name, spec in inputs]
+            if isinstance(layer.operation, Convolution):
+                value = self._convolution(values[0], inputs[0][1], layer.operation)
+            else:
+                value = self._node("Add", values)
+        if layer.most is not None:
+            value = self._node("Clip", [value, "", self._constant(np.float32(layer.most))])
+        return self.quantized(value, result)
+
+    def _convolution(self, name: str, source: TensorSpec, layer: Convolution) -> str:
+        zero_points = np.zeros(len(layer.weights), np.int8)
+        stored = [
+            self._constant(layer.weights, shared=False),
+            self._constant(layer.scales),
+            self._constant(zero_points, shared=False),
+        ]
+        weights = self._node("DequantizeLinear", stored, axis=0)
+        stored = [self._constant(layer.bias), self._constant(np.float32(source.scale) * layer.scales)]
+        bias = self._node("DequantizeLinear", stored, axis=0)
+        return self._node(
+            "Conv",
+            [name, weights, bias],
+            kernel_shape=layer.weights.shape[2:],
+            strides=layer.strides,
+            pads=layer.pads,
+            group=layer.groups,
+        )
+
+    def _average(self, name: str, layer: Average) -> tuple[str, TensorSpec]:
+        """Means of the stored int8 numbers themselves, and how to round them.
+
+        TFLite rounds a mean that lies halfway between two numbers away from zero, ONNX Runtime to the
+        even one. With real values that are the stored numbers, and a scale below 1 by so little that
+        no other mean is affected, ONNX Runtime rounds as TFLite does.
+        """
+        count = layer.window[0] * layer.window[1]
+        mean = self._node(
+            "AveragePool",
+            [self.real(name, TensorSpec("uint8", 1.0, 128))],
+            kernel_shape=layer.window,
+            strides=layer.strides,
+        )
+        return mean, TensorSpec("uint8", 1 / (1 + 1 / (1024 * count)), 128)
+
+    def _quantization(self, spec: TensorSpec) -> list[str]:
+        return [
+            self._constant(np.float32(spec.scale)),
+            self._constant(np.dtype(spec.dtype).type(spec.zero_point)),
+        ]
+
+    def _constant(self, value: Any, shared: bool = True) -> str:
+        from onnx import numpy_helper
+
+        tensor = numpy_helper.from_array(np.asarray(value))
+        content = tensor.SerializeToString()
+        if shared and content in self._known:
+            return self._known[content]
+        tensor.name = self._name()
+        self.constants.append(tensor)
+        if shared:
+            self._known[content] = tensor.name
+        return tensor.name
+
+    def _node(self, operation: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+        from onnx import helper
+
+        output = output or self._name()
+        self.nodes.append(helper.make_node(operation, inputs, [output], **attributes))
+        return output
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"{self._count:x}"
 
 
-def _strip_edges(model: Any) -> None:
-    """Drop the first QuantizeLinear and the last DequantizeLinear, so that input and output are int8."""
-    import onnx
-
-    graph = model.graph
-    first = next(node for node in graph.node if INPUT in node.input)
-    last = next(node for node in graph.node if OUTPUT in node.output)
-    assert first.op_type == "QuantizeLinear", first.op_type
-    assert last.op_type == "DequantizeLinear", last.op_type
-    quantized_input, quantized_output = first.output[0], last.input[0]
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name == quantized_input:
-                node.input[index] = INPUT
-        for index, name in enumerate(node.output):
-            if name == quantized_output:
-                node.output[index] = OUTPUT
-    graph.node.remove(first)
-    graph.node.remove(last)
-    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT8
-    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT8
-    used = {name for node in graph.node for name in node.input}
-    for initializer in [value for value in graph.initializer if value.name not in used]:
-        graph.initializer.remove(initializer)
+def _shifted(spec: TensorSpec) -> TensorSpec:
+    """Of the same real values as uint8."""
+    return TensorSpec("uint8", spec.scale, spec.zero_point + 128)
 
 
 def _compact(model: Any) -> None:
@@ -170,23 +228,6 @@ def _compact(model: Any) -> None:
         for index, name in enumerate(node.input):
             node.input[index] = same.get(name, name)
     del graph.value_info[:]
-
-
-def _number_names(model: Any) -> None:
-    """Give what lies inside a number for a name: a fifth of a small int8 file would be names.
-
-    The fp32 file keeps its own, by which fine-tuning finds the weights.
-    """
-    graph = model.graph
-    short = {value.name: value.name for value in (*graph.input, *graph.output)}
-    for value in graph.initializer:
-        value.name = short.setdefault(value.name, f"{len(short):x}")
-    for node in graph.node:
-        node.name = ""
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name:
-                    names[index] = short.setdefault(name, f"{len(short):x}")
 
 
 def _spec(graph: Any, node: Any) -> TensorSpec:

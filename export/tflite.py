@@ -131,11 +131,6 @@ def _sharing_builder() -> Any:
     return SharingBuilder()
 
 
-def addition_ranges(model: bytes, ranges: dict[str, dict[str, Any]]) -> list[Range]:
-    """The ranges of the outputs of the residual additions, in the order of the network."""
-    return [_range(ranges[name]) for name in _addition_outputs(model)]
-
-
 def tensor_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
     """Input and output as the file itself describes them."""
     from ai_edge_litert.interpreter import Interpreter

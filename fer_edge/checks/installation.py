@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import FerEdgeError
 from ..kernels import EXTENSION
 from ..models.backends import available_backends
-from ..models.classifier import load_classifier
-from ..models.manifest import model_files
+from ..models.classifier import Classifier
+from ..models.manifest import BACKENDS, ModelFile, model_files
+from ..models.reference import deviation, tolerance, wrong_crops
 
 PACKAGES = (
     "fer-edge",
@@ -43,6 +44,7 @@ def examine() -> list[Finding]:
     return [
         *_versions(),
         _extension(),
+        _crops(),
         *_weights(),
         *_backends(),
         _detector(),
@@ -96,15 +98,48 @@ def _backends() -> list[Finding]:
                 "none: pip install ai-edge-litert (or tflite-runtime, or 'fer-edge[onnx]')",
             )
         ]
-    findings = []
-    for backend in backends:
-        try:
-            probabilities = load_classifier(backend=backend).predict(np.zeros((1, 48, 48), np.uint8))
-            assert probabilities.shape == (1, 7)
-            findings.append(Finding("ok", "backend", f"{backend} loads the default model and answers"))
-        except (FerEdgeError, RuntimeError, ImportError, OSError) as error:
-            findings.append(Finding("fault", "backend", f"{backend}: {error}"))
-    return findings
+    try:
+        files = [file for file in model_files() if file.backend in backends]
+    except FerEdgeError as error:
+        return [Finding("fault", "backend", f"nothing to run: {error}")]
+    return [_answer(file) for file in files]
+
+
+def _answer(file: ModelFile) -> Finding:
+    """Whether a file loads and gives the answer to the reference face that its manifest tells."""
+    name = file.path.name
+    try:
+        classifier = Classifier(file, threads=1)
+        difference = deviation(classifier)
+    except (FerEdgeError, RuntimeError, ImportError, OSError) as error:
+        return Finding("fault", "backend", f"{name} on {file.backend}: {error}")
+    if difference is None:
+        return Finding("note", "backend", f"{name} loads on {file.backend}; its manifest tells no answer")
+    unit = "step" if file.output.dtype == "int8" else "logit"
+    if difference <= tolerance(classifier):
+        return Finding("ok", "backend", f"{name} loads on {file.backend} and computes rightly")
+    other = next(backend for backend in BACKENDS if backend != file.backend)
+    return Finding(
+        "fault",
+        "backend",
+        f"{name} computes wrongly on {file.backend}: the reference face's answer is off by {difference:.3g} "
+        f"{unit}{'s' * (difference != 1)} (at most {tolerance(classifier):g}); use --backend {other}, or "
+        "another version of the runtime",
+    )
+
+
+def _crops() -> Finding:
+    path = "C kernels" if EXTENSION else "NumPy path"
+    try:
+        wrong = wrong_crops()
+    except Exception as error:  # whatever a broken kernel raises
+        return Finding("fault", "crops", f"{path}: fails with {error!r}")
+    if not wrong:
+        return Finding("ok", "crops", f"{path}: the bytes that they should be")
+    remedy = "set FER_EDGE_PURE=1, or build it again" if EXTENSION else "install another version of NumPy"
+    return Finding(
+        "fault", "crops", f"{path}: computes wrongly, other bytes in {', '.join(wrong)} crops; {remedy}"
+    )
 
 
 def _detector() -> Finding:

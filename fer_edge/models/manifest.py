@@ -36,8 +36,22 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a file answers to the face of :mod:`.reference` where it was exported.
+
+    face: CRC-32 of that face; logits: the seven outputs as the file has them, so whole numbers for int8.
+    """
+
+    face: int
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ModelFile:
-    """One file of a model as its manifest describes it; sizes in bytes."""
+    """One file of a model as its manifest describes it; sizes in bytes.
+
+    ``reference`` is None for exports of fer-edge 0.1, whose manifests tell no answer.
+    """
 
     model: str
     path: Path
@@ -47,6 +61,7 @@ class ModelFile:
     sha256: str
     input: TensorSpec
     output: TensorSpec
+    reference: Reference | None = None
 
     def read(self) -> bytes:
         """The file's content, verified against size and hash of the manifest; raises ModelError."""
@@ -103,12 +118,17 @@ def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
                 sha256=entry["sha256"],
                 input=TensorSpec(**entry["input"]),
                 output=TensorSpec(**entry["output"]),
+                reference=_reference(entry.get("reference")),
             )
             for model, description in manifest["models"].items()
             for name, entry in description["files"].items()
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{Path(folder) / MANIFEST_NAME}: an entry is incomplete ({error!r})") from error
+
+
+def _reference(entry: dict[str, Any] | None) -> Reference | None:
+    return None if entry is None else Reference(entry["face"], tuple(entry["logits"]))
 
 
 def bundled_models() -> list[str]:

@@ -1,0 +1,120 @@
+"""What the doctor says of a machine that computes wrongly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_edge import kernels
+from fer_edge.checks import installation
+from fer_edge.models import backends
+from fer_edge.models.backends import available_backends
+from fer_edge.models.manifest import model_files
+
+
+def faults(cli) -> list[str]:
+    """Details of the faults that ``fer-edge doctor`` prints; the exit code has to go with them."""
+    code, out, _ = cli("doctor", "--json")
+    found = [finding["detail"] for finding in json.loads(out) if finding["state"] == "fault"]
+    assert code == (1 if found else 0)
+    return found
+
+
+def usable():
+    return [file for file in model_files() if file.backend in available_backends()]
+
+
+def test_every_bundled_file_gives_the_answer_of_its_manifest(cli):
+    assert all(file.reference is not None for file in model_files())
+    details = [finding.detail for finding in installation._backends() if finding.state == "ok"]
+    assert len(details) == len(usable()) >= 4
+    assert all("computes rightly" in detail for detail in details)
+    assert faults(cli) == []
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_a_runtime_whose_logits_are_off_is_a_fault(cli, monkeypatch, backend):
+    """Two steps of int8, two logits of fp32, in one of seven places."""
+    session = {"litert": backends.LiteRTSession, "onnx": backends.OnnxSession}[backend]
+    run = session.run
+
+    def wrong(self):
+        output = run(self).copy()
+        output.reshape(-1)[3] -= 2
+        return output
+
+    monkeypatch.setattr(session, "run", wrong)
+    found = faults(cli)
+    assert len(found) == sum(file.backend == backend for file in model_files())
+    assert all(f"computes wrongly on {backend}" in detail for detail in found)
+    assert any("off by 2 steps (at most 1)" in detail for detail in found)
+
+
+def test_one_step_is_no_fault_and_two_are():
+    file = next(file for file in usable() if file.precision == "int8")
+    assert file.reference is not None
+
+    def state(steps: int) -> str:
+        logits = (file.reference.logits[0] + steps, *file.reference.logits[1:])
+        return installation._answer(replace(file, reference=replace(file.reference, logits=logits))).state
+
+    assert [state(steps) for steps in (-2, -1, 0, 1, 2)] == ["fault", "ok", "ok", "ok", "fault"]
+
+
+def test_an_answer_to_another_face_is_a_fault():
+    file = usable()[0]
+    assert file.reference is not None
+    finding = installation._answer(replace(file, reference=replace(file.reference, face=1)))
+    assert finding.state == "fault"
+    assert "another reference face" in finding.detail
+
+
+def test_a_manifest_without_answers_is_a_note():
+    finding = installation._answer(replace(usable()[0], reference=None))
+    assert finding.state == "note"
+
+
+@pytest.mark.usefixtures("kernels")
+def test_both_paths_crop_to_the_byte():
+    assert installation._crops().state == "ok"
+
+
+@pytest.mark.parametrize("name", ["crop_usual", "crop_faces"])
+def test_kernels_that_are_off_by_one_level_are_a_fault(cli, monkeypatch, kernels, name):
+    """On the C path ``crop_usual`` cuts upright squares out of colour frames, ``crop_faces`` all else."""
+    original = getattr(kernels, name)
+
+    def wrong(*arguments):
+        result = original(*arguments)
+        out = arguments[2] if name == "crop_usual" else arguments[-1]
+        if name == "crop_faces" or result:
+            out[1, 20, 20] += 1
+        return result
+
+    monkeypatch.setattr(kernels, name, wrong)
+    found = " ".join(faults(cli))
+    others = "grey int8, grey float32, turned"
+    if kernels.__name__.endswith("_native"):
+        assert f"in {'colour' if name == 'crop_usual' else others} crops" in found
+    else:
+        assert (f"in colour, {others} crops" in found) == (name == "crop_faces")
+
+
+def test_kernels_that_raise_are_a_fault(cli, monkeypatch):
+    def broken(*arguments):
+        raise OverflowError("Python integer 300 out of bounds for uint8")
+
+    monkeypatch.setattr(kernels.implementation, "crop_usual", broken)
+    assert "out of bounds" in " ".join(faults(cli))
+
+
+def test_reference_face_is_the_drawn_one():
+    from fer_edge.models.reference import reference_face, reference_frame
+
+    face, frame = reference_face(), reference_frame()
+    assert (face.shape, face.dtype, frame.shape, frame.dtype) == ((48, 48), np.uint8, (120, 160, 3), np.uint8)
+    assert (face.min(), face.max()) == (0, 255)
+    assert len(np.unique(face)) > 80
