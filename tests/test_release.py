@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -43,6 +44,7 @@ def test_all_problems_are_told_at_once():
     assert len(release.problems("0.3.0", CHANGELOG, [], ["?? x"])) == 3
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_tags_and_changes_are_read_from_git(tmp_path):
     def git(*words):
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

@@ -100,7 +100,10 @@ def wheel_contents(paths: Iterable[Path]) -> list[str]:
 
 
 def resolve(built: Sequence[Path]) -> list[Mapping[str, Any]]:
-    """Metadata of the packages that pip would install with this machine's wheel and EXTRAS, without ours."""
+    """Metadata of what pip would install with this machine's wheel and EXTRAS, without ours.
+
+    Older versions of pip leave the licence expression out.
+    """
     (wheel,) = (path for path in built if path.name.endswith(f"{platform.machine()}.whl"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
     done = subprocess.run(
@@ -141,7 +144,7 @@ def licence_list(version: str, names: Iterable[str], packages: Iterable[Mapping[
             raise SystemExit(f"{name}: in a wheel, but without a licence in CONTENTS of tools/release.py")
     lines = [f"Licences of fer-edge {version}", "", "What the wheels hold:", ""]
     lines += [f"{pattern} ({count}): {CONTENTS[pattern]}" for pattern, count in counts.items() if count]
-    lines += ["", f"What they depend on, with the extras {', '.join(EXTRAS)}; the versions of this day:", ""]
+    lines += ["", f"What they depend on, with the extras {', '.join(EXTRAS)}; versions as of this build:", ""]
     for metadata in sorted(packages, key=lambda metadata: str(metadata["name"]).lower()):
         line = f"{metadata['name']} {metadata['version']}: {licence(metadata)}"
         note = NOTES.get(str(metadata["name"]).lower())
