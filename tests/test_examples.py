@@ -140,6 +140,13 @@ def test_json_lines_are_summed_up():
     assert [line.split() for line in out.splitlines()] == [["h", "3"], ["s", "1"]]
 
 
+def test_json_lines_of_a_run_are_summed_up(film):
+    command = [sys.executable, "-m", "fer_edge", "run", str(film), "--jsonl", "-"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert len(lines.splitlines()) == 1 + 40 + 1
+    assert run("read_jsonl.py", stdin=lines).split() == ["happy", "20"]
+
+
 def test_one_recognizer_serves_all_threads_of_a_web_service(astronaut):
     if importlib.util.find_spec("flask") is None:
         pytest.skip("Flask is not installed")

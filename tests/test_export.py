@@ -261,6 +261,7 @@ def test_a_file_whose_layers_share_constants_loads_without_exact_sums(exported, 
     """As those of version 0.1 did; where ONNX Runtime can exchange weights, it refuses such files."""
     import onnx
     from fer_edge.export import onnx_files
+
     from fer_edge.models import backends
 
     proto = onnx.load(exported[0] / "edge-int8.onnx")

@@ -106,7 +106,7 @@ def _backends() -> list[Finding]:
 
 
 def _answer(file: ModelFile) -> Finding:
-    """Whether a file loads and gives the answer to the reference face that its manifest tells."""
+    """Whether a file loads and answers the reference face as its manifest says."""
     name = file.path.name
     try:
         classifier = Classifier(file, threads=1)
@@ -114,15 +114,17 @@ def _answer(file: ModelFile) -> Finding:
     except (FerEdgeError, RuntimeError, ImportError, OSError) as error:
         return Finding("fault", "backend", f"{name} on {file.backend}: {error}")
     if difference is None:
-        return Finding("note", "backend", f"{name} loads on {file.backend}; its manifest tells no answer")
+        return Finding(
+            "note", "backend", f"{name} loads on {file.backend}; its manifest has no reference answer"
+        )
     unit = "step" if file.output.dtype == "int8" else "logit"
     if difference <= tolerance(classifier):
-        return Finding("ok", "backend", f"{name} loads on {file.backend} and computes rightly")
+        return Finding("ok", "backend", f"{name} loads on {file.backend} and computes correctly")
     other = next(backend for backend in BACKENDS if backend != file.backend)
     return Finding(
         "fault",
         "backend",
-        f"{name} computes wrongly on {file.backend}: the reference face's answer is off by {difference:.3g} "
+        f"{name} computes wrongly on {file.backend}: the reference face's logits are off by {difference:.3g} "
         f"{unit}{'s' * (difference != 1)} (at most {tolerance(classifier):g}); use --backend {other}, or "
         "another version of the runtime",
     )
@@ -135,10 +137,10 @@ def _crops() -> Finding:
     except Exception as error:  # whatever a broken kernel raises
         return Finding("fault", "crops", f"{path}: fails with {error!r}")
     if not wrong:
-        return Finding("ok", "crops", f"{path}: the bytes that they should be")
+        return Finding("ok", "crops", f"{path}: same bytes as everywhere")
     remedy = "set FER_EDGE_PURE=1, or build it again" if EXTENSION else "install another version of NumPy"
     return Finding(
-        "fault", "crops", f"{path}: computes wrongly, other bytes in {', '.join(wrong)} crops; {remedy}"
+        "fault", "crops", f"{path}: computes wrongly, wrong bytes in {', '.join(wrong)} crops; {remedy}"
     )
 
 

@@ -28,8 +28,8 @@ examples:
 
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
 Ctrl-C ends a run cleanly.
-Exit code: 0 done, 1 the camera or stream was lost, more than a tenth of a film is missing or an output
-failed, 2 bad input or a camera that cannot be opened."""
+Exit code: 0 done, 1 the camera or stream was lost, more than a tenth of a video is missing, or an output
+failed; 2 bad input or a camera that cannot be opened."""
 
 
 _OPTIONS = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image"}
@@ -40,7 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     source = parser.add_argument_group("source")
     source.add_argument(
-        "source", nargs="?", type=nonempty, metavar="SOURCE", help="image, folder, video file, rtsp/http URL"
+        "source",
+        nargs="?",
+        type=nonempty,
+        metavar="SOURCE",
+        help="read an image, folder, video file, or rtsp/http URL",
     )
     source.add_argument(
         "--camera",
@@ -48,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         const="0",
         type=nonempty,
         metavar="CAMERA",
-        help="N of /dev/videoN, picamera2, or demo (without a value: 0)",
+        help="read a camera: N of /dev/videoN, picamera2, or demo (without a value: 0)",
     )
     source.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
     source.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
@@ -58,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--jsonl",
         type=nonempty,
         metavar="FILE",
-        help="write one JSON object a frame; - is stdout, all else goes to stderr then",
+        help="write one JSON object a frame; - is stdout, and messages then go to stderr",
     )
     output.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
     output.add_argument("--force", action="store_true", help="overwrite files that exist")
@@ -66,27 +70,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-video",
         type=nonempty,
         metavar="FILE",
-        help="annotated video: .mp4, .avi or .mkv; of a camera or stream its names tell the time",
+        help="write an annotated video: .mp4, .avi or .mkv; a camera or stream adds the time to the name",
     )
     output.add_argument(
         "--segment",
         type=duration,
         default="10m",
         metavar="TIME",
-        help="begin a new file of --save-video after so long: 30s, 10m, 1h (default: %(default)s)",
+        help="start a new --save-video file after this time: 30s, 10m, 1h (default: %(default)s)",
     )
     output.add_argument(
         "--save-image",
         type=nonempty,
         metavar="FILE",
-        help="annotated last frame; of an image or a folder of them, an existing folder gets each",
+        help="write the annotated last frame; given an existing folder, each annotated image of the source",
     )
     output.add_argument(
         "--require",
         action="append",
         choices=_OPTIONS,
         default=[],
-        help="end the run when this output fails, instead of going on and trying it again",
+        help="end the run when this output fails, instead of going on and retrying",
     )
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
@@ -96,7 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--detector-model",
         type=nonempty,
         metavar="PATH",
-        help="a YuNet ONNX file instead of the packaged one",
+        help="find faces with this YuNet ONNX file instead of the packaged one",
     )
     recognition.add_argument(
         "--detect-every",
@@ -124,14 +128,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.4,
         metavar="S",
-        help="time constant for each person's probabilities, 0 for none (default: %(default)s)",
+        help="time constant over which each person is averaged, 0: not at all (default: %(default)s)",
     )
     recognition.add_argument(
         "--min-score",
         type=float,
         default=0.7,
         metavar="P",
-        help="leave out faces that the detector is less sure of, 0 to 1 (default: %(default)s)",
+        help="ignore faces with a lower detector score, 0 to 1 (default: %(default)s)",
     )
     add_align_argument(recognition)
 
@@ -181,7 +185,9 @@ def execute(args: argparse.Namespace) -> int:
             print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
             return 1
         if results.summary.damaged:
-            print(f"fer-edge run: {source.name}: more than a tenth of its frames is missing", file=sys.stderr)
+            print(
+                f"fer-edge run: {source.name}: more than a tenth of its frames are missing", file=sys.stderr
+            )
             return 1
         return 1 if outputs.failed else 0
 
@@ -205,7 +211,7 @@ def _told(results: Watch, outputs: Outputs) -> str:
     parts = [str(results.summary)]
     for name, losses in outputs.losses.items():
         if losses.dropped:
-            parts.append(f"{name} too slow for {losses.dropped}")
+            parts.append(f"{name} dropped {losses.dropped}")
         if losses.lost:
             parts.append(f"{name} lost {losses.lost}")
     return ", ".join(parts)

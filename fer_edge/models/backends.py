@@ -127,7 +127,7 @@ def _inference_session(onnxruntime: Any, file: ModelFile, content: bytes, thread
         # Of exports of fer-edge 0.1, whose layers share constants, only the other kernels take all.
         session = _session(onnxruntime, content, threads, exact=False)
         warnings.warn(
-            f"{file.path}: was exported by fer-edge 0.1 and its answers are inexact on this processor: "
+            f"{file.path}: was exported by fer-edge 0.1, and its answers are inexact on this processor: "
             "export the model again, or use the litert backend",
             stacklevel=2,
         )

@@ -75,14 +75,14 @@ def deviation(classifier: Classifier) -> float | None:
     found = reference_answer(classifier)
     if found.face != expected.face:
         raise ModelError(
-            f"{classifier.file.path}: the manifest tells the answer to another reference face (CRC-32 "
+            f"{classifier.file.path}: the manifest holds the answer to another reference face (CRC-32 "
             f"{expected.face}) than this version's ({found.face}); export the model again"
         )
     return float(np.abs(np.subtract(found.logits, expected.logits)).max())
 
 
 def tolerance(classifier: Classifier) -> float:
-    """The largest :func:`deviation` of a machine that computes rightly."""
+    """The largest :func:`deviation` of a machine that computes correctly."""
     return MOST_STEPS if classifier.file.output.dtype == "int8" else LARGEST_ERROR
 
 

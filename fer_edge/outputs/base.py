@@ -402,7 +402,7 @@ class _OutputThread:
             if self._required:
                 self._error = error
         if not (again or self._required or self._abandoned):
-            _log.warning("%s: %s; it is tried again", self.output.name, error)
+            _log.warning("%s: %s; retrying", self.output.name, error)
         self._opened = self._dirty = False
         with contextlib.suppress(Exception):
             self.output.close()
@@ -429,7 +429,7 @@ def write_all(descriptor: int, data: bytes, cancelled: Callable[[], bool]) -> No
             if waits:
                 while not poll.poll(1000 * _POLL):
                     if cancelled():
-                        raise OutputError("its reader does not read")
+                        raise OutputError("the reader has stopped reading")
             # A pipe that is ready takes so much without waiting, other writers aside.
             rest = rest[os.write(descriptor, rest[: select.PIPE_BUF] if waits else rest) :]
     except BrokenPipeError as error:

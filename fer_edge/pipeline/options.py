@@ -1,4 +1,4 @@
-"""How to recognize and how to run; the defaults suit a Pi 4 with a camera."""
+"""Options of recognition and of a run; the defaults suit a Pi 4 with a camera."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WatchOptions:
     """Longest side, in pixels, to which frames are shrunk to find faces; ``None``: 320, and for
     single pictures the sizes of :data:`fer_edge.faces.detector.PICTURE_SIZES`."""
     min_score: float = MIN_SCORE
-    """Faces of which the detector is less sure are left out, 0 to 1."""
+    """Faces with a lower detector score are ignored, 0 to 1."""
     align: bool = False
     """Turn each face until its eyes are level."""
     detect_every: int = 1
@@ -38,11 +38,11 @@ class WatchOptions:
     smoothing: float = 0.4
     """Time constant in seconds over which a person's probabilities are averaged; 0: not at all."""
     frames: int | None = None
-    """Stop after so many processed frames."""
+    """Stop after this many processed frames."""
     seconds: float | None = None
-    """Stop after so long by the clock."""
+    """Stop after this many seconds by the clock."""
     silence: float = 15.0
-    """A live source that gives no frame for so many seconds has failed."""
+    """A live source that gives no frame for this many seconds has failed."""
     colour: bool = False
     """Ask a camera for BGR frames where grey ones would cost less, as for pictures to look at."""
     camera: str | None = None

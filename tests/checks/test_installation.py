@@ -31,7 +31,7 @@ def test_every_bundled_file_gives_the_answer_of_its_manifest(cli):
     assert all(file.reference is not None for file in model_files())
     details = [finding.detail for finding in installation._backends() if finding.state == "ok"]
     assert len(details) == len(usable()) >= 4
-    assert all("computes rightly" in detail for detail in details)
+    assert all("computes correctly" in detail for detail in details)
     assert faults(cli) == []
 
 

@@ -193,7 +193,7 @@ def test_a_failed_output_is_told_once_closed_and_tried_again_ever_later(caplog):
     assert outputs.losses == {"broken": Losses(11, 0), "other": Losses(0, 0)}
     assert outputs.failed
     assert [entry.getMessage() for entry in caplog.records] == [
-        "broken: disk: no space; it is tried again",
+        "broken: disk: no space; retrying",
         "broken: works again",
     ]
 

@@ -105,7 +105,7 @@ def broken_video(monkeypatch):
 def test_a_failing_output_leaves_the_others_alone_and_gives_exit_1(cli, film, tmp_path, broken_video, caplog):
     code, out, _ = cli("run", film, "--save-video", tmp_path / "o.mkv", "--jsonl", tmp_path / "o.jsonl")
     assert code == 1
-    assert caplog.messages == ["video: o.mkv: cannot be written: No space left on device; it is tried again"]
+    assert caplog.messages == ["video: o.mkv: cannot be written: No space left on device; retrying"]
     assert out.splitlines()[-1].endswith("video lost 25")
     assert types(tmp_path / "o.jsonl") == ["start", *["frame"] * 25, "end"]
     end = json.loads((tmp_path / "o.jsonl").read_text().splitlines()[-1])
@@ -122,9 +122,7 @@ def test_a_required_output_that_fails_ends_the_run(cli, film, tmp_path, broken_v
 def test_a_full_disk_is_told_and_gives_exit_1(cli, film, caplog):
     code, out, _ = cli("run", film, "--jsonl", "/dev/full", "--append")
     assert code == 1
-    assert caplog.messages == [
-        "jsonl: /dev/full: cannot be written: No space left on device; it is tried again"
-    ]
+    assert caplog.messages == ["jsonl: /dev/full: cannot be written: No space left on device; retrying"]
     assert out.splitlines()[-1].endswith("jsonl lost 25")
 
 
@@ -152,7 +150,7 @@ def test_a_hanging_reader_does_not_hold_up_the_end(number, output):
             process.kill()
             os.close(read)
     assert process.returncode == 1
-    assert ("jsonl: not finished in time" if options else "stdout: its reader does not read") in errors
+    assert ("jsonl: not finished in time" if options else "stdout: the reader has stopped reading") in errors
     # Two seconds to flush; the rest is for a machine that does other work as well.
     assert took < FLUSH_SECONDS + 20
 

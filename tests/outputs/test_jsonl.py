@@ -312,7 +312,7 @@ def test_a_line_that_waits_for_its_reader_can_be_given_up(tmp_path):
     output.cancel()
     thread.join(timeout=30)
     assert not thread.is_alive()
-    assert failures == [f"{pipe}: its reader does not read"]
+    assert failures == [f"{pipe}: the reader has stopped reading"]
     os.close(reader)
     output.close()
 
