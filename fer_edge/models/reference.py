@@ -53,7 +53,7 @@ def _drawn(side: int) -> NDArray[np.uint8]:
         image[(abs(x - middle) < 10) & (abs(y + 22) < 2)] = 48
     image[(abs(y - 22 + x * x // 48) < 3) & (abs(x) < 20)] = 40
     image[0, 0], image[0, 1] = 0, 255
-    return image.astype(np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def reference_answer(classifier: Classifier) -> Reference:
@@ -107,5 +107,5 @@ def _stored(classifier: Classifier, logits: NDArray[np.float32]) -> NDArray[np.g
     """Logits (7,) as the file has them: int8 numbers, or real ones to four decimals."""
     spec = classifier.file.output
     if spec.dtype == "int8":
-        return np.rint(logits / np.float32(spec.scale) + spec.zero_point).astype(np.int64)
-    return np.round(logits.astype(np.float64), 4)
+        return np.asarray(np.rint(logits / np.float32(spec.scale) + spec.zero_point), np.int64)
+    return np.asarray(np.round(logits.astype(np.float64), 4))
