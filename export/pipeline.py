@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from fer_edge.train.checkpoint import load_net
-from fer_edge.train.loop import distinct, predict_logits, training_log
 from fer_edge.train.model import normalize
+from fer_edge.train.provenance import distinct, training_log
+from fer_edge.train.validation import predict_logits
 from numpy.typing import NDArray
 
 from fer_edge import __version__

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
+# threads that wait for a busy core cost more than they save. Read when PyTorch is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 
@@ -76,6 +80,37 @@ def drawn_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """140 Training, 35 PublicTest and 35 PrivateTest rows of drawn faces."""
     folder = tmp_path_factory.mktemp("data")
     return write_csv(folder / "drawn.csv", {"Training": 20, "PublicTest": 5, "PrivateTest": 5})
+
+
+@pytest.fixture(scope="session")
+def drawn(drawn_csv):
+    """The rows of :func:`drawn_csv` as training data."""
+    from fer_edge.train.data import load_training_data
+
+    return load_training_data(drawn_csv)[0]
+
+
+@pytest.fixture(scope="session")
+def trained_edge(drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an ``edge`` that tells drawn faces apart."""
+    from fer_edge.train.loop import fit
+    from fer_edge.train.options import Augmentation, TrainOptions
+
+    folder = tmp_path_factory.mktemp("trained")
+    options = TrainOptions(epochs=10, batch=20, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
+    fit(drawn, options, folder)
+    return folder / "last.pt"
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Architectures ``tiny`` and ``tiny-teacher`` that train in moments, of all kinds of blocks."""
+    from fer_edge.train.architectures import ARCHITECTURES, Architecture, Stage
+
+    stages = (Stage("fused", 2, 16, 1, 2), Stage("inverted", 3, 24, 2, 2))
+    monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(stem=8, stages=stages, head=32, dropout=0.0))
+    stages = (Stage("basic", 1, 16, 1, 2), Stage("basic", 1, 24, 1, 2))
+    monkeypatch.setitem(ARCHITECTURES, "tiny-teacher", Architecture(stem=8, stages=stages, head=0))
 
 
 @pytest.fixture

@@ -6,44 +6,12 @@ All randomness comes from the generator that is passed in, so an epoch can be re
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far faces are varied; every range is symmetric around "unchanged".
-
-    rotation: degrees; scale and aspect: relative; shift: fraction of the side; brightness: grey
-    levels; contrast: relative; gamma: logarithm of the exponent; blur: chance of a 3x3 binomial
-    blur; coarse: chance that the face is seen with 20 to 40 pixels only; noise: largest standard
-    deviation in grey levels; jpeg: chance of JPEG compression with a quality of 20 to 70; erase:
-    chance that a random rectangle is overwritten.
-    """
-
-    rotation: float = 15.0
-    scale: float = 0.15
-    aspect: float = 0.08
-    shift: float = 0.08
-    brightness: float = 25.0
-    contrast: float = 0.3
-    gamma: float = 0.0
-    blur: float = 0.1
-    coarse: float = 0.0
-    noise: float = 4.0
-    jpeg: float = 0.0
-    erase: float = 0.4
-
-    def scaled(self, strength: float) -> Augmentation:
-        """The same kinds of change, ``strength`` (0 to 1) times as strong."""
-        return Augmentation(**{name: value * strength for name, value in vars(self).items()})
-
-
-POOR_CAMERA = Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
-"""Besides, what cheap cameras do: bad exposure, few pixels, compression."""
+from .options import Augmentation
 
 
 def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,9 @@ import torch
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import atomic_path
 
-from .model import Architecture, EmotionNet
+from .architectures import Architecture
+from .model import EmotionNet
+from .renamed import current_state
 
 FORMAT = "fer-edge checkpoint 1"
 
@@ -31,7 +33,7 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what :func:`save` wrote; raises CheckpointError for anything else."""
+    """Read what :func:`save` wrote, under current names; raises CheckpointError for anything else."""
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
     try:
@@ -41,7 +43,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a fer-edge checkpoint (expected format {FORMAT!r})")
-    return state
+    return current_state(state, path)
 
 
 def load_net(path: str | os.PathLike[str]) -> tuple[EmotionNet, dict[str, Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fer_edge.errors import DataError
 from fer_edge.fer2013.duplicates import in_training
@@ -16,13 +19,69 @@ from fer_edge.fer2013.reader import FerDataset, read_fer2013
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import VOTE_COLUMNS
 
-from .loop import TrainingData
+from .batch_norm import folded_copy
+from .ferplus_votes import label_logits
+from .model import EmotionNet
+from .options import TrainOptions
 
 SAMPLE_ROWS = 512
 RESULTS = ("best.pt", "metrics.csv", "recipe.json", "model/manifest.json")
 """What a training run, of whatever kind, may leave in its folder besides ``last.pt``."""
 
 _NOT_A_FACE = VOTE_COLUMNS.index("NF")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is learned from, and what selects the model.
+
+    faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (all FER+ columns but
+    NF, rows of zeros where nobody voted); val_faces and val_labels likewise; teacher float32 (n, 7)
+    logits, or the networks that are to give them during training, or None.
+    """
+
+    faces: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    votes: NDArray[np.float32] | None
+    val_faces: NDArray[np.uint8]
+    val_labels: NDArray[np.int64]
+    teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The rows of :class:`TrainingData` on the device; vote_answers are the label logits of the votes."""
+
+    faces: Tensor
+    labels: Tensor
+    votes: Tensor | None
+    vote_answers: Tensor | None
+    teacher: Tensor | None
+    live_teachers: tuple[EmotionNet, ...]
+    val_faces: Tensor
+    val_labels: Tensor
+
+
+def on_device(data: TrainingData, options: TrainOptions, device: torch.device) -> DeviceData:
+    """What a run with these options needs of ``data``, on the device."""
+
+    def moved(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    votes, teacher = data.votes, data.teacher
+    corrected = options.vote_share > 0 and teacher is not None
+    return DeviceData(
+        faces=moved(data.faces),
+        labels=moved(data.labels),
+        votes=None if votes is None else moved(votes),
+        vote_answers=(moved(label_logits(votes, data.labels)) if votes is not None and corrected else None),
+        teacher=moved(teacher) if isinstance(teacher, np.ndarray) else None,
+        live_teachers=tuple(
+            folded_copy(net).to(device) for net in (teacher if isinstance(teacher, tuple) else ())
+        ),
+        val_faces=moved(data.val_faces),
+        val_labels=moved(data.val_labels),
+    )
 
 
 def load_training_data(

@@ -1,14 +1,11 @@
-"""Teachers' logits for distillation (Hinton et al. 2015, arXiv:1503.02531): computed once, then stored."""
+"""Teachers' answers for distillation (Hinton et al. 2015, arXiv:1503.02531): computed once, then stored."""
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +15,17 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fer_edge.errors import DataError
-from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS
-from fer_edge.models.manifest import bundled_models
 
-from .beginning import exported_file, exported_net, exported_record, is_exported
-from .checkpoint import load, load_net
-from .loop import distinct, predict_logits
+from .distributed import join_world
+from .logits_file import LOGITS_NAME, load_logits, load_origin, save_logits
 from .model import EmotionNet
-from .processes import join
+from .pretrained import pretrained_net
+from .provenance import describe
+from .validation import predict_logits
 
 _BATCH = 256
 
-LOGITS_NAME = "teacher_logits.npz"
 SHIFTS = ((-1, 0), (1, 0))
 """Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
 
@@ -45,18 +40,18 @@ def teacher_logits(
     """Logits float32 (n, 7) of uint8 faces (n, 48, 48), averaged over teachers, shifts and mirroring.
 
     Under ``torchrun`` each process does its share, and all get the whole. Raises as
-    :func:`teacher_net`.
+    :func:`.pretrained.pretrained_net`.
     """
-    processes = join(device)
-    share = faces[processes.rank :: processes.count]
-    teachers = [teacher_net(name).to(device) for name in checkpoints]
+    world = join_world(device)
+    share = faces[world.rank :: world.size]
+    teachers = [pretrained_net(name).to(device) for name in checkpoints]
     total = torch.zeros(len(share), len(EMOTIONS), device=device)
     bar = tqdm(
         range(0, len(share), _BATCH),
         desc="teachers",
         unit="batch",
         leave=False,
-        disable=None if processes.first else True,
+        disable=None if world.first else True,
     )
     for start in bar:
         part = torch.from_numpy(share[start : start + _BATCH]).to(device)
@@ -64,78 +59,11 @@ def teacher_logits(
         for teacher in teachers:
             logits = predict_logits(teacher, views, bfloat16=bfloat16)
             total[start : start + _BATCH] += logits.reshape(-1, len(part), len(EMOTIONS)).mean(0)
-    mean: NDArray[np.float32] = processes.gather_shares(total / len(teachers), len(faces)).cpu().numpy()
+    mean: NDArray[np.float32] = world.gather_shares(total / len(teachers), len(faces)).cpu().numpy()
     return mean
 
 
-def teacher_net(name: str | os.PathLike[str]) -> EmotionNet:
-    """The network of a checkpoint, or of an exported model, named as for :func:`.beginning.exported_net`.
-
-    Raises CheckpointError, ModelError, MissingExtraError.
-    """
-    return exported_net(name).eval() if is_exported(name) else load_net(name)[0]
-
-
-def describe(teachers: Sequence[str], role: str = "given teacher") -> list[dict[str, Any]]:
-    """How each teacher (checkpoint, exported model, stored logits) came to be: one entry a training run.
-
-    A run that several build on is told once. Raises CheckpointError, DataError, ModelError.
-    """
-    found: list[dict[str, Any]] = []
-    for teacher in teachers:
-        if Path(teacher).suffix == ".npz":
-            found += json.loads(str(_stored(teacher)["origin"]))
-        elif is_exported(teacher):
-            record = exported_record(teacher)
-            known = "bundled" if teacher in bundled_models() else "exported"
-            found += [
-                *record.get("origin", []),
-                {
-                    "stage": f"{role}: {known} {exported_file(teacher).model}",
-                    "epoch": record["epochs"],
-                    "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
-                    "options": record["training_options"],
-                    "torch": record["versions"]["torch"],
-                    "history": [],
-                },
-            ]
-        else:
-            state = load(teacher)
-            found += [
-                *state.get("origin", []),
-                {
-                    "stage": role,
-                    "epoch": state["epoch"],
-                    "val_accuracy": state["history"][-1]["val_accuracy"],
-                    "options": state["options"],
-                    "torch": state["torch"],
-                    "history": state["history"],
-                },
-            ]
-    return distinct(found)
-
-
-def save_logits(
-    path: str | os.PathLike[str],
-    logits: NDArray[np.float32],
-    faces: NDArray[np.uint8],
-    origin: list[dict[str, Any]],
-) -> None:
-    """Write logits, float32 (n, 7), with a checksum of the faces they belong to and who gave them."""
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, logits=logits, faces=_checksum(faces), origin=json.dumps(origin))
-
-
-def load_logits(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Read what :func:`save_logits` wrote; raises DataError where it is not for these faces."""
-    stored = _stored(path)
-    logits, checksum = stored["logits"], int(stored["faces"])
-    if checksum != _checksum(faces) or logits.shape != (len(faces), len(EMOTIONS)):
-        raise DataError(f"{path}: the logits are for {len(logits)} other training images, not for these")
-    return logits.astype(np.float32)
-
-
-def teaching(
+def prepare_teachers(
     out: Path,
     teachers: Sequence[str],
     faces: NDArray[np.uint8],
@@ -155,28 +83,20 @@ def teaching(
     if live and stored_files:
         raise DataError(f"{stored_files[0]}: holds answers to plain images; live teachers are .pt")
     if live:
-        return tuple(map(teacher_net, teachers))
+        return tuple(map(pretrained_net, teachers))
     if len(teachers) == 1 and stored_files:
         return load_logits(teachers[0], faces)
     stored = out / LOGITS_NAME
     told = describe(teachers)
     if stored.exists():
         logits = load_logits(stored, faces)
-        if json.loads(str(_stored(stored)["origin"])) != json.loads(json.dumps(told)):
+        if load_origin(stored) != json.loads(json.dumps(told)):
             raise DataError(f"{stored}: answers of other teachers; choose another --out, or delete it")
         return logits
     logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
-    if join(device).first:
+    if join_world(device).first:
         save_logits(stored, logits, faces, told)
     return logits
-
-
-def _stored(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("logits", "faces", "origin")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a file of teacher logits ({error})") from error
 
 
 def _views(faces: Tensor) -> Iterable[Tensor]:
@@ -187,7 +107,3 @@ def _views(faces: Tensor) -> Iterable[Tensor]:
         view = padded[:, border + y : border + y + height, border + x : border + x + width]
         yield view
         yield view.flip(2)
-
-
-def _checksum(faces: NDArray[np.uint8]) -> int:
-    return zlib.crc32(np.ascontiguousarray(faces).data)

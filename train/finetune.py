@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +16,12 @@ from fer_edge.kernels.crop import FACE_SIZE, crop_faces
 from fer_edge.labels import EMOTIONS
 from fer_edge.sources.images import read_image
 
-from .augment import Augmentation
-from .beginning import exported_net
-from .loop import TrainingData, TrainOptions
+from .data import TrainingData
 from .model import EmotionNet
+from .pretrained import exported_net
 
 TRAINED_BLOCKS = 3
 """The last blocks that learn; the earlier ones see edges and parts of faces, which do not change."""
-
-VARIATION = 0.7
-"""Strength of augmentation: the user's camera is one, and known."""
-
-FINE_TUNING = TrainOptions(
-    epochs=20,
-    warmup=1.0,
-    batch=32,
-    learning_rate=0.01,
-    ema=0.95,
-    calm=1.0,
-    augmentation=Augmentation().scaled(VARIATION),
-)
-"""Defaults for some hundred images."""
 
 _HELD_OUT = 5
 """Every so manieth image of a class validates, so a class needs as many."""
@@ -99,7 +83,7 @@ def training_data(dataset: FerDataset) -> TrainingData:
     )
 
 
-def starting_net(model: str) -> EmotionNet:
+def frozen_net(model: str) -> EmotionNet:
     """The network of a bundled model with its first blocks frozen; raises ModelError.
 
     Its batch norms only add their bias, and stay as they are while the rest learns.
@@ -107,11 +91,6 @@ def starting_net(model: str) -> EmotionNet:
     net = exported_net(model)
     net.freeze(len(net.features) - TRAINED_BLOCKS)
     return net
-
-
-def fine_tuning(**given: object) -> TrainOptions:
-    """:data:`FINE_TUNING` with some options changed."""
-    return replace(FINE_TUNING, **given)  # type: ignore[arg-type]
 
 
 def _classes(folder: Path) -> dict[str, Path]:

@@ -6,119 +6,22 @@ arXiv:1801.04381). The early stages use the fused form (one full 3x3 convolution
 channels at high resolution a full convolution costs little more arithmetic and far less memory
 traffic. There is no squeeze-excite and no hard-swish because both quantize badly. The teachers, for
 distillation and not for a device, are a ResNet of basic blocks (He et al. 2015, arXiv:1512.03385) and
-one whose shape is that of a network that recognizes persons, see :mod:`fer_edge.train.beginning`.
+one with the shape of a face recognizer, see :mod:`fer_edge.train.dlib_weights`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A run of residual blocks that share their channel count; ``stride`` applies to the first.
-
-    ``inverted`` blocks expand with a 1x1 and filter with a depthwise convolution; ``fused`` blocks do
-    both with one full convolution; ``basic`` blocks are two full convolutions without expansion;
-    ``pooled`` blocks too, but where shapes differ their input is averaged and filled up with zeros.
-    """
-
-    block: Literal["inverted", "fused", "basic", "pooled"]
-    expansion: int
-    channels: int
-    repeats: int
-    stride: int
-    kernel: int = 3
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """All numbers that define a network: stem and head width in channels, and the stages between.
-
-    Without a ``head`` (0) the classifier works on the last stage's channels. A ``side`` larger than
-    the faces' enlarges them first. ``stem_pool`` is the window, without border, of a maximum over
-    every second place after the stem (0: none), whose convolution then has no border either.
-    """
-
-    stem: int
-    stages: tuple[Stage, ...]
-    head: int
-    dropout: float = 0.1
-    stem_stride: int = 2
-    stem_kernel: int = 3
-    stem_pool: int = 0
-    side: int = FACE_SIZE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types only, for checkpoints."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "edge": Architecture(
-        stem=24,
-        stages=(
-            Stage("fused", expansion=1, channels=24, repeats=1, stride=1),
-            Stage("fused", expansion=3, channels=40, repeats=2, stride=2),
-            Stage("inverted", expansion=4, channels=72, repeats=4, stride=2),
-            Stage("inverted", expansion=4, channels=96, repeats=2, stride=1),
-        ),
-        head=320,
-    ),
-    "nano": Architecture(
-        stem=16,
-        stages=(
-            Stage("fused", expansion=2, channels=24, repeats=1, stride=2),
-            Stage("inverted", expansion=3, channels=24, repeats=1, stride=1),
-            Stage("inverted", expansion=4, channels=40, repeats=3, stride=2),
-            Stage("inverted", expansion=4, channels=56, repeats=2, stride=1),
-        ),
-        head=160,
-        dropout=0.0,
-    ),
-    "teacher": Architecture(
-        stem=32,
-        stages=(
-            Stage("basic", expansion=1, channels=64, repeats=2, stride=2),
-            Stage("basic", expansion=1, channels=128, repeats=2, stride=2),
-            Stage("basic", expansion=1, channels=256, repeats=2, stride=2),
-        ),
-        head=0,
-        dropout=0.3,
-        stem_stride=1,
-    ),
-    "face-teacher": Architecture(
-        stem=32,
-        stages=(
-            Stage("pooled", expansion=1, channels=32, repeats=3, stride=1),
-            Stage("pooled", expansion=1, channels=64, repeats=4, stride=2),
-            Stage("pooled", expansion=1, channels=128, repeats=3, stride=2),
-            Stage("pooled", expansion=1, channels=256, repeats=3, stride=2),
-            Stage("pooled", expansion=1, channels=256, repeats=1, stride=2),
-        ),
-        head=0,
-        dropout=0.3,
-        stem_kernel=7,
-        stem_pool=3,
-        side=112,
-    ),
-}
+from .architectures import Architecture, Stage
 
 
 class StridedDepthwise(nn.Conv2d):
@@ -165,7 +68,6 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
-        self.after_sum: nn.Module = nn.Identity()
         if fused and expansion == 1:
             self.block = nn.Sequential(_conv(inputs, outputs, kernel, stride))
         elif fused:
@@ -180,7 +82,7 @@ class InvertedResidual(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.after_sum(x + self.block(x)) if self.residual else self.block(x)
+        return x + self.block(x) if self.residual else self.block(x)
 
 
 class BasicBlock(nn.Module):
@@ -325,21 +227,6 @@ class TwoHeadedNet(nn.Module):
         """Emotion logits (n, 7) and vote logits (n, 9; all columns but NF)."""
         features = self.net.embed(x)
         return self.net.classifier(features), self.votes(features)
-
-
-def normalized_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution that a batch norm follows, from the image on, behind the module that holds both."""
-    for child in module.modules():
-        convolution, norm = getattr(child, "conv", None), getattr(child, "norm", None)
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            yield child, convolution, norm
-
-
-def fold_batch_norm(module: nn.Module) -> None:
-    """Merge each batch norm of a network in evaluation mode into the convolution before it, in place."""
-    for child, convolution, norm in list(normalized_convolutions(module)):
-        child.conv = fuse_conv_bn_eval(convolution, norm)
-        del child.norm
 
 
 def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:

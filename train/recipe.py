@@ -1,8 +1,8 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
-Teachers are trained one after the other. The student begins as a network of its own architecture
-that learned from labels, or as the bundled model; it learns the teachers' averaged answers to the
-images beside the labels, may settle on mildly varied images, and may then learn to live with int8 rounding.
+Teachers are trained one after the other. The student is pretrained on labels alone, or begins as the
+bundled model; it learns the teachers' averaged answers to the images beside the labels, and may settle
+on mildly varied images.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fer_edge import __version__
 from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
-from .augment import POOR_CAMERA
-from .beginning import FACE_TEACHER, beginning, is_folded, package_file, restore_norms
+from .architectures import FACE_TEACHER
 from .checkpoint import load, load_net
-from .data import RESULTS, refuse_overwriting, sample
-from .distill import LOGITS_NAME, describe, teacher_net, teaching
-from .loop import TrainingData, TrainOptions, distinct, fit
-from .model import ARCHITECTURES, EmotionNet
-from .processes import join
-from .rounding import rounded_net
+from .data import RESULTS, TrainingData, refuse_overwriting
+from .distill import prepare_teachers
+from .distributed import join_world
+from .dlib_weights import package_file
+from .logits_file import LOGITS_NAME
+from .loop import fit
+from .model import EmotionNet
+from .options import POOR_CAMERA, TrainOptions
+from .pretrained import initial_net
+from .provenance import INITIAL_WEIGHTS, describe, distinct
+from .renamed import GIVEN, current_names, current_stages, rename_stage_folders, warn_of_former_names
 
 RECORD_NAME = "recipe.json"
 FORMAT = "fer-edge recipe 1"
@@ -42,18 +45,17 @@ _TEACHER_STAGE = "teacher-"
 class Recipe:
     """Options of each stage.
 
-    ``beginning`` is the student's training before it has teachers (None: it has them from the start);
-    with ``former_self_answers`` what came of that is one of them, where they answer live.
-    ``settling`` is the end of the student's training, on mildly varied images; ``rounding`` lets it
-    live with int8, where it otherwise loses by that (None, of either: left out).
+    ``pretraining`` is the student's training before it has teachers (None: it has them from the start);
+    with ``self_distillation`` what came of that is one of them, where they answer live (Furlanello et
+    al. 2018, arXiv:1805.04770). ``settling`` is the end of the student's training, on mildly varied
+    images (None: left out).
     """
 
     teachers: tuple[TrainOptions, ...]
-    beginning: TrainOptions | None
+    pretraining: TrainOptions | None
     student: TrainOptions
     settling: TrainOptions | None = None
-    rounding: TrainOptions | None = None
-    former_self_answers: bool = False
+    self_distillation: bool = False
 
     def epochs(self, stage: str) -> int:
         """Length of a stage, named as its folder."""
@@ -70,11 +72,11 @@ _TEACHER = TrainOptions(
     optimizer="muon",
     learning_rate=0.05,
     mixup=0.2,
-    calm=0.6,
+    augmentation_decay_start=0.6,
     bfloat16=True,
     augmentation=POOR_CAMERA,
 )
-_BEGINNING = TrainOptions(epochs=80, bfloat16=True)
+_PRETRAINING = TrainOptions(epochs=80, bfloat16=True)
 _STUDENT = TrainOptions(
     epochs=42,
     warmup=0.5,
@@ -82,8 +84,8 @@ _STUDENT = TrainOptions(
     learning_rate=0.05,
     distill_weight=0.8,
     live_teachers=True,
-    calm=0.0,
-    calm_strength=0.3,
+    augmentation_decay_start=0.0,
+    augmentation_floor=0.3,
     bfloat16=True,
     augmentation=POOR_CAMERA,
 )
@@ -91,10 +93,10 @@ _SETTLING = replace(_STUDENT, epochs=36, learning_rate=0.04, vote_share=0.1)
 
 
 RECIPES = {
-    "edge": Recipe((_TEACHER,), _BEGINNING, _STUDENT, _SETTLING, former_self_answers=True),
+    "edge": Recipe((_TEACHER,), _PRETRAINING, _STUDENT, _SETTLING, self_distillation=True),
     "nano": Recipe(
-        (_TEACHER, _BEGINNING),
-        replace(_BEGINNING, model="nano", weight_decay=1e-4),
+        (_TEACHER, _PRETRAINING),
+        replace(_PRETRAINING, model="nano", weight_decay=1e-4),
         replace(
             _STUDENT,
             model="nano",
@@ -122,37 +124,40 @@ def follow(
     *,
     seed: int = 1,
     teachers: tuple[str, ...] = (),
-    student_begins: str | None = None,
+    initial_weights: str | None = None,
     device: str = "cpu",
     report: Callable[[str, list[dict[str, float]]], None] = lambda stage, history: None,
 ) -> list[StageResult]:
     """Do every stage in its folder below ``out``, or go on with it; returns one result a stage.
 
     ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own,
-    ``student_begins`` (a checkpoint or a bundled model) its beginning. Stages that are finished
+    ``initial_weights`` (a checkpoint or a bundled model) its pretraining. Stages that are finished
     are not repeated; one that was interrupted continues after its last whole epoch. What was done
     with which options and versions is in ``recipe.json`` and in every checkpoint. Each stage hands on
     its last epoch, ``last.pt``, and the last stage's is the result: rates end at zero, so that a best
     epoch would be chosen by chance. Raises TrainingError, CheckpointError, DataError, ModelError,
     MissingExtraError.
     """
-    processes = join(device)
-    given = {"teachers": list(teachers), "beginning": student_begins}
+    world = join_world(device)
+    given = {"teachers": list(teachers), "initial_weights": initial_weights}
     before = _begun(out)
     _refuse_other(out, before, recipe.student.model, given, seed)
-    some_faces = sample(data.faces, seed)
-    begun = None if student_begins is None else former_self(recipe.student.model, student_begins, some_faces)
+    start: EmotionNet | None = None
+    if initial_weights is not None:
+        start = initial_net(recipe.student.model, data.faces, seed, initial_weights)
     if not teachers and any(options.model == FACE_TEACHER for options in recipe.teachers):
         package_file()
-    if processes.first:
+    if world.first:
         out.mkdir(parents=True, exist_ok=True)
+        rename_stage_folders(out)
+    world.barrier()
     results: list[StageResult] = []
     origin: list[dict[str, Any]] = []
 
     def record() -> None:
         # What was done before and not yet passed again is not forgotten.
         stages = origin + before.get("stages", [])[len(origin) :]
-        told = _record(recipe.student.model, given, stages, data, seed, processes.count)
+        told = _record(recipe.student.model, given, stages, data, seed, world.size)
         if "versions" in before:
             told["versions"] = before["versions"]
         write_text(out / RECORD_NAME, json.dumps(told, indent=2) + "\n")
@@ -161,10 +166,10 @@ def follow(
         stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
     ) -> Path:
         folder = out / stage
-        if processes.first:
+        if world.first:
             folder.mkdir(exist_ok=True)
         resume = (folder / "last.pt").exists()
-        processes.wait()
+        world.barrier()
         history = fit(
             learned,
             options,
@@ -179,8 +184,8 @@ def follow(
         # Other processes have no validation figures, and need none.
         results.append(StageResult(stage, len(history), history[-1].get("val_accuracy", 0.0)))
         told = {"options": asdict(options), "torch": load(folder / "last.pt")["torch"]}
-        origin.append({**asdict(results[-1]), **told, "history": history if processes.first else []})
-        if processes.first:
+        origin.append({**asdict(results[-1]), **told, "history": history if world.first else []})
+        if world.first:
             record()
         return folder / "last.pt"
 
@@ -188,58 +193,39 @@ def follow(
         stage = f"{_TEACHER_STAGE}{number}"
         options = replace(options, seed=seed + number - 1)
         begun = (out / stage / "last.pt").exists()
-        return run(
-            stage, options, data, None if begun else beginning(options.model, data.faces, options.seed)
-        )
+        net = None if begun else initial_net(options.model, data.faces, options.seed)
+        return run(stage, options, data, net)
 
     if teachers:
         origin += describe(teachers)
-    if student_begins is not None:
-        origin[:] = distinct(origin + describe([student_begins], role="given beginning"))
-    if processes.first and not before:
+    if initial_weights is not None:
+        origin[:] = distinct(origin + describe([initial_weights], INITIAL_WEIGHTS))
+    if world.first and not before:
         record()
     if not teachers:
         teachers = tuple(str(teach(number, options)) for number, options in enumerate(recipe.teachers, 1))
-    if student_begins is None and recipe.beginning is not None:
-        student_begins = str(run("beginning", replace(recipe.beginning, seed=seed), data))
-        begun = former_self(recipe.student.model, student_begins, some_faces)
+    if initial_weights is None and recipe.pretraining is not None:
+        initial_weights = str(run("pretraining", replace(recipe.pretraining, seed=seed), data))
+        start = initial_net(recipe.student.model, data.faces, seed, initial_weights)
     # Stored logits that are given are all there is to learn from.
     live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
     bfloat16 = recipe.student.bfloat16
-    if student_begins is not None and recipe.former_self_answers and live:
-        teachers = (*teachers, student_begins)
-    learned = teaching(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
-    taught = replace(data, teacher=learned)
+    if initial_weights is not None and recipe.self_distillation and live:
+        teachers = (*teachers, initial_weights)
+    answers = prepare_teachers(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
+    taught = replace(data, teacher=answers)
 
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
         return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
 
-    reached = learn("student", recipe.student, begun)
+    reached = learn("student", recipe.student, start)
     if recipe.settling is not None:
-        reached = learn("settling", recipe.settling, load_net(reached)[0])
-    if recipe.rounding is not None:
-        learn("rounding", recipe.rounding, rounded_net(load_net(reached)[0], some_faces))
+        learn("settling", recipe.settling, load_net(reached)[0])
     return results
 
 
-def former_self(model: str, name: str, faces: NDArray[np.uint8]) -> EmotionNet:
-    """The network that is to be trained further: a checkpoint, or a bundled model.
-
-    Batch norms that were folded are measured anew on ``faces``, uint8 (n, 48, 48). Raises DataError where
-    it is not of the architecture ``model``, CheckpointError, ModelError, MissingExtraError.
-    """
-    if Path(name).suffix == ".npz":
-        raise DataError(f"{name}: holds answers, which a student cannot begin with; want a checkpoint")
-    net = teacher_net(name)
-    if net.architecture != ARCHITECTURES[model]:
-        raise DataError(f"{name}: not of the architecture {model!r}, which it is to become")
-    if is_folded(net):
-        restore_norms(net, faces)
-    return net
-
-
 def _begun(out: Path) -> dict[str, Any]:
-    """What ``recipe.json`` tells, nothing where there is none; raises DataError."""
+    """What ``recipe.json`` tells, under current names, nothing where there is none; raises DataError."""
     path = out / RECORD_NAME
     if not path.exists():
         return {}
@@ -249,7 +235,10 @@ def _begun(out: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not the record of a recipe ({error})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f"{path}: not the record of a recipe (expected format {FORMAT!r})")
-    return record
+    if "given" in record:
+        warn_of_former_names(record["given"], path, GIVEN)
+        record["given"] = current_names(record["given"], GIVEN)
+    return {**record, "stages": current_stages(record.get("stages", []))}
 
 
 def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[str, Any], seed: int) -> None:
@@ -261,7 +250,7 @@ def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[s
         ("--seed", str(before.get("seed", seed)), str(seed)),
         *(
             (option, " ".join(_several(before.get("given", given)[name])), " ".join(_several(given[name])))
-            for option, name in (("--teacher", "teachers"), ("--beginning", "beginning"))
+            for option, name in (("--teacher", "teachers"), ("--initial-weights", "initial_weights"))
         ),
     ):
         if was != now:

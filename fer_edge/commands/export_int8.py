@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError, MissingExtraError
 from ._json import to_json
+from ._renamed import renamed_names_told
 
 HELP = (
     "Turn a training checkpoint into int8 and fp32 files for LiteRT and ONNX Runtime, check them on "
@@ -71,16 +72,17 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")
     if arguments.rows < 1:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
-    report = export(
-        arguments.checkpoint,
-        read_fer2013(arguments.calibration),
-        arguments.out,
-        model=arguments.model,
-        calibration_rows=arguments.rows,
-        seed=arguments.seed,
-        force=arguments.force,
-        progress=lambda message: print(message, file=sys.stderr, flush=True),
-    )
+    with renamed_names_told():
+        report = export(
+            arguments.checkpoint,
+            read_fer2013(arguments.calibration),
+            arguments.out,
+            model=arguments.model,
+            calibration_rows=arguments.rows,
+            seed=arguments.seed,
+            force=arguments.force,
+            progress=lambda message: print(message, file=sys.stderr, flush=True),
+        )
     if arguments.json:
         print(to_json(asdict(report)))
         return 0

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import DataError, MissingExtraError
+from ..train.options import NUMBERS, Number, flag, make_options
+from ..train.renamed import OPTIONS as RENAMED_OPTIONS
 from ._arguments import nonempty, positive_int
+from ._renamed import accept_former_name, renamed_names_told
 
 if TYPE_CHECKING:
     from ..fer2013.reader import FerDataset
-    from ..train.loop import TrainingData, TrainOptions
-    from ..train.model import EmotionNet
+    from ..train.data import TrainingData
 
 HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
 EPILOG = """example:
@@ -32,31 +32,7 @@ EPILOG = """example:
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
 with --recipe a folder of these for each stage, recipe.json and the exported model
 needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and --recipe also [teacher];
---recipe, --faces and an exported model as teacher or beginning also [export]"""
-
-# Type, smallest and largest value, help with the default, and that of --faces where it is another.
-_OPTIONS: dict[str, tuple[type, float, float, str]] = {
-    "epochs": (int, 1, 10_000, "length of the run (default: 80; 20 with --faces)"),
-    "warmup": (float, 0, 10_000, "epochs of linear learning-rate ramp (default: 3; 1 with --faces)"),
-    "batch": (int, 1, 1_000_000, "images a step, over all processes (default: 128; 32 with --faces)"),
-    "learning_rate": (float, 1e-9, 100, "peak learning rate (default: 0.1; 0.01 with --faces)"),
-    "weight_decay": (float, 0, 1, "on convolution and linear weights (default: 0.0004)"),
-    "smoothing": (float, 0, 0.9, "label smoothing (default: 0.1)"),
-    "vote_weight": (float, 0, 100, "weight of the crowd-vote loss (default: 0.5)"),
-    "distill_weight": (float, 0, 1, "share of the teachers' targets in the loss (default: 0.7)"),
-    "distill_temperature": (float, 0.1, 100, "temperature at which they are compared (default: 2)"),
-    "vote_share": (float, 0, 1, "share of what the votes tell in the teachers' targets (default: 0)"),
-    "ema": (float, 0, 0.999999, "decay a step of the averaged weights (default: 0.999; 0.95 with --faces)"),
-    "calm": (
-        float,
-        0,
-        1,
-        "fraction of the run after which augmentation fades (default: 0.75; 1 with --faces)",
-    ),
-    "calm_strength": (float, 0, 1, "strength of augmentation at the end (default: 0.4)"),
-    "mixup": (float, 0, 10, "strength of mixing pairs of images (default: 0, none)"),
-    "seed": (int, 0, 2**62, "decides initial weights, order, augmentation and dropout (default: 1)"),
-}
+--recipe, --faces and an exported model as teacher or initial weights also [export]"""
 
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
@@ -97,10 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "one's name, a folder or .onnx file of export-int8), or their stored logits (.npz)",
     )
     parser.add_argument(
-        "--beginning",
+        "--initial-weights",
         type=nonempty,
         metavar="FILE",
-        help="checkpoint, or exported model, to train further; with --recipe, what the student begins as",
+        help="checkpoint, or exported model, to train further; with --recipe, instead of the pretraining",
     )
     parser.add_argument(
         "--out",
@@ -120,8 +96,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "gives them, distillation, export",
     )
     parser.add_argument("--optimizer", help="muon or sgd (default: sgd)")
-    for name, (kind, _, _, help_text) in _OPTIONS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text)
+    for name, number in NUMBERS.items():
+        parser.add_argument(flag(name), type=number.kind, help=f"{number.text} ({_defaults(number)})")
     parser.add_argument(
         "--bfloat16",
         action="store_true",
@@ -132,7 +108,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--live-teachers",
         action="store_true",
         default=None,
-        help="teachers answer to every varied image, instead of once to each image as it is",
+        help="teachers answer to every augmented image, instead of once to each image as it is",
     )
     parser.add_argument(
         "--poor-camera",
@@ -142,6 +118,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
+    for former, current in {**RENAMED_OPTIONS, "beginning": "initial_weights"}.items():
+        accept_former_name(parser, flag(former), flag(current))
+
+
+def _defaults(number: Number) -> str:
+    usual, tuned = f"{number.default:g}", f"{number.fine_tuning:g}"
+    return f"default: {usual}" if usual == tuned else f"default: {usual}; {tuned} with --faces"
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -151,16 +134,18 @@ def execute(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise MissingExtraError("Training", "torch", "train") from error
     from ..checks.plots import require_matplotlib
+    from ..train.distributed import choose_device
 
     require_matplotlib("train")
     _refuse_idle(arguments)
-    device = _device(arguments.device)
+    device = choose_device(arguments.device)
     if arguments.threads:
         if arguments.threads > _MOST_THREADS:
             raise DataError(f"--threads must be at most {_MOST_THREADS}, got {arguments.threads}")
         torch.set_num_threads(arguments.threads)
     try:
-        return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
+        with renamed_names_told(quiet=not _first()):
+            return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
     except KeyboardInterrupt:
         if _first():
             print(
@@ -171,48 +156,25 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:
-    from ..train.data import prepare_folder
-    from ..train.loop import best_row, distinct, fit
+    from ..train.metrics import best_row
+    from ..train.run import run
 
-    options = _train_options(arguments)
-    start = None
-    if arguments.faces:
-        data, dataset, start = _own_faces(arguments, options.model)
-    else:
-        data, dataset = _fer2013(arguments)
-        if not arguments.resume:
-            start = _beginning(arguments, options, data)
-    # In each process, or the others would wait for one that has given up.
-    prepare_folder(arguments.out, resume=arguments.resume)
-    origin = []
-    if arguments.faces or arguments.beginning or arguments.teacher:
-        from ..train.distill import describe, teaching
-
-        begins_as = options.model if arguments.faces else arguments.beginning
-        origin = describe([begins_as], "given beginning") if begins_as else []
-        if arguments.resume and arguments.beginning:
-            _refuse_other_beginning(arguments, origin)
-        origin = distinct(origin + describe(arguments.teacher))
-    if arguments.teacher:
-        taught = teaching(
-            arguments.out,
-            arguments.teacher,
-            data.faces,
-            live=options.live_teachers,
-            device=device,
-            bfloat16=options.bfloat16,
-        )
-        data = replace(data, teacher=taught)
+    names = ("model", "optimizer", "bfloat16", "live_teachers", *NUMBERS)
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    fine_tuning = arguments.faces is not None
+    options = make_options(given, fine_tuning=fine_tuning, poor_camera=bool(arguments.poor_camera))
+    data, dataset = _own_faces(arguments) if fine_tuning else _fer2013(arguments)
     _print_rows(data, dataset)
-    history = fit(
+    history = run(
         data,
         options,
         arguments.out,
-        start=start,
+        initial_weights=arguments.initial_weights,
+        teachers=arguments.teacher,
+        fine_tuning=fine_tuning,
         resume=arguments.resume,
         device=device,
         on_epoch=_reporter(arguments.out, options.epochs),
-        origin=origin,
     )
     if _first():
         best = best_row(history)
@@ -220,41 +182,16 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
             f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
         )
-        if arguments.faces:
+        if fine_tuning:
             _export(arguments.out / "best.pt", dataset, arguments.out / "model")
     return 0
-
-
-def _refuse_other_beginning(arguments: argparse.Namespace, origin: list[dict[str, Any]]) -> None:
-    from ..train.checkpoint import load
-
-    before = load(arguments.out / "last.pt").get("origin", [])
-    if before[: len(origin)] != origin:
-        raise DataError(
-            f"--beginning {arguments.beginning}: the run in {arguments.out} was begun otherwise; --resume "
-            "needs the same, or none"
-        )
-
-
-def _beginning(arguments: argparse.Namespace, options: TrainOptions, data: TrainingData) -> EmotionNet | None:
-    from ..train.beginning import beginning
-    from ..train.data import sample
-    from ..train.recipe import former_self
-
-    if not arguments.beginning:
-        return beginning(options.model, data.faces, options.seed)
-    return former_self(options.model, arguments.beginning, sample(data.faces, options.seed))
 
 
 def _recipe(arguments: argparse.Namespace, device: str) -> int:
     from .export_int8 import require_export
 
-    own = [
-        name
-        for name in ("faces", "model", "optimizer", "bfloat16", "live_teachers", "poor_camera", *_OPTIONS)
-        if name != "seed"
-    ]
-    given = [f"--{name.replace('_', '-')}" for name in own if getattr(arguments, name) is not None]
+    names = ("faces", "model", "optimizer", "bfloat16", "live_teachers", "poor_camera", *NUMBERS)
+    given = [flag(name) for name in names if name != "seed" and getattr(arguments, name) is not None]
     if given:
         raise DataError(f"--recipe decides everything but --seed, so it goes without {', '.join(given)}")
     require_export()
@@ -277,7 +214,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         arguments.out,
         seed=1 if arguments.seed is None else arguments.seed,
         teachers=tuple(arguments.teacher),
-        student_begins=arguments.beginning,
+        initial_weights=arguments.initial_weights,
         device=device,
         report=report,
     )
@@ -296,7 +233,7 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
     for option, needed in _NEEDED_BY.items():
         if getattr(arguments, option) and not all(getattr(arguments, name) for name in needed):
             told = " and ".join(flags[name] for name in needed)
-            raise DataError(f"--{option.replace('_', '-')} does nothing without {told}")
+            raise DataError(f"{flag(option)} does nothing without {told}")
 
 
 def _first() -> bool:
@@ -344,16 +281,18 @@ def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
     return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad)
 
 
-def _own_faces(arguments: argparse.Namespace, model: str) -> tuple[TrainingData, FerDataset, EmotionNet]:
+def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
     from .export_int8 import require_export
 
-    if arguments.data or arguments.votes or arguments.teacher or arguments.beginning or arguments.skip_bad:
-        raise DataError("--faces goes without --data, --votes, --teacher, --beginning and --skip-bad")
+    others = ("data", "votes", "teacher", "initial_weights", "skip_bad")
+    if any(getattr(arguments, name) for name in others):
+        *most, last = map(flag, others)
+        raise DataError(f"--faces goes without {', '.join(most)} and {last}")
     require_export()
-    from ..train.finetune import read_faces, starting_net, training_data
+    from ..train.finetune import read_faces, training_data
 
     dataset = read_faces(arguments.faces, detect=arguments.detect)
-    return training_data(dataset), dataset, starting_net(model)
+    return training_data(dataset), dataset
 
 
 def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
@@ -368,49 +307,3 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
     )
     accuracy = max(parity.accuracy for name, parity in report.parity.items() if "int8" in name)
     print(f"int8: {accuracy:.1f} % of {report.rows} held-out images; fer-edge run --model {folder}")
-
-
-def _train_options(arguments: argparse.Namespace) -> Any:
-    from ..train.augment import POOR_CAMERA
-    from ..train.descent import OPTIMIZERS
-    from ..train.loop import TrainOptions
-    from ..train.model import ARCHITECTURES
-
-    names = ("model", "optimizer", "bfloat16", "live_teachers", *_OPTIONS)
-    given = {name: getattr(arguments, name) for name in names}
-    given = {name: value for name, value in given.items() if value is not None}
-    if arguments.faces:
-        from ..train.finetune import VARIATION, fine_tuning
-
-        if arguments.poor_camera:
-            given["augmentation"] = POOR_CAMERA.scaled(VARIATION)
-        options = fine_tuning(**given)
-    else:
-        if arguments.poor_camera:
-            given["augmentation"] = POOR_CAMERA
-        options = TrainOptions(**given)
-    if options.model not in ARCHITECTURES:
-        raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
-    if options.optimizer not in OPTIMIZERS:
-        raise DataError(f"--optimizer {options.optimizer!r}: known are {', '.join(OPTIMIZERS)}")
-    for name, (_, low, high, _) in _OPTIONS.items():
-        if not low <= getattr(options, name) <= high:
-            flag = f"--{name.replace('_', '-')}"
-            raise DataError(f"{flag} must be from {low:g} to {high:g}, got {getattr(options, name)}")
-    return options
-
-
-def _device(name: str) -> str:
-    """The device to use: under torchrun each process takes the GPU of its number."""
-    import torch
-
-    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
-    if not found:
-        raise DataError(f"--device {name!r}: use cpu, cuda or cuda:N")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise DataError(f"--device {name}: this PyTorch sees no GPU")
-    if found[1] and int(found[1]) >= torch.cuda.device_count():
-        raise DataError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        return f"cuda:{os.environ['LOCAL_RANK']}"
-    return name

@@ -1,4 +1,4 @@
-"""What the crowd's votes on an image tell about its FER-2013 label."""
+"""The FER-2013 label that the FER+ votes on an image predict."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def label_logits(votes: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArr
     total = counts.sum(1, keepdim=True)
     voted = total[:, 0] > 0
     inputs = torch.cat([counts / total.clamp(min=1), (counts + 0.5).log() / 3], 1)
-    goals = torch.from_numpy(labels)
-    frequencies = (torch.bincount(goals, minlength=len(EMOTIONS)).double() + 1).log()
-    logits = frequencies.repeat(len(goals), 1)
+    targets = torch.from_numpy(labels)
+    frequencies = (torch.bincount(targets, minlength=len(EMOTIONS)).double() + 1).log()
+    logits = frequencies.repeat(len(targets), 1)
     if voted.any():
-        weights, offsets = _regression(inputs[voted], goals[voted])
+        weights, offsets = _regression(inputs[voted], targets[voted])
         logits[voted] = inputs[voted] @ weights + offsets
     result: NDArray[np.float32] = F.log_softmax(logits, 1).float().numpy()
     return result
 
 
-def _regression(inputs: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+def _regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     weights = inputs.new_zeros(inputs.shape[1], len(EMOTIONS), requires_grad=True)
     offsets = inputs.new_zeros(len(EMOTIONS), requires_grad=True)
     optimizer = torch.optim.LBFGS([weights, offsets], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimizer.zero_grad()
-        value = F.cross_entropy(inputs @ weights + offsets, goals) + _DECAY * weights.square().sum()
+        value = F.cross_entropy(inputs @ weights + offsets, targets) + _DECAY * weights.square().sum()
         value.backward()
         return value.item()
 

@@ -14,9 +14,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.beginning import exported_net
-from fer_edge.train.finetune import read_faces, starting_net, training_data
-from fer_edge.train.loop import TrainOptions, fit, predict_logits
+from fer_edge.train.finetune import frozen_net, read_faces, training_data
+from fer_edge.train.loop import fit
+from fer_edge.train.options import TrainOptions
+from fer_edge.train.pretrained import exported_net
+from fer_edge.train.validation import predict_logits
 
 import fer_edge
 
@@ -52,7 +54,7 @@ def test_the_exported_network_comes_back_from_its_onnx_file():
 
 def test_only_the_last_blocks_learn(folder, tmp_path):
     torch.set_num_threads(1)
-    start = starting_net("edge")
+    start = frozen_net("edge")
     before = {name: value.clone() for name, value in start.state_dict().items()}
     (tmp_path / "run").mkdir()
     fit(training_data(read_faces(folder)), TrainOptions(epochs=1, batch=12), tmp_path / "run", start=start)
@@ -65,17 +67,20 @@ def test_only_the_last_blocks_learn(folder, tmp_path):
 
 def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     out = tmp_path / "run"
-    code, text, err = cli("train", "--faces", folder, "--out", out, "--epochs", 12, "--threads", 1)
+    code, text, err = cli(
+        *("train", "--faces", folder, "--out", out, "--model", "nano"),
+        *("--epochs", 4, "--batch", 12, "--threads", 1),
+    )
     assert code == 0, err
     assert "36 rows to train on, 9 to validate on" in text
     assert f"fer-edge run --model {out / 'model'}" in text
     classifier = fer_edge.load_classifier(out / "model")
     dataset = read_faces(folder)
     reached = (classifier.predict(dataset.pixels).argmax(1) == dataset.labels).mean()
-    untuned = (fer_edge.load_classifier().predict(dataset.pixels).argmax(1) == dataset.labels).mean()
+    untuned = (fer_edge.load_classifier("nano").predict(dataset.pixels).argmax(1) == dataset.labels).mean()
     assert reached > max(0.8, untuned)
-    entry = json.loads((out / "model" / "manifest.json").read_text())["models"]["edge"]
-    assert entry["origin"][-1]["stage"] == "given beginning: bundled edge"
+    entry = json.loads((out / "model" / "manifest.json").read_text())["models"]["nano"]
+    assert entry["origin"][-1]["stage"] == "initial weights: bundled nano"
     assert entry["versions"]["fer-edge"] == fer_edge.__version__
     code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
     assert code == 0, err
@@ -175,8 +180,8 @@ def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
         (("--faces", "no/such"), "no such folder"),
         (("--faces", ".", "--data", "x.csv"), "--faces goes without --data"),
         (
-            ("--faces", ".", "--beginning", "edge"),
-            "--faces goes without --data, --votes, --teacher, --beginning and --skip-bad",
+            ("--faces", ".", "--initial-weights", "edge"),
+            "--faces goes without --data, --votes, --teacher, --initial-weights and --skip-bad",
         ),
         (("--data", "x.csv", "--detect"), "--detect does nothing without --faces DIR"),
     ],

@@ -8,19 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import write_csv
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train import beginning, checkpoint
-from fer_edge.train.loop import predict_logits
-from fer_edge.train.model import (
-    ARCHITECTURES,
-    EmotionNet,
-    normalize,
-    normalized_convolutions,
-)
+from fer_edge.train import checkpoint, dlib_weights, pretrained
+from fer_edge.train.architectures import ARCHITECTURES, FACE_TEACHER
+from fer_edge.train.batch_norm import is_folded, normalized_convolutions, restore_norms
+from fer_edge.train.model import EmotionNet, normalize
+from fer_edge.train.validation import predict_logits
 from torch.nn import functional as F
 
 import fer_edge
@@ -112,7 +110,7 @@ def computed_as_dlib_does(layers, faces):
 
 
 def test_recognizing_net_computes_what_dlib_does(layers, dlib_file, faces):
-    net = beginning.recognizing_net(dlib_file, faces[:16]).eval()
+    net = dlib_weights.recognizing_net(dlib_file, faces[:16]).eval()
     with torch.no_grad():
         features = net.embed(normalize(torch.from_numpy(faces)))
     expected = computed_as_dlib_does(layers, faces)
@@ -122,8 +120,8 @@ def test_recognizing_net_computes_what_dlib_does(layers, dlib_file, faces):
 
 def test_recognizing_net_can_be_trained(dlib_file, faces):
     """Weights have the usual size, and batches the statistics that the norms expect."""
-    net = beginning.recognizing_net(dlib_file, faces)
-    fresh = EmotionNet(ARCHITECTURES[beginning.FACE_TEACHER])
+    net = dlib_weights.recognizing_net(dlib_file, faces)
+    fresh = EmotionNet(ARCHITECTURES[FACE_TEACHER])
     layers = (normalized_convolutions(net), normalized_convolutions(fresh))
     for (_, convolution, norm), (_, usual, _) in zip(*layers, strict=True):
         sizes = [float(layer.weight.detach().square().mean().sqrt()) for layer in (convolution, usual)]
@@ -140,15 +138,15 @@ def test_recognizing_net_can_be_trained(dlib_file, faces):
 
 @pytest.mark.parametrize("model", ["edge", "nano"])
 def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
-    net = beginning.exported_net(model)
+    net = pretrained.exported_net(model)
     before = predict_logits(net, torch.from_numpy(faces))
-    assert beginning.is_folded(net)
+    assert is_folded(net)
     assert not any(norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
-    beginning.restore_norms(net, faces)
+    restore_norms(net, faces)
     torch.testing.assert_close(predict_logits(net, torch.from_numpy(faces)), before, atol=1e-3, rtol=1e-3)
     net.train()
     assert all(norm.training and norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
-    assert not beginning.is_folded(net)
+    assert not is_folded(net)
 
 
 def test_files_that_are_not_dlibs_are_told(dlib_file, faces, tmp_path):
@@ -162,15 +160,15 @@ def test_files_that_are_not_dlibs_are_told(dlib_file, faces, tmp_path):
         path = tmp_path / "bad.dat"
         path.write_bytes(content)
         with pytest.raises(fer_edge.ModelError, match=reason):
-            beginning.recognizing_net(path, faces)
+            dlib_weights.recognizing_net(path, faces)
     with pytest.raises(fer_edge.ModelError, match="cannot be read"):
-        beginning.recognizing_net(tmp_path / "none.dat", faces)
+        dlib_weights.recognizing_net(tmp_path / "none.dat", faces)
 
 
 def test_face_teacher_without_its_package_names_the_extra(cli, drawn_csv, tmp_path, monkeypatch):
-    find = beginning.importlib.util.find_spec
+    find = dlib_weights.importlib.util.find_spec
     monkeypatch.setattr(
-        beginning.importlib.util,
+        dlib_weights.importlib.util,
         "find_spec",
         lambda name, *rest: None if name == "face_recognition_models" else find(name, *rest),
     )
@@ -188,34 +186,31 @@ def test_a_file_with_other_content_is_refused(tmp_path, monkeypatch):
     (package / "models" / "dlib_face_recognition_resnet_model_v1.dat").write_bytes(b"other")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(fer_edge.ModelError, match=r"not the file of face_recognition_models 0\.3\.0"):
-        beginning.package_file()
+        dlib_weights.package_file()
 
 
-def test_train_command_begins_with_dlibs_weights(cli, dlib_file, drawn_csv, tmp_path, monkeypatch):
-    from fer_edge.train import checkpoint
-
-    monkeypatch.setattr(beginning, "package_file", lambda: dlib_file)
+def test_train_command_begins_with_dlibs_weights(cli, dlib_file, tmp_path, monkeypatch):
+    few = write_csv(tmp_path / "few.csv", {"Training": 4, "PublicTest": 1})
+    monkeypatch.setattr(pretrained, "package_file", lambda: dlib_file)
     run = tmp_path / "run"
-    options = ("--data", drawn_csv, "--model", "face-teacher", "--batch", 70, "--threads", 1, "--out", run)
+    options = ("--data", few, "--model", "face-teacher", "--batch", 14, "--threads", 1, "--out", run)
     code, _, err = cli(
         "train", *options, "--epochs", 1, "--learning-rate", 1e-9, "--weight-decay", 0, "--warmup", 0
     )
     assert code == 0, err
     trained, _ = checkpoint.load_net(run / "best.pt")
-    expected = beginning.recognizing_net(dlib_file, fer_edge.read_fer2013(drawn_csv).pixels)
+    expected = dlib_weights.recognizing_net(dlib_file, fer_edge.read_fer2013(few).pixels)
     assert trained.architecture == expected.architecture
     first, other = (next(normalized_convolutions(net))[1] for net in (trained, expected))
     torch.testing.assert_close(first.weight, other.weight, atol=1e-4, rtol=1e-3)
-    monkeypatch.setattr(beginning, "package_file", missing_package)
+    monkeypatch.setattr(pretrained, "package_file", missing_package)
     code, _, err = cli(
         "train",
         *options,
         *("--epochs", 1, "--learning-rate", 1e-9, "--weight-decay", 0, "--warmup", 0, "--resume"),
     )
     assert code == 0, err
-    code, _, err = cli(
-        "export-int8", run / "best.pt", "--calibration", drawn_csv, "--out", tmp_path / "model"
-    )
+    code, _, err = cli("export-int8", run / "best.pt", "--calibration", few, "--out", tmp_path / "model")
     assert code == 2
     assert "train a student with --teacher" in err
 
@@ -225,16 +220,16 @@ def missing_package():
 
 
 def test_the_seed_decides_what_dlib_does_not_give(dlib_file, faces, monkeypatch):
-    monkeypatch.setattr(beginning, "package_file", lambda: dlib_file)
-    one, same, other = (beginning.beginning("face-teacher", faces, seed) for seed in (1, 1, 2))
+    monkeypatch.setattr(pretrained, "package_file", lambda: dlib_file)
+    one, same, other = (pretrained.initial_net("face-teacher", faces, seed) for seed in (1, 1, 2))
     assert torch.equal(one.classifier.weight, same.classifier.weight)
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
-    assert beginning.beginning("edge", faces, 1) is None
+    assert pretrained.initial_net("edge", faces, 1) is None
 
 
 def test_a_model_that_is_not_bundled_is_told():
     with pytest.raises(fer_edge.ModelError, match="no model 'mega': bundled are edge, nano"):
-        beginning.exported_net("mega")
+        pretrained.exported_net("mega")
 
 
 @pytest.fixture
@@ -244,44 +239,60 @@ def exported(tmp_path):
     shutil.copytree(WEIGHTS, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["models"]["edge"]
+    options = manifest["models"]["nano"]["training_options"]
+    options["smoothing"] = options.pop("label_smoothing", 0.1)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
 def test_an_exported_model_is_taken_from_its_folder_or_its_exact_onnx_file(exported, faces):
-    expected = predict_logits(beginning.exported_net("nano"), torch.from_numpy(faces))
+    expected = predict_logits(pretrained.exported_net("nano"), torch.from_numpy(faces))
     for name in (exported, exported / "nano-fp32.onnx"):
-        assert beginning.is_exported(str(name))
-        logits = predict_logits(beginning.exported_net(name), torch.from_numpy(faces))
+        assert pretrained.is_exported(str(name))
+        logits = predict_logits(pretrained.exported_net(name), torch.from_numpy(faces))
         assert torch.equal(logits, expected)
     with pytest.raises(fer_edge.ModelError, match="needs the fp32 ONNX file"):
-        beginning.exported_net(exported / "nano-int8.onnx")
+        pretrained.exported_net(exported / "nano-int8.onnx")
     with pytest.raises(fer_edge.ModelError, match="has no onnx fp32 file"):
-        beginning.exported_net(exported / "nano-fp32.tflite")
+        pretrained.exported_net(exported / "nano-fp32.tflite")
     content = (exported / "nano-fp32.onnx").read_bytes()
     (exported / "nano-fp32.onnx").write_bytes(content[:-1] + b"x")
     with pytest.raises(fer_edge.ModelError, match="damaged or exchanged"):
-        beginning.exported_net(exported)
+        pretrained.exported_net(exported)
 
 
 def test_a_run_goes_on_from_an_exported_model_and_tells_no_path(cli, drawn_csv, exported, tmp_path):
     out = tmp_path / "run"
     code, _, err = cli(
-        *("train", "--data", drawn_csv, "--model", "nano", "--beginning", exported, "--teacher", exported),
+        *(
+            "train",
+            "--data",
+            drawn_csv,
+            "--model",
+            "nano",
+            "--initial-weights",
+            exported,
+            "--teacher",
+            exported,
+        ),
         *("--out", out, "--epochs", 1, "--batch", 70, "--threads", 1, "--learning-rate", 1e-6),
     )
     assert code == 0, err
+    manifest = exported / "manifest.json"
+    assert (
+        err.count(f"{manifest}: written by an earlier version: smoothing is now called label_smoothing") == 1
+    )
     state = checkpoint.load(out / "last.pt")
-    begun = beginning.exported_net("nano").classifier.weight
+    begun = pretrained.exported_net("nano").classifier.weight
     torch.testing.assert_close(state["ema"]["classifier.weight"], begun, atol=1e-3, rtol=1e-3)
     stages = [stage["stage"] for stage in state["origin"]]
-    assert stages[-2:] == ["given beginning: exported nano", "given teacher: exported nano"]
+    assert stages[-2:] == ["initial weights: exported nano", "given teacher: exported nano"]
 
 
 def test_without_onnx_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(fer_edge.FerEdgeError, match=r"fer-edge\[export\]"):
-        beginning.exported_net("edge")
+        pretrained.exported_net("edge")
 
 
 @pytest.mark.parametrize("live", [(), ("--live-teachers",)])
@@ -298,6 +309,6 @@ def test_a_bundled_model_teaches(cli, drawn_csv, tmp_path, live):
         dataset = fer_edge.read_fer2013(drawn_csv)
         training = dataset.pixels[dataset.usage == "Training"]
         stored = np.load(out / "teacher_logits.npz")["logits"]
-        expected = predict_logits(beginning.exported_net("edge"), torch.from_numpy(training)).numpy()
+        expected = predict_logits(pretrained.exported_net("edge"), torch.from_numpy(training)).numpy()
         # The stored ones are means over shifted and mirrored faces.
         assert np.corrcoef(stored.ravel(), expected.ravel())[0, 1] > 0.9

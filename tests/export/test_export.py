@@ -20,10 +20,11 @@ from fer_edge.export import pipeline
 from fer_edge.export.network import InferenceNet, fit_temperature, short_half
 from fer_edge.export.pipeline import Parity, ParityError
 from fer_edge.train import checkpoint
-from fer_edge.train.augment import Augmentation
-from fer_edge.train.data import load_training_data
-from fer_edge.train.loop import TrainOptions, fit, predict_logits
-from fer_edge.train.model import normalize
+from fer_edge.train.architectures import Architecture, Stage
+from fer_edge.train.loop import fit
+from fer_edge.train.model import EmotionNet, normalize
+from fer_edge.train.options import Augmentation, TrainOptions
+from fer_edge.train.validation import predict_logits
 
 import fer_edge
 
@@ -31,26 +32,27 @@ FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.on
 
 
 @pytest.fixture(scope="module")
-def trained(drawn_csv, tmp_path_factory):
-    """A checkpoint that tells drawn faces apart."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("run")
-    options = TrainOptions(epochs=14, batch=20, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
-    fit(load_training_data(drawn_csv)[0], options, folder)
+def trained_tiny(drawn, tmp_path_factory):
+    """A checkpoint of a small network that tells drawn faces apart, for what does not depend on its size."""
+    stages = (Stage("fused", 2, 16, 1, 2), Stage("inverted", 3, 24, 2, 2))
+    net = EmotionNet(Architecture(stem=8, stages=stages, head=32, dropout=0.0))
+    folder = tmp_path_factory.mktemp("tiny")
+    options = TrainOptions(epochs=10, batch=10, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
+    fit(drawn, options, folder, start=net)
     return folder / "last.pt"
 
 
 @pytest.fixture(scope="module")
-def exported(trained, drawn_csv, tmp_path_factory):
+def exported(trained_edge, drawn_csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "new" / "folder"
-    report = pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), folder)
+    report = pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), folder)
     return folder, report
 
 
 def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_csv):
     folder, report = exported
     assert {path.name for path in folder.iterdir()} == FILES | {"manifest.json", "edge-training.csv"}
-    assert len((folder / "edge-training.csv").read_text().splitlines()) == 1 + 14
+    assert len((folder / "edge-training.csv").read_text().splitlines()) == 1 + 10
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["labels"] == list(fer_edge.EMOTIONS)
     entry = manifest["models"]["edge"]
@@ -95,7 +97,7 @@ def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported)
     )
 
 
-def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained, drawn_csv, monkeypatch):
+def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained_tiny, drawn_csv, monkeypatch):
     """Without compaction the file is larger and gives the same bytes."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import Interpreter
@@ -104,7 +106,7 @@ def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained, 
     faces = fer_edge.read_fer2013(drawn_csv).pixels[:20]
     inputs = normalize(torch.from_numpy(faces)).numpy()
     with pipeline._quiet():
-        exact = tflite.convert(InferenceNet(checkpoint.load_net(trained)[0]))
+        exact = tflite.convert(InferenceNet(checkpoint.load_net(trained_tiny)[0]))
         ranges = tflite.calibrate(exact, inputs)
         small = tflite.quantize(exact, ranges)
         monkeypatch.setattr(tflite, "compact", bytes)
@@ -127,7 +129,7 @@ def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained, 
         tensor.name.decode() for tensor in schema.ModelT.InitFromPackedBuf(small, 0).subgraphs[0].tensors
     ]
     assert len(set(names)) == len(names)
-    assert any(name.startswith("features.9.block.2.conv:") for name in names)
+    assert any(name.startswith("features.2.block.2.conv:") for name in names)
     model = schema.Model.GetRootAs(small, 0)
     for index in range(model.BuffersLength()):
         buffer = model.Buffers(index)
@@ -299,10 +301,10 @@ def test_short_half_keeps_eight_significant_bits():
 
 
 @pytest.mark.parametrize("backend", ["litert", "onnx"])
-def test_fp32_file_gives_the_logits_of_the_network(exported, trained, drawn_csv, backend):
+def test_fp32_file_gives_the_logits_of_the_network(exported, trained_edge, drawn_csv, backend):
     folder, report = exported
     pixels = fer_edge.read_fer2013(drawn_csv).pixels
-    net, _ = checkpoint.load_net(trained)
+    net, _ = checkpoint.load_net(trained_edge)
     expected = predict_logits(net, torch.from_numpy(pixels)).numpy() / report.temperature
     logits = fer_edge.load_classifier(folder, backend, "fp32").predict_logits(pixels)
     np.testing.assert_allclose(logits, expected, atol=0.1)
@@ -317,8 +319,8 @@ def test_int8_files_agree_with_each_other_and_the_network(exported):
         assert report.parity[name].agreement >= 0.95
 
 
-def test_folding_does_not_change_the_logits(trained):
-    net, _ = checkpoint.load_net(trained)
+def test_folding_does_not_change_the_logits(trained_edge):
+    net, _ = checkpoint.load_net(trained_edge)
     faces = torch.randint(0, 256, (8, 48, 48), dtype=torch.uint8)
     with torch.inference_mode():
         folded = InferenceNet(net, temperature=2.0)(normalize(faces)).flatten(1)
@@ -348,20 +350,28 @@ def test_temperature_of_few_rows_is_moderate():
     assert fit_temperature(logits, (right + 1) % 7) == pytest.approx(20, rel=0.01)
 
 
-def test_an_existing_model_is_replaced_only_with_force_and_others_stay(cli, exported, trained, drawn_csv):
+def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
+    cli, exported, trained_edge, trained_tiny, drawn_csv, tmp_path
+):
     folder, _ = exported
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    arguments = ("export-int8", trained, "--calibration", drawn_csv, "--out", folder)
-    code, _, err = cli(*arguments)
+    arguments = ("--calibration", drawn_csv, "--out", folder)
+    code, _, err = cli("export-int8", trained_edge, *arguments)
     assert code == 2
     assert "--force" in err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
-    code, out, err = cli(*arguments, "--model", "second", "--rows", 20, "--json")
+    former = tmp_path / "former.pt"
+    state = checkpoint.load(trained_tiny)
+    state["options"]["smoothing"] = state["options"].pop("label_smoothing")
+    checkpoint.save(former, {key: value for key, value in state.items() if key != "format"})
+    code, out, err = cli("export-int8", former, *arguments, "--model", "second", "--rows", 20, "--json")
     assert code == 0, err
     assert json.loads(out)["rows"] == 70
+    assert err.count(f"{former}: written by an earlier version: smoothing is now called label_smoothing") == 1
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["models"].keys() == {"edge", "second"}
+    assert manifest["models"]["second"]["training_options"]["label_smoothing"] == 0.1
     assert (folder / "edge-int8.onnx").read_bytes() == before["edge-int8.onnx"]
     with pytest.raises(fer_edge.ModelError, match="edge, second"):
         fer_edge.load_classifier(folder)
@@ -370,7 +380,7 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(cli, expo
     (folder / "manifest.json").write_bytes(before["manifest.json"])
 
 
-def test_files_that_fail_the_check_are_not_written(trained, drawn_csv, tmp_path, monkeypatch):
+def test_files_that_fail_the_check_are_not_written(trained_tiny, drawn_csv, tmp_path, monkeypatch):
     original = pipeline._check
 
     def spoiled(*arguments):
@@ -380,7 +390,7 @@ def test_files_that_fail_the_check_are_not_written(trained, drawn_csv, tmp_path,
 
     monkeypatch.setattr(pipeline, "_check", spoiled)
     with pytest.raises(ParityError, match=r"edge-int8\.onnx loses 1\.50 points.*agree on 98\.00%"):
-        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
+        pipeline.export(trained_tiny, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -417,16 +427,16 @@ def test_the_check_refuses_logits_that_lie_steps_apart():
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])
-def test_a_model_name_cannot_leave_the_folder(trained, drawn_csv, tmp_path, name):
+def test_a_model_name_cannot_leave_the_folder(trained_edge, drawn_csv, tmp_path, name):
     with pytest.raises(fer_edge.DataError, match="model name"):
-        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", model=name)
+        pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", model=name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained, drawn_csv, tmp_path):
+def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained_edge, drawn_csv, tmp_path):
     (tmp_path / "edge-int8.onnx").write_text("precious")
     with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx: exists already"):
-        pipeline.export(trained, fer_edge.read_fer2013(drawn_csv), tmp_path)
+        pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 
@@ -456,8 +466,8 @@ def test_publishing_never_lists_what_does_not_match(tmp_path, monkeypatch):
         pipeline._publish(folder, staging, "m", entry("third"), force=False)
 
 
-def test_weights_that_are_not_finite_are_refused(trained, tmp_path):
-    state = checkpoint.load(trained)
+def test_weights_that_are_not_finite_are_refused(trained_edge, tmp_path):
+    state = checkpoint.load(trained_edge)
     state["ema"]["classifier.weight"].fill_(float("nan"))
     checkpoint.save(tmp_path / "nan.pt", {key: value for key, value in state.items() if key != "format"})
     with pytest.raises(checkpoint.CheckpointError, match="not finite"):
@@ -468,10 +478,10 @@ def test_weights_that_are_not_finite_are_refused(trained, tmp_path):
         checkpoint.load_net(tmp_path / "less.pt")
 
 
-def test_a_csv_without_usage_cannot_calibrate(cli, trained, tmp_path):
+def test_a_csv_without_usage_cannot_calibrate(cli, trained_edge, tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("emotion,pixels\n3," + " ".join(["9"] * 2304) + "\n")
-    code, _, err = cli("export-int8", trained, "--calibration", path, "--out", tmp_path / "out")
+    code, _, err = cli("export-int8", trained_edge, "--calibration", path, "--out", tmp_path / "out")
     assert code == 2
     assert "Usage" in err
 

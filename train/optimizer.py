@@ -1,4 +1,4 @@
-"""Gradient descent: SGD with Nesterov momentum, or Muon for the convolutions that mix channels."""
+"""The optimizer: SGD with Nesterov momentum, or Muon for the convolutions that mix channels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OPTIMIZERS = ("muon", "sgd")
-
 _RATE = 0.25
 """Muon's rate in units of SGD's: orthogonalized steps have a size of their own."""
 _DECAY = 50.0
 """Muon's weight decay in units of SGD's."""
 
 
-class Descent:
+class Optimizer:
     """One step at a time, in place, for the parameters of ``net`` that learn.
 
-    ``kind`` is one of :data:`OPTIMIZERS`. With ``muon`` (Jordan et al. 2024,
+    ``kind`` is one of :data:`.options.OPTIMIZERS`. With ``muon`` (Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon) the convolutions between channels move by the nearest
     orthogonal matrix to their momentum, so that all its directions advance alike; the first and the
     depthwise convolutions, batch norms and linear layers learn by SGD as with ``sgd``. Norms and biases have

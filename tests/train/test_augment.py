@@ -1,0 +1,103 @@
+"""Augmentation: each kind of change, its limits, and repeatability."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train.augment import augment
+from fer_edge.train.options import Augmentation
+
+
+def test_augmentation_without_strength_only_mirrors():
+    faces = torch.randint(0, 256, (64, 48, 48), dtype=torch.uint8)
+    varied = augment(faces, Augmentation().scaled(0), torch.Generator().manual_seed(1))
+    straight = (varied - faces.float()).abs().amax((1, 2)) < 1e-2
+    mirrored = (varied - faces.flip(2).float()).abs().amax((1, 2)) < 1e-2
+    assert (straight ^ mirrored).all()
+    assert 10 < straight.sum() < 54
+
+
+def test_augmentation_stays_in_range_and_repeats_with_its_generator():
+    faces = torch.randint(0, 256, (32, 48, 48), dtype=torch.uint8)
+    first, again = (augment(faces, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert (first - faces.float()).abs().mean() > 5
+
+
+def test_augmentation_shifts_by_at_most_its_limit():
+    faces = torch.zeros(200, 48, 48, dtype=torch.uint8)
+    faces[:, 24, 24] = 255
+    only_shift = replace(Augmentation().scaled(0), shift=0.1)
+    varied = augment(faces, only_shift, torch.Generator().manual_seed(2))
+    weights = varied / varied.sum((1, 2), keepdim=True)
+    rows = (weights.sum(2) * torch.arange(48)).sum(1)
+    assert (rows - 24).abs().max() <= 0.1 * 48 + 1e-3
+    assert (rows - 24).abs().max() > 3
+
+
+def _only(**changes):
+    return replace(Augmentation().scaled(0), **changes)
+
+
+def _unmirrored(varied, faces):
+    """The varied faces, each turned back if that brings it closer to its original."""
+    turned = varied.flip(2)
+    closer = (turned - faces).abs().mean((1, 2)) < (varied - faces).abs().mean((1, 2))
+    return torch.where(closer.view(-1, 1, 1), turned, varied)
+
+
+def test_jpeg_augmentation_is_what_a_jpeg_encoder_does(drawn):
+    """The error lies between those of OpenCV's encoder at the two ends of the range of qualities."""
+    import cv2
+
+    faces = torch.from_numpy(drawn.faces[:60]).float()
+    varied = augment(faces.byte(), _only(jpeg=1.0), torch.Generator().manual_seed(0))
+    error = (_unmirrored(varied, faces) - faces).square().mean().item()
+
+    def encoded(quality):
+        pictures = [
+            cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+            for face in drawn.faces[:60]
+        ]
+        return (torch.from_numpy(np.stack(pictures)).float() - faces).square().mean().item()
+
+    assert encoded(70) < error < encoded(20)
+
+
+def test_coarse_augmentation_removes_detail_and_keeps_means():
+    faces = torch.randint(0, 256, (40, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    varied = augment(faces, _only(coarse=1.0), torch.Generator().manual_seed(0))
+    assert varied.std((1, 2)).max() < 0.7 * faces.float().std((1, 2)).min()
+    assert (varied.mean((1, 2)) - faces.float().mean((1, 2))).abs().max() < 4
+
+
+def test_gamma_augmentation_keeps_black_and_white_and_moves_the_middle():
+    faces = torch.full((50, 48, 48), 64, dtype=torch.uint8)
+    faces[:, :16], faces[:, 32:] = 0, 255
+    varied = augment(faces, _only(gamma=0.5), torch.Generator().manual_seed(0))
+    assert varied[:, :15].abs().max() < 1e-3
+    assert (varied[:, 33:] - 255).abs().max() < 1e-2
+    middle = varied[:, 24, 24]
+    assert middle.min() < 45
+    assert middle.max() > 90
+
+
+def test_rotation_is_in_degrees():
+    faces = torch.zeros(300, 48, 48, dtype=torch.uint8)
+    faces[:, 23:25, 40:42] = 255
+    varied = augment(
+        faces, replace(Augmentation().scaled(0), rotation=20.0), torch.Generator().manual_seed(2)
+    )
+    weights = varied / varied.sum((1, 2), keepdim=True)
+    y = (weights.sum(2) * torch.arange(48)).sum(1) - 23.5
+    x = (weights.sum(1) * torch.arange(48)).sum(1) - 23.5
+    angles = torch.rad2deg(torch.atan2(y, x.abs()))
+    assert 17 < angles.abs().max() <= 20.5

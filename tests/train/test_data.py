@@ -1,0 +1,63 @@
+"""What trains and what validates: splits, duplicates, votes."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import write_csv, write_votes
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train.data import load_training_data
+
+
+def test_validation_excludes_images_that_are_in_training(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    lines = path.read_text().splitlines()
+    lines.append(lines[1].replace("Training", "PublicTest"))
+    path.write_text("\n".join(lines) + "\n")
+    data, dataset = load_training_data(path)
+    assert (len(dataset), len(data.faces), len(data.val_faces)) == (22, 14, 7)
+
+
+def test_votes_drop_rows_that_are_not_faces(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(21)])
+    lines = votes.read_text().splitlines()
+    lines[1] = "0,0,0,0,0,0,0,0,0,10"
+    votes.write_text("\n".join(lines) + "\n")
+    data, _ = load_training_data(path, votes)
+    assert data.votes is not None
+    assert data.votes.shape == (13, 9)
+    assert (data.votes.sum(1) == 10).all()
+
+
+def test_votes_of_another_length_are_refused(cli, tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [0, 1, 2])
+    code, _, err = cli("train", "--data", path, "--votes", votes, "--out", tmp_path / "run")
+    assert code == 2
+    assert "21" in err
+    assert "3" in err
+
+
+def test_a_csv_without_usage_is_split_by_image(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 12})
+    lines = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines + lines[1:]) + "\n")
+    data, dataset = load_training_data(path)
+    training = {face.tobytes() for face in data.faces}
+    validation = {face.tobytes() for face in data.val_faces}
+    assert training.isdisjoint(validation)
+    assert len(data.faces) + len(data.val_faces) == len(dataset) == 168
+    assert 0 < len(data.val_faces) < 60
+
+
+def test_only_a_majority_for_no_face_drops_a_row(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(21)])
+    lines = votes.read_text().splitlines()
+    lines[1:4] = ["5,0,0,0,0,0,0,0,0,5", "4,0,0,0,0,0,0,0,0,6", "0,0,0,0,0,0,0,0,0,200"]
+    votes.write_text("\n".join(lines) + "\n")
+    data, _ = load_training_data(path, votes)
+    assert len(data.faces) == 12

@@ -1,0 +1,197 @@
+"""Distillation: students follow teachers, live or stored, and votes correct them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
+
+from fer_edge.train import checkpoint
+from fer_edge.train.architectures import ARCHITECTURES
+from fer_edge.train.distill import prepare_teachers, teacher_logits
+from fer_edge.train.logits_file import load_logits, save_logits
+from fer_edge.train.loop import fit
+from fer_edge.train.model import EmotionNet, normalize
+from fer_edge.train.options import Augmentation, TrainOptions
+from fer_edge.train.validation import predict_logits
+
+import fer_edge
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def _interrupt(history):
+    raise KeyboardInterrupt
+
+
+def test_a_student_follows_its_teacher_rather_than_the_labels(drawn, tmp_path):
+    """The teacher calls every face happy; with its share at 1 the labels do not count."""
+    happy = np.full((len(drawn.faces), 7), -4, np.float32)
+    happy[:, 3] = 4
+    options = TrainOptions(model="tiny", epochs=4, batch=20, warmup=0, ema=0.5, distill_weight=1.0)
+    fit(replace(drawn, teacher=happy), options, tmp_path)
+    net, _ = checkpoint.load_net(tmp_path / "last.pt")
+    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    assert (answers == 3).float().mean() > 0.9
+
+
+def test_a_student_follows_live_teachers_and_resumes(drawn, tmp_path):
+    """Teachers that call every face sad, whatever is done to it; the labels do not count."""
+    teacher = EmotionNet(ARCHITECTURES["tiny"])
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.tensor([-4.0, -4, -4, -4, 4, -4, -4]))
+    taught = replace(drawn, teacher=(teacher, teacher))
+    options = TrainOptions(
+        model="tiny", epochs=3, batch=20, warmup=0, ema=0.5, distill_weight=1.0, live_teachers=True, mixup=0.2
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    fit(taught, options, whole)
+    net, _ = checkpoint.load_net(whole / "last.pt")
+    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    assert (answers == 4).float().mean() > 0.9
+    with pytest.raises(KeyboardInterrupt):
+        fit(taught, options, parts, on_epoch=_interrupt)
+    with pytest.raises(checkpoint.CheckpointError, match="the teachers differ"):
+        fit(replace(drawn, teacher=(teacher,)), options, parts, resume=True)
+    fit(taught, options, parts, resume=True)
+    one, two = (checkpoint.load(run / "last.pt")["ema"] for run in (whole, parts))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_votes_correct_a_teacher_that_errs(drawn, tmp_path, live):
+    """A teacher that calls every face happy; votes that go by what a face is, under names of their own."""
+    votes = np.roll(np.eye(9, dtype=np.float32), 2, 1)[drawn.labels] * 10
+    if live:
+        teacher = EmotionNet(ARCHITECTURES["tiny"])
+        with torch.no_grad():
+            teacher.classifier.weight.zero_()
+            teacher.classifier.bias.copy_(torch.tensor([-2.0, -2, -2, 2, -2, -2, -2]))
+        taught = replace(drawn, votes=votes, teacher=(teacher,))
+    else:
+        happy = np.tile(np.array([-2, -2, -2, 2, -2, -2, -2], np.float32), (len(drawn.faces), 1))
+        taught = replace(drawn, votes=votes, teacher=happy)
+    options = TrainOptions(
+        model="tiny",
+        epochs=14,
+        batch=20,
+        augmentation=Augmentation().scaled(0.2),
+        warmup=0,
+        ema=0.5,
+        distill_weight=1.0,
+        live_teachers=live,
+        vote_weight=0,
+    )
+    accuracies = {}
+    for share in (0.0, 0.9):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        history = fit(taught, replace(options, vote_share=share), folder)
+        accuracies[share] = history[-1]["val_accuracy"]
+    assert accuracies[0.0] < 0.2
+    assert accuracies[0.9] > 0.6
+
+
+def test_live_teachers_see_what_the_student_sees(drawn, tmp_path):
+    """The varied and mixed images, on which they answer otherwise than on the plain ones."""
+    seen = []
+
+    class Watching(EmotionNet):
+        def forward(self, x):
+            seen.append(x)
+            return super().forward(x)
+
+    options = TrainOptions(model="tiny", epochs=1, batch=70, warmup=0, mixup=0.4, live_teachers=True)
+    own = []
+    student = EmotionNet(ARCHITECTURES["tiny"])
+    student.register_forward_pre_hook(lambda module, inputs: own.append(inputs[0]))
+    fit(replace(drawn, teacher=(Watching(ARCHITECTURES["tiny"]),)), options, tmp_path, start=student)
+    assert len(seen) == 2
+    for given, learned in zip(seen, own[:2], strict=True):
+        assert torch.equal(given, learned)
+    assert not torch.isin(normalize(torch.from_numpy(drawn.faces[:1])).mean(), seen[0].mean((1, 2, 3)))
+
+
+def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_path):
+    fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    state["ema"]["classifier.weight"] *= 300
+    teacher = tmp_path / "strong.pt"
+    checkpoint.save(teacher, {key: value for key, value in state.items() if key != "format"})
+    faces = drawn.faces[:5]
+    logits = teacher_logits([teacher, teacher], faces)
+    mirrored = teacher_logits([teacher], np.ascontiguousarray(faces[:, :, ::-1]))
+    np.testing.assert_allclose(logits, mirrored, atol=1e-4)
+    net, _ = checkpoint.load_net(teacher)
+    assert np.abs(logits - predict_logits(net, torch.from_numpy(faces)).numpy()).max() > 1e-3
+
+
+def test_stored_logits_belong_to_their_faces(drawn, tmp_path):
+    logits = np.arange(35, dtype=np.float32).reshape(5, 7)
+    path = tmp_path / "logits.npz"
+    save_logits(path, logits, drawn.faces[:5], [])
+    np.testing.assert_array_equal(load_logits(path, drawn.faces[:5]), logits)
+    with pytest.raises(fer_edge.DataError, match="other training images"):
+        load_logits(path, drawn.faces[1:6])
+    path.write_bytes(b"no zip")
+    with pytest.raises(fer_edge.DataError, match=r"logits\.npz"):
+        load_logits(path, drawn.faces[:5])
+
+
+def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_path):
+    (tmp_path / "teacher").mkdir()
+    fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path / "teacher")
+    arguments = (
+        "train",
+        "--data",
+        drawn_csv,
+        "--model",
+        "tiny",
+        "--epochs",
+        1,
+        "--batch",
+        70,
+        "--threads",
+        1,
+    )
+    teacher = tmp_path / "teacher" / "best.pt"
+    code, _, err = cli(*arguments, "--teacher", teacher, "--out", tmp_path / "student")
+    assert code == 0, err
+    stored = tmp_path / "student" / "teacher_logits.npz"
+    np.testing.assert_allclose(load_logits(stored, drawn.faces), teacher_logits([teacher], drawn.faces))
+    code, _, err = cli(*arguments, "--teacher", stored, "--out", tmp_path / "second")
+    assert code == 0, err
+    losses = [read_metrics(tmp_path / name)[0]["train_loss"] for name in ("student", "second")]
+    assert losses[0] == losses[1]
+
+
+def test_stored_answers_of_other_teachers_are_not_taken_for_these(cli, drawn, drawn_csv, tmp_path):
+    """A run that ended in its first epoch leaves its teachers' answers, but no checkpoint."""
+    for name, seed in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70, seed=seed), tmp_path / name)
+    out = tmp_path / "run"
+    out.mkdir()
+    arguments = (
+        *("train", "--data", drawn_csv, "--out", out, "--model", "tiny"),
+        *("--epochs", 1, "--batch", 70, "--threads", 1, "--teacher"),
+    )
+    prepare_teachers(out, [str(tmp_path / "one" / "last.pt")], drawn.faces)
+    stored = (out / "teacher_logits.npz").read_bytes()
+    code, _, err = cli(*arguments, tmp_path / "two" / "last.pt")
+    assert code == 2
+    assert "teacher_logits.npz: answers of other teachers" in err
+    assert (out / "teacher_logits.npz").read_bytes() == stored
+    code, _, err = cli(*arguments, tmp_path / "one" / "last.pt")
+    assert code == 0, err

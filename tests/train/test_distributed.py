@@ -1,0 +1,163 @@
+"""Processes: the same command twice, Ctrl-C, and several that train together."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import write_votes
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train import checkpoint
+from fer_edge.train.distill import teacher_logits
+
+import fer_edge
+
+HANGS = 900
+"""Seconds after which a process is taken to hang, on however busy a machine."""
+
+
+LEARNING = ("--model", "nano", "--epochs", 2, "--batch", 70, "--ema", 0.9)
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def _start(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fer_edge.train", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def _ranks(count):
+    """The environments that torchrun gives its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [{"RANK": str(rank), "LOCAL_RANK": str(rank), **common} for rank in range(count)]
+
+
+def test_ctrl_c_stops_cleanly_and_the_run_resumes(drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    process = _start(
+        ["--data", drawn_csv, "--out", out, "--model", "nano", "--epochs", 10_000, "--batch", 35]
+    )
+    while not (out / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=HANGS)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert 1 <= checkpoint.load(out / "last.pt")["epoch"] < 10_000
+
+
+@pytest.fixture(scope="module")
+def drawn_votes(drawn_csv, tmp_path_factory):
+    labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
+    return write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", labels)
+
+
+def test_the_same_command_gives_the_same_weights_also_with_votes(cli, drawn_csv, drawn_votes, tmp_path):
+    """In two processes, of which one has done much else."""
+    arguments = ("--data", drawn_csv, "--votes", drawn_votes, "--model", "nano", "--epochs", 1, "--batch", 70)
+    process = _start([*arguments, "--out", tmp_path / "one"])
+    _, err = process.communicate(timeout=HANGS)
+    assert process.returncode == 0, err
+    code, _, err = cli("train", *arguments, "--out", tmp_path / "two", "--threads", 1)
+    assert code == 0, err
+    states = [checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two")]
+    assert all(torch.equal(states[0]["net"][key], states[1]["net"][key]) for key in states[0]["net"])
+    assert any(key.startswith("votes.") for key in states[0]["net"])
+
+
+RANK_CODE = """
+import contextlib, io, json, sys, numpy as np, torch
+from pathlib import Path
+from fer_edge.cli import main
+from fer_edge.train import loop
+from fer_edge.train.data import TrainingData
+from fer_edge.train.distill import teacher_logits
+from fer_edge.train.options import TrainOptions
+nets = []
+class Net(loop.TwoHeadedNet):
+    def __init__(self, net):
+        super().__init__(net)
+        nets.append(self)
+loop.TwoHeadedNet = Net
+rng = np.random.default_rng(0)
+faces, labels = rng.integers(0, 256, (16, 48, 48), np.uint8), rng.integers(0, 7, 16)
+votes = np.ones((16, 9), np.float32)
+data = TrainingData(faces, labels, votes, faces, labels)
+loop.fit(data, TrainOptions(model="nano", epochs=1, batch=8, warmup=0), Path(sys.argv[1]))
+weights = [float(value.double().sum()) for value in nets[0].parameters()]
+logits = teacher_logits([sys.argv[2]], faces[:9])
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    code = main(["train", *sys.argv[3:]])
+print(json.dumps({"weights": weights, "faces": faces[:9].tolist(), "logits": logits.tolist(),
+                  "code": code, "printed": printed.getvalue()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def two_ranks(drawn_csv, trained_edge, tmp_path_factory):
+    """What each of two processes has after a training, as answers of a teacher, and after the command."""
+    out = tmp_path_factory.mktemp("ranks")
+    (out / "first").mkdir()
+    command = [*LEARNING, "--data", drawn_csv, "--out", out / "two"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK_CODE, *map(str, (out / "first", trained_edge, *command))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        for environment in _ranks(2)
+    ]
+    outputs = [process.communicate(timeout=HANGS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return [json.loads(stdout) for stdout, _ in outputs], out / "two"
+
+
+def test_processes_exchange_gradients_so_that_their_weights_stay_equal(two_ranks):
+    one, two = (rank["weights"] for rank in two_ranks[0])
+    assert len(one) > 50
+    assert one == two
+
+
+def test_processes_share_the_work_of_teachers_and_all_get_the_whole(two_ranks, trained_edge):
+    one, two = (rank["logits"] for rank in two_ranks[0])
+    assert one == two
+    alone = teacher_logits([trained_edge], np.array(two_ranks[0][0]["faces"], np.uint8))
+    assert alone.shape == (9, 7)
+    np.testing.assert_allclose(alone, one, atol=2e-4)
+
+
+def test_two_processes_learn_like_one(cli, drawn_csv, two_ranks, tmp_path):
+    ranks, out = two_ranks
+    assert [rank["code"] for rank in ranks] == [0, 0]
+    assert "epoch 2/2" in ranks[0]["printed"]
+    assert ranks[1]["printed"] == ""
+    code, _, err = cli("train", *LEARNING, "--data", drawn_csv, "--out", tmp_path / "one", "--threads", 1)
+    assert code == 0, err
+    losses = [[float(row["train_loss"]) for row in read_metrics(run)] for run in (tmp_path / "one", out)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.25)

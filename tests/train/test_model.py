@@ -1,0 +1,48 @@
+"""The networks: size, gradients, normalization, precision."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.train.architectures import ARCHITECTURES
+from fer_edge.train.model import EmotionNet, StridedDepthwise, TwoHeadedNet, normalize
+
+
+@pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 25e6, 600_000), ("nano", 5e6, 110_000)])
+def test_bundled_architectures_stay_within_their_budget(model, macs, parameters):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = EmotionNet(ARCHITECTURES[model]).eval()
+    with FlopCounterMode(display=False) as counter:
+        logits = net(torch.zeros(1, 1, 48, 48))
+    assert logits.shape == (1, 7)
+    assert counter.get_total_flops() / 2 <= macs
+    assert sum(parameter.numel() for parameter in net.parameters()) <= parameters
+
+
+def test_every_parameter_gets_a_gradient():
+    net = TwoHeadedNet(EmotionNet(ARCHITECTURES["edge"]))
+    emotions, votes = net(torch.randn(4, 1, 48, 48))
+    (emotions.square().sum() + votes.square().sum()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_normalization_makes_grey_minus_128_of_steps_of_a_64th():
+    grey = torch.arange(256, dtype=torch.uint8).repeat(9).reshape(1, 48, 48)
+    assert torch.equal(normalize(grey)[0, 0] * 64, grey[0].float() - 128)
+
+
+def test_strided_depthwise_layers_compute_in_float32_beside_bfloat16():
+    layer = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
+    inputs = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(inputs)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output, layer(inputs.float()))
+    kinds = [type(module) for module in EmotionNet(ARCHITECTURES["edge"]).modules()]
+    assert kinds.count(StridedDepthwise) == 1

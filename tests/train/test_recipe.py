@@ -1,0 +1,308 @@
+"""Recipes: every stage, resuming between and within stages, and the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
+
+from fer_edge.export import pipeline
+from fer_edge.export.pipeline import Parity
+from fer_edge.train import checkpoint, dlib_weights, loop, recipe
+from fer_edge.train.architectures import ARCHITECTURES
+from fer_edge.train.distill import prepare_teachers
+from fer_edge.train.finetune import frozen_net
+from fer_edge.train.logits_file import load_logits
+from fer_edge.train.loop import fit
+from fer_edge.train.options import Augmentation, TrainOptions
+from fer_edge.train.pretrained import exported_net
+from fer_edge.train.validation import predict_logits
+
+import fer_edge
+
+BRIEF = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2, ema=0.8)
+RECIPE = recipe.Recipe(
+    teachers=(replace(BRIEF, model="tiny-teacher", epochs=1),),
+    pretraining=None,
+    student=BRIEF,
+    settling=replace(BRIEF, epochs=1, learning_rate=0.01),
+)
+NANO = replace(
+    RECIPE, student=replace(RECIPE.student, model="nano"), settling=replace(RECIPE.settling, model="nano")
+)
+"""For what the bundled model is to begin."""
+
+
+def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
+    results = recipe.follow(RECIPE, drawn, tmp_path, seed=4)
+    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
+    assert load_logits(tmp_path / "teacher_logits.npz", drawn.faces).shape == (140, 7)
+    record = json.loads((tmp_path / "recipe.json").read_text())
+    assert record["seed"] == 4
+    assert record["rows"] == {"training": 140, "validation": 35}
+    assert record["versions"]["torch"] == torch.__version__
+    assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1]
+    assert {stage["options"]["seed"] for stage in record["stages"]} == {4}
+    final = checkpoint.load(tmp_path / "settling" / "last.pt")
+    assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student"]
+
+
+def test_a_recipe_may_do_without_settling(drawn, tmp_path):
+    results = recipe.follow(replace(RECIPE, settling=None), drawn, tmp_path)
+    assert [result.stage for result in results] == ["teacher-1", "student"]
+    assert not (tmp_path / "settling").exists()
+
+
+def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    longest = replace(RECIPE, pretraining=BRIEF)
+    recipe.follow(longest, drawn, whole)
+
+    stops = {("teacher-1", 1), ("pretraining", 1), ("student", 1), ("settling", 1)}
+
+    def stop_once(stage, history):
+        if (stage, len(history)) in stops:
+            stops.remove((stage, len(history)))
+            raise KeyboardInterrupt
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            recipe.follow(longest, drawn, parts, report=stop_once)
+    recipe.follow(longest, drawn, parts, report=stop_once)
+    one, two = (checkpoint.load(run / "settling" / "last.pt")["ema"] for run in (whole, parts))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert json.loads((whole / "recipe.json").read_text()) == json.loads((parts / "recipe.json").read_text())
+
+
+def test_what_a_recipe_recorded_survives_a_refusal_and_a_further_interruption(drawn, tmp_path):
+    recipe.follow(RECIPE, drawn, tmp_path, seed=4)
+    record = tmp_path / "recipe.json"
+    before = record.read_text()
+    others = TrainOptions(model="nano", epochs=1, batch=35)
+    for changed, given, message in (
+        (RECIPE, {"seed": 5}, "was begun with --seed 4"),
+        (replace(RECIPE, student=others), {"seed": 4}, "was begun with --recipe tiny"),
+    ):
+        with pytest.raises(fer_edge.DataError, match=message):
+            recipe.follow(changed, drawn, tmp_path, **given)
+        assert record.read_text() == before
+    with pytest.raises(checkpoint.CheckpointError, match="images differ"):
+        recipe.follow(RECIPE, replace(drawn, faces=255 - drawn.faces), tmp_path, seed=4)
+    assert record.read_text() == before
+    longer = replace(RECIPE, settling=replace(RECIPE.settling, epochs=2))
+    with pytest.raises(checkpoint.CheckpointError, match="epochs was 1, now 2"):
+        recipe.follow(longer, drawn, tmp_path, seed=4)
+    assert record.read_text() == before
+
+
+def test_a_recipes_damaged_record_is_named(drawn, tmp_path):
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(fer_edge.DataError, match=r"recipe\.json: not the record of a recipe"):
+        recipe.follow(RECIPE, drawn, tmp_path)
+
+
+def test_a_recipe_tells_of_a_missing_teachers_package_before_it_begins(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(dlib_weights, "_PACKAGE", "no_such_package_of_faces")
+    faces = replace(RECIPE, teachers=(replace(BRIEF, model="face-teacher"),))
+    with pytest.raises(fer_edge.MissingExtraError, match=r"fer-edge\[teacher\]"):
+        recipe.follow(faces, drawn, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_hands_on_the_last_epoch_of_each_stage(drawn, tmp_path, monkeypatch):
+    accuracies = iter([0.9, 0.8, 0.7, 0.6])
+    monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
+    results = recipe.follow(RECIPE, drawn, tmp_path)
+    assert [(result.epoch, result.val_accuracy) for result in results] == [
+        (1, 0.9),
+        (2, 0.7),
+        (1, 0.6),
+    ]
+    final = checkpoint.load(tmp_path / "settling" / "last.pt")
+    assert [stage["val_accuracy"] for stage in final["origin"]] == [0.9, 0.7]
+
+
+def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
+    recipe.follow(RECIPE, drawn, tmp_path / "first")
+    stored = str(tmp_path / "first" / "teacher_logits.npz")
+    results = recipe.follow(RECIPE, drawn, tmp_path / "second", teachers=(stored,))
+    told = json.loads((tmp_path / "second" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in told] == ["given teacher", "student", "settling"]
+    assert [result.stage for result in results] == ["student", "settling"]
+    first, second = (
+        checkpoint.load(tmp_path / run / "settling" / "last.pt")["ema"] for run in ("first", "second")
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    teacher = str(tmp_path / "first" / "teacher-1" / "best.pt")
+    recipe.follow(RECIPE, drawn, tmp_path / "third", teachers=(teacher, teacher))
+    stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in stages] == ["given teacher", "student", "settling"]
+    assert stages[0]["options"]["epochs"] == 1
+
+
+def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
+    lively = replace(RECIPE, student=replace(RECIPE.student, live_teachers=True))
+    recipe.follow(lively, drawn, tmp_path / "live")
+    stages = json.loads((tmp_path / "live" / "recipe.json").read_text())["stages"]
+    assert [stage["options"]["live_teachers"] for stage in stages] == [False, True, True]
+    assert not (tmp_path / "live" / "teacher_logits.npz").exists()
+    recipe.follow(RECIPE, drawn, tmp_path / "stored")
+    teacher = str(tmp_path / "live" / "teacher-1" / "best.pt")
+    live, stored = (
+        checkpoint.load(tmp_path / run / "student" / "last.pt")["ema"] for run in ("live", "stored")
+    )
+    assert not torch.equal(live["classifier.weight"], stored["classifier.weight"])
+    logits = str(tmp_path / "stored" / "teacher_logits.npz")
+    recipe.follow(lively, drawn, tmp_path / "given", teachers=(logits,))
+    given = checkpoint.load(tmp_path / "given" / "student" / "last.pt")["ema"]
+    assert all(torch.equal(given[key], stored[key]) for key in given)
+    with pytest.raises(fer_edge.DataError, match="answers to plain images"):
+        prepare_teachers(tmp_path, (teacher, logits), drawn.faces, live=True)
+
+
+STILL = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
+"""With a learning rate of almost nothing a student stays where it starts."""
+
+
+def test_a_student_goes_on_from_its_pretraining(drawn, tmp_path):
+    recipe.follow(replace(RECIPE, pretraining=BRIEF, student=STILL), drawn, tmp_path / "same")
+    pretrained, student = (
+        checkpoint.load_net(tmp_path / "same" / stage / "last.pt")[0] for stage in ("pretraining", "student")
+    )
+    torch.testing.assert_close(student.classifier.weight, pretrained.classifier.weight)
+    stages = json.loads((tmp_path / "same" / "recipe.json").read_text())["stages"]
+    assert [stage["stage"] for stage in stages[:3]] == ["teacher-1", "pretraining", "student"]
+    recipe.follow(replace(RECIPE, student=STILL), drawn, tmp_path / "other")
+    scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "last.pt")
+    assert scratch.architecture == ARCHITECTURES["tiny"]
+    assert not torch.allclose(scratch.classifier.weight, pretrained.classifier.weight)
+
+
+def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
+    still = replace(STILL, model="nano", live_teachers=True)
+    lively = replace(NANO, pretraining=BRIEF, student=still)
+    results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), initial_weights="nano")
+    assert [result.stage for result in results] == ["student", "settling"]
+    student, _ = checkpoint.load_net(tmp_path / "student" / "last.pt")
+    bundled = exported_net("nano")
+    torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
+    stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
+    names = [stage["stage"] for stage in stages]
+    assert "given teacher: bundled edge" in names
+    assert names[-3:] == ["initial weights: bundled nano", "student", "settling"]
+
+
+def test_a_student_begins_as_one_that_was_fine_tuned(drawn, tmp_path):
+    """Its batch norms are folded, and live batches have other statistics than none."""
+    (tmp_path / "first").mkdir()
+    tuning = TrainOptions(model="nano", epochs=1, batch=70, learning_rate=0.001)
+    fit(drawn, tuning, tmp_path / "first", start=frozen_net("nano"))
+    tuned = tmp_path / "first" / "last.pt"
+    still = replace(NANO, student=replace(STILL, model="nano"))
+    recipe.follow(still, drawn, tmp_path / "second", initial_weights=str(tuned))
+    faces = torch.from_numpy(drawn.val_faces)
+    before, after = (
+        predict_logits(checkpoint.load_net(path)[0], faces)
+        for path in (tuned, tmp_path / "second" / "student" / "last.pt")
+    )
+    assert (before.argmax(1) == after.argmax(1)).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("edge", "not of the architecture 'nano'"),
+        ("answers.npz", "want a checkpoint"),
+        ("none.pt", "no such checkpoint"),
+    ],
+)
+def test_what_a_student_cannot_begin_with_is_told_before_teachers_are_trained(drawn, tmp_path, name, message):
+    with pytest.raises(fer_edge.FerEdgeError, match=message):
+        recipe.follow(NANO, drawn, tmp_path / "run", initial_weights=name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_goes_on_only_with_what_it_was_begun_with(drawn, tmp_path):
+    def stop(stage, history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipe.follow(NANO, drawn, tmp_path, initial_weights="nano", report=stop)
+    for given, message in (
+        ({}, "was begun with --initial-weights nano"),
+        ({"initial_weights": "nano", "teachers": ("edge",)}, "was begun without --teacher"),
+    ):
+        with pytest.raises(fer_edge.DataError, match=message):
+            recipe.follow(NANO, drawn, tmp_path, **given)
+    results = recipe.follow(NANO, drawn, tmp_path, initial_weights="nano")
+    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
+
+
+def test_a_pretrained_student_teaches_itself_where_the_recipe_says_so(drawn, tmp_path, monkeypatch):
+    asked = []
+
+    def watch(out, teachers, *arguments, **options):
+        asked.append([Path(teacher).parent.name for teacher in teachers])
+        return prepare_teachers(out, teachers, *arguments, **options)
+
+    monkeypatch.setattr(recipe, "prepare_teachers", watch)
+    lively = replace(RECIPE, pretraining=BRIEF, student=replace(STILL, live_teachers=True))
+    for answers in (True, False):
+        recipe.follow(replace(lively, self_distillation=answers), drawn, tmp_path / str(answers))
+    assert asked == [["teacher-1", "pretraining"], ["teacher-1"]]
+
+
+def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):
+    student = replace(BRIEF, epochs=6, batch=10, augmentation=Augmentation().scaled(0.2))
+    monkeypatch.setitem(recipe.RECIPES, "nano", replace(RECIPE, student=student))
+    out = tmp_path / "nano"
+    arguments = ("train", "--recipe", "nano", "--data", drawn_csv, "--out", out, "--threads", 1)
+    code, text, err = cli(*arguments)
+    assert code == 0, err
+    assert "student  epoch 6/6" in text
+    assert "settling: validation accuracy" in text
+    log = (out / "model" / "tiny-training.csv").read_text().splitlines()
+    assert log[0].startswith("stage,epoch,learning_rate,")
+    assert [line.split(",")[:2] for line in log[1:3]] == [["teacher-1", "1"], ["student", "1"]]
+    manifest = json.loads((out / "model" / "manifest.json").read_text())
+    origin = manifest["models"]["tiny"]["origin"]
+    assert [stage["stage"] for stage in origin] == ["teacher-1", "student"]
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "already holds a run" in err
+    again = []
+    report = pipeline.ExportReport("tiny", 70, 0.0, 1.0, {"tiny-int8.onnx": Parity(0, 0, 1, 0)}, {}, 0, {})
+    monkeypatch.setattr(
+        pipeline, "export", lambda *given, **options: again.append((given, options)) or report
+    )
+    code, text, err = cli(*arguments, "--resume")
+    assert code == 0, err
+    assert "epoch 1/" not in text
+    (trained, _, folder), options = again[0]
+    assert (trained, folder, options["force"]) == (out / "settling" / "last.pt", out / "model", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--recipe", "mega"), "known are edge, nano"),
+        (("--recipe", "edge", "--epochs", "3"), "goes without --epochs"),
+        (("--recipe", "edge", "--model", "nano"), "goes without --model"),
+        (("--recipe", "edge", "--resume"), "no stage of a recipe"),
+        (("--recipe", ""), "argument --recipe: must not be empty"),
+        (("--recipe", "edge", "--detect"), "--detect does nothing without --faces DIR"),
+        (("--recipe", "edge", "--poor-camera"), "goes without --poor-camera"),
+        (("--recipe", "nano", "--initial-weights", "edge"), "not of the architecture 'nano'"),
+        (("--recipe", "nano", "--initial-weights", "none.pt"), "no such checkpoint"),
+    ],
+)
+def test_recipe_options_that_do_not_go_together_are_refused(cli, drawn_csv, tmp_path, arguments, message):
+    code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err

@@ -1,0 +1,162 @@
+"""The command ``fer-edge train``: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
+
+from fer_edge.train import checkpoint
+from fer_edge.train.options import FINE_TUNING, NUMBERS, POOR_CAMERA, TrainOptions
+from fer_edge.train.pretrained import exported_net
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_training_goes_on_from_a_bundled_model_and_says_so(cli, drawn_csv, tmp_path):
+    run = tmp_path / "run"
+    options = ("--epochs", "1", "--learning-rate", "1e-9", "--weight-decay", "0", "--poor-camera")
+    code, _, err = cli(
+        "train", "--data", drawn_csv, "--out", run, "--model", "nano", "--initial-weights", "nano", *options
+    )
+    assert code == 0, err
+    state = checkpoint.load(run / "best.pt")
+    assert state["origin"][-1]["stage"] == "initial weights: bundled nano"
+    assert state["options"]["augmentation"] == vars(POOR_CAMERA)
+    torch.testing.assert_close(state["ema"]["classifier.weight"], exported_net("nano").classifier.weight)
+
+
+def test_a_resumed_run_keeps_what_it_began_with(cli, drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    arguments = (
+        *("train", "--data", drawn_csv, "--out", out, "--model", "nano"),
+        *("--epochs", 1, "--batch", 70, "--threads", 1),
+    )
+    code, _, err = cli(*arguments, "--initial-weights", "nano")
+    assert code == 0, err
+    begun = checkpoint.load(out / "last.pt")["origin"]
+    assert begun[-1]["stage"] == "initial weights: bundled nano"
+    assert begun.count(begun[0]) == 1
+    for weights in ((), ("--initial-weights", "nano")):
+        code, _, err = cli(*arguments, *weights, "--resume")
+        assert code == 0, err
+        assert checkpoint.load(out / "last.pt")["origin"] == begun
+    code, _, err = cli(*arguments, "--initial-weights", "edge", "--resume")
+    assert code == 2
+    assert "--initial-weights edge: the run in" in err
+
+
+@pytest.mark.parametrize("name", ["best.pt", "metrics.csv", "recipe.json", "model/manifest.json"])
+def test_a_new_run_overwrites_no_results(cli, drawn_csv, tmp_path, name):
+    out = tmp_path / "run"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("precious")
+    code, _, err = cli("train", "--data", drawn_csv, "--out", out)
+    assert code == 2
+    assert f"{out / name}: is there already" in err
+    assert (out / name).read_text() == "precious"
+
+
+def test_help_tells_the_defaults_that_are_in_use(cli):
+    code, text, _ = cli("train", "--help")
+    assert code == 0
+    text = " ".join(text.split())
+    assert len(NUMBERS) == 15
+    for name in NUMBERS:
+        usual, tuned = (f"{getattr(options, name):g}" for options in (TrainOptions(), FINE_TUNING))
+        told = f"(default: {usual}" + ("" if tuned == usual else f"; {tuned} with --faces") + ")"
+        flag = f"--{name.replace('_', '-')} {name.upper()} "
+        assert told in re.split(r" (?=--[a-z-]+ [A-Z])", text[text.index(flag) :])[0], name
+
+
+def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(cli, drawn_csv, tmp_path):
+    out = tmp_path / "run"
+    code, _, err = cli(
+        *("train", "--data", drawn_csv, "--out", out, "--model", "tiny", "--threads", 1, "--batch", 20),
+        *("--warmup", 0, "--learning-rate", 100, "--weight-decay", 1),
+    )
+    assert code == 1
+    assert "in epoch 1; nothing was saved: try a lower --learning-rate" in err
+    assert list(out.iterdir()) == []
+
+
+def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_path):
+    out = tmp_path / "runs" / "x"
+    arguments = (
+        "train",
+        "--data",
+        drawn_csv,
+        "--out",
+        out,
+        "--model",
+        "tiny",
+        "--epochs",
+        2,
+        "--batch",
+        70,
+        "--threads",
+        1,
+    )
+    code, stdout, err = cli(*arguments)
+    assert code == 0, err
+    assert "140 rows to train on, 35 to validate on" in stdout
+    assert {path.name for path in out.iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "metrics.csv",
+        "learning_curve.png",
+    }
+    rows = read_metrics(out)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["val_accuracy"]) <= 1 for row in rows)
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "--resume" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "resnet"), "known are edge, nano"),
+        (("--optimizer", "adam"), "known are muon, sgd"),
+        (("--epochs", "0"), "--epochs must be from 1"),
+        (("--label-smoothing", "2"), "--label-smoothing must be from 0 to 0.9"),
+        (("--learning-rate", "nan"), "--learning-rate must be"),
+        (("--device", "abacus"), "--device 'abacus'"),
+        (("--threads", "0"), "--threads"),
+        (("--resume",), "nothing to resume"),
+        (("--model", "nano", "--initial-weights", "edge"), "not of the architecture 'nano'"),
+        (("--initial-weights", "none.pt"), "no such checkpoint"),
+        (("--live-teachers",), "--live-teachers does nothing without --teacher FILE"),
+        (("--vote-share", "0.3"), "--vote-share does nothing without --votes CSV and --teacher FILE"),
+        (("--vote-weight", "0.3"), "--vote-weight does nothing without --votes CSV"),
+        (("--distill-weight", "0.3"), "--distill-weight does nothing without --teacher FILE"),
+        (("--device", "mps"), "use cpu, cuda or cuda:N"),
+        (("--device", "cpu:3"), "use cpu, cuda or cuda:N"),
+        (("--threads", "100000000"), "--threads must be at most 1024"),
+        (("--faces", ""), "argument --faces: must not be empty"),
+        (("--out", ""), "argument --out: must not be empty"),
+        (("--mixup", "-1"), "--mixup must be from 0 to 10"),
+    ],
+)
+def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):
+    code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_train_command_without_labels_says_so(cli, tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("pixels\n" + " ".join(["0"] * 2304) + "\n")
+    code, _, err = cli("train", "--data", path, "--out", tmp_path / "run")
+    assert code == 2
+    assert "emotion" in err

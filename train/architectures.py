@@ -1,0 +1,107 @@
+"""The shapes of the networks: two for a Raspberry Pi, and two teachers; plain numbers, without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fer_edge.kernels.crop import FACE_SIZE
+
+FACE_TEACHER = "face-teacher"
+"""The architecture that begins with the weights of dlib's network, see :mod:`.dlib_weights`."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of residual blocks that share their channel count; ``stride`` applies to the first.
+
+    ``inverted`` blocks expand with a 1x1 and filter with a depthwise convolution; ``fused`` blocks do
+    both with one full convolution; ``basic`` blocks are two full convolutions without expansion;
+    ``pooled`` blocks too, but where shapes differ their input is averaged and filled up with zeros.
+    """
+
+    block: Literal["inverted", "fused", "basic", "pooled"]
+    expansion: int
+    channels: int
+    repeats: int
+    stride: int
+    kernel: int = 3
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All numbers that define a network: stem and head width in channels, and the stages between.
+
+    Without a ``head`` (0) the classifier works on the last stage's channels. A ``side`` larger than
+    the faces' enlarges them first. ``stem_pool`` is the window, without border, of a maximum over
+    every second place after the stem (0: none), whose convolution then has no border either.
+    """
+
+    stem: int
+    stages: tuple[Stage, ...]
+    head: int
+    dropout: float = 0.1
+    stem_stride: int = 2
+    stem_kernel: int = 3
+    stem_pool: int = 0
+    side: int = FACE_SIZE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for checkpoints."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "edge": Architecture(
+        stem=24,
+        stages=(
+            Stage("fused", expansion=1, channels=24, repeats=1, stride=1),
+            Stage("fused", expansion=3, channels=40, repeats=2, stride=2),
+            Stage("inverted", expansion=4, channels=72, repeats=4, stride=2),
+            Stage("inverted", expansion=4, channels=96, repeats=2, stride=1),
+        ),
+        head=320,
+    ),
+    "nano": Architecture(
+        stem=16,
+        stages=(
+            Stage("fused", expansion=2, channels=24, repeats=1, stride=2),
+            Stage("inverted", expansion=3, channels=24, repeats=1, stride=1),
+            Stage("inverted", expansion=4, channels=40, repeats=3, stride=2),
+            Stage("inverted", expansion=4, channels=56, repeats=2, stride=1),
+        ),
+        head=160,
+        dropout=0.0,
+    ),
+    "teacher": Architecture(
+        stem=32,
+        stages=(
+            Stage("basic", expansion=1, channels=64, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=128, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=256, repeats=2, stride=2),
+        ),
+        head=0,
+        dropout=0.3,
+        stem_stride=1,
+    ),
+    FACE_TEACHER: Architecture(
+        stem=32,
+        stages=(
+            Stage("pooled", expansion=1, channels=32, repeats=3, stride=1),
+            Stage("pooled", expansion=1, channels=64, repeats=4, stride=2),
+            Stage("pooled", expansion=1, channels=128, repeats=3, stride=2),
+            Stage("pooled", expansion=1, channels=256, repeats=3, stride=2),
+            Stage("pooled", expansion=1, channels=256, repeats=1, stride=2),
+        ),
+        head=0,
+        dropout=0.3,
+        stem_kernel=7,
+        stem_pool=3,
+        side=112,
+    ),
+}

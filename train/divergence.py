@@ -1,0 +1,40 @@
+"""A run whose loss or weights are no longer finite is stopped, and nothing of that epoch is saved."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from torch import nn
+
+from fer_edge.errors import FerEdgeError
+
+
+class TrainingError(FerEdgeError, RuntimeError):
+    """Training cannot go on; the checkpoints keep what was reached."""
+
+    exit_code = 1
+
+
+class DivergedError(Exception):
+    """Loss or weights are not finite numbers."""
+
+
+def refuse_infinite(net: nn.Module, averaged: nn.Module, row: dict[str, float]) -> None:
+    """Raise DivergedError where an epoch's last step, whose loss nobody saw, spoilt the weights."""
+    infinite = [name for name, value in row.items() if not math.isfinite(value)]
+    if infinite:
+        raise DivergedError(f"{infinite[0]} became {row[infinite[0]]}")
+    for tensor in (*net.state_dict().values(), *averaged.state_dict().values()):
+        if not bool(tensor.isfinite().all()):
+            raise DivergedError("weights became infinite, or no numbers,")
+
+
+def way_out(out: Path, epochs: int) -> str:
+    """What can be done after a run diverged that had saved so many epochs."""
+    if not epochs:
+        return "nothing was saved: try a lower --learning-rate"
+    return (
+        f"{out / 'last.pt'} keeps epoch {epochs}: start anew with a lower --learning-rate and another --out, "
+        "or train that further with --initial-weights"
+    )

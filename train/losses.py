@@ -1,0 +1,67 @@
+"""Targets and losses: smoothed labels, teachers' answers, FER+ votes, and their weighted sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fer_edge.labels import EMOTIONS
+
+from .options import TrainOptions
+
+
+def label_targets(labels: Tensor, smoothing: float) -> Tensor:
+    """Target distributions, float32 (n, 7): ``smoothing`` spread evenly, the rest on the label."""
+    classes = len(EMOTIONS)
+    return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+
+
+def teacher_targets(answers: Tensor, vote_answers: Tensor | None, options: TrainOptions) -> Tensor:
+    """Target distributions (n, 7) at the temperature of comparison.
+
+    ``answers`` are the teachers' logits (n, 7), ``vote_answers`` those of
+    :func:`.ferplus_votes.label_logits`, which count for ``vote_share``.
+    """
+    if vote_answers is not None:
+        answers = (1 - options.vote_share) * answers + options.vote_share * vote_answers
+    return F.softmax(answers / options.distill_temperature, 1)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (n, k) against target distributions (n, k)."""
+    return -(targets * F.log_softmax(logits, 1)).sum(1).mean()
+
+
+def distillation_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy at ``temperature``, scaled so that its gradient does not depend on that."""
+    return temperature**2 * soft_cross_entropy(logits / temperature, targets)
+
+
+def vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, 9) against the distribution of votes; rows without votes count nothing."""
+    total = votes.sum(1, keepdim=True)
+    losses = -(votes / total.clamp(min=1e-6) * F.log_softmax(logits, 1)).sum(1)
+    voted = (total[:, 0] > 0).float()
+    return (losses * voted).sum() / voted.sum().clamp(min=1)
+
+
+def objective(
+    output: Tensor | tuple[Tensor, Tensor], targets: Mapping[str, Tensor], options: TrainOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a step minimizes, its part that the labels give, and the emotion logits (n, 7).
+
+    ``output`` is that of an EmotionNet, or of a TwoHeadedNet where ``targets`` have ``votes`` (n, 9). The
+    other targets are distributions (n, 7): ``labels``, and ``teacher`` where there is one.
+    """
+    emotions, votes = output if isinstance(output, tuple) else (output, None)
+    logits = emotions.float()
+    total = label_loss = soft_cross_entropy(logits, targets["labels"])
+    if "teacher" in targets:
+        total = (1 - options.distill_weight) * label_loss + options.distill_weight * distillation_loss(
+            logits, targets["teacher"], options.distill_temperature
+        )
+    if votes is not None:
+        total = total + options.vote_weight * vote_loss(votes.float(), targets["votes"])
+    return total, label_loss, logits

@@ -1,0 +1,22 @@
+"""Mixup (Zhang et al. 2017, arXiv:1710.09412): pairs of images blended, and their targets with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mix(
+    inputs: Tensor, targets: dict[str, Tensor], strength: float, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Blend each image with another of the batch, and all its targets alike.
+
+    One share a batch, from Beta(strength, strength).
+    """
+    share = float(torch.distributions.Beta(strength, strength).sample())
+    order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
+
+    def blend(values: Tensor) -> Tensor:
+        return share * values + (1 - share) * values[order]
+
+    return blend(inputs), {name: blend(values) for name, values in targets.items()}

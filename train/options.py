@@ -1,0 +1,173 @@
+"""The options of a training run: defaults, ranges, explanations; without PyTorch, so that --help is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from fer_edge.errors import DataError
+
+from .architectures import ARCHITECTURES
+
+OPTIMIZERS = ("muon", "sgd")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far faces are varied; every range is symmetric around "unchanged".
+
+    rotation: degrees; scale and aspect: relative; shift: fraction of the side; brightness: grey
+    levels; contrast: relative; gamma: logarithm of the exponent; blur: chance of a 3x3 binomial
+    blur; coarse: chance that the face is seen with 20 to 40 pixels only; noise: largest standard
+    deviation in grey levels; jpeg: chance of JPEG compression with a quality of 20 to 70; erase:
+    chance that a random rectangle is overwritten.
+    """
+
+    rotation: float = 15.0
+    scale: float = 0.15
+    aspect: float = 0.08
+    shift: float = 0.08
+    brightness: float = 25.0
+    contrast: float = 0.3
+    gamma: float = 0.0
+    blur: float = 0.1
+    coarse: float = 0.0
+    noise: float = 4.0
+    jpeg: float = 0.0
+    erase: float = 0.4
+
+    def scaled(self, strength: float) -> Augmentation:
+        """The same kinds of change, ``strength`` (0 to 1) times as strong."""
+        return Augmentation(**{name: value * strength for name, value in vars(self).items()})
+
+
+POOR_CAMERA = Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
+"""Besides, what cheap cameras do: bad exposure, few pixels, compression."""
+
+
+def _number(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides the result of a training run.
+
+    model: name of an architecture.
+    epochs, warmup: length of the run, and of the linear learning-rate ramp at its start, in epochs.
+    batch: images a step, over all processes.
+    optimizer: one of :data:`OPTIMIZERS`.
+    learning_rate: peak for ``batch`` images; weight_decay: on convolution and linear weights only.
+    label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016,
+        arXiv:1512.00567).
+    vote_weight: weight of the FER+ vote loss where votes are given.
+    distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
+        temperature at which they are compared, where teachers are given (Hinton et al. 2015,
+        arXiv:1503.02531).
+    vote_share: how much of the teachers' targets comes from the labels that the FER+ votes predict,
+        where both are given: the geometric mean of the two, so that people correct a teacher
+        that errs on an image.
+    live_teachers: whether teachers see every augmented image the student sees and answer to that
+        (Beyer et al. 2021, arXiv:2106.05237), instead of once to each image as it is.
+    ema: decay a step of the averaged weights, which are what is validated and exported.
+    augmentation_decay_start: fraction of the run after which augmentation decays linearly, to
+        ``augmentation_floor`` of its strength in the last epoch.
+    mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
+    bfloat16: compute activations in bfloat16; faster where the processor has matrix units for it.
+    seed: decides initial weights, order, augmentation and dropout.
+    """
+
+    model: str = "edge"
+    epochs: int = _number(80, 1, 10_000, "length of the run")
+    warmup: float = _number(3.0, 0, 10_000, "epochs of linear learning-rate ramp")
+    batch: int = _number(128, 1, 1_000_000, "images a step, over all processes")
+    optimizer: str = "sgd"
+    learning_rate: float = _number(0.1, 1e-9, 100, "peak learning rate")
+    weight_decay: float = _number(4e-4, 0, 1, "on convolution and linear weights")
+    label_smoothing: float = _number(0.1, 0, 0.9, "share of the target that is spread over all classes")
+    vote_weight: float = _number(0.5, 0, 100, "weight of the FER+ vote loss")
+    distill_weight: float = _number(0.7, 0, 1, "share of the teachers' targets in the loss")
+    distill_temperature: float = _number(2.0, 0.1, 100, "temperature at which they are compared")
+    vote_share: float = _number(
+        0.0, 0, 1, "share in the teachers' targets of the labels that the FER+ votes predict"
+    )
+    live_teachers: bool = False
+    ema: float = _number(0.999, 0, 0.999999, "decay a step of the averaged weights")
+    augmentation_decay_start: float = _number(
+        0.75, 0, 1, "fraction of the run after which augmentation decays"
+    )
+    augmentation_floor: float = _number(0.4, 0, 1, "strength of augmentation in the last epoch")
+    mixup: float = _number(0.0, 0, 10, "strength of mixing pairs of images, 0: none")
+    bfloat16: bool = False
+    seed: int = _number(1, 0, 2**62, "decides initial weights, order, augmentation and dropout")
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+FINE_TUNING_STRENGTH = 0.7
+"""Strength of augmentation in fine-tuning: the user's camera is one, and known."""
+
+FINE_TUNING = TrainOptions(
+    epochs=20,
+    warmup=1.0,
+    batch=32,
+    learning_rate=0.01,
+    ema=0.95,
+    augmentation_decay_start=1.0,
+    augmentation=Augmentation().scaled(FINE_TUNING_STRENGTH),
+)
+"""Defaults for some hundred images of one's own."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """An option that is a number: its type, range, explanation, and defaults of both kinds of run."""
+
+    kind: type
+    low: float
+    high: float
+    text: str
+    default: float
+    fine_tuning: float
+
+
+NUMBERS: dict[str, Number] = {
+    option.name: Number(
+        type(option.default),
+        option.metadata["low"],
+        option.metadata["high"],
+        option.metadata["text"],
+        getattr(TrainOptions(), option.name),
+        getattr(FINE_TUNING, option.name),
+    )
+    for option in fields(TrainOptions)
+    if option.metadata
+}
+"""The numbers among the options, by name."""
+
+
+def flag(option: str) -> str:
+    """An option as the command line spells it: ``--label-smoothing``."""
+    return f"--{option.replace('_', '-')}"
+
+
+def make_options(
+    given: Mapping[str, Any], *, fine_tuning: bool = False, poor_camera: bool = False
+) -> TrainOptions:
+    """The defaults, those of :data:`FINE_TUNING` where told, with the ``given`` options changed.
+
+    Raises DataError for a value that is out of range or unknown.
+    """
+    options = replace(FINE_TUNING if fine_tuning else TrainOptions(), **given)
+    if poor_camera:
+        strength = FINE_TUNING_STRENGTH if fine_tuning else 1.0
+        options = replace(options, augmentation=POOR_CAMERA.scaled(strength))
+    if options.model not in ARCHITECTURES:
+        raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
+    if options.optimizer not in OPTIMIZERS:
+        raise DataError(f"--optimizer {options.optimizer!r}: known are {', '.join(OPTIMIZERS)}")
+    for name, number in NUMBERS.items():
+        value = getattr(options, name)
+        if not number.low <= value <= number.high:
+            raise DataError(f"{flag(name)} must be from {number.low:g} to {number.high:g}, got {value}")
+    return options

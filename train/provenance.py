@@ -1,0 +1,76 @@
+"""Provenance: the training runs that a network builds on, each told once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fer_edge.models.manifest import bundled_models
+
+from .checkpoint import load
+from .logits_file import load_origin
+from .metrics import stages_csv
+from .pretrained import exported_file, exported_record, is_exported
+
+TEACHER = "given teacher"
+INITIAL_WEIGHTS = "initial weights"
+"""What a network was to a run that builds on it."""
+
+
+def distinct(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each training run once, though a net may build on it by way of several others."""
+    found: list[dict[str, Any]] = []
+    for stage in stages:
+        if stage not in found:
+            found.append(stage)
+    return found
+
+
+def training_log(state: dict[str, Any]) -> str:
+    """The course of a checkpoint's run, up to that checkpoint, and of those it builds on, as CSV.
+
+    The columns are those of :func:`.metrics.stages_csv`. Checkpoints of older versions did not keep the
+    course of their teachers.
+    """
+    run = {"stage": state.get("stage", "training"), "history": state["history"]}
+    return stages_csv([*distinct(state.get("origin", [])), run])
+
+
+def describe(teachers: Sequence[str], role: str = TEACHER) -> list[dict[str, Any]]:
+    """How each teacher (checkpoint, exported model, stored logits) came to be: one entry a training run.
+
+    A run that several build on is told once. Raises CheckpointError, DataError, ModelError.
+    """
+    found: list[dict[str, Any]] = []
+    for teacher in teachers:
+        if Path(teacher).suffix == ".npz":
+            found += load_origin(teacher)
+        elif is_exported(teacher):
+            record = exported_record(teacher)
+            known = "bundled" if teacher in bundled_models() else "exported"
+            found += [
+                *record.get("origin", []),
+                {
+                    "stage": f"{role}: {known} {exported_file(teacher).model}",
+                    "epoch": record["epochs"],
+                    "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
+                    "options": record["training_options"],
+                    "torch": record["versions"]["torch"],
+                    "history": [],
+                },
+            ]
+        else:
+            state = load(teacher)
+            found += [
+                *state.get("origin", []),
+                {
+                    "stage": role,
+                    "epoch": state["epoch"],
+                    "val_accuracy": state["history"][-1]["val_accuracy"],
+                    "options": state["options"],
+                    "torch": state["torch"],
+                    "history": state["history"],
+                },
+            ]
+    return distinct(found)

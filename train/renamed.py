@@ -1,0 +1,79 @@
+"""Names of version 0.1 in checkpoints, manifests, recipe.json and run folders, read for one version more."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+OPTIONS = {
+    "smoothing": "label_smoothing",
+    "calm": "augmentation_decay_start",
+    "calm_strength": "augmentation_floor",
+}
+"""Options of a run, by their former names."""
+
+GIVEN = {"beginning": "initial_weights"}
+"""What a recipe was given, by its former name in ``recipe.json``."""
+
+_STAGES = {"beginning": "pretraining"}
+_ROLE, _FORMER_ROLE = "initial weights", "given beginning"
+
+
+class RenamedWarning(FutureWarning):
+    """A name of an earlier version was used; tells what it is called now."""
+
+
+def current_names(values: Mapping[str, Any], names: Mapping[str, str] = OPTIONS) -> dict[str, Any]:
+    """``values`` under their current names."""
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def current_stages(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs that a network builds on (``origin``), their options and stages under current names."""
+    return [
+        {**stage, "stage": _current_stage(stage["stage"]), "options": current_names(stage["options"])}
+        for stage in stages
+    ]
+
+
+def current_state(state: dict[str, Any], where: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint under current names; warns where it has former ones."""
+    if "options" not in state:
+        return state
+    warn_of_former_names(state["options"], where)
+    changed: dict[str, Any] = {"options": current_names(state["options"])}
+    if "origin" in state:
+        changed["origin"] = current_stages(state["origin"])
+    if "stage" in state:
+        changed["stage"] = _current_stage(state["stage"])
+    return {**state, **changed}
+
+
+def warn_of_former_names(
+    values: Mapping[str, Any], where: str | os.PathLike[str], names: Mapping[str, str] = OPTIONS
+) -> None:
+    """Warn where ``values``, read from the file ``where``, have former names."""
+    found = [f"{name} is now called {names[name]}" for name in names if name in values]
+    if found:
+        _warn(f"{os.fspath(where)}: written by an earlier version: {', '.join(found)}")
+
+
+def rename_stage_folders(out: Path) -> None:
+    """Give the stages' folders below ``out`` that an earlier version made their current names; warns."""
+    for former, current in _STAGES.items():
+        if (out / former / "last.pt").exists() and not (out / current).exists():
+            (out / former).rename(out / current)
+            _warn(f"{out / former}: made by an earlier version, is now called {out / current}")
+
+
+def _current_stage(name: str) -> str:
+    if name.startswith(_FORMER_ROLE):
+        return _ROLE + name.removeprefix(_FORMER_ROLE)
+    return _STAGES.get(name, name)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"{text}; the next version will not know the former name", RenamedWarning, stacklevel=3)

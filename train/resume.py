@@ -1,0 +1,109 @@
+"""What a run saves after each epoch, and whether it may go on from that to the same result."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_edge import __version__
+from fer_edge.files import write_text
+
+from . import checkpoint
+from .architectures import Architecture
+from .data import TrainingData
+from .distributed import World
+from .epoch import Learner
+from .metrics import best_row, metrics_csv
+from .model import EmotionNet
+from .options import TrainOptions
+
+
+def save_epoch(
+    out: Path,
+    learner: Learner,
+    architecture: Architecture,
+    options: TrainOptions,
+    history: list[dict[str, float]],
+    rows: int,
+    identity: dict[str, int],
+    provenance: dict[str, Any],
+) -> None:
+    """Write ``metrics.csv``, ``last.pt``, and ``best.pt`` where the last epoch of ``history`` is the best.
+
+    ``rows`` were trained on; ``identity`` is that of :func:`run_identity`; ``provenance`` has the run's
+    ``stage`` and ``origin``.
+    """
+    state = {
+        "architecture": architecture.to_dict(),
+        "options": asdict(options),
+        "torch": str(torch.__version__),
+        "fer-edge": __version__,
+        "rows": rows,
+        "epoch": len(history),
+        "history": copy.deepcopy(history),
+        **provenance,
+        "ema": learner.averaged_net.state_dict(),
+    }
+    if best_row(history) is history[-1]:
+        checkpoint.save(out / "best.pt", state)
+    write_text(out / "metrics.csv", metrics_csv(history))
+    # Last, because an epoch that is in last.pt is not repeated.
+    resumable = {
+        "identity": identity,
+        "net": learner.net.state_dict(),
+        "averaged": learner.averaged.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+    }
+    checkpoint.save(out / "last.pt", state | resumable)
+
+
+def load_resumable(path: Path, options: TrainOptions, identity: dict[str, int]) -> dict[str, Any]:
+    """The checkpoint at ``path``; raises CheckpointError where this run would not continue that one."""
+    state = checkpoint.load(path)
+    if not {"net", "averaged", "optimizer", "history", "identity"} <= state.keys():
+        raise checkpoint.CheckpointError(f"{path}: has no training state; only last.pt can be resumed")
+    # An older version's checkpoint lacks the options that came later, which it left at their defaults.
+    defaults = asdict(TrainOptions())
+    before = defaults | state["options"]
+    before["augmentation"] = defaults["augmentation"] | before["augmentation"]
+    different = [
+        f"{name} was {before[name]!r}, now {value!r}"
+        for name, value in asdict(options).items()
+        if before[name] != value
+    ]
+    different += [
+        f"the {name} differ" if name != "number of processes" else f"{name} was {state['identity'].get(name)}"
+        for name, value in identity.items()
+        if state["identity"].get(name) != value
+    ]
+    if different:
+        raise checkpoint.CheckpointError(f"{path}: cannot be resumed: " + "; ".join(different))
+    return state
+
+
+def run_identity(data: TrainingData, world: World) -> dict[str, int]:
+    """What besides the options has to be the same for a run to go on to the same result."""
+    arrays = {
+        "training images": data.faces,
+        "training labels": data.labels,
+        "votes": np.empty(0, np.float32) if data.votes is None else data.votes,
+        "teachers": _teachers_identity(data.teacher),
+        "validation images": data.val_faces,
+        "validation labels": data.val_labels,
+    }
+    checks = {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in arrays.items()}
+    return {"number of processes": world.size, **checks}
+
+
+def _teachers_identity(teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None) -> NDArray[np.float32]:
+    if isinstance(teacher, np.ndarray):
+        return teacher
+    tensors = [tensor.cpu().float() for net in teacher or () for tensor in net.state_dict().values()]
+    return np.concatenate([np.empty(0), *(tensor.numpy().ravel() for tensor in tensors)], dtype=np.float32)
