@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.export import pipeline
-from fer_edge.export.network import InferenceNet, fit_temperature, short_half
-from fer_edge.export.pipeline import Parity, ParityError
+from fer_edge.export import pipeline, tflite
+from fer_edge.export.convert import Converted, quiet
+from fer_edge.export.network import InferenceNet, short_half
+from fer_edge.export.parity import Parity, ParityError
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.loop import fit
@@ -43,10 +44,20 @@ def trained_tiny(drawn, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exported(trained_edge, drawn_csv, tmp_path_factory):
+def exporting(trained_edge, drawn_csv, tmp_path_factory):
+    """Folder and report of an export, and what was quantized for TFLite: the fp32 file and the ranges."""
     folder = tmp_path_factory.mktemp("export") / "new" / "folder"
-    report = pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), folder)
-    return folder, report
+    quantized = []
+    quantize = tflite.quantize
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "quantize", lambda *given: quantized.append(given) or quantize(*given))
+        report = pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), folder)
+    return folder, report, quantized[0]
+
+
+@pytest.fixture(scope="module")
+def exported(exporting):
+    return exporting[:2]
 
 
 def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_csv):
@@ -97,20 +108,17 @@ def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported)
     )
 
 
-def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained_tiny, drawn_csv, monkeypatch):
+def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(exporting, drawn_csv, monkeypatch):
     """Without compaction the file is larger and gives the same bytes."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import Interpreter
-    from fer_edge.export import tflite
 
     faces = fer_edge.read_fer2013(drawn_csv).pixels[:20]
-    inputs = normalize(torch.from_numpy(faces)).numpy()
-    with pipeline._quiet():
-        exact = tflite.convert(InferenceNet(checkpoint.load_net(trained_tiny)[0]))
-        ranges = tflite.calibrate(exact, inputs)
-        small = tflite.quantize(exact, ranges)
-        monkeypatch.setattr(tflite, "compact", bytes)
-        large = tflite.quantize(exact, ranges)
+    folder, _, quantized = exporting
+    small = (folder / "edge-int8.tflite").read_bytes()
+    monkeypatch.setattr(tflite, "compact", bytes)
+    with quiet():
+        large = tflite.quantize(*quantized)
     assert len(small) < 0.85 * len(large)
 
     def answers(model):
@@ -129,7 +137,7 @@ def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(trained_t
         tensor.name.decode() for tensor in schema.ModelT.InitFromPackedBuf(small, 0).subgraphs[0].tensors
     ]
     assert len(set(names)) == len(names)
-    assert any(name.startswith("features.2.block.2.conv:") for name in names)
+    assert any(name.startswith("features.9.block.2.conv:") for name in names)
     model = schema.Model.GetRootAs(small, 0)
     for index in range(model.BuffersLength()):
         buffer = model.Buffers(index)
@@ -217,9 +225,8 @@ def test_a_mean_halfway_between_two_numbers_is_rounded_away_from_zero():
 def test_both_formats_cut_off_sums_where_an_activation_does():
     """Blocks of two convolutions end in a ReLU6 after the addition, whose range is wider than its output."""
     from ai_edge_litert.interpreter import Interpreter
-    from fer_edge.export import onnx_files, tflite
+    from fer_edge.export import onnx_files
     from fer_edge.export.layers import read_layers
-    from fer_edge.train.model import Architecture, EmotionNet, Stage
 
     torch.manual_seed(3)
     stages = (Stage("basic", 1, 8, 1, 2), Stage("basic", 1, 12, 2, 2))
@@ -229,7 +236,7 @@ def test_both_formats_cut_off_sums_where_an_activation_does():
             module.weight.data.fill_(4)
     faces = np.random.default_rng(3).integers(0, 256, (40, 48, 48), np.uint8)
     inputs = normalize(torch.from_numpy(faces)).numpy()
-    with pipeline._quiet():
+    with quiet():
         exact = tflite.convert(InferenceNet(net))
         small = tflite.quantize(exact, tflite.calibrate(exact, inputs))
     assert any(layer.most == 6 for layer in read_layers(small).layers)
@@ -328,28 +335,6 @@ def test_folding_does_not_change_the_logits(trained_edge):
     assert not [module for module in InferenceNet(net).modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
 
-def test_temperature_of_overconfident_logits_is_what_was_multiplied():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(20_000, 7, generator=generator)
-    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
-    assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
-
-
-def test_temperature_makes_logits_as_sure_as_they_are_right():
-    """One answer to everything, right three times of four."""
-    logits = torch.tensor([[4.0, 4.2, 0, 0, 0, 0, 0]]).repeat(1000, 1)
-    labels = (torch.arange(1000) % 4 != 0).long()
-    sure = (logits / fit_temperature(logits, labels)).softmax(1).amax(1).mean()
-    assert sure == pytest.approx(0.75, abs=0.01)
-
-
-def test_temperature_of_few_rows_is_moderate():
-    logits = torch.eye(7)[torch.arange(14) % 7] * 3
-    right = torch.arange(14) % 7
-    assert 0.3 < fit_temperature(logits, right) < 2
-    assert fit_temperature(logits, (right + 1) % 7) == pytest.approx(20, rel=0.01)
-
-
 def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     cli, exported, trained_edge, trained_tiny, drawn_csv, tmp_path
 ):
@@ -380,50 +365,23 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     (folder / "manifest.json").write_bytes(before["manifest.json"])
 
 
-def test_files_that_fail_the_check_are_not_written(trained_tiny, drawn_csv, tmp_path, monkeypatch):
-    original = pipeline._check
+def test_files_that_fail_the_check_are_not_written(exported, trained_edge, drawn_csv, tmp_path, monkeypatch):
+    original = pipeline.check_files
 
     def spoiled(*arguments):
         bad = Parity(accuracy=50, drop=1.5, agreement=0.9, largest_difference=3)
         report = original(*arguments)
         return replace(report, rows=3310, parity={"edge-int8.onnx": bad}, agreement={"int8": 0.98}, steps=0)
 
-    monkeypatch.setattr(pipeline, "_check", spoiled)
+    files = [fer_edge.load_classifier(exported[0] / name).file for name in sorted(FILES)]
+    converted = [
+        Converted(file.backend, file.precision, file.read(), file.input, file.output) for file in files
+    ]
+    monkeypatch.setattr(pipeline, "convert", lambda *arguments: converted)
+    monkeypatch.setattr(pipeline, "check_files", spoiled)
     with pytest.raises(ParityError, match=r"edge-int8\.onnx loses 1\.50 points.*agree on 98\.00%"):
-        pipeline.export(trained_tiny, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
+        pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("rows", "drop", "agreement", "good"),
-    [
-        (3310, 1.0, 0.998, True),
-        (3310, 1.1, 0.998, False),
-        (3310, 1.0, 0.9975, False),
-        # Four of 150 held-out images turned one way: chance, where three of a hundred are ties. Ten are not.
-        (150, 100 * 4 / 150, 148 / 150, True),
-        (150, 100 * 10 / 150, 1.0, False),
-        (150, 0.0, 140 / 150, False),
-        (9, 100 / 9, 8 / 9, True),
-        (9, 200 / 9, 1.0, False),
-    ],
-)
-def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, good):
-    parity = Parity(accuracy=60.0, drop=drop, agreement=1.0, largest_difference=0.1)
-    report = pipeline.ExportReport(
-        "mine", rows, 60.0, 1.0, {"mine-int8.onnx": parity}, {"int8": agreement}, 2, {"mine-int8.onnx": 1}
-    )
-    if good:
-        pipeline._refuse_bad(report)
-    else:
-        with pytest.raises(ParityError, match="nothing was written"):
-            pipeline._refuse_bad(report)
-
-
-def test_the_check_refuses_logits_that_lie_steps_apart():
-    report = pipeline.ExportReport("mine", 3310, 60.0, 1.0, {}, {"int8": 1.0}, 3, {})
-    with pytest.raises(ParityError, match="differ by 3 steps"):
-        pipeline._refuse_bad(report)
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])
@@ -438,32 +396,6 @@ def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained_edge
     with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx: exists already"):
         pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
-
-
-def test_publishing_never_lists_what_does_not_match(tmp_path, monkeypatch):
-    """A reader looks between all steps of an exchange of two files."""
-    folder, staging = tmp_path / "models", tmp_path / "staging"
-    folder.mkdir(), staging.mkdir()
-    seen = []
-
-    def look(*arguments):
-        listed = pipeline._existing_manifest(folder)["models"].get("m", {}).get("files", {})
-        seen.append({name: (folder / name).read_text() == text for name, text in listed.items()})
-
-    def entry(text):
-        for name in ("m-a", "m-b"):
-            (staging / name).write_text(text)
-        return {"files": {"m-a": text, "m-b": text}}
-
-    pipeline._publish(folder, staging, "m", entry("old"), force=False)
-    original = pipeline.write_text
-    monkeypatch.setattr(pipeline, "write_text", lambda *a: (look(), original(*a), look()))
-    pipeline._publish(folder, staging, "m", entry("new"), force=True)
-    assert seen[0] == seen[-1] == {"m-a": True, "m-b": True}
-    assert {} in seen
-    assert all(all(matches.values()) for matches in seen)
-    with pytest.raises(fer_edge.ModelError, match="already holds"):
-        pipeline._publish(folder, staging, "m", entry("third"), force=False)
 
 
 def test_weights_that_are_not_finite_are_refused(trained_edge, tmp_path):

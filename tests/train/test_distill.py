@@ -84,8 +84,8 @@ def test_votes_correct_a_teacher_that_errs(drawn, tmp_path, live):
         taught = replace(drawn, votes=votes, teacher=happy)
     options = TrainOptions(
         model="tiny",
-        epochs=14,
-        batch=20,
+        epochs=8,
+        batch=10,
         augmentation=Augmentation().scaled(0.2),
         warmup=0,
         ema=0.5,

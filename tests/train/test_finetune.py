@@ -69,7 +69,7 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     out = tmp_path / "run"
     code, text, err = cli(
         *("train", "--faces", folder, "--out", out, "--model", "nano"),
-        *("--epochs", 4, "--batch", 12, "--threads", 1),
+        *("--epochs", 3, "--batch", 9, "--threads", 1),
     )
     assert code == 0, err
     assert "36 rows to train on, 9 to validate on" in text

@@ -13,7 +13,7 @@ pytest.importorskip("litert_torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
 from fer_edge.export import pipeline
-from fer_edge.export.pipeline import Parity
+from fer_edge.export.parity import ExportReport, Parity
 from fer_edge.train import checkpoint, dlib_weights, loop, recipe
 from fer_edge.train.architectures import ARCHITECTURES
 from fer_edge.train.distill import prepare_teachers
@@ -259,13 +259,13 @@ def test_a_pretrained_student_teaches_itself_where_the_recipe_says_so(drawn, tmp
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):
-    student = replace(BRIEF, epochs=6, batch=10, augmentation=Augmentation().scaled(0.2))
+    student = replace(BRIEF, epochs=3, batch=5, augmentation=Augmentation().scaled(0.2))
     monkeypatch.setitem(recipe.RECIPES, "nano", replace(RECIPE, student=student))
     out = tmp_path / "nano"
     arguments = ("train", "--recipe", "nano", "--data", drawn_csv, "--out", out, "--threads", 1)
     code, text, err = cli(*arguments)
     assert code == 0, err
-    assert "student  epoch 6/6" in text
+    assert "student  epoch 3/3" in text
     assert "settling: validation accuracy" in text
     log = (out / "model" / "tiny-training.csv").read_text().splitlines()
     assert log[0].startswith("stage,epoch,learning_rate,")
@@ -277,7 +277,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
     assert code == 2
     assert "already holds a run" in err
     again = []
-    report = pipeline.ExportReport("tiny", 70, 0.0, 1.0, {"tiny-int8.onnx": Parity(0, 0, 1, 0)}, {}, 0, {})
+    report = ExportReport("tiny", 70, 0.0, 1.0, {"tiny-int8.onnx": Parity(0, 0, 1, 0)}, {}, 0, {})
     monkeypatch.setattr(
         pipeline, "export", lambda *given, **options: again.append((given, options)) or report
     )

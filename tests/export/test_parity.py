@@ -1,0 +1,55 @@
+"""The parity check: what a file may lose, and how far files have to agree."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+pytestmark = pytest.mark.toolchain
+
+from fer_edge.export.parity import ExportReport, Parity, ParityError, check_int8_input, refuse_bad
+
+from fer_edge.models.manifest import TensorSpec
+
+
+@pytest.mark.parametrize(
+    ("rows", "drop", "agreement", "good"),
+    [
+        (3310, 1.0, 0.998, True),
+        (3310, 1.1, 0.998, False),
+        (3310, 1.0, 0.9975, False),
+        # Four of 150 held-out images turned one way: chance, where three of a hundred are ties. Ten are not.
+        (150, 100 * 4 / 150, 148 / 150, True),
+        (150, 100 * 10 / 150, 1.0, False),
+        (150, 0.0, 140 / 150, False),
+        (9, 100 / 9, 8 / 9, True),
+        (9, 200 / 9, 1.0, False),
+    ],
+)
+def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, good):
+    parity = Parity(accuracy=60.0, drop=drop, agreement=1.0, largest_difference=0.1)
+    report = ExportReport(
+        "mine", rows, 60.0, 1.0, {"mine-int8.onnx": parity}, {"int8": agreement}, 2, {"mine-int8.onnx": 1}
+    )
+    if good:
+        refuse_bad(report)
+    else:
+        with pytest.raises(ParityError, match="nothing was written"):
+            refuse_bad(report)
+
+
+def test_the_check_refuses_logits_that_lie_steps_apart():
+    report = ExportReport("mine", 3310, 60.0, 1.0, {}, {"int8": 1.0}, 3, {})
+    with pytest.raises(ParityError, match="differ by 3 steps"):
+        refuse_bad(report)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [TensorSpec("int8", 1 / 255, -128), TensorSpec("int8", 1 / 64, 1), TensorSpec("uint8", 1 / 64, 0)],
+)
+def test_an_int8_input_other_than_grey_minus_128_is_refused(source):
+    check_int8_input("onnx", TensorSpec("int8", 1 / 64, 0))
+    with pytest.raises(ParityError, match=r"the onnx int8 input is .* has to be grey - 128"):
+        check_int8_input("onnx", source)
