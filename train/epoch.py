@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,11 +72,13 @@ def train_epoch(
     )
     if last_accuracy is not None:
         bar.set_postfix(val=f"{last_accuracy:.4f}")
-    total_loss, correct, seen = 0.0, 0, 0
+    # Figures stay on the device: reading one in the loop would make a GPU wait for every step.
+    totals, label_losses = torch.zeros(len(steps), device=device), torch.zeros((), device=device)
+    correct, seen = torch.zeros((), dtype=torch.int64, device=device), 0
     learner.wrapped.train()
     for step, indices in enumerate(bar):
         learner.optimizer.learning_rate = learning_rate(options, epoch + step / len(steps))
-        index = indices.to(device)
+        index = indices.to(device, non_blocking=True)
         inputs = normalize(augment(data.faces[index], augmentation, generator))
         targets = _targets(data, index, options)
         if options.mixup > 0:
@@ -89,16 +90,19 @@ def train_epoch(
                 targets["teacher"] = teacher_targets(answers, targets.get("vote_answers"), options)
             output = learner.wrapped(inputs)
         total, label_loss, logits = objective(output, targets, options)
-        if not math.isfinite(total.item()):
-            raise DivergedError(f"the loss became {total.item()} in step {step + 1}")
         learner.optimizer.zero_grad()
         total.backward()
         learner.optimizer.step()
         learner.averaged.update_parameters(learner.net)
-        total_loss += label_loss.item() * len(index)
-        correct += int((logits.argmax(1) == targets["labels"].argmax(1)).sum())
+        totals[step] = total.detach()
+        label_losses += label_loss.detach() * len(index)
+        correct += (logits.argmax(1) == targets["labels"].argmax(1)).sum()
         seen += len(index)
-    return {"train_loss": total_loss / seen, "train_accuracy": correct / seen}
+    bad = (~totals.isfinite()).nonzero()
+    if len(bad):
+        step = int(bad[0])
+        raise DivergedError(f"the loss became {totals[step].item()} in step {step + 1}")
+    return {"train_loss": label_losses.item() / seen, "train_accuracy": correct.item() / seen}
 
 
 def batches(count: int, options: TrainOptions, epoch: int, world: World) -> Iterator[Tensor]:
