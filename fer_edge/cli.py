@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .errors import FerEdgeError
+from .errors import FerEdgeError, printable
 
 COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        with _signals_interrupt():
+        with _signals_interrupt(), _warnings_shown():
             code: int = parsed.execute(parsed)
         sys.stdout.flush()
         return code
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        print(f"fer-edge {parsed.command}: {_describe(error)}", file=sys.stderr)
+        print(f"fer-edge {parsed.command}: {printable(_describe(error))}", file=sys.stderr)
         return _exit_code(error)
 
 
@@ -80,6 +81,24 @@ def _prepare_process() -> None:
     # them. Both read this when they are loaded.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+class _Messages(logging.Handler):
+    """Shows the package's warnings as lines on stderr, where files' names cannot drive the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(printable(record.getMessage()), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    handler = _Messages(logging.WARNING)
+    log = logging.getLogger(__package__)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class FerEdgeError(Exception):
     """Base of all errors that say what was wrong, where, and what would be right.
@@ -54,3 +56,11 @@ SHOWN = 16
 def shortened(text: str, length: int = SHOWN) -> str:
     """``text``, with its end after ``length`` characters left out, for messages."""
     return text if len(text) <= length else text[:length] + "..."
+
+
+_CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters as escapes: the name of a file must not drive a terminal."""
+    return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)

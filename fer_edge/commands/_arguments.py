@@ -36,6 +36,35 @@ def add_align_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_picture_arguments(parser: argparse._ActionsContainer) -> None:
+    """How pictures are read and turned: options of ``fer_edge.watch``."""
+    parser.add_argument(
+        "--rotate",
+        type=int,
+        choices=(90, 180, 270),
+        default=0,
+        help="turn pictures clockwise, for a camera that hangs upside down or on its side",
+    )
+    parser.add_argument("--mirror", action="store_true", help="mirror pictures left to right")
+    parser.add_argument("--recursive", action="store_true", help="read the sub-folders of a folder as well")
+    parser.add_argument(
+        "--max-pixels",
+        type=pixel_count,
+        default="100M",
+        metavar="N",
+        help="refuse images with more pixels, unread; 200M is 200 megapixels (default: %(default)s)",
+    )
+
+
+def pixel_count(text: str) -> int:
+    """An argparse type: a number of pixels, maybe with k, M or G behind it."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    value = int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels like 100M")
+    return value
+
+
 def nonempty(text: str) -> str:
     """An argparse type: a non-empty text; an unset shell variable gives an empty one."""
     if not text:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, SourceError
+from ..errors import DataError, MissingExtraError, SourceError, printable
 from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
-from ._arguments import add_align_argument, add_model_arguments, nonempty
+from ._arguments import add_align_argument, add_model_arguments, add_picture_arguments, nonempty
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..faces.faces import Face
+    from ..faces.faces import Face, Faces
+    from ..sources.turn import Turn
+
+    Recognize = Callable[[NDArray[np.uint8]], Sequence[Face]]
 
 HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
 EPILOG = """example:
@@ -39,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=nonempty,
         metavar="INPUT",
         nargs="+",
-        help="one CSV, plain or compressed, or image files",
+        help="one CSV, plain or compressed, or image files and folders of them",
     )
     parser.add_argument("--out", type=nonempty, metavar="CSV", help="write the labels of a CSV to this file")
     parser.add_argument("--force", action="store_true", help="overwrite the file of --out")
@@ -48,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aligned", action="store_true", help="take each image as one face crop, without the detector"
     )
+    add_picture_arguments(parser)
     add_model_arguments(parser)
     parser.add_argument(
         "--detector-model", type=nonempty, metavar="PATH", help="find faces with this YuNet ONNX file"
@@ -108,25 +112,33 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 def _predict_images(arguments: argparse.Namespace) -> int:
     from ..outputs.console import describe_faces
     from ..outputs.jsonl import face_to_json, picture_to_json, to_line
-    from ..sources.images import read_image
+    from ..sources.images import ImageSource
+    from ..sources.turn import Turn
 
+    turn = Turn(arguments.rotate, arguments.mirror)
     with litert_greeting():
-        recognize = _whole_image(arguments) if arguments.aligned else _detected(arguments)
-    failed = 0
+        if arguments.aligned:
+            recognize, finish = _whole_image(arguments), _nothing
+        else:
+            recognize, finish = _detected(arguments, turn)
+    failed = False
     for name in arguments.inputs:
         try:
-            image = read_image(name)
-        except SourceError as error:
-            print(f"fer-edge predict: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        faces = recognize(image)
-        if arguments.jsonl:
-            told = [_known(face_to_json(face), arguments.aligned) for face in faces]
-            record = picture_to_json(name, (image.shape[1], image.shape[0]), told)
-            print(to_line(record), flush=True)
-        else:
-            print(f"{name}  {describe_faces(tuple(faces))}", flush=True)
+            source = ImageSource(name, arguments.recursive, arguments.max_pixels)
+            for frame in source:
+                image = turn.apply(frame.image)
+                faces = recognize(image)
+                if arguments.jsonl:
+                    told = [_known(face_to_json(face), arguments.aligned) for face in faces]
+                    record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), told)
+                    print(to_line(record), flush=True)
+                else:
+                    print(f"{printable(frame.name)}  {describe_faces(tuple(faces))}", flush=True)
+            failed = failed or source.skipped > 0
+        except (SourceError, MissingExtraError) as error:
+            print(f"fer-edge predict: {printable(str(error))}", file=sys.stderr)
+            failed = True
+    finish()
     return 2 if failed else 0
 
 
@@ -136,7 +148,9 @@ def _known(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
     return {key: value for key, value in face.items() if key not in unknown}
 
 
-def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
+def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Callable[[], None]]:
+    """How to recognize an image, and what is to be done after the last one."""
+    from ..pipeline.orientation import UprightCheck
     from ..pipeline.recognizer import Recognizer
 
     recognizer = Recognizer(
@@ -147,12 +161,23 @@ def _detected(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], li
         arguments.detector_model,
         align=arguments.align,
     )
-    return recognizer.recognize
+    upright = UprightCheck(recognizer.detector, turn)
+
+    def recognize(image: NDArray[np.uint8]) -> Faces:
+        faces = recognizer.recognize_all(image)
+        upright.look(image, faces)
+        return faces
+
+    return recognize, upright.close
 
 
-def _whole_image(arguments: argparse.Namespace) -> Callable[[NDArray[np.uint8]], list[Face]]:
+def _whole_image(arguments: argparse.Namespace) -> Recognize:
     from ..models.classifier import load_classifier
     from ..pipeline.recognizer import recognize_crop
 
     classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
     return lambda image: [recognize_crop(classifier, image)]
+
+
+def _nothing() -> None:
+    """After crops there is nothing to be done."""

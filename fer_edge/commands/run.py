@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import DataError, OutputError
-from ._arguments import add_align_argument, add_model_arguments, duration, nonempty, positive_int
+from ._arguments import (
+    add_align_argument,
+    add_model_arguments,
+    add_picture_arguments,
+    duration,
+    nonempty,
+    positive_int,
+)
 
 if TYPE_CHECKING:
     from ..outputs.base import Outputs
     from ..pipeline.watch import Watch
     from ..sources.base import Source
+    from ..sources.options import SourceOptions
 
 HELP = "recognize emotions on a camera, stream, video, image or folder"
 EPILOG = """\
@@ -54,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CAMERA",
         help="read a camera: N of /dev/videoN, picamera2, or demo (without a value: 0)",
     )
+    add_picture_arguments(source)
     source.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
     source.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
 
@@ -164,9 +173,14 @@ def execute(args: argparse.Namespace) -> int:
         smoothing=args.smoothing,
         frames=args.frames,
         seconds=args.seconds,
+        rotate=args.rotate,
+        mirror=args.mirror,
+        recursive=args.recursive,
+        max_pixels=args.max_pixels,
+        colour=bool(args.save_video or args.save_image or args.window),
     )
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_open_source(args))
+        source = stack.enter_context(_open_source(args, options.source_options))
         with litert_greeting():
             results = stack.enter_context(Watch(source, options))
         outputs = _open_outputs(args, results)
@@ -217,7 +231,7 @@ def _told(results: Watch, outputs: Outputs) -> str:
     return ", ".join(parts)
 
 
-def _open_source(args: argparse.Namespace) -> Source:
+def _open_source(args: argparse.Namespace, options: SourceOptions) -> Source:
     from ..sources import first_camera, open_camera, open_source
     from ..sources.urls import without_secrets
 
@@ -226,11 +240,10 @@ def _open_source(args: argparse.Namespace) -> Source:
             f"give either a source ({without_secrets(args.source)}) or --camera {args.camera}, not both"
         )
     if args.source is not None:
-        return open_source(args.source)
-    pictured = bool(args.save_video or args.save_image or args.window)
+        return open_source(args.source, options)
     if args.camera is not None:
-        return open_camera(args.camera, colour=pictured)
-    source = first_camera(colour=pictured)
+        return open_camera(args.camera, options)
+    source = first_camera(options)
     print(f"fer-edge run: {source.name} (choose with --camera)", file=sys.stderr)
     return source
 

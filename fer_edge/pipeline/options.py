@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from ..faces.detector import LIVE_SIZE, MIN_SCORE, check_size
 from ..faces.tracker import MIN_HITS
+from ..sources.decode import MAX_PIXELS
+from ..sources.options import SourceOptions
+from ..sources.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,21 @@ class WatchOptions:
     """Stop after this many seconds by the clock."""
     silence: float = 15.0
     """A live source that gives no frame for this many seconds has failed."""
+    rotate: int = 0
+    """Turn frames clockwise by 90, 180 or 270 degrees, for a camera that is not mounted upright."""
+    mirror: bool = False
+    """Mirror frames left to right, after turning them."""
+    recursive: bool = False
+    """Of a folder of images, read the sub-folders as well."""
+    max_pixels: int = MAX_PIXELS
+    """Images with more pixels are refused before they are decoded."""
     colour: bool = False
     """Ask a camera for BGR frames where grey ones would cost less, as for pictures to look at."""
     camera: str | None = None
     """What results call the camera; ``None``: the source's name."""
 
     def __post_init__(self) -> None:
+        _ = self.source_options  # checks those
         if self.detect_size is not None:
             check_size(self.detect_size)
         if self.detect_every < 1:
@@ -61,6 +73,18 @@ class WatchOptions:
             raise ValueError(f"frames must be 1 or more, got {self.frames}")
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be more than 0, got {self.seconds}")
+
+    @property
+    def turn(self) -> Turn:
+        """How frames are turned."""
+        return Turn(self.rotate, self.mirror)
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """Those that say how a source is opened."""
+        return SourceOptions(
+            colour=self.colour, recursive=self.recursive, max_pixels=self.max_pixels, turn=self.turn
+        )
 
     @property
     def live_size(self) -> int:

@@ -24,6 +24,7 @@ from ..sources import open_any
 from ..sources.base import Frame, Source
 from .capture import NewestFrame
 from .options import WatchOptions
+from .orientation import PAUSE, UprightCheck
 from .recognizer import Recognizer
 from .result import FrameResult
 from .smoothing import Smoother
@@ -74,6 +75,9 @@ class Watch(Iterator[FrameResult]):
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
             self.recognizer = recognizer or self._load()
             self._opened = opening.pop_all()
+        self._upright = UprightCheck(
+            self.recognizer.detector, self.options.turn, PAUSE if self.source.related else 1
+        )
         self._results = self._run()
 
     @property
@@ -107,7 +111,7 @@ class Watch(Iterator[FrameResult]):
         self._opened.close()
 
     def _open(self, source: str | int | os.PathLike[str]) -> Source:
-        return open_any(source, colour=self.options.colour)
+        return open_any(source, self.options.source_options)
 
     def _load(self) -> Recognizer:
         options = self.options
@@ -128,9 +132,14 @@ class Watch(Iterator[FrameResult]):
             for frame in frames:
                 if self.stopped or self._is_over(began):
                     return
-                yield self._recognize(frame)
+                yield self._recognize(self._turned(frame))
                 if self._tally.frames == self.options.frames:
                     return
+            self._upright.close()
+
+    def _turned(self, frame: Frame) -> Frame:
+        turn = self.options.turn
+        return frame if turn == self.source.turned else replace(frame, image=turn.apply(frame.image))
 
     def _is_over(self, began: float) -> bool:
         limit = self.options.seconds
@@ -172,6 +181,7 @@ class Watch(Iterator[FrameResult]):
             dropped=self._tally.dropped,
         )
         self._tally.count(len(faces), latency_ms)
+        self._upright.look(frame.image, faces)
         return result
 
     def _follow(self, frame: Frame) -> Faces:

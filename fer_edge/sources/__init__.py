@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 from ..errors import SourceError
+from .animation import AnimationSource, frame_count
 from .base import Source
 from .cameras import describe_cameras, list_cameras
-from .capture import check_readable, is_utf8
+from .capture import check_readable
 from .demo import DemoSource
-from .images import IMAGE_SUFFIXES, ImageSource, read_image
+from .headers import HEAD_BYTES, picture_kind
+from .images import ImageSource, read_content, read_image
+from .jpeg import followers
+from .mjpeg import MjpegSource
+from .options import SourceOptions
 from .picamera import PiCameraSource, has_picamera
 from .stream import StreamSource
 from .urls import is_url
@@ -18,11 +23,14 @@ from .v4l2 import CameraSource
 from .video import VideoSource
 
 __all__ = [
+    "AnimationSource",
     "CameraSource",
     "DemoSource",
     "ImageSource",
+    "MjpegSource",
     "PiCameraSource",
     "Source",
+    "SourceOptions",
     "StreamSource",
     "VideoSource",
     "first_camera",
@@ -33,16 +41,18 @@ __all__ = [
     "read_image",
 ]
 
+DEFAULTS = SourceOptions()
 
-def open_any(source: str | int | os.PathLike[str], colour: bool = False) -> Source:
+
+def open_any(source: str | int | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
     """Open a camera, where ``source`` is a number, ``picamera2`` or ``demo``, else as :func:`open_source`.
 
-    A file of such a name is ``./demo``. ``colour`` and errors as for :func:`open_camera`.
+    A file of such a name is ``./demo``. Errors as for :func:`open_camera`.
     """
     text = str(source) if isinstance(source, int) else os.fspath(source)
     if text.isdecimal() or text in ("picamera2", "demo"):
-        return open_camera(text, colour)
-    return open_source(text)
+        return open_camera(text, options)
+    return open_source(text, options)
 
 
 def has_camera() -> bool:
@@ -50,7 +60,7 @@ def has_camera() -> bool:
     return bool(list_cameras()) or has_picamera()
 
 
-def first_camera(colour: bool = False) -> Source:
+def first_camera(options: SourceOptions = DEFAULTS) -> Source:
     """Open the first V4L2 camera, else a Raspberry Pi camera.
 
     Raises :class:`~fer_edge.errors.SourceError` that lists what could be given where there is none,
@@ -58,46 +68,55 @@ def first_camera(colour: bool = False) -> Source:
     """
     cameras = list_cameras()
     if cameras:
-        return open_camera(str(cameras[0].index), colour)
+        return open_camera(str(cameras[0].index), options)
     if has_picamera():
-        return PiCameraSource(colour=colour)
+        return open_camera("picamera2", options)
     raise SourceError(
         "no camera found: give a film, an image, a folder or a URL, or --camera with N (of /dev/videoN), "
         "picamera2, or demo for the built-in demo camera"
     )
 
 
-def open_source(spec: str | os.PathLike[str]) -> Source:
+def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
     """Open an image, a folder of images, a video file, or an ``rtsp://`` or ``http://`` URL.
 
-    Files are told apart by what is in them. Raises :class:`~fer_edge.errors.SourceError` for what
-    is missing or neither image nor video, and for a stream that does not answer.
+    Files are told apart by what is in them: more than one frame is a film. Raises
+    :class:`~fer_edge.errors.SourceError` for what is missing or neither image nor video, and for a
+    stream that does not answer.
     """
     text = os.fspath(spec)
     if is_url(text):
         return StreamSource(text)
     path = Path(text)
     if path.is_dir():
-        return ImageSource(path)
+        return ImageSource(path, options.recursive, options.max_pixels)
+    return _open_file(path, options)
+
+
+def _open_file(path: Path, options: SourceOptions) -> Source:
     check_readable(path)
-    import cv2
+    content = read_content(path, options.max_pixels)
+    kind = picture_kind(content[:HEAD_BYTES])
+    if kind is None:
+        return VideoSource(path)
+    if kind == "jpeg" and followers(content).film:
+        return MjpegSource(path, str(path), max_pixels=options.max_pixels)
+    frames = frame_count(content)
+    if frames > 1:
+        return AnimationSource(path, content, options.max_pixels)
+    return ImageSource(path, max_pixels=options.max_pixels)
 
-    if path.suffix.lower() in IMAGE_SUFFIXES or (is_utf8(text) and cv2.haveImageReader(text)):
-        return ImageSource(path)
-    return VideoSource(path)
 
-
-def open_camera(spec: str, colour: bool = False) -> Source:
+def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     """Open a camera: a number N (``/dev/videoN``), ``picamera2`` or ``demo``.
 
-    ``colour`` asks for BGR frames where grey ones would cost less. Raises
-    :class:`~fer_edge.errors.SourceError` for another name and for a camera that is missing, busy or
-    forbidden, :class:`~fer_edge.errors.MissingExtraError` for the demo camera without its photo.
+    Raises :class:`~fer_edge.errors.SourceError` for another name and for a camera that is missing, busy
+    or forbidden, :class:`~fer_edge.errors.MissingExtraError` for the demo camera without its photo.
     """
     if spec == "demo":
         return DemoSource()
     if spec == "picamera2":
-        return PiCameraSource(colour=colour)
+        return PiCameraSource(colour=options.colour, turn=options.turn)
     if spec.isdecimal():
         return CameraSource(int(spec))
     raise SourceError(

@@ -13,6 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .turn import NO_TURN, Turn
+
 CAMERA_SIZE = (640, 480)
 """Width and height asked of cameras: a face at two metres still has more pixels than the classifier takes."""
 
@@ -51,6 +53,8 @@ class Source(ABC):
     """Unreadable images skipped so far."""
     missing: int = 0
     """Frames of a film that could not be decoded so far."""
+    turned: Turn = NO_TURN
+    """How the frames have been turned already, by the camera itself."""
     paths: Sequence[Path] = ()
     """The images, where the source is a file of one or a folder of them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,12 +48,22 @@ class Capture:
 
 
 def check_readable(path: Path) -> None:
+    """Raise :class:`~fer_edge.errors.SourceError` for what is missing, forbidden, or a device.
+
+    Pipes are not opened, since their writer would take that for a reader.
+    """
     try:
-        with path.open("rb"):
-            pass
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb"):
+                pass
     except OSError as error:
         # A URL whose slashes were mistyped is a path.
         raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise SourceError(f"{path}: is a folder")
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise SourceError(f"{path}: is a device, not a file")
 
 
 def is_utf8(text: str) -> bool:

@@ -44,7 +44,7 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
         given += 1
         index += 1
     if not given:
-        raise SourceError(f"{source.name}: the video has no frame that can be decoded")
+        raise SourceError(f"{source.name}: no picture or frame in it can be decoded")
     if source.missing:
         _log.warning("%s: %d damaged frames are left out", source.name, source.missing)
     if clock.jumps:

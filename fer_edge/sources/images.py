@@ -10,70 +10,133 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceError
+from ..errors import MissingExtraError, SourceError
+from .animation import frame_count
 from .base import Frame, Source
-from .capture import as_uint8
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
+from .capture import check_readable
+from .decode import MAX_PIXELS, check_pixels, decode
+from .folder import left_out, read_folder
+from .headers import HEAD_BYTES, picture_kind, tiff_pages
+from .jpeg import followers
 
 _log = logging.getLogger(__name__)
 
 
 class ImageSource(Source):
-    """An image, or the images of a folder in the order of their names, sub-folders left out.
+    """An image, or the images of a folder in the order of their names, with sub-folders where ``recursive``.
 
-    An unreadable image in a folder is logged as a warning, skipped, and counted in ``skipped``;
-    if no image at all is readable, iterating ends with :class:`~fer_edge.errors.SourceError`.
+    Images are known by what is in them. The files and sub-folders that are left out are counted and
+    named in a warning. An unreadable image in a folder is logged as a warning, skipped, and counted in
+    ``skipped``; if no image at all is readable, iterating ends with
+    :class:`~fer_edge.errors.SourceError`. A TIFF of several pages gives each.
     """
 
     related = False
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], recursive: bool = False, max_pixels: int = MAX_PIXELS
+    ) -> None:
         given = Path(path)
         self.name = str(given)
+        self._max_pixels = max_pixels
         if not given.is_dir():
             self.paths = [given]
             return
-        self.paths = sorted(
-            entry for entry in given.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-        )
+        content = read_folder(given, recursive)
+        self.paths = content.pictures
+        others = left_out(content, recursive)
         if not self.paths:
-            raise SourceError(
-                f"{given}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
-            )
+            raise SourceError(f"{given}: no image in this folder" + (f" ({others})" if others else ""))
+        if others:
+            _log.warning("%s: %s", given, others)
 
     def __iter__(self) -> Iterator[Frame]:
         for path in self.paths:
             try:
-                image = read_image(path)
-            except SourceError as error:
+                for name, image in read_images(path, self._max_pixels):
+                    yield Frame(image, 0.0, name)
+            except (SourceError, MissingExtraError) as error:
                 if len(self.paths) == 1:
                     raise
                 self.skipped += 1
                 _log.warning("%s; skipped", error)
-                continue
-            yield Frame(image, 0.0, str(path))
         if self.skipped == len(self.paths):
             raise SourceError(f"{self.name}: none of the {self.skipped} images can be read")
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Return an image file as uint8 (h, w, 3) in BGR order, turned upright by its EXIF orientation.
 
-    Raises :class:`~fer_edge.errors.SourceError` for a file that is missing or no image.
+    Of several pages or frames the first. Raises :class:`~fer_edge.errors.SourceError` for a file that
+    is missing, no image, or has more than ``max_pixels``.
     """
-    import cv2
+    return decode(read_content(path, max_pixels), str(path), max_pixels)
 
+
+def read_images(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the name and pixels of each page of an image file, as :func:`read_image` gives them.
+
+    Of a file that holds a film as well, or is one, the first picture, with a warning that says so.
+    """
+    content = read_content(path, max_pixels)
+    yield from images_in(content, os.fspath(path), max_pixels)
+
+
+def images_in(content: bytes, name: str, max_pixels: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """As :func:`read_images`, of the ``content`` of a file."""
+    kind = picture_kind(content[:HEAD_BYTES])
+    yield name, decode(content, name, max_pixels)
+    if kind == "tiff":
+        yield from _further_pages(content, name, max_pixels)
+    elif kind == "jpeg":
+        behind = followers(content)
+        if behind.film:
+            _log.warning("%s: a film of %d frames; the first is read", name, 1 + behind.pictures)
+        elif str(behind):
+            _log.warning("%s: also holds %s; the first picture is read", name, behind)
+    elif (frames := frame_count(content)) != 1:
+        _log.warning("%s: an animation of %s frames; the first is read", name, frames or "several")
+
+
+def _further_pages(content: bytes, name: str, max_pixels: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    pages = tiff_pages(content)
+    order = "little" if content[:2] == b"II" else "big"
+    start, length = (8, 8) if content[2:4] in (b"+\0", b"\0+") else (4, 4)
+    for number, page in enumerate(pages[1:], start=2):
+        called = f"{name} page {number}"
+        check_pixels((page.width, page.height), called, max_pixels)
+        # Readers take the page that the file's header points to.
+        pointer = page.offset.to_bytes(length, order)  # type: ignore[arg-type]
+        yield called, decode(content[:start] + pointer + content[start + length :], called, max_pixels)
+
+
+def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bytes:
+    """Return the bytes of an image file, up to the length that ``max_pixels`` can have.
+
+    Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, longer, or a device.
+    """
+    check_readable(Path(path))
+    limit = content_limit(max_pixels)
     try:
-        # Not with cv2.imread, which crashes on names that are not UTF-8.
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        with Path(path).open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+            if picture_kind(head) is None:
+                # Whatever it is, it need not be read to its end.
+                return head
+            content = head + stream.read(limit)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error as error:
-        raise SourceError(f"{path}: OpenCV refuses this image ({error.err})") from error
-    if image is None:
-        raise SourceError(f"{path}: not an image that OpenCV can read")
-    return as_uint8(image)
+    # Behind a JPEG may lie a film.
+    if len(content) > limit and picture_kind(head) != "jpeg":
+        raise SourceError(
+            f"{path}: more bytes than an image of {max_pixels / 1e6:g} megapixels takes "
+            f"(--max-pixels allows more)"
+        )
+    return content
+
+
+def content_limit(max_pixels: int) -> int:
+    """The most bytes of an image file of so many pixels: eight each, and room for what lies beside them."""
+    return 8 * max_pixels + (64 << 20)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceLostError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
+from .turn import NO_TURN, Turn
 
 
 def has_picamera() -> bool:
@@ -24,18 +26,30 @@ def has_picamera() -> bool:
         return False
 
 
+def _transform(turn: Turn) -> dict[str, Any]:
+    if turn == NO_TURN or turn.degrees not in (0, 180):
+        return {}
+    from libcamera import Transform
+
+    half = turn.degrees == 180
+    return {"transform": Transform(hflip=half != turn.mirror, vflip=half)}
+
+
 class PiCameraSource(Source):
     """A Raspberry Pi camera through picamera2's low-resolution YUV420 stream.
 
     Its Y plane is the grey image, so that no colour is ever converted and nothing copied (rows are
-    as far apart as the camera writes them); with ``colour`` the same stream is converted to BGR.
+    as far apart as the camera writes them); with ``colour`` the same stream is converted to BGR. The
+    camera itself does half turns and mirroring of ``turn``, at no cost; quarter turns it cannot.
     """
 
     live = True
     name = "picamera2"
     fps = CAMERA_FPS
 
-    def __init__(self, size: tuple[int, int] = CAMERA_SIZE, colour: bool = False) -> None:
+    def __init__(
+        self, size: tuple[int, int] = CAMERA_SIZE, colour: bool = False, turn: Turn = NO_TURN
+    ) -> None:
         try:
             from picamera2 import Picamera2
         except ImportError as error:
@@ -55,9 +69,12 @@ class PiCameraSource(Source):
             # A main stream as small as the low-resolution one makes libcamera choose a sensor mode
             # that sees only the middle of the view.
             configuration = self._camera.create_video_configuration(
-                main={"size": (2 * size[0], 2 * size[1])}, lores={"size": size, "format": "YUV420"}
+                main={"size": (2 * size[0], 2 * size[1])},
+                lores={"size": size, "format": "YUV420"},
+                **_transform(turn),
             )
             self._camera.configure(configuration)
+            self.turned = turn if turn.degrees in (0, 180) else NO_TURN
             self._size: tuple[int, int] = self._camera.stream_configuration("lores")["size"]
             self._camera.start()
         except Exception as error:

@@ -101,7 +101,7 @@ def test_slow_films_do_not_jump(caplog):
 
 
 def test_a_film_without_a_frame_is_an_error():
-    with pytest.raises(SourceError, match="no frame that can be decoded"):
+    with pytest.raises(SourceError, match="no picture or frame"):
         times(Script([]))
 
 

@@ -19,7 +19,7 @@ import pytest
 cv2 = pytest.importorskip("cv2")
 
 from fer_edge.errors import MissingExtraError, SourceError, SourceLostError
-from fer_edge.sources import cameras, open_camera, open_source, v4l2
+from fer_edge.sources import SourceOptions, cameras, open_camera, open_source, v4l2
 from fer_edge.sources.demo import DemoSource
 from fer_edge.sources.images import read_image
 from fer_edge.sources.picamera import PiCameraSource
@@ -121,7 +121,7 @@ def test_frames_of_a_film_with_a_varying_rate_have_their_own_times(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("a.jpg", "not an image"), ("a.mp4", "neither an image nor a video"), ("a", "neither")],
+    [("a.jpg", "no picture or frame"), ("a.mp4", "neither an image nor a video"), ("a", "neither")],
 )
 def test_file_that_is_no_picture_is_an_error(tmp_path, name, words):
     (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(500))
@@ -361,7 +361,7 @@ def test_picamera2_gives_the_y_plane_without_its_padding(picamera2):
 
 
 def test_picamera2_in_colour_is_the_same_picture(picamera2):
-    with open_camera("picamera2", colour=True) as source:
+    with open_camera("picamera2", SourceOptions(colour=True)) as source:
         (frame,) = take(source, 1)
     assert frame.image.shape == (32, 48, 3)
     # Neutral chroma: all three channels are equal, from limited-range luma as OpenCV converts it.

@@ -1,0 +1,45 @@
+"""JPEG files with more behind their first picture: raw MJPEG films, stereo pairs, motion photos."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .headers import jpeg_picture
+
+
+class Followers(NamedTuple):
+    """What comes behind the first picture of a JPEG file."""
+
+    pictures: int
+    """Further ones as large as the first; smaller ones are previews and gain maps."""
+    film: bool
+    """Whether the whole is raw MJPEG: pictures of one size that do not tell of each other."""
+    motion: bool
+    """Whether a film in a container follows, as in motion photos."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.pictures:
+            parts.append(f"{self.pictures} more picture{'s' if self.pictures > 1 else ''}")
+        if self.motion:
+            parts.append("a film (a motion photo)")
+        return " and ".join(parts)
+
+
+def followers(content: bytes) -> Followers:
+    """Look behind the first JPEG in ``content``, which may end anywhere."""
+    first = jpeg_picture(content, 0)
+    pictures, end = 0, first.end
+    while end is not None:
+        # Cameras pad, and write a word of their own between pictures.
+        start = content.find(b"\xff\xd8\xff", end, end + (1 << 16))
+        if start < 0:
+            break
+        picture = jpeg_picture(content, start)
+        pictures += picture.size is not None and picture.size == first.size
+        end = picture.end
+    motion = False
+    if end is not None:
+        box = content.find(b"ftyp", end)
+        motion = box >= end + 4 and int.from_bytes(content[box - 4 : box], "big") <= 256
+    return Followers(pictures, bool(pictures) and not first.indexed and not motion, motion)

@@ -1,0 +1,109 @@
+"""Raw MJPEG: JPEG pictures one behind the other, as rpicam-vid and many cameras write them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator
+from typing import Protocol
+
+from ..errors import SourceError
+from .base import CAMERA_FPS, Frame, Source
+from .decode import MAX_PIXELS, decode
+from .film import FAILED_READS_ALLOWED
+from .headers import jpeg_picture
+
+_CHUNK = 1 << 16
+
+LONGEST_PICTURE = 64 << 20
+"""Bytes after which a JPEG without an end is given up."""
+
+_log = logging.getLogger(__name__)
+
+
+class Readable(Protocol):
+    """Where bytes come from: a file, a pipe, the answer to an HTTP request."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def pictures(stream: Readable, first: bytes = b"") -> Iterator[bytes]:
+    """Yield the JPEG pictures of ``stream``, which goes on from the bytes ``first``.
+
+    What lies between them is passed over. A last one without its end is yielded as far as it goes.
+    """
+    buffer = bytearray(first)
+    ended = False
+    searched = 0
+    while True:
+        start = buffer.find(b"\xff\xd8\xff")
+        if start < 0:
+            del buffer[:-2]
+        else:
+            del buffer[:start]
+            # Walking again over a picture that grows chunk by chunk would take the square of its length.
+            if ended or b"\xff\xd9" in buffer[max(0, searched - 1) :]:
+                end = jpeg_picture(bytes(buffer), 0).end
+                if end is not None:
+                    yield bytes(buffer[:end])
+                    del buffer[:end]
+                    searched = 0
+                    continue
+            searched = len(buffer)
+            if ended or len(buffer) > LONGEST_PICTURE:
+                yield bytes(buffer)
+                buffer.clear()
+                searched = 0
+        if ended:
+            return
+        chunk = stream.read(_CHUNK)
+        ended = not chunk
+        buffer += chunk
+
+
+class MjpegSource(Source):
+    """A raw MJPEG film, from a file or an open binary stream.
+
+    Its pictures have no times: 30 a second are assumed. ``first``: bytes that were read
+    from the stream already.
+    """
+
+    fps = CAMERA_FPS
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Readable,
+        name: str,
+        first: bytes = b"",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.name = name
+        self._stream = open(source, "rb") if isinstance(source, (str, os.PathLike)) else source  # noqa: PTH123, SIM115
+        self._first = first
+        self._max_pixels = max_pixels
+
+    def __iter__(self) -> Iterator[Frame]:
+        _log.warning("%s: raw MJPEG tells no times; %g frames a second assumed", self.name, CAMERA_FPS)
+        given = failed = 0
+        for index, picture in enumerate(pictures(self._stream, self._first)):
+            try:
+                image = decode(picture, f"{self.name}: frame {index}", self._max_pixels)
+            except SourceError as error:
+                failed += 1
+                self.missing += 1
+                _log.debug("%s", error)
+                if failed > FAILED_READS_ALLOWED:
+                    break
+                continue
+            failed = 0
+            given += 1
+            yield Frame(image, index / CAMERA_FPS, self.name)
+        if not given:
+            raise SourceError(f"{self.name}: no picture or frame in it can be decoded")
+        if self.missing:
+            _log.warning("%s: %d damaged frames are left out", self.name, self.missing)
+
+    def close(self) -> None:
+        if isinstance(self._stream, io.IOBase):
+            self._stream.close()

@@ -1,0 +1,27 @@
+"""How sources are opened and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .decode import MAX_PIXELS
+from .turn import NO_TURN, Turn
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Options of :func:`fer_edge.sources.open_any`. Raises ``ValueError`` for a value out of range."""
+
+    colour: bool = False
+    """Ask a camera for BGR frames where grey ones would cost less."""
+    recursive: bool = False
+    """Read the sub-folders of a folder as well."""
+    max_pixels: int = MAX_PIXELS
+    """Pictures with more pixels are refused before they are decoded."""
+    turn: Turn = NO_TURN
+    """How frames are to be turned. Only a camera that can do so itself takes notice, and says so in
+    :attr:`~fer_edge.sources.base.Source.turned`; what else is to be turned is left to whoever reads."""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be 1 or more, got {self.max_pixels}")

@@ -1,0 +1,182 @@
+"""Image files and folders, known by their content."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+from PIL import Image
+from sources.pictures import encoded, gradient, grey
+
+from fer_edge.errors import SourceError
+from fer_edge.sources import SourceOptions, open_source
+from fer_edge.sources.images import ImageSource, read_image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight pictures whose level of grey is their place by name; a text; a sub-folder with a ninth."""
+    names = ["a.jfif", "b.avif", "c.gif", "d.jp2", "e.mpo", "f", "g.png", "h.dat"]
+    kinds = [".jpg", ".avif", ".gif", ".jp2", ".jpg", ".png", ".png", ".webp"]
+    for index, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        (tmp_path / name).write_bytes(encoded(kind, grey(20 * index)))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "i.jpg").write_bytes(encoded(".jpg", grey(160)))
+    return tmp_path
+
+
+def levels(source):
+    return [round(frame.image.mean() / 20) for frame in source]
+
+
+def test_a_folder_gives_every_picture_and_names_what_it_leaves_out(folder, caplog):
+    source = open_source(folder)
+    assert levels(source) == list(range(8))
+    assert "1 file is no picture: notes.txt" in caplog.text
+    assert "1 sub-folder is not read: more (--recursive reads them)" in caplog.text
+
+
+def test_recursive_reads_sub_folders_after_the_folder_itself(folder, caplog):
+    assert levels(open_source(folder, SourceOptions(recursive=True))) == list(range(9))
+    assert "sub-folder" not in caplog.text
+
+
+def test_recursive_reads_each_folder_once_whatever_links_say(folder):
+    (folder / "more" / "back").symlink_to(folder)
+    (folder / "more" / "self.png").symlink_to("self.png")
+    assert levels(open_source(folder, SourceOptions(recursive=True))) == list(range(9))
+
+
+def test_recursive_leaves_hidden_folders_alone(folder, caplog):
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "t.png").write_bytes(encoded(".png", grey(200)))
+    assert levels(open_source(folder, SourceOptions(recursive=True))) == list(range(9))
+    assert "1 sub-folder is not read: .thumbnails" in caplog.text
+
+
+def test_of_many_files_that_are_left_out_the_first_are_named_and_all_counted(tmp_path, caplog):
+    (tmp_path / "a.png").write_bytes(encoded(".png", grey(9)))
+    for index in range(12):
+        (tmp_path / f"n{index:02}.txt").write_text("no")
+    assert len(list(open_source(tmp_path))) == 1
+    assert "12 files are no picture: n00.txt, n01.txt, n02.txt, n03.txt, n04.txt and 7 more" in caplog.text
+
+
+def test_a_pipe_in_a_folder_is_left_out_without_waiting_for_it(tmp_path, caplog):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(encoded(".png", grey(9)))
+    assert len(list(open_source(tmp_path))) == 1
+    assert "1 file is no picture: a.png" in caplog.text
+
+
+def test_names_in_messages_cannot_drive_a_terminal(tmp_path, caplog):
+    (tmp_path / "a.png").write_bytes(encoded(".png", grey(9)))
+    (tmp_path / "\x1b[31mred.txt").write_text("no")
+    list(open_source(tmp_path))
+    assert "\\x1b[31mred.txt" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+def test_predict_reads_a_folder_as_run_does(folder, cli):
+    code, out, err = cli("predict", folder, "--recursive", "--aligned")
+    assert code == 0
+    assert [line.split("  ")[0] for line in out.splitlines()] == [
+        str(folder / name) for name in ("a.jfif", "b.avif", "c.gif", "d.jp2", "e.mpo", "f", "g.png", "h.dat")
+    ] + [str(folder / "more" / "i.jpg")]
+    assert "notes.txt" in err
+
+
+def test_predict_tells_of_a_bad_picture_in_a_folder(folder, cli):
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    code, out, err = cli("predict", folder, "--aligned")
+    assert code == 2
+    assert len(out.splitlines()) == 8
+    assert "bad.jpg: not an image that OpenCV can read; skipped" in err
+
+
+def tiff(pages, **options):
+    stream = io.BytesIO()
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:], **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_gives_each_of_its_pages(tmp_path, big):
+    pages = [
+        Image.fromarray(grey(level, size)) for level, size in ((10, (8, 6)), (90, (5, 4)), (170, (7, 9)))
+    ]
+    path = tmp_path / "scan.tif"
+    path.write_bytes(tiff(pages, big_tiff=big))
+    with open_source(path) as source:
+        frames = list(source)
+        assert not source.related
+    assert [int(frame.image.mean()) for frame in frames] == [10, 90, 170]
+    assert [frame.image.shape for frame in frames] == [(6, 8, 3), (4, 5, 3), (9, 7, 3)]
+    assert [frame.name for frame in frames] == [str(path), f"{path} page 2", f"{path} page 3"]
+
+
+def test_each_page_of_a_tiff_is_held_to_the_limit(tmp_path):
+    pages = [Image.fromarray(grey(10, (8, 6))), Image.fromarray(grey(10, (50, 40)))]
+    (tmp_path / "scan.tif").write_bytes(tiff(pages))
+    with pytest.raises(SourceError, match=r"page 2: 50x40 pixels"):
+        list(ImageSource(tmp_path / "scan.tif", max_pixels=1999))
+
+
+def test_stereo_pairs_give_the_first_picture_and_a_warning(tmp_path, caplog):
+    frames = [Image.fromarray(grey(level)) for level in (40, 200)]
+    frames[0].save(tmp_path / "pair.mpo", "MPO", save_all=True, append_images=frames[1:])
+    with open_source(tmp_path / "pair.mpo") as source:
+        assert levels(source) == [2]
+        assert not source.related
+    assert "also holds 1 more picture; the first picture is read" in caplog.text
+
+
+def test_a_preview_behind_a_picture_is_no_news(tmp_path, caplog):
+    small = encoded(".jpg", grey(200, (8, 6)))
+    (tmp_path / "phone.jpg").write_bytes(encoded(".jpg", grey(40)) + small)
+    assert levels(open_source(tmp_path / "phone.jpg")) == [2]
+    assert not caplog.text
+
+
+def test_motion_photos_give_the_picture_and_name_the_film(tmp_path, caplog):
+    film = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(500)
+    (tmp_path / "PXL.MP.jpg").write_bytes(encoded(".jpg", grey(40)) + film)
+    assert levels(open_source(tmp_path / "PXL.MP.jpg")) == [2]
+    assert "also holds a film (a motion photo); the first picture is read" in caplog.text
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/null", "/dev/full"])
+def test_links_to_devices_are_refused_before_they_are_read(tmp_path, target):
+    (tmp_path / "a.jpg").symlink_to(target)
+    for call in (open_source, read_image):
+        with pytest.raises(SourceError, match=r"a\.jpg: is a device, not a file"):
+            call(tmp_path / "a.jpg")
+
+
+def test_links_that_go_round_in_a_circle_are_an_error(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    for call in (open_source, read_image):
+        with pytest.raises(SourceError, match=r"a.jpg: .*symbolic links"):
+            call(tmp_path / "a.jpg")
+
+
+def test_a_long_file_that_is_no_picture_is_not_read_to_its_end(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as stream:
+        stream.truncate(20 << 30)
+    with pytest.raises(SourceError, match="not an image"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_picture_file_longer_than_any_picture_is_refused(tmp_path):
+    with (tmp_path / "a.png").open("wb") as stream:
+        stream.write(encoded(".png", gradient()))
+        stream.truncate(200 << 20)
+    with pytest.raises(SourceError, match="more bytes than an image of 1 megapixels takes"):
+        read_image(tmp_path / "a.png", max_pixels=1_000_000)
+    assert np.array_equal(read_image(tmp_path / "a.png"), gradient())
