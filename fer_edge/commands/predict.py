@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..faces.faces import Face, Faces
+    from ..sources.base import Source
     from ..sources.turn import Turn
 
     Recognize = Callable[[NDArray[np.uint8]], Sequence[Face]]
@@ -112,7 +113,6 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 def _predict_images(arguments: argparse.Namespace) -> int:
     from ..outputs.console import describe_faces
     from ..outputs.jsonl import face_to_json, picture_to_json, to_line
-    from ..sources.images import ImageSource
     from ..sources.turn import Turn
 
     turn = Turn(arguments.rotate, arguments.mirror)
@@ -124,7 +124,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
     failed = False
     for name in arguments.inputs:
         try:
-            source = ImageSource(name, arguments.recursive, arguments.max_pixels)
+            source = _open_images(name, arguments)
             for frame in source:
                 image = turn.apply(frame.image)
                 faces = recognize(image)
@@ -140,6 +140,20 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             failed = True
     finish()
     return 2 if failed else 0
+
+
+def _open_images(name: str, arguments: argparse.Namespace) -> Source:
+    """A file, a folder, or what comes through a pipe."""
+    from ..sources import STANDARD_INPUT, ImageSource, SourceOptions, is_pipe, open_pipe
+
+    path = Path(STANDARD_INPUT if name == "-" else name)
+    if not is_pipe(path):
+        return ImageSource(path, arguments.recursive, arguments.max_pixels)
+    source = open_pipe(path, SourceOptions(max_pixels=arguments.max_pixels))
+    if source.related:
+        source.close()
+        raise SourceError(f"{name}: a film comes through this pipe; fer-edge run reads it")
+    return source
 
 
 def _known(face: dict[str, Any], aligned: bool) -> dict[str, Any]:

@@ -32,6 +32,7 @@ examples:
   fer-edge run --camera demo --frames 60          # no camera needed
   fer-edge run --camera 0 --jsonl - | jq '.faces[]?.emotion'
   fer-edge run party.jpg --save-image party-emotions.png
+  rpicam-vid -t 0 --codec mjpeg -o - | fer-edge run -
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
 
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=nonempty,
         metavar="SOURCE",
-        help="read an image, folder, video file, or rtsp/http URL",
+        help="read an image, folder, video file, rtsp/http URL, or pipe (-: standard input)",
     )
     source.add_argument(
         "--camera",
@@ -61,6 +62,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=nonempty,
         metavar="CAMERA",
         help="read a camera: N of /dev/videoN, picamera2, or demo (without a value: 0)",
+    )
+    source.add_argument(
+        "--raw",
+        type=nonempty,
+        metavar="FORMAT",
+        help="read a file or pipe as raw frames: bgr24:640x480@25, or rgb24, gray, yuv420p, nv12",
+    )
+    source.add_argument(
+        "--poll",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="read the URL of a picture again every S seconds, 0: once (default: %(default)s)",
     )
     add_picture_arguments(source)
     source.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
@@ -176,6 +190,8 @@ def execute(args: argparse.Namespace) -> int:
         rotate=args.rotate,
         mirror=args.mirror,
         recursive=args.recursive,
+        raw=args.raw,
+        poll=args.poll,
         max_pixels=args.max_pixels,
         colour=bool(args.save_video or args.save_image or args.window),
     )

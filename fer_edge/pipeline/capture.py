@@ -1,4 +1,4 @@
-"""The newest frame of a live source: a thread reads, what is not taken is dropped."""
+"""A thread that reads: the newest frame of a live source, what is not taken is dropped; of others each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..errors import SourceLostError
 from ..sources.base import Frame, Source
 
 
-class NewestFrame:
-    """Reads a source in a thread and keeps the newest frame only."""
+class FrameSlot:
+    """Reads a source in a thread: of a live one keeps the newest frame, else waits until each is taken."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -29,15 +29,21 @@ class NewestFrame:
         """Seconds since the source gave a frame."""
         return time.monotonic() - self._last
 
+    @property
+    def ended(self) -> bool:
+        """Whether the source has ended, and its last frame was taken."""
+        return self._ended and self._frame is None
+
     def take(self, timeout: float) -> Frame | None:
         """Return the newest frame not yet taken, waiting for one; ``None`` after ``timeout`` seconds.
 
-        Raises what the source raised, :class:`~fer_edge.errors.SourceLostError` where it ended.
+        Raises what the source raised, :class:`~fer_edge.errors.SourceLostError` where a live one ended.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
-            if frame is None and self._ended:
+            self._changed.notify()
+            if frame is None and self._ended and (self._error or self._source.live):
                 raise self._error or SourceLostError(f"{self._source.name}: ended")
             return frame
 
@@ -45,12 +51,15 @@ class NewestFrame:
         """Stop reading."""
         with self._changed:
             self._ended = True
+            self._changed.notify()
         self._thread.join(timeout=2)
 
     def _read(self) -> None:
         try:
             for frame in self._source:
                 with self._changed:
+                    if not self._source.live:
+                        self._changed.wait_for(lambda: self._frame is None or self._ended)
                     if self._ended:
                         return
                     if self._frame is not None:

@@ -10,6 +10,7 @@ from ..faces.detector import LIVE_SIZE, MIN_SCORE, check_size
 from ..faces.tracker import MIN_HITS
 from ..sources.decode import MAX_PIXELS
 from ..sources.options import SourceOptions
+from ..sources.raw import raw_format
 from ..sources.turn import Turn
 
 
@@ -52,6 +53,11 @@ class WatchOptions:
     """Mirror frames left to right, after turning them."""
     recursive: bool = False
     """Of a folder of images, read the sub-folders as well."""
+    raw: str | None = None
+    """Read a file or pipe as raw frames, for example ``bgr24:640x480@25``; see
+    :data:`fer_edge.sources.raw.PIXEL_FORMATS`."""
+    poll: float = 1.0
+    """Seconds after which the URL of a picture is read again; 0: read it once."""
     max_pixels: int = MAX_PIXELS
     """Images with more pixels are refused before they are decoded."""
     colour: bool = False
@@ -83,7 +89,12 @@ class WatchOptions:
     def source_options(self) -> SourceOptions:
         """Those that say how a source is opened."""
         return SourceOptions(
-            colour=self.colour, recursive=self.recursive, max_pixels=self.max_pixels, turn=self.turn
+            colour=self.colour,
+            recursive=self.recursive,
+            max_pixels=self.max_pixels,
+            raw=None if self.raw is None else raw_format(self.raw),
+            poll=self.poll,
+            turn=self.turn,
         )
 
     @property

@@ -22,7 +22,7 @@ from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..sources import open_any
 from ..sources.base import Frame, Source
-from .capture import NewestFrame
+from .capture import FrameSlot
 from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
 from .recognizer import Recognizer
@@ -146,19 +146,20 @@ class Watch(Iterator[FrameResult]):
         return limit is not None and time.monotonic() - began >= limit
 
     def _frames(self, began: float) -> Generator[Frame, None, None]:
-        yield from self._newest(began) if self.source.live else self.source
+        threaded = self.source.live or self.source.blocking
+        yield from self._taken(began) if threaded else self.source
 
-    def _newest(self, began: float) -> Generator[Frame, None, None]:
-        slot = NewestFrame(self.source)
+    def _taken(self, began: float) -> Generator[Frame, None, None]:
+        slot = FrameSlot(self.source)
         try:
             while not self.stopped:
                 frame = slot.take(_POLL)
                 self._tally.dropped = slot.dropped
                 if frame is not None:
                     yield frame
-                elif self._is_over(began):
+                elif self._is_over(began) or slot.ended:
                     return
-                elif slot.waited > self.options.silence:
+                elif self.source.live and slot.waited > max(self.options.silence, 3 * self.source.pause):
                     raise SourceLostError(f"{self.source.name}: no frame for {self.options.silence:g} s")
         finally:
             slot.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ..errors import SourceError
@@ -14,15 +15,18 @@ from .demo import DemoSource
 from .headers import HEAD_BYTES, picture_kind
 from .images import ImageSource, read_content, read_image
 from .jpeg import followers
-from .mjpeg import MjpegSource
+from .mjpeg import MjpegSource, pictures
 from .options import SourceOptions
 from .picamera import PiCameraSource, has_picamera
-from .stream import StreamSource
-from .urls import is_url
+from .pipe import STANDARD_INPUT, is_pipe, open_pipe
+from .raw import RawSource
+from .stream import StreamSource, open_stream
+from .urls import is_url, without_secrets
 from .v4l2 import CameraSource
 from .video import VideoSource
 
 __all__ = [
+    "STANDARD_INPUT",
     "AnimationSource",
     "CameraSource",
     "DemoSource",
@@ -35,8 +39,10 @@ __all__ = [
     "VideoSource",
     "first_camera",
     "has_camera",
+    "is_pipe",
     "open_any",
     "open_camera",
+    "open_pipe",
     "open_source",
     "read_image",
 ]
@@ -78,29 +84,40 @@ def first_camera(options: SourceOptions = DEFAULTS) -> Source:
 
 
 def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
-    """Open an image, a folder of images, a video file, or an ``rtsp://`` or ``http://`` URL.
+    """Open an image, a folder of images, a video file, a pipe, or an ``rtsp://`` or ``http://`` URL.
 
-    Files are told apart by what is in them: more than one frame is a film. Raises
-    :class:`~fer_edge.errors.SourceError` for what is missing or neither image nor video, and for a
-    stream that does not answer.
+    ``-`` is standard input, ``/dev/videoN`` a camera. Files are told apart by what is in them: more
+    than one frame is a film. Raises :class:`~fer_edge.errors.SourceError` for what is missing or
+    neither image nor video, and for a stream that does not answer.
     """
     text = os.fspath(spec)
     if is_url(text):
-        return StreamSource(text)
-    path = Path(text)
+        if options.raw is not None:
+            raise SourceError(f"{without_secrets(text)}: raw frames come from a file or pipe, not from a URL")
+        return open_stream(text, options)
+    if camera := re.fullmatch(r"/dev/video(\d+)", text):
+        return open_camera(camera[1], options)
+    path = Path(STANDARD_INPUT if text == "-" else text)
     if path.is_dir():
         return ImageSource(path, options.recursive, options.max_pixels)
     return _open_file(path, options)
 
 
 def _open_file(path: Path, options: SourceOptions) -> Source:
+    if is_pipe(path):
+        return open_pipe(path, options)
+    if str(path) == STANDARD_INPUT and os.isatty(0):
+        raise SourceError("standard input is a terminal: give - behind a pipe, as in: ... | fer-edge run -")
     check_readable(path)
+    if options.raw is not None:
+        return RawSource(path.open("rb"), str(path), options.raw, options.colour)
     content = read_content(path, options.max_pixels)
     kind = picture_kind(content[:HEAD_BYTES])
     if kind is None:
         return VideoSource(path)
     if kind == "jpeg" and followers(content).film:
-        return MjpegSource(path, str(path), max_pixels=options.max_pixels)
+        stream = path.open("rb")
+        return MjpegSource(pictures(stream), str(path), options.max_pixels, stream)
     frames = frame_count(content)
     if frames > 1:
         return AnimationSource(path, content, options.max_pixels)

@@ -45,6 +45,10 @@ class Source(ABC):
     name: str
     live: bool = False
     """Whether frames come in their own time; what is not taken is lost."""
+    blocking: bool = False
+    """Whether reading may wait for long, as at a pipe, so that a thread had better do it."""
+    pause: float = 0.0
+    """Seconds from one frame to the next, where a live source gives them so seldom on purpose."""
     related: bool = True
     """Whether one frame follows from the other, as in a video, so that faces can be tracked."""
     fps: float | None = None

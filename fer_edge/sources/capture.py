@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
+import queue
 import stat
 import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from .base import Frame
+from .urls import without_secrets
 
 if TYPE_CHECKING:
     import cv2
-from .urls import without_secrets
+
+FAILED_READS_ALLOWED = 25
+"""Failed reads in a row after which a camera, stream or film is at its end; fewer are damaged frames."""
+
+LIVE_PATIENCE = 3.0
+"""Seconds of nothing but failed reads after which a camera or stream has stopped."""
+
+Result = TypeVar("Result")
 
 
 class Capture:
@@ -28,6 +40,12 @@ class Capture:
     @property
     def opened(self) -> bool:
         return self._capture.isOpened()
+
+    @property
+    def fps(self) -> float:
+        import cv2
+
+        return self.get(cv2.CAP_PROP_FPS)
 
     def get(self, key: int) -> float:
         return self._capture.get(key)
@@ -45,6 +63,53 @@ class Capture:
         if self._lock.acquire(timeout=1):
             self._capture.release()
             self._lock.release()
+
+
+def open_capture(name: str, parameters: Sequence[int] = ()) -> Capture:
+    """Open a file, pipe or URL with FFmpeg; Ctrl-C ends the wait for it."""
+    import cv2
+
+    return patiently(lambda: Capture(cv2.VideoCapture(name, cv2.CAP_FFMPEG, list(parameters))))
+
+
+def patiently(work: Callable[[], Result]) -> Result:
+    """Return what ``work`` returns, or raise what it raises; a thread does it, so that signals are heard.
+
+    Python runs the handlers of signals in the main thread only, and there not within other libraries.
+    """
+    answers: queue.Queue[tuple[Result | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, name="opening", daemon=True).start()
+    result, error = answers.get()
+    if error is not None:
+        raise error
+    return cast("Result", result)
+
+
+def live_frames(capture: Capture, name: str, gone: Callable[[], bool] = lambda: False) -> Iterator[Frame]:
+    """Yield the frames of a camera or stream until several reads in a row fail, or it is ``gone``.
+
+    Reads that fail after a long wait are fewer: what gave nothing for so long has stopped.
+    """
+    started = time.monotonic()
+    failed, last = 0, started
+    while failed <= FAILED_READS_ALLOWED:
+        image = capture.read()
+        now = time.monotonic()
+        if image is not None:
+            failed, last = 0, now
+            yield Frame(image, now - started, name)
+        elif gone() or (failed and now - last > LIVE_PATIENCE):
+            return
+        else:
+            failed += 1
+            time.sleep(0.05)
 
 
 def check_readable(path: Path) -> None:

@@ -186,10 +186,10 @@ def jpeg_picture(content: bytes, start: int) -> JpegPicture:
         code = marker.group(1)[0]
         if code == _EOI:
             return JpegPicture(at, size, indexed)
-        if code == _SOI and size is not None:
+        if code == _SOI:
             # The next picture begins, and this one has lost its end.
             return JpegPicture(marker.start(), size, indexed)
-        if code in (0x01, _SOI):
+        if code == 0x01:
             continue
         if at + 2 > len(content):
             return JpegPicture(None, size, indexed)
@@ -197,7 +197,12 @@ def jpeg_picture(content: bytes, start: int) -> JpegPicture:
             height, width = struct.unpack_from(">HH", content, at + 3)
             size = size or (width, height)
         indexed = indexed or (code == 0xE2 and content[at + 2 : at + 6] == b"MPF\0")
-        at += int.from_bytes(content[at : at + 2], "big")
+        length = int.from_bytes(content[at : at + 2], "big")
+        # Previews lie in application segments; in any other, a start is that of the next picture.
+        following = -1 if 0xE0 <= code <= 0xEF else content.find(b"\xff\xd8\xff", at, at + length)
+        if following >= 0:
+            return JpegPicture(following, size, indexed)
+        at += length
 
 
 class TiffPage(NamedTuple):

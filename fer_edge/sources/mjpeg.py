@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .decode import MAX_PIXELS, decode
-from .film import FAILED_READS_ALLOWED
+from .capture import FAILED_READS_ALLOWED
+from .decode import decode
 from .headers import jpeg_picture
 
 _CHUNK = 1 << 16
@@ -26,6 +24,8 @@ class Readable(Protocol):
     """Where bytes come from: a file, a pipe, the answer to an HTTP request."""
 
     def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 def pictures(stream: Readable, first: bytes = b"") -> Iterator[bytes]:
@@ -63,30 +63,24 @@ def pictures(stream: Readable, first: bytes = b"") -> Iterator[bytes]:
 
 
 class MjpegSource(Source):
-    """A raw MJPEG film, from a file or an open binary stream.
+    """A raw MJPEG film of the JPEG pictures ``parts``; ``stream`` is closed with it.
 
-    Its pictures have no times: 30 a second are assumed. ``first``: bytes that were read
-    from the stream already.
+    Its pictures have no times: 30 a second are assumed.
     """
 
+    blocking = True
     fps = CAMERA_FPS
 
-    def __init__(
-        self,
-        source: str | os.PathLike[str] | Readable,
-        name: str,
-        first: bytes = b"",
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
+    def __init__(self, parts: Iterator[bytes], name: str, max_pixels: int, stream: Readable) -> None:
         self.name = name
-        self._stream = open(source, "rb") if isinstance(source, (str, os.PathLike)) else source  # noqa: PTH123, SIM115
-        self._first = first
+        self._parts = parts
         self._max_pixels = max_pixels
+        self._stream = stream
 
     def __iter__(self) -> Iterator[Frame]:
         _log.warning("%s: raw MJPEG tells no times; %g frames a second assumed", self.name, CAMERA_FPS)
         given = failed = 0
-        for index, picture in enumerate(pictures(self._stream, self._first)):
+        for index, picture in enumerate(self._parts):
             try:
                 image = decode(picture, f"{self.name}: frame {index}", self._max_pixels)
             except SourceError as error:
@@ -105,5 +99,4 @@ class MjpegSource(Source):
             _log.warning("%s: %d damaged frames are left out", self.name, self.missing)
 
     def close(self) -> None:
-        if isinstance(self._stream, io.IOBase):
-            self._stream.close()
+        self._stream.close()

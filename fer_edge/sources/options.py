@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .decode import MAX_PIXELS
+from .raw import RawFormat
 from .turn import NO_TURN, Turn
 
 
@@ -18,6 +20,10 @@ class SourceOptions:
     """Read the sub-folders of a folder as well."""
     max_pixels: int = MAX_PIXELS
     """Pictures with more pixels are refused before they are decoded."""
+    raw: RawFormat | None = None
+    """Read a file or pipe as frames of this format, without a container."""
+    poll: float = 1.0
+    """Seconds after which the URL of a picture is read again; 0: read it once."""
     turn: Turn = NO_TURN
     """How frames are to be turned. Only a camera that can do so itself takes notice, and says so in
     :attr:`~fer_edge.sources.base.Source.turned`; what else is to be turned is left to whoever reads."""
@@ -25,3 +31,5 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels must be 1 or more, got {self.max_pixels}")
+        if not (math.isfinite(self.poll) and self.poll >= 0):
+            raise ValueError(f"poll must be 0 or more seconds, got {self.poll}")

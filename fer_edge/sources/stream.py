@@ -1,4 +1,4 @@
-"""Network streams: RTSP, and MJPEG and the like over HTTP."""
+"""Network streams: RTSP, and films, MJPEG and snapshots over HTTP."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 from ..errors import SourceError, SourceLostError
 from .base import Frame, Source
-from .capture import Capture, positive_or_none
+from .capture import live_frames, open_capture, patiently, positive_or_none
 from .film import film
+from .http import Errors, ask
+from .images import content_limit
+from .options import SourceOptions
+from .snapshot import MjpegStream, SnapshotSource
 from .urls import without_secrets
 
 OPEN_TIMEOUT = 10.0
@@ -16,14 +20,46 @@ OPEN_TIMEOUT = 10.0
 READ_TIMEOUT = 10.0
 
 
-class StreamSource(Source):
-    """A network stream (RTSP, or MJPEG and the like over HTTP); passwords are left out of its name.
+def open_stream(url: str, options: SourceOptions) -> Source:
+    """Open a URL as what its server says it is: a film, a live stream, or a picture that is polled.
 
-    A URL whose content has an end, such as a video file on a web server, is not live.
+    Raises :class:`~fer_edge.errors.SourceError` for a stream that does not answer or is none.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        return StreamSource(url)
+    answer = patiently(lambda: ask(url, OPEN_TIMEOUT))
+    if answer is None:
+        return StreamSource(url)
+    name = without_secrets(url)
+    if answer.is_mjpeg:
+        return MjpegStream(answer, name, options.max_pixels)
+    try:
+        if answer.is_picture:
+            limit = content_limit(options.max_pixels)
+            content = answer.head + answer.response.read(limit)
+            return SnapshotSource(url, name, content, options.poll, READ_TIMEOUT, options.max_pixels)
+    except Errors as error:
+        raise SourceError(f"{name}: the stream cannot be opened: {error}") from error
+    finally:
+        answer.close()
+    return StreamSource(url, has_end=answer.has_end)
+
+
+class StreamSource(Source):
+    """A network stream that FFmpeg reads; passwords are left out of its name.
+
+    A URL whose content has an end, such as a video file on a web server, is not live: FFmpeg finds
+    a number of frames, or ``has_end`` says so.
     """
 
+    blocking = True
+
     def __init__(
-        self, url: str, open_timeout: float = OPEN_TIMEOUT, read_timeout: float = READ_TIMEOUT
+        self,
+        url: str,
+        open_timeout: float = OPEN_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        has_end: bool = False,
     ) -> None:
         import cv2
 
@@ -35,7 +71,7 @@ class StreamSource(Source):
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             int(read_timeout * 1000),
         ]
-        self._capture = Capture(cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts))
+        self._capture = open_capture(url, timeouts)
         if not self._capture.opened:
             waited = time.monotonic() - started
             reason = (
@@ -44,19 +80,15 @@ class StreamSource(Source):
                 else "refused, not found, or not a video"
             )
             raise SourceError(f"{self.name}: the stream cannot be opened: {reason}")
-        self.live = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
-        self.fps = positive_or_none(self._capture.get(cv2.CAP_PROP_FPS))
+        self.live = not has_end and self._capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+        self.fps = positive_or_none(self._capture.fps)
 
     def __iter__(self) -> Iterator[Frame]:
         if not self.live:
             yield from film(self._capture, self)
             return
-        started = time.monotonic()
-        while True:
-            image = self._capture.read()
-            if image is None:
-                raise SourceLostError(f"{self.name}: the stream stopped")
-            yield Frame(image, time.monotonic() - started, self.name)
+        yield from live_frames(self._capture, self.name)
+        raise SourceLostError(f"{self.name}: the stream stopped")
 
     def close(self) -> None:
         self._capture.release()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from numpy.typing import NDArray
-
-from .capture import as_uint8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,11 +36,11 @@ class Turn:
         # A half turn and a mirror are both flips: one of the two axes, or both.
         if self.degrees in (0, 180):
             flip = -1 if not self.mirror else 0 if self.degrees else 1
-            return as_uint8(cv2.flip(image, flip))
+            return cast("NDArray[np.uint8]", cv2.flip(image, flip))
         turned = cv2.rotate(
             image, cv2.ROTATE_90_CLOCKWISE if self.degrees == 90 else cv2.ROTATE_90_COUNTERCLOCKWISE
         )
-        return as_uint8(cv2.flip(turned, 1) if self.mirror else turned)
+        return cast("NDArray[np.uint8]", cv2.flip(turned, 1) if self.mirror else turned)
 
 
 NO_TURN = Turn()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import SourceError, SourceLostError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .cameras import RIBBON_DRIVERS, describe_cameras, driver_of, processes_holding
-from .capture import Capture, positive_or_none
-
-_FAILED_READS_ALLOWED = 5
+from .capture import Capture, live_frames, positive_or_none
 
 
 class CameraSource(Source):
@@ -44,18 +41,9 @@ class CameraSource(Source):
         self.fps = positive_or_none(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
-        started = time.monotonic()
-        failed = 0
-        while failed <= _FAILED_READS_ALLOWED:
-            image = self._capture.read()
-            if image is not None:
-                failed = 0
-                yield Frame(image, time.monotonic() - started, self.name)
-            elif not self._device.exists():
-                raise SourceLostError(f"{self.name}: {self._device} is gone; was it unplugged?")
-            else:
-                failed += 1
-                time.sleep(0.05)
+        yield from live_frames(self._capture, self.name, lambda: not self._device.exists())
+        if not self._device.exists():
+            raise SourceLostError(f"{self.name}: {self._device} is gone; was it unplugged?")
         raise SourceLostError(f"{self.name}: {self._device} gives no more frames; busy, unplugged or asleep?")
 
     def close(self) -> None:

@@ -1,0 +1,119 @@
+"""What an HTTP server sends: asked once, so that each kind is read as what it is."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+
+from ..errors import SourceError
+from .headers import HEAD_BYTES, picture_kind
+from .urls import without_secrets
+
+_REFUSED = (401, 403, 404, 410)
+"""Answers that another request would not change."""
+
+_PLAYLISTS = (b"#EXTM3U", b"<", b"v=0")
+"""Beginnings of lists of films, whose own length says nothing."""
+
+Errors = (OSError, http.client.HTTPException)
+"""What reading an answer raises."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The open answer to a request, and what its beginning tells."""
+
+    response: http.client.HTTPResponse
+    head: bytes
+    """The first bytes, which were read already."""
+
+    @property
+    def is_mjpeg(self) -> bool:
+        """Pictures without an end, each replacing the one before."""
+        kind = self.response.headers.get_content_type()
+        return kind == "multipart/x-mixed-replace" or (
+            picture_kind(self.head) == "jpeg" and not kind.startswith("image/") and not self.has_end
+        )
+
+    @property
+    def is_picture(self) -> bool:
+        """One picture, as cameras give it at the URL of their snapshots."""
+        return not self.is_mjpeg and picture_kind(self.head) is not None
+
+    @property
+    def has_end(self) -> bool:
+        """Whether this is a file of known length, and not a list of others."""
+        return bool(self.response.length) and not self.head.startswith(_PLAYLISTS)
+
+    def read(self, size: int, /) -> bytes:
+        """What has come, without waiting for ``size`` bytes; nothing at the end."""
+        return self.response.read1(size)
+
+    def close(self) -> None:
+        self.response.close()
+
+
+def ask(url: str, timeout: float) -> Answer | None:
+    """Request ``url``, an ``http://`` or ``https://`` one, with the user and password in it.
+
+    ``None`` where this is better left to FFmpeg. Like FFmpeg, does not check certificates: cameras
+    sign theirs themselves. Raises :class:`~fer_edge.errors.SourceError` where the server refuses or
+    does not answer within ``timeout`` seconds.
+    """
+    name = without_secrets(url)
+    try:
+        response = _opened(url, timeout)
+        head = b""
+        while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
+            head += part
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in _REFUSED:
+            raise SourceError(f"{name}: the stream cannot be opened: {error.code} {error.reason}") from error
+        return None
+    except TimeoutError as error:
+        raise SourceError(f"{name}: the stream cannot be opened: no answer within {timeout:g} s") from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise SourceError(
+                f"{name}: the stream cannot be opened: no answer within {timeout:g} s"
+            ) from error
+        raise SourceError(f"{name}: the stream cannot be opened: {_reason(error.reason)}") from error
+    except (*Errors, ValueError):
+        return None
+    return Answer(response, head)
+
+
+def fetch(url: str, timeout: float, limit: int) -> bytes:
+    """Return up to ``limit`` bytes of what ``url`` gives. Raises :data:`Errors`."""
+    with _opened(url, timeout) as response:
+        return response.read(limit)
+
+
+def _opened(url: str, timeout: float) -> http.client.HTTPResponse:
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    plain = parts._replace(netloc=host).geturl()
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=unchecked)]
+    if parts.username is not None:
+        known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        user, password = (urllib.parse.unquote(text or "") for text in (parts.username, parts.password))
+        known.add_password(None, plain, user, password)
+        handlers += [
+            urllib.request.HTTPBasicAuthHandler(known),
+            urllib.request.HTTPDigestAuthHandler(known),
+        ]
+    request = urllib.request.Request(plain, headers={"User-Agent": "fer-edge", "Accept": "*/*"})
+    response: http.client.HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=timeout)
+    return response
+
+
+def _reason(error: object) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,269 @@
+"""What HTTP servers send: films, live streams, snapshots, and failures among them."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import itertools
+import threading
+import time
+
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+from sources.pictures import encoded, grey
+
+from fer_edge.errors import SourceError, SourceLostError
+from fer_edge.sources import SourceOptions, open_source, stream
+from fer_edge.sources.capture import FAILED_READS_ALLOWED
+
+POLLING = SourceOptions(poll=0.02)
+
+
+def multipart(parts, pause=0.0):
+    """The body of an MJPEG stream, part by part."""
+    for part in parts:
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n"
+        yield head.encode() + part + b"\r\n"
+        time.sleep(pause)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers a path by what the test put under it: (type, length or None, parts), or a status."""
+
+    def do_GET(self):
+        self.server.asked.append((self.path, dict(self.headers)))
+        answer = self.server.answers[self.path]
+        if callable(answer):
+            answer = answer(self)
+        if isinstance(answer, int):
+            self.send_error(answer)
+            return
+        kind, length, parts = answer
+        self.send_response(200)
+        if kind:
+            self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        try:
+            for part in parts:
+                self.wfile.write(part)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        running.answers, running.asked = {}, []
+        running.url = f"http://127.0.0.1:{running.server_address[1]}"
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def jpeg(level):
+    return encoded(".jpg", grey(level))
+
+
+def whole(kind, content):
+    return kind, len(content), [content]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "avi", "mkv"])
+def test_a_film_without_ranges_is_a_film(server, tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (64, 48))
+    for level in range(20, 220, 10):
+        writer.write(grey(level, (64, 48)))
+    writer.release()
+    server.answers["/film"] = whole("video/mp2t", path.read_bytes())
+    with open_source(server.url + "/film") as source:
+        frames = list(source)
+        assert not source.live
+    assert [frame.image.mean() for frame in frames] == pytest.approx(range(20, 220, 10), abs=4)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kind", ["image/*", "application/octet-stream", None])
+def test_a_snapshot_is_polled(server, suffix, kind):
+    levels = itertools.count(20, 20)
+    server.answers["/snap"] = lambda _: whole(kind, encoded(suffix, grey(next(levels))))
+    with open_source(server.url + "/snap", POLLING) as source:
+        frames = list(itertools.islice(source, 4))
+        assert source.live
+    assert [frame.image.mean() for frame in frames] == pytest.approx([20, 40, 60, 80], abs=2)
+    steps = [b.timestamp - a.timestamp for a, b in itertools.pairwise(frames)]
+    assert min(steps) >= 0.02 - 1e-3
+
+
+def test_a_snapshot_without_polling_is_one_picture(server):
+    server.answers["/snap"] = whole("image/png", encoded(".png", grey(70)))
+    with open_source(server.url + "/snap", SourceOptions(poll=0)) as source:
+        (frame,) = source
+        assert (source.live, source.related) == (False, False)
+    assert frame.image.mean() == 70
+    assert len(server.asked) == 1
+
+
+def test_snapshots_that_fail_now_and_then_go_on(server):
+    bad = [503, whole("image/jpeg", b""), whole("image/jpeg", jpeg(9)[:40]), whole("text/html", b"busy")]
+    answers = itertools.chain(
+        [whole("image/jpeg", jpeg(20))], bad, itertools.repeat(whole("image/jpeg", jpeg(60)))
+    )
+    server.answers["/snap"] = lambda _: next(answers)
+    with open_source(server.url + "/snap", POLLING) as source:
+        levels = [frame.image.mean() for frame in itertools.islice(source, 3)]
+    assert levels == pytest.approx([20, 60, 60], abs=2)
+    assert len(server.asked) == 3 + len(bad)
+
+
+def test_snapshots_that_go_on_failing_are_a_lost_source(server):
+    answers = itertools.chain([whole("image/jpeg", jpeg(20))], itertools.repeat(500))
+    server.answers["/snap"] = lambda _: next(answers)
+    with open_source(server.url + "/snap", SourceOptions(poll=0.001)) as source:
+        frames = iter(source)
+        next(frames)
+        with pytest.raises(SourceLostError, match="26 times in a row no picture"):
+            next(frames)
+
+
+def test_closing_ends_the_wait_for_the_next_snapshot(server):
+    server.answers["/snap"] = whole("image/jpeg", jpeg(20))
+    source = open_source(server.url + "/snap", SourceOptions(poll=60))
+    frames = iter(source)
+    next(frames)
+    threading.Timer(0.2, source.close).start()
+    began = time.monotonic()
+    assert list(frames) == []
+    assert time.monotonic() - began < 30
+
+
+def test_rare_snapshots_do_not_count_as_silence(server):
+    import fer_edge
+
+    server.answers["/snap"] = whole("image/jpeg", jpeg(20))
+    with fer_edge.watch(server.url + "/snap", poll=0.5, silence=0.1, frames=3) as results:
+        assert len(list(results)) == 3
+
+
+MJPEG = "multipart/x-mixed-replace; boundary=frame"
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"no picture at all", jpeg(9)[:60], jpeg(9)[:-2], jpeg(9)[:2] + b"\xff\xd9"]
+)
+def test_a_bad_part_does_not_end_an_mjpeg_stream(server, bad):
+    parts = [jpeg(20), bad, jpeg(60), bad, bad, jpeg(100)]
+    server.answers["/video"] = (MJPEG, None, multipart(parts))
+    with open_source(server.url + "/video") as source:
+        assert source.live
+        frames = []
+        with pytest.raises(SourceLostError, match="stopped"):
+            for frame in source:
+                frames.append(frame)
+    assert [frame.image.mean() for frame in frames] == pytest.approx([20, 60, 100], abs=2)
+
+
+def test_an_empty_first_part_does_not_end_an_mjpeg_stream(server):
+    server.answers["/video"] = (MJPEG, None, multipart([b"", b"", jpeg(20)]))
+    with open_source(server.url + "/video") as source:
+        assert next(iter(source)).image.mean() == pytest.approx(20, abs=2)
+
+
+def test_an_mjpeg_stream_with_nothing_but_bad_parts_is_lost(server):
+    bad = jpeg(9)[:2] + b"\xff\xff\xd9"
+    server.answers["/video"] = (
+        MJPEG,
+        None,
+        multipart([jpeg(20), *[bad] * (FAILED_READS_ALLOWED + 1), jpeg(60)]),
+    )
+    with open_source(server.url + "/video") as source, pytest.raises(SourceLostError, match="stopped"):
+        assert [round(frame.image.mean()) for frame in source] == [20]
+
+
+def test_an_mjpeg_stream_that_falls_silent_is_lost(server, monkeypatch):
+    monkeypatch.setattr(stream, "OPEN_TIMEOUT", 0.5)
+    silent = threading.Event()
+
+    def body():
+        yield from multipart([jpeg(20)])
+        silent.wait(20)
+
+    server.answers["/video"] = (MJPEG, None, body())
+    with open_source(server.url + "/video") as source, pytest.raises(SourceLostError, match="timed out"):
+        list(source)
+    silent.set()
+
+
+def test_frames_of_an_mjpeg_stream_come_as_soon_as_they_are_there(server):
+    """Not only when the next one, or a full buffer, has come."""
+    more = threading.Event()
+
+    def body():
+        yield from multipart([jpeg(20)])
+        more.wait(20)
+        yield from multipart([jpeg(60)])
+
+    server.answers["/video"] = (MJPEG, None, body())
+    with open_source(server.url + "/video") as source:
+        frames = iter(source)
+        began = time.monotonic()
+        next(frames)
+        assert time.monotonic() - began < 10
+        more.set()
+        assert next(frames).image.mean() == pytest.approx(60, abs=2)
+
+
+@pytest.mark.parametrize("path", ["/video", "/snap"])
+def test_user_and_password_of_the_url_are_sent_where_they_are_asked_for(server, path, caplog):
+    right = "Basic " + base64.b64encode(b"me:p@ss").decode()
+
+    def answer(request):
+        if request.headers.get("Authorization") != right:
+            request.send_response(401)
+            request.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            request.end_headers()
+            return None, None, []
+        if path == "/snap":
+            return whole("image/jpeg", jpeg(20))
+        return MJPEG, None, multipart([jpeg(20)])
+
+    server.answers[path] = answer
+    with open_source(server.url.replace("//", "//me:p%40ss@") + path, POLLING) as source:
+        frame = next(iter(source))
+    assert frame.image.mean() == pytest.approx(20, abs=2)
+    assert frame.name == server.url + path
+    with pytest.raises(SourceError, match="401") as error:
+        open_source(server.url.replace("//", "//me:wrong@") + path)
+    assert "wrong" not in str(error.value)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_refusal_says_what_the_server_said(server, status):
+    server.answers["/x?token=abc"] = status
+    with pytest.raises(SourceError, match=f"cannot be opened: {status} "):
+        open_source(server.url + "/x?token=abc")
+
+
+def test_the_limit_on_pixels_holds_for_what_the_network_sends(server):
+    server.answers["/snap"] = whole("image/png", encoded(".png", grey(9)))
+    with (
+        open_source(server.url + "/snap", SourceOptions(poll=0, max_pixels=700)) as source,
+        pytest.raises(SourceError, match="32x24 pixels"),
+    ):
+        list(source)
+
+
+def test_raw_frames_do_not_come_from_urls(cli):
+    code, _, err = cli("run", "http://127.0.0.1:9/x?pwd=secret", "--raw", "gray:4x4")
+    assert code == 2
+    assert "not from a URL" in err
+    assert "secret" not in err
