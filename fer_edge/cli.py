@@ -6,6 +6,7 @@ Each module of :mod:`fer_edge.commands` describes one sub-command; only the chos
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import importlib
 import io
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import FerEdgeError, printable
+from .interrupts import ended_at_once
 
 COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
@@ -30,6 +32,8 @@ COMMANDS: dict[str, str] = {
     "doctor": "check this installation",
 }
 
+_WITH_PICTURES = frozenset({"run", "predict", "bench"})
+
 _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -40,16 +44,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments[0] if arguments else "")
-    parsed = parser.parse_args(arguments)
-    if "execute" not in parsed:
-        parser.print_help(sys.stderr)
-        return 2
+    with ended_at_once():
+        parser = _parser(arguments[0] if arguments else "")
+        try:
+            parsed = parser.parse_args(arguments)
+        except SystemExit:
+            # After --help and --version: what was printed may not fit.
+            if not _flush_stdout():
+                return 1
+            raise
+        except OSError as error:
+            return 0 if isinstance(error, BrokenPipeError) else _stdout_failed(error)
+        if "execute" not in parsed:
+            parser.print_help(sys.stderr)
+            return 2
+        if parsed.command in _WITH_PICTURES:
+            _load_libraries()
     try:
         with _signals_interrupt(), _warnings_shown():
             code: int = parsed.execute(parsed)
-        sys.stdout.flush()
-        return code
+        return code if _flush_stdout() else 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -61,7 +75,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
         print(f"fer-edge {parsed.command}: {printable(_describe(error))}", file=sys.stderr)
+        _flush_stdout()
         return _exit_code(error)
+
+
+def _load_libraries() -> None:
+    """Load what the command needs in any case, while Ctrl-C can still end the process at once."""
+    for name in ("numpy", "cv2"):
+        # What does not load is reported where it is used. An OpenCV in disrepair raises anything.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def _flush_stdout() -> bool:
+    """Whether all that was printed could be written; where not, says why, unless its reader has gone."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Keep the interpreter from trying once more at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        if isinstance(error, BrokenPipeError):
+            return True
+        _stdout_failed(error)
+        return False
+    return True
+
+
+def _stdout_failed(error: OSError) -> int:
+    print(f"fer-edge: standard output: {error.strerror}", file=sys.stderr)
+    return 1
 
 
 def _prepare_process() -> None:
@@ -76,7 +120,9 @@ def _prepare_process() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if name == "stdout" else "backslashreplace")
+            # UTF-8 can give back names that are not UTF-8 as they are; other encodings lack letters.
+            whole = name == "stdout" and codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if whole else "backslashreplace")
     # Our messages name the file or device and what to do; OpenCV's and FFmpeg's would only surround
     # them. Both read this when they are loaded.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

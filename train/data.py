@@ -101,7 +101,7 @@ def load_training_data(
     training, validation = _split(dataset)
     ballots = None
     if votes is not None:
-        counts = read_votes(votes, rows=len(dataset)).astype(np.int64)
+        counts = read_votes(votes, len(dataset), dataset.usage).astype(np.int64)
         training &= counts[:, _NOT_A_FACE] * 2 <= counts.sum(1)
         ballots = np.delete(counts, _NOT_A_FACE, axis=1)[training].astype(np.float32)
     if not training.any() or not validation.any():

@@ -75,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
     dataset = read_fer2013(arguments.data, skip_bad=arguments.skip_bad)
     for message in dataset.skipped:
         print(f"skipped: {message}", file=sys.stderr)
-    votes = read_votes(arguments.votes, rows=len(dataset)) if arguments.votes else None
+    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else None
     try:
         groups = evaluate(classifier, dataset, arguments.usage, votes)
     except DataError as error:

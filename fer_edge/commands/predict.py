@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import DataError, MissingExtraError, SourceError, printable
 from ..files import atomic_path, check_target
@@ -45,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="one CSV, plain or compressed, or image files and folders of them",
     )
-    parser.add_argument("--out", type=nonempty, metavar="CSV", help="write the labels of a CSV to this file")
+    parser.add_argument(
+        "--out", type=nonempty, metavar="CSV", help="write the labels of a CSV to this file; - is stdout"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --out")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
     parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
@@ -79,7 +82,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
     if arguments.jsonl or arguments.aligned or arguments.align or arguments.detector_model:
         raise DataError("--jsonl, --aligned, --align and --detector-model are for images, not for a CSV")
-    check_target(arguments.out, arguments.inputs, force=arguments.force)
+    if arguments.out != "-":
+        check_target(arguments.out, arguments.inputs, force=arguments.force)
     return _predict_table(arguments)
 
 
@@ -92,9 +96,9 @@ def _predict_table(arguments: argparse.Namespace) -> int:
             arguments.model, arguments.backend, arguments.precision, arguments.threads
         )
     rows = skipped = 0
-    with atomic_path(arguments.out) as temporary, temporary.open("w", encoding="ascii") as stream:
+    with _table(arguments.out) as stream:
         stream.write("row,emotion\n" if arguments.skip_bad else "emotion\n")
-        for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad):
+        for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad, pixels_only=True):
             codes = classifier.predict(piece.pixels).argmax(1)
             if arguments.skip_bad:
                 stream.writelines(f"{row},{code}\n" for row, code in zip(piece.rows, codes, strict=True))
@@ -108,6 +112,16 @@ def _predict_table(arguments: argparse.Namespace) -> int:
         f"{rows} rows labelled{f', {skipped} skipped' if skipped else ''}: {arguments.out}", file=sys.stderr
     )
     return 0
+
+
+@contextlib.contextmanager
+def _table(out: str) -> Iterator[TextIO]:
+    """The file ``out`` to write to, which appears when it is complete; - is standard output."""
+    if out == "-":
+        yield sys.stdout
+        return
+    with atomic_path(out) as temporary, temporary.open("w", encoding="ascii") as stream:
+        yield stream
 
 
 def _predict_images(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import DataError, OutputError
+from ..errors import DataError, OutputError, printable
 from ._arguments import (
     add_align_argument,
     add_model_arguments,
@@ -165,6 +165,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
+    from ..interrupts import ended_at_once
     from ..native_output import litert_greeting
     from ..outputs.base import OutputClosed, write_line
     from ..outputs.jsonl import summary_to_json
@@ -196,9 +197,11 @@ def execute(args: argparse.Namespace) -> int:
         colour=bool(args.save_video or args.save_image or args.window),
     )
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_open_source(args, options.source_options))
-        with litert_greeting():
-            results = stack.enter_context(Watch(source, options))
+        # Nothing is written yet that would have to be finished, and opening a stream may take long.
+        with ended_at_once():
+            source = stack.enter_context(_open_source(args, options.source_options))
+            with litert_greeting():
+                results = stack.enter_context(Watch(source, options))
         outputs = _open_outputs(args, results)
         stack.enter_context(stopped_by_signals(results, outputs))
         try:
@@ -212,11 +215,12 @@ def execute(args: argparse.Namespace) -> int:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(args), _told(results, outputs), lambda: results.stopped)
         if source.live and not results.summary.frames and not results.stopped:
-            print(f"fer-edge run: {source.name} gave no frame", file=sys.stderr)
+            print(f"fer-edge run: {printable(source.name)} gave no frame", file=sys.stderr)
             return 1
         if results.summary.damaged:
             print(
-                f"fer-edge run: {source.name}: more than a tenth of its frames are missing", file=sys.stderr
+                f"fer-edge run: {printable(source.name)}: more than a tenth of its frames is missing",
+                file=sys.stderr,
             )
             return 1
         return 1 if outputs.failed else 0
@@ -260,7 +264,7 @@ def _open_source(args: argparse.Namespace, options: SourceOptions) -> Source:
     if args.camera is not None:
         return open_camera(args.camera, options)
     source = first_camera(options)
-    print(f"fer-edge run: {source.name} (choose with --camera)", file=sys.stderr)
+    print(f"fer-edge run: {printable(source.name)} (choose with --camera)", file=sys.stderr)
     return source
 
 

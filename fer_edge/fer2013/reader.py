@@ -66,7 +66,7 @@ def read_fer2013(path: str | os.PathLike[str], *, skip_bad: bool = False) -> Fer
 
 
 def iter_fer2013(
-    path: str | os.PathLike[str], batch: int = 1024, *, skip_bad: bool = False
+    path: str | os.PathLike[str], batch: int = 1024, *, skip_bad: bool = False, pixels_only: bool = False
 ) -> Iterator[FerDataset]:
     """Read a FER-2013 CSV file piece by piece, in memory bounded by ``batch``.
 
@@ -80,6 +80,7 @@ def iter_fer2013(
         path: a regular file.
         batch: the most rows of a piece, and the most messages about skipped rows.
         skip_bad: leave bad rows out and say so in :attr:`FerDataset.skipped`.
+        pixels_only: ignore the emotions and Usage, whatever is in their columns.
 
     Yields:
         At least one piece; with ``skip_bad`` some may hold fewer rows than ``batch``, or none.
@@ -92,14 +93,18 @@ def iter_fer2013(
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}; want at least 1")
-    yield from _read(path, batch, skip_bad)
+    return _read(path, batch, skip_bad, pixels_only)
 
 
-def _read(path: str | os.PathLike[str], batch: int | None, skip_bad: bool) -> Iterator[FerDataset]:
+def _read(
+    path: str | os.PathLike[str], batch: int | None, skip_bad: bool, pixels_only: bool = False
+) -> Iterator[FerDataset]:
     """Pieces of at most ``batch`` rows, or all rows in one."""
     with open_csv(path) as (stream, name):
         buffer = LineWindow(stream, name)
         columns = read_columns(buffer)
+        if pixels_only:
+            columns = columns._replace(emotion=-1, usage=-1)
         yield from _pieces(buffer, columns, batch, skip_bad)
 
 
@@ -189,6 +194,9 @@ def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: b
             elif piece.rows == before:
                 buffer.fill()
             continue
+        if not skip_bad and fault.kind != fallback.EMPTY_ROW:
+            # The rest of the line is not looked for: it may have no end.
+            raise DataError(f"{buffer.name}: row {row + 1}{explain(fault, columns)}")
         for _ in range(_skip_fault(buffer, fault)):
             row += 1
             message = f"{buffer.name}: row {row}{explain(fault, columns)}"

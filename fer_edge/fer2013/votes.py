@@ -17,29 +17,44 @@ from .header import find_column, header_names
 from .window import LINE_LIMIT
 
 
-def read_votes(path: str | os.PathLike[str], rows: int | None = None) -> NDArray[np.uint8]:
+def read_votes(
+    path: str | os.PathLike[str], rows: int | None = None, usage: NDArray[np.str_] | None = None
+) -> NDArray[np.uint8]:
     """Read a FER+ votes file: uint8 (n,10), how many of the crowd chose what, in ``VOTE_COLUMNS`` order.
 
     The header holds the ten names of :data:`fer_edge.labels.VOTE_COLUMNS` in any order, upper or
     lower case; other columns (``Usage`` and ``Image name`` of Microsoft's fer2013new.csv) are
     ignored. May be compressed or in an archive as for :func:`iter_fer2013`. ``rows``: how many there
-    have to be, to match another file row by row.
+    have to be, to match another file row by row; ``usage``: that file's Usage, (n,) texts, to compare
+    with this one's, where it has such a column.
 
     Raises:
         DataError: the file cannot be read, is not such a file, has no rows or another number than
-            ``rows``, or holds something else than whole numbers from 0 to 255: with the row (from 1,
-            without the header) and column.
+            ``rows``, tells another Usage, or holds something else than whole numbers from 0 to 255:
+            with the row (from 1, without the header) and column.
     """
     with open_csv(path) as (stream, name):
         header = header_names(stream.readline(LINE_LIMIT), name)
         columns = [find_column(header, wanted, name) for wanted in VOTE_COLUMNS]
-        votes = list(_vote_rows(stream, header, columns, name))
+        own = [index for index, column in enumerate(header) if column.lower() == "usage"]
+        told = own[0] if usage is not None and len(own) == 1 else None
+        votes, usages = [], []
+        for fields, counts in _vote_rows(stream, header, columns, name):
+            votes.append(counts)
+            if told is not None:
+                usages.append(fields[told].strip())
     if not votes:
         raise DataError(f"{name}: no rows after the header")
     if rows is not None and len(votes) != rows:
         raise DataError(
             f"{name}: has {len(votes)} rows of votes for {rows} rows of images; the two go row by row"
         )
+    for row, (own_usage, wanted) in enumerate(zip(usages, [] if usage is None else usage, strict=False), 1):
+        if own_usage != wanted:
+            raise DataError(
+                f"{name}: row {row} is of {shortened(own_usage)!r}, that of the images of "
+                f"{shortened(str(wanted))!r}; the two go row by row"
+            )
     return np.array(votes, dtype=np.uint8)
 
 
@@ -72,7 +87,7 @@ def _text_lines(stream: io.BufferedIOBase, name: str) -> Iterator[str]:
 
 def _vote_rows(
     stream: io.BufferedIOBase, header: Sequence[str], columns: Sequence[int], name: str
-) -> Iterator[list[int]]:
+) -> Iterator[tuple[list[str], list[int]]]:
     empty = 0
     try:
         for row, fields in enumerate(csv.reader(_text_lines(stream, name), skipinitialspace=True), start=1):
@@ -84,7 +99,8 @@ def _vote_rows(
                 raise DataError(f"{name}: row {empty} is empty; empty lines may only end the file")
             if len(fields) != len(header):
                 raise DataError(f"{where} has {len(fields)} fields; want {len(header)} as in the header")
-            yield [_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns]
+            counts = [_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns]
+            yield fields, counts
     except csv.Error as error:
         raise DataError(f"{name}: not CSV: {error}") from error
 

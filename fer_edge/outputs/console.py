@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from ..errors import OutputError
+from ..errors import OutputError, printable
 from ..faces.faces import Face
 from ..pipeline.result import FrameResult
 from .base import write_line
@@ -38,7 +38,11 @@ class ConsoleOutput:
         if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
             return
         self._shown, self._shown_at = state, result.timestamp
-        head = result.source if self._every_frame else f"frame {result.index}  {result.timestamp:.2f} s"
+        head = (
+            printable(result.source)
+            if self._every_frame
+            else f"frame {result.index}  {result.timestamp:.2f} s"
+        )
         try:
             write_line(self._stream, f"{head}  {describe_faces(result.faces)}", lambda: self._cancelled)
         except OutputError as error:

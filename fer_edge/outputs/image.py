@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,9 @@ from ..files import atomic_path, check_target
 from ..pipeline.result import FrameResult
 from .base import SlowOutput
 from .draw import annotated
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on all of Linux's common file systems."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -63,7 +67,14 @@ class ImageOutput(SlowOutput):
 
 
 def path_in(folder: Path, source: Path) -> Path:
-    """Where the annotated image of ``source`` goes; two images may differ in their suffix alone."""
+    """Where the annotated image of ``source`` goes; two images may differ in their suffix alone.
+
+    A name too long to take another suffix is cut, and told from others by a hash.
+    """
+    name = os.fsencode(source.name)
+    if len(name) > LONGEST_NAME - 4:
+        digest = hashlib.sha256(name).hexdigest()[:8]
+        return folder / f"{name[: LONGEST_NAME - 13].decode('utf-8', 'ignore')}~{digest}.png"
     return folder / f"{source.name}.png"
 
 

@@ -672,3 +672,54 @@ def test_the_majority_votes_mostly_agree_with_the_labels(fer2013):
     assert len(codes) == len(fer2013)
     clear = codes >= 0
     assert np.mean(codes[clear] == fer2013.labels[clear]) > 0.6
+
+
+def test_batches_below_one_fail_at_the_call(tmp_path):
+    with pytest.raises(ValueError, match="batch is 0"):
+        iter_fer2013(tmp_path / "missing.csv", batch=0)
+
+
+def test_after_the_first_fault_an_endless_line_is_not_read_on(tmp_path, kernels):
+    """64 MB of zeros on one line, packed: what is unpacked of it is counted."""
+    import fer_edge.fer2013.archives as archives
+
+    path = tmp_path / "bomb.csv.gz"
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        stream.write(b"emotion,pixels\n3,")
+        for _ in range(64):
+            stream.write(b"0" * (1 << 20))
+    unpacked = []
+
+    class Counting(gzip.GzipFile):
+        def readinto(self, buffer):
+            count = super().readinto(buffer)
+            unpacked.append(count)
+            return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(archives._DECOMPRESSORS, b"\x1f\x8b", lambda raw: Counting(fileobj=raw))
+        with pytest.raises(DataError, match="row 1"):
+            read_fer2013(path)
+    assert 0 < sum(unpacked) <= 4 << 20
+
+
+def test_emotions_and_usage_that_are_not_wanted_may_be_anything(tmp_path, kernels):
+    pixels = " ".join(["7"] * 2304)
+    path = tmp_path / "a.csv"
+    path.write_text(f"emotion,pixels,Usage\nhappy,{pixels},Üb\n,{pixels},\n", encoding="utf-8")
+    (piece,) = iter_fer2013(path, pixels_only=True)
+    assert piece.pixels.shape == (2, 48, 48)
+    assert (piece.labels, piece.usage) == (None, None)
+    with pytest.raises(DataError, match="emotion code"):
+        list(iter_fer2013(path))
+
+
+def test_votes_of_another_order_are_refused(tmp_path):
+    rows = ["Training,img.png,1,2,3,4,0,0,0,0,0,0", "PublicTest,img.png,1,2,3,4,0,0,0,0,0,0"]
+    path = tmp_path / "votes.csv"
+    path.write_text("\n".join(["Usage,Image name," + ",".join(VOTE_COLUMNS), *rows]) + "\n")
+    usage = np.array(["Training", "PublicTest"])
+    assert read_votes(path, 2, usage).shape == (2, 10)
+    assert read_votes(path, 2).shape == (2, 10)
+    with pytest.raises(DataError, match="row 1 is of 'Training', that of the images of 'PublicTest'"):
+        read_votes(path, 2, usage[::-1])
