@@ -219,7 +219,7 @@ def execute(args: argparse.Namespace) -> int:
             return 1
         if results.summary.damaged:
             print(
-                f"fer-edge run: {printable(source.name)}: more than a tenth of its frames is missing",
+                f"fer-edge run: {printable(source.name)}: more than a tenth of its frames are missing",
                 file=sys.stderr,
             )
             return 1

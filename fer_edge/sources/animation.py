@@ -27,7 +27,7 @@ def frame_count(content: bytes) -> int:
     if not (
         kind == "gif"
         or (kind == "png" and b"acTL" in content[: max(0, content.find(b"IDAT"))])
-        or (kind == "webp" and content[12:16] == b"VP8X" and content[20] & 2)
+        or (kind == "webp" and content[12:16] == b"VP8X" and len(content) > 20 and content[20] & 2)
         or (kind == "avif" and is_sequence(content[:HEAD_BYTES]))
     ):
         return 1

@@ -152,3 +152,14 @@ def test_mjpeg_is_split_the_same_however_it_arrives(step):
     between = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
     stream = Slowly(between.join([b"", *parts]) + between, step)
     assert list(pictures(stream)) == parts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cut_of_an_animation_gives_frames_or_a_source_error(tmp_path, kind):
+    content = animation(kind, LEVELS, DURATIONS)
+    for length in [*range(1, 60), *range(60, len(content), max(1, len(content) // 40))]:
+        try:
+            with open_source(written(tmp_path, content[:length])) as source:
+                assert len(list(source)) >= 1
+        except SourceError:
+            continue
