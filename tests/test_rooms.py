@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 STOREYS = (
     {"labels", "errors"},
     {"files", "machine", "native_output", "interrupts", "kernels"},
-    {"fer2013", "models", "faces", "sources"},
+    {"fer2013", "models", "sources"},
+    {"faces"},
     {"pipeline"},
     {"outputs", "checks"},
     {"train"},

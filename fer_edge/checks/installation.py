@@ -150,8 +150,9 @@ def _detector() -> Finding:
 
         from ..faces.detector import FaceDetector
 
-        FaceDetector().detect(np.zeros((120, 160, 3), np.uint8))
-        return Finding("ok", "detector", f"YuNet loads, OpenCV {cv2.__version__}")
+        detector = FaceDetector()
+        detector.detect(np.zeros((120, 160, 3), np.uint8))
+        return Finding("ok", "detector", f"YuNet loads on {detector.engine}, OpenCV {cv2.__version__}")
     except (FerEdgeError, ImportError, RuntimeError, OSError) as error:
         return Finding("fault", "detector", str(error))
 

@@ -11,18 +11,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DataError, ModelError
-from ..faces.detector import LIVE_SIZE
+from ..faces.detector import LIVE_SIZE, FaceDetector
+from ..faces.engines import DetectorEngine, available_engines
 from ..faces.faces import Faces
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
@@ -30,6 +31,9 @@ from ..machine import Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends
 from ..models.classifier import Classifier, load_classifier
 from ..models.manifest import PRECISIONS, Backend, Precision
+
+if TYPE_CHECKING:
+    from ..pipeline.recognizer import Recognizer
 
 FORMAT = "fer-edge benchmark 1"
 WARM_UP = 10
@@ -95,6 +99,7 @@ class Benchmark:
     doubts: list[str]
     frame: str
     extension: bool
+    detector_engine: DetectorEngine
     detector_threads: int
     peak_memory: int | None
     timings: list[Timing]
@@ -114,9 +119,12 @@ def benchmark(
     each classifier. Raises ModelError where no face is found, or a model has no file for an
     installed backend.
     """
-    import cv2
+    from ..pipeline.recognizer import Recognizer
 
-    subjects = _subjects(frame, models, threads)
+    # As live frames are searched, not pictures.
+    recognizers = {model: Recognizer(model, detect_size=LIVE_SIZE) for model in models}
+    detector = recognizers[models[0]].detector
+    subjects = _subjects(frame, recognizers, threads)
     before = condition()
     samples: dict[Subject, list[int]] = {subject: [] for subject in subjects}
     for call in subjects.values():
@@ -142,7 +150,8 @@ def benchmark(
         doubts=doubts(machine, before, after),
         frame=f"{frame.shape[1]}x{frame.shape[0]}",
         extension=EXTENSION,
-        detector_threads=cv2.getNumThreads(),
+        detector_engine=detector.engine,
+        detector_threads=detector.threads,
         peak_memory=_memory_of_a_run(frame, models[0]),
         timings=[summarize(subject, times) for subject, times in samples.items()],
     )
@@ -231,14 +240,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _subjects(
-    frame: NDArray[np.uint8], models: Sequence[str], threads: tuple[int, ...]
+    frame: NDArray[np.uint8], recognizers: Mapping[str, Recognizer], threads: tuple[int, ...]
 ) -> dict[Subject, Callable[[], object]]:
     from ..faces.geometry import training_squares
-    from ..pipeline.recognizer import Recognizer
 
-    # As live frames are searched, not pictures.
-    recognizers = [Recognizer(model, detect_size=LIVE_SIZE) for model in models]
-    detector = recognizers[0]
+    detector = next(iter(recognizers.values())).detector
     found = detector.detect(frame)
     if not len(found):
         raise ModelError("the detector finds no face in the benchmark frame")
@@ -246,15 +252,18 @@ def _subjects(
     faces = np.zeros((1, FACE_SIZE, FACE_SIZE), np.int8)
     subjects: dict[Subject, Callable[[], object]] = {
         Subject(f"preprocess, {square[0, 2]:.0f} px face"): lambda: crop_faces(frame, square, faces),
-        Subject("detector"): lambda: detector.detect(frame),
+        Subject("detector"): partial(detector.detect, frame),
     }
-    for model in models:
+    for engine in available_engines():
+        if engine != detector.engine:
+            subjects[Subject(f"detector on {engine}")] = partial(FaceDetector(engine=engine).detect, frame)
+    for model in recognizers:
         for backend in available_backends():
             for precision in PRECISIONS:
                 for count in threads:
                     classifier = load_classifier(model, backend, precision, count)
                     subjects[_of("classifier", model, classifier)] = _classify(classifier, frame, square)
-    for model, recognizer in zip(models, recognizers, strict=True):
+    for model, recognizer in recognizers.items():
         subjects[_of("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)
     return subjects
 

@@ -27,6 +27,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_detector_arguments(parser: argparse._ActionsContainer) -> None:
+    """Which detector to load: ``detector_model`` and ``detector_engine`` of ``fer_edge.Recognizer``."""
+    parser.add_argument(
+        "--detector-model",
+        type=nonempty,
+        metavar="PATH",
+        help="find faces with this YuNet ONNX file instead of the packaged one; OpenCV runs it",
+    )
+    parser.add_argument(
+        "--detector-engine",
+        choices=("auto", "litert", "onnx", "opencv"),
+        default="auto",
+        help="what runs the packaged detector; auto: LiteRT where installed, else ONNX Runtime, else OpenCV",
+    )
+
+
 def add_align_argument(parser: argparse._ActionsContainer) -> None:
     """Whether to turn faces: ``align`` of ``fer_edge.Recognizer``."""
     parser.add_argument(

@@ -141,7 +141,8 @@ def _print(result: Benchmark) -> None:
     kernels = "C extension" if result.extension else "NumPy path"
     memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:.0f} MB"
     print(
-        f"frame {result.frame}; {kernels}; detector on {result.detector_threads} threads; "
+        f"frame {result.frame}; {kernels}; detector on {result.detector_engine}, "
+        f"{result.detector_threads} threads; "
         f"peak memory of a run {memory}"
     )
     print(f"\n{'ms a call':<42}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")

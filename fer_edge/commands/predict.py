@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import DataError, MissingExtraError, SourceError, printable
 from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
-from ._arguments import add_align_argument, add_model_arguments, add_picture_arguments, nonempty
+from ._arguments import (
+    add_align_argument,
+    add_detector_arguments,
+    add_model_arguments,
+    add_picture_arguments,
+    nonempty,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,9 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_picture_arguments(parser)
     add_model_arguments(parser)
-    parser.add_argument(
-        "--detector-model", type=nonempty, metavar="PATH", help="find faces with this YuNet ONNX file"
-    )
+    add_detector_arguments(parser)
     add_align_argument(parser)
 
 
@@ -187,6 +191,7 @@ def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Cal
         arguments.precision,
         arguments.threads,
         arguments.detector_model,
+        detector_engine=arguments.detector_engine,
         align=arguments.align,
     )
     upright = UprightCheck(recognizer.detector, turn)

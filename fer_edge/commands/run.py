@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import DataError, OutputError, printable
 from ._arguments import (
     add_align_argument,
+    add_detector_arguments,
     add_model_arguments,
     add_picture_arguments,
     duration,
@@ -119,12 +120,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_model_arguments(parser)
     recognition = parser.add_argument_group("faces")
-    recognition.add_argument(
-        "--detector-model",
-        type=nonempty,
-        metavar="PATH",
-        help="find faces with this YuNet ONNX file instead of the packaged one",
-    )
+    add_detector_arguments(recognition)
     recognition.add_argument(
         "--detect-every",
         type=int,
@@ -180,6 +176,7 @@ def execute(args: argparse.Namespace) -> int:
         precision=args.precision,
         threads=args.threads,
         detector_model=args.detector_model,
+        detector_engine=args.detector_engine,
         detect_size=args.detect_size,
         min_score=args.min_score,
         align=args.align,

@@ -1,4 +1,4 @@
-"""Finding faces: YuNet through OpenCV.
+"""Finding faces with YuNet.
 
 Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20,
 2023. The weights are OpenCV Zoo's ``face_detection_yunet_2023mar.onnx`` in single precision; the
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .engines import DetectorEngine, open_engine
 from .faces import Faces, no_faces
 
 MODEL_NAME = "face_detection_yunet_2023mar.onnx"
@@ -39,12 +40,12 @@ those in close portraits, which the smaller sizes bring into its range.
 """
 
 MIN_SCORE = 0.7
-NMS_IOU = 0.3
-CANDIDATES_KEPT = 500
 
 MIN_SIZE = 32
 _LEAST_SIDE = 8
 """In smaller pictures there is no face to find, and OpenCV sometimes reads memory that is not theirs."""
+_MOST_THREADS = 4
+"""More do not pay for so small a network."""
 
 
 def packaged_model() -> Path:
@@ -102,30 +103,41 @@ def check_frame(frame: object) -> None:
 class FaceDetector:
     """YuNet on frames of any size. May be shared by threads, which then take turns.
 
-    ``model``: an ONNX file of YuNet, or ``None`` for the packaged one. ``min_score``: faces below
-    are left out, 0 to 1. Raises :class:`~fer_edge.errors.ModelError` for a file that is missing,
-    damaged, or no YuNet, ``ValueError`` for an option out of range.
+    ``model``: an ONNX file of YuNet, which OpenCV runs, or ``None`` for the packaged one. ``min_score``:
+    faces below are left out, 0 to 1. ``engine``: what runs the packaged one: ``litert``, ``onnx``,
+    ``opencv`` or ``auto``, the first of these that is installed; all find the same faces. LiteRT and ONNX
+    Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4.
+
+    Raises :class:`~fer_edge.errors.ModelError` for a file that is missing, damaged, or no YuNet,
+    :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed, ``ValueError`` for
+    an option out of range.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | None = None, min_score: float = MIN_SCORE) -> None:
+    engine: DetectorEngine
+    """What runs the network."""
+    threads: int
+    """Threads of the engine."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        min_score: float = MIN_SCORE,
+        engine: str = "auto",
+    ) -> None:
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score must be from 0 to 1, got {min_score}")
+        if model is not None:
+            if engine not in ("auto", "opencv"):
+                raise ValueError(f"a detector_model of your own runs on opencv, not on {engine!r}")
+            engine = "opencv"
         import cv2
 
-        weights = np.frombuffer(read_model(model), np.uint8)
-        blank = np.zeros((32, 32, 3), np.uint8)
         self._lock = threading.Lock()
-        try:
-            self._net = cv2.FaceDetectorYN.create(
-                "onnx", weights, np.empty(0, np.uint8), (32, 32), min_score, NMS_IOU, CANDIDATES_KEPT
-            )
-            # OpenCV loads any network; only running it shows whether its outputs are those of YuNet.
-            self._net.detect(blank)
-        except cv2.error as error:
-            raise ModelError(
-                f"face detector {model or MODEL_NAME}: not a YuNet model that OpenCV {cv2.__version__} "
-                f"can run ({str(error.err).strip() or error})"
-            ) from error
+        threads = max(1, min(cv2.getNumThreads(), _MOST_THREADS))
+        self.engine, self._engine = open_engine(
+            engine, read_model(model), str(model or MODEL_NAME), min_score, threads
+        )
+        self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
 
     def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE) -> Faces:
         """Return the faces in ``frame``, best score first, without probabilities.
@@ -144,14 +156,12 @@ class FaceDetector:
         if min(shape) < _LEAST_SIDE:
             return no_faces()
         small = frame if shrink == 1.0 else cv2.resize(frame, shape, interpolation=cv2.INTER_AREA)
-        if small.ndim == 2:
-            small = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
+
+        def fill(inputs: NDArray[np.generic]) -> None:
+            inputs[...] = small if small.ndim == 3 else small[:, :, np.newaxis]
+
         with self._lock:
-            self._net.setInputSize(shape)
-            _, found = self._net.detect(small)
-        if found is None:
-            return no_faces()
-        rows = np.asarray(found, np.float32)
+            rows = self._engine.find(shape[1], shape[0], fill)
         rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         # Rounding to whole pixels makes the two scales differ a little.

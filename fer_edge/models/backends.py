@@ -65,7 +65,7 @@ def load_onnxruntime(module: str = "onnxruntime") -> Any:
 
 class LiteRTSession:
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
-        interpreter = _litert_interpreter_class()
+        interpreter = litert_interpreter_class()
         try:
             self._interpreter = interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -120,12 +120,12 @@ def _inference_session(onnxruntime: Any, file: ModelFile, content: bytes, thread
     """The session, with exact sums where the usual ones are not and the file allows it."""
     exact = file.precision == "int8" and _cuts_off_sums()
     try:
-        return _session(onnxruntime, content, threads, exact)
+        return onnx_session(onnxruntime, content, threads, exact)
     except Exception:
         if not exact:
             raise
         # Of exports of fer-edge 0.1, whose layers share constants, only the other kernels take all.
-        session = _session(onnxruntime, content, threads, exact=False)
+        session = onnx_session(onnxruntime, content, threads, exact=False)
         warnings.warn(
             f"{file.path}: was exported by fer-edge 0.1, and its answers are inexact on this processor: "
             "export the model again, or use the litert backend",
@@ -140,12 +140,16 @@ def _cuts_off_sums() -> bool:
 
     They do on x86-64 with AVX2 but without VNNI. The exact ones take 1.7 times as long where there is VNNI.
     """
-    session = _session(load_onnxruntime(), _PROBE, threads=1, exact=False)
+    session = onnx_session(load_onnxruntime(), _PROBE, threads=1, exact=False)
     total = session.run(None, {"x": np.full((1, 2), 255, np.uint8)})[0]
     return int(total[0, 0]) != 2 * 255 * 127
 
 
-def _session(onnxruntime: Any, content: bytes, threads: int, exact: bool) -> Any:
+def onnx_session(onnxruntime: Any, content: bytes, threads: int, exact: bool) -> Any:
+    """Open a session of the module ``onnxruntime`` on the CPU; raises what it raises.
+
+    ``exact``: sum products of 8 bits exactly where the usual kernels do not.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -174,7 +178,8 @@ def _check_tensor(
             )
 
 
-def _litert_interpreter_class() -> Any:
+def litert_interpreter_class() -> Any:
+    """Return LiteRT's ``Interpreter``; raises MissingRuntimeError where there is none."""
     reasons = []
     for module in _LITERT_MODULES:
         try:

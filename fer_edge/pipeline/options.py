@@ -28,6 +28,8 @@ class WatchOptions:
     """CPU threads of one inference of the classifier."""
     detector_model: str | os.PathLike[str] | None = None
     """A YuNet ONNX file instead of the packaged one."""
+    detector_engine: str = "auto"
+    """What runs the packaged detector: ``auto``, ``litert``, ``onnx`` or ``opencv``."""
     detect_size: int | None = None
     """Longest side, in pixels, to which frames are shrunk to find faces; ``None``: 320, and for
     single pictures the sizes of :data:`fer_edge.faces.detector.PICTURE_SIZES`."""

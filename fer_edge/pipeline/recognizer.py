@@ -33,16 +33,18 @@ class Recognizer:
     Threads may share one and then take turns; for speed give each its own. ``model``: name of a
     bundled classifier or path of a model file. ``backend``: ``auto``, ``litert`` or ``onnx``.
     ``precision``: ``int8`` or ``fp32``. ``threads``: of the classifier; the detector takes OpenCV's
-    number (``cv2.setNumThreads``). ``detector_model``: a YuNet ONNX file instead of the packaged
-    one. ``detect_size``: longest side, in pixels, to which pictures are shrunk to find faces;
-    ``None``: the sizes of :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is
-    found. ``min_score``: faces of which the detector is less sure are left out, 0 to 1. ``align``:
-    turn each face until its eyes are level, as far as the detector's landmarks tell (YuNet's follow
-    a tilted head only in part); the bundled model was not trained on such faces.
+    number (``cv2.setNumThreads``), at most 4. ``detector_model``: a YuNet ONNX file instead of the
+    packaged one. ``detector_engine``: what runs the packaged one, ``auto``, ``litert``, ``onnx`` or
+    ``opencv``; a file of your own runs on OpenCV. ``detect_size``: longest side, in pixels, to which
+    pictures are shrunk to find faces; ``None``: the sizes of
+    :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found. ``min_score``: faces
+    of which the detector is less sure are left out, 0 to 1. ``align``: turn each face until its eyes
+    are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
+    bundled model was not trained on such faces.
 
     Raises :class:`~fer_edge.errors.ModelError` for a model that is missing or does not fit,
-    :class:`~fer_edge.errors.MissingRuntimeError` for a backend that is not installed, ``ValueError``
-    for an option out of range.
+    :class:`~fer_edge.errors.MissingRuntimeError` for a backend or engine that is not installed,
+    ``ValueError`` for an option out of range.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Recognizer:
         threads: int = 1,
         detector_model: str | os.PathLike[str] | None = None,
         *,
+        detector_engine: str = "auto",
         detect_size: int | None = None,
         min_score: float = MIN_SCORE,
         align: bool = False,
@@ -61,7 +64,7 @@ class Recognizer:
             check_size(detect_size)
         self.align = align
         self.classifier = load_classifier(model, backend=backend, precision=precision, threads=threads)
-        self.detector = FaceDetector(detector_model, min_score=min_score)
+        self.detector = FaceDetector(detector_model, min_score=min_score, engine=detector_engine)
         self._sizes = PICTURE_SIZES if detect_size is None else (detect_size,)
 
     def recognize(self, frame: NDArray[np.uint8]) -> list[Face]:

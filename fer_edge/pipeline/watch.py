@@ -121,6 +121,7 @@ class Watch(Iterator[FrameResult]):
             options.precision,
             options.threads,
             options.detector_model,
+            detector_engine=options.detector_engine,
             detect_size=options.detect_size,
             min_score=options.min_score,
             align=options.align,

@@ -195,3 +195,13 @@ def test_options_out_of_range_are_refused(detector):
         detector.detect(np.zeros((50, 50), np.uint8), 0)
     with pytest.raises(ValueError, match="min_score"):
         FaceDetector(min_score=1.5)
+
+
+def test_file_of_ones_own_runs_on_opencv(tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(packaged_model().read_bytes())
+    assert FaceDetector(path).engine == "opencv"
+    with pytest.raises(ValueError, match=r"runs on opencv, not on 'litert'"):
+        FaceDetector(path, engine="litert")
+    with pytest.raises(ValueError, match=r"one of auto, litert, onnx, opencv; got 'tensorrt'"):
+        FaceDetector(engine="tensorrt")
