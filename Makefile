@@ -37,7 +37,7 @@ SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefine
 SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 
 bin := $(VENV)/bin
-sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/parse.c)
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/shrink.c ext/parse.c)
 
 .PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
     clean
@@ -80,7 +80,7 @@ fuzz: build/fuzz/parse build/fuzz/crop
 	        corpus-$$target || exit 1; done
 
 # Each kernel twice: as it is and without vector units, to compare.
-build/fuzz/%: ext/fuzz/%.c ext/%.c ext/kernels.h
+build/fuzz/%: ext/fuzz/%.c ext/%.c ext/area.h ext/kernels.h
 	mkdir -p build/fuzz
 	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
 	    -Dfer_crop_faces=portable_crop_faces ext/$*.c -o build/fuzz/portable-$*.o
@@ -95,7 +95,7 @@ sanitize: $(VENV)/.device
 	rm -f $(SANITIZED)/fer_edge/kernels/*.so
 	$(bin)/cython -3 ext/_native.pyx -o $(SANITIZED)/_native.c
 	$(SANITIZE_CC) -I$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	    $(SANITIZED)/_native.c ext/crop.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
+	    $(SANITIZED)/_native.c ext/crop.c ext/shrink.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
 	cd $(SANITIZED) && export PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" && \
 	    $(abspath $(bin))/python -c 'import fer_edge.kernels._native as p; assert "sanitize" in p.__file__' && \

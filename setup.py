@@ -10,9 +10,9 @@ from setuptools import Extension, setup
 
 extension = Extension(
     "fer_edge.kernels._native",
-    sources=["ext/_native.pyx", "ext/crop.c", "ext/parse.c"],
+    sources=["ext/_native.pyx", "ext/crop.c", "ext/shrink.c", "ext/parse.c"],
     include_dirs=["ext"],
-    depends=["ext/kernels.h"],
+    depends=["ext/kernels.h", "ext/area.h"],
     # Same bytes as the NumPy path on every machine: no fused multiply-add behind our back.
     extra_compile_args=["-O3", "-std=c99", "-ffp-contract=off", "-g0"],
     extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],

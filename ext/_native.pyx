@@ -50,6 +50,19 @@ cdef extern from "kernels.h" nogil:
         size_t offset
         size_t detail
 
+    ctypedef enum fer_picture_kind:
+        pass
+
+    ctypedef struct fer_picture:
+        uint8_t *pixels
+        Py_ssize_t height
+        Py_ssize_t width
+        Py_ssize_t row_stride
+        Py_ssize_t channel_stride
+        int planar
+        fer_picture_kind kind
+
+    int fer_shrink(const fer_frame *frame, const fer_picture *out)
     int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                        fer_grey_kind kind, void *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
@@ -209,6 +222,52 @@ cdef int fill_faces(const fer_frame *view, crop_buffers *held, int kind) except 
     if status != 0:
         raise MemoryError("no memory for eight rows of the frame")
     return 0
+
+
+def shrink(frame, int order, out):
+    """Fill ``out`` with a smaller ``frame``.
+
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``out``: uint8 or float32
+    (h,w,3), not larger, aligned and writable, whose pixels or whose samples of a channel adjoin. Raises
+    ``MemoryError`` where there is none for eight rows.
+    """
+    cdef Py_buffer source, target
+    cdef fer_frame view
+    cdef fer_picture picture
+    cdef int status
+    memset(&source, 0, sizeof(Py_buffer))
+    memset(&target, 0, sizeof(Py_buffer))
+    try:
+        PyObject_GetBuffer(frame, &source, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if source.ndim != 3 or not has_format(&source, c"B") or source.len == 0:
+            raise ValueError("frame is not (h,w,c) of uint8")
+        if order not in (0, 1, 2) or source.shape[2] != (3 if order else 1):
+            raise ValueError("the frame has the wrong number of channels for its order")
+        if not fill_view(&view, &source, order):
+            raise ValueError("the samples of a row of the frame do not adjoin")
+        if target.ndim != 3 or target.len == 0 or target.shape[2] != 3:
+            raise ValueError("out is not (h,w,3)")
+        if target.shape[0] > source.shape[0] or target.shape[1] > source.shape[1]:
+            raise ValueError("out is larger than the frame")
+        if not (has_format(&target, c"B") or has_format(&target, c"f")):
+            raise ValueError("out is not of uint8 or float32")
+        if target.itemsize == 4 and (<size_t>target.buf | <size_t>target.strides[0] | <size_t>target.strides[2]) & 3:
+            raise ValueError("out is not aligned")
+        picture.pixels = <uint8_t *>target.buf
+        picture.height, picture.width = target.shape[0], target.shape[1]
+        picture.row_stride, picture.channel_stride = target.strides[0], target.strides[2]
+        picture.kind = <fer_picture_kind>(target.itemsize == 4)
+        picture.planar = target.strides[2] != target.itemsize
+        if target.shape[1] > 1 and target.strides[1] != target.itemsize * (1 if picture.planar else 3):
+            raise ValueError("neither pixels nor channels of out adjoin")
+        with nogil:
+            status = fer_shrink(&view, &picture)
+        if status != 0:
+            raise MemoryError("no memory for eight rows of the frame")
+    finally:
+        PyBuffer_Release(&source)
+        PyBuffer_Release(&target)
 
 
 def parse_rows(

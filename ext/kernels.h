@@ -1,7 +1,7 @@
-/* Kernels of fer_edge: faces out of camera frames, and FER-2013 text to pixels.
+/* Kernels of fer_edge: faces and the detector's input out of camera frames, and FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
- * on several threads at once. fer_edge/kernels/fallback.py holds the same two functions in NumPy; for equal
+ * on several threads at once. fer_edge/kernels/fallback.py holds the same functions in NumPy; for equal
  * arguments both give equal bytes and equal faults. The callers check arguments; the functions
  * here trust pointers, sizes and enumerators, and never the text.
  *
@@ -64,6 +64,31 @@ typedef struct {
  */
 int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                    fer_grey_kind kind, void *out);
+
+/* ---------------------------------------------------------------- a frame made smaller */
+
+typedef enum {
+    FER_PICTURE_UINT8 = 0,
+    FER_PICTURE_FLOAT32 = 1 /* the same whole numbers, 0 to 255 */
+} fer_picture_kind;
+
+typedef struct {
+    uint8_t *pixels;          /* first sample of the first row, aligned for its kind */
+    ptrdiff_t height;         /* > 0 and not above the frame's */
+    ptrdiff_t width;          /* likewise */
+    ptrdiff_t row_stride;     /* bytes from a row to the next */
+    ptrdiff_t channel_stride; /* bytes from blue to green, green to red, where `planar` */
+    int planar;               /* 0: three samples a pixel, which adjoin; else pixels of a channel adjoin */
+    fer_picture_kind kind;
+} fer_picture;
+
+/* Shrink a frame to a picture of three channels in BGR order; grey becomes three equal ones.
+ *
+ * Every sample is the mean of the area it covers, with the weights and roundings of fer_crop_faces.
+ * Returns 0, or -1 where memory is lacking: for 34 bytes a sample of a row of the frame, 32 a sample of
+ * a row of the picture, and its spans.
+ */
+int fer_shrink(const fer_frame *frame, const fer_picture *out);
 
 /* ---------------------------------------------------------------- FER-2013 text to pixels */
 

@@ -12,12 +12,14 @@ import importlib.util
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..kernels.shrink import shrink
 from .engines import DetectorEngine, open_engine
 from .faces import Faces, no_faces
 
@@ -148,25 +150,18 @@ class FaceDetector:
         """
         check_frame(frame)
         check_size(size)
-        import cv2
-
         height, width = frame.shape[:2]
-        shrink = min(1.0, size / max(width, height))
-        shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        scale = min(1.0, size / max(width, height))
+        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(shape) < _LEAST_SIDE:
             return no_faces()
-        small = frame if shrink == 1.0 else cv2.resize(frame, shape, interpolation=cv2.INTER_AREA)
-
-        def fill(inputs: NDArray[np.generic]) -> None:
-            inputs[...] = small if small.ndim == 3 else small[:, :, np.newaxis]
-
         with self._lock:
-            rows = self._engine.find(shape[1], shape[0], fill)
+            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame))
         rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         # Rounding to whole pixels makes the two scales differ a little.
-        scale = np.array([width / shape[0], height / shape[1]], np.float32)
-        points = rows[:, :14].reshape(-1, 7, 2) * scale
+        scales = np.array([width / shape[0], height / shape[1]], np.float32)
+        points = rows[:, :14].reshape(-1, 7, 2) * scales
         return Faces(boxes=points[:, :2].reshape(-1, 4), scores=rows[:, 14], landmarks=points[:, 2:])
 
     def detect_in_picture(self, picture: NDArray[np.uint8], sizes: Sequence[int] = PICTURE_SIZES) -> Faces:

@@ -16,7 +16,8 @@ FACE_SIZE = 48
 Layout = Literal["bgr", "rgb", "grey", "yuv420", "nv12"]
 """How the pixels of a frame lie in memory."""
 
-_ORDERS = {"grey": 0, "bgr": 1, "rgb": 2}
+RGB = 2
+_ORDERS = {"grey": 0, "bgr": 1, "rgb": RGB}
 _KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
 
 
@@ -63,7 +64,7 @@ def crop_faces(
     """
     if out is not None and angles is None and kernels.implementation.crop_usual(frame, squares, out, layout):
         return out
-    image, order = _checked_frame(frame, layout)
+    image, order = checked_frame(frame, layout)
     boxes = _checked_squares(squares)
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
     kind = _checked_kind(faces, len(boxes))
@@ -73,8 +74,8 @@ def crop_faces(
     return faces
 
 
-def _checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDArray[np.uint8], int]:
-    """The frame as (h,w,c) with the samples of a row adjoining, and its order."""
+def checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDArray[np.uint8], int]:
+    """Return the frame as (h,w,c), the samples of a row adjoining, and its ``fer_order``."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
         raise TypeError(f"frame is {_described(frame)}; want a NumPy array of uint8")
     if layout is None:
@@ -84,7 +85,7 @@ def _checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDA
     elif layout not in get_args(Layout):
         raise ValueError(f"layout is {layout!r}; want one of {', '.join(get_args(Layout))}")
     if layout in ("yuv420", "nv12"):
-        return _checked_frame(_luma(frame, layout), "grey")
+        return checked_frame(_luma(frame, layout), "grey")
     if frame.ndim != (2 if layout == "grey" else 3) or frame.shape[2:] not in ((), (3,)):
         wanted = "(height, width)" if layout == "grey" else "(height, width, 3)"
         raise ValueError(f"frame has shape {frame.shape}; want {wanted} for layout {layout!r}")

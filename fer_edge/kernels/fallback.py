@@ -197,6 +197,43 @@ def crop_usual(frame: object, squares: object, out: object, layout: object) -> b
     return False
 
 
+# ---------------------------------------------------------------- a frame made smaller
+
+
+def _shrinking_spans(size: int, to: int) -> _Spans:
+    edges = float(size) * np.arange(to + 1, dtype=np.float64) / to
+    return _area_spans(edges[:-1], edges[1:], size / to, size)
+
+
+def _weigh(samples: NDArray[np.unsignedinteger], spans: _Spans, axis: int) -> NDArray[np.uint32]:
+    """The weighed sums over an axis of (h,w,c), one for each of the ``spans``."""
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+
+    def part(index: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.uint32]:
+        weights = weight.astype(np.uint32).reshape(shape)
+        product: NDArray[np.uint32] = np.multiply(samples.take(index, axis), weights, dtype=np.uint32)
+        return product
+
+    sums = part(spans.first, spans.w_first)
+    if (spans.last > spans.first).any():
+        sums += part(spans.last, spans.w_last)
+    for step in range(1, int((spans.last - spans.first).max())):
+        index = spans.first + step
+        sums += part(np.minimum(index, spans.last), np.where(index < spans.last, spans.w_middle, 0))
+    return sums
+
+
+def shrink(frame: NDArray[np.uint8], order: int, out: NDArray[np.generic]) -> None:
+    """``fer_shrink``: frame (h,w,c), out (h,w,3) of uint8 or float32."""
+    rows = _weigh(frame, _shrinking_spans(frame.shape[0], out.shape[0]), 0)
+    rows += np.uint32(1 << (_WEIGHT_BITS - 9))
+    rows >>= np.uint32(_WEIGHT_BITS - 8)
+    means = _weigh(rows, _shrinking_spans(frame.shape[1], out.shape[1]), 1)
+    means += np.uint32(1 << (_WEIGHT_BITS + 7))
+    means >>= np.uint32(_WEIGHT_BITS + 8)
+    out[...] = means[:, :, ::-1] if order == _ORDER_RGB else means
+
+
 # ---------------------------------------------------------------- FER-2013 text to pixels
 
 _USAGE_LIMIT = 32

@@ -1,0 +1,54 @@
+"""Time what makes a frame the face detector's input, ours and OpenCV's in turn, on one thread.
+
+python benchmarks/shrink.py [--calls 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import cv2
+import numpy as np
+
+from fer_edge.faces.detector import LIVE_SIZE
+from fer_edge.kernels import EXTENSION
+from fer_edge.kernels.shrink import shrink
+
+FRAMES = ((640, 480), (800, 600), (1280, 720), (1920, 1080), (3840, 2160))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=100)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(0)
+    print(f"{'C kernels' if EXTENSION else 'NumPy'}; us a call, p50 and min")
+    print(f"{'frame':<16}{'ours':>8}{'min':>8}{'OpenCV':>8}{'min':>8}   ratio  differ by")
+    for width, height in FRAMES:
+        to = LIVE_SIZE, round(height * LIVE_SIZE / width)
+        for name, frame in (
+            ("bgr", rng.integers(0, 256, (height, width, 3), np.uint8)),
+            ("grey", rng.integers(0, 256, (height, width), np.uint8)),
+        ):
+            ours, theirs = np.zeros((2, to[1] + 1, to[0] + 1, 3), np.float32)[:, 1:, 1:]
+            times: tuple[list[float], list[float]] = ([], [])
+            for _ in range(arguments.calls):
+                start = time.perf_counter()
+                shrink(frame, ours)
+                middle = time.perf_counter()
+                small = cv2.resize(frame, to, interpolation=cv2.INTER_AREA)
+                theirs[...] = small.reshape(*small.shape[:2], -1)
+                times[0].append(1e6 * (middle - start))
+                times[1].append(1e6 * (time.perf_counter() - middle))
+            (p50, least), (p50_theirs, least_theirs) = ((np.median(t), min(t)) for t in times)
+            print(
+                f"{f'{width}x{height} {name}':<16}{p50:>8.0f}{least:>8.0f}"
+                f"{p50_theirs:>8.0f}{least_theirs:>8.0f}"
+                f"{p50_theirs / p50:>8.2f}{np.abs(ours - theirs).max():>11.0f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
