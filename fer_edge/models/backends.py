@@ -44,8 +44,8 @@ def available_backends() -> list[Backend]:
     return [name for name in BACKENDS if installed[name]]
 
 
-def load_onnxruntime(module: str = "onnxruntime") -> Any:
-    """Import ``onnxruntime``, or a ``module`` in it, with its telemetry off.
+def load_onnxruntime() -> Any:
+    """Import ``onnxruntime`` with its telemetry off.
 
     Its Linux builds since 1.29 write a device id and a database under ``~/.cache/Microsoft`` and
     report every session to Microsoft, unless this variable is set before they are loaded. Where a
@@ -56,7 +56,7 @@ def load_onnxruntime(module: str = "onnxruntime") -> Any:
     try:
         runtime = importlib.import_module("onnxruntime")
         runtime.disable_telemetry_events()
-        return importlib.import_module(module)
+        return runtime
     except ImportError as error:
         raise MissingRuntimeError(
             f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"

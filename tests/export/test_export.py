@@ -28,6 +28,7 @@ from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.validation import predict_logits
 
 import fer_edge
+from fer_edge.models.backends import load_onnxruntime
 
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
 
@@ -191,7 +192,7 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
 
 def test_a_mean_halfway_between_two_numbers_is_rounded_away_from_zero():
     """As by TFLite; the runtime by itself would round to the even one."""
-    import onnxruntime
+    onnxruntime = load_onnxruntime()
     from fer_edge.export import onnx_files
     from fer_edge.export.layers import Average, Layer
     from onnx import TensorProto, helper
@@ -240,9 +241,9 @@ def test_both_formats_cut_off_sums_where_an_activation_does():
         exact = tflite.convert(InferenceNet(net))
         small = tflite.quantize(exact, tflite.calibrate(exact, inputs))
     assert any(layer.most == 6 for layer in read_layers(small).layers)
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(onnx_files.from_tflite(small), providers=["CPUExecutionProvider"])
+    session = load_onnxruntime().InferenceSession(
+        onnx_files.from_tflite(small), providers=["CPUExecutionProvider"]
+    )
     signed = (faces.astype(np.int16) - 128).astype(np.int8)
     (found,) = session.run(None, {"faces": signed[:, None]})
     interpreter = Interpreter(model_content=small)
