@@ -9,6 +9,8 @@ from pathlib import Path
 
 import fer_edge
 
+if len(sys.argv) != 3:
+    sys.exit("usage: film_to_csv.py FILM CSV")
 film, table = sys.argv[1:]
 with Path(table).open("x", newline="") as stream, fer_edge.watch(film) as results:
     writer = csv.writer(stream)

@@ -10,6 +10,8 @@ import fer_edge
 HAPPY = fer_edge.EMOTIONS.index("happy")
 
 happiest, best = 0.0, ""
+if len(sys.argv) != 2:
+    sys.exit("usage: picture_folder.py FOLDER")
 with fer_edge.watch(sys.argv[1]) as results:
     for result in results:
         print(f"{result.source}: {', '.join(face.emotion for face in result.faces) or 'no face'}")

@@ -10,6 +10,8 @@ import urllib.request
 
 import fer_edge
 
+if len(sys.argv) < 2:
+    sys.exit("usage: web_hook.py URL [SOURCE]")
 url = sys.argv[1]
 source = sys.argv[2] if len(sys.argv) > 2 else 0
 told: dict[int, str] = {}

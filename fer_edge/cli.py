@@ -204,6 +204,8 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError) and error.name == "cv2":
+        return "this needs OpenCV: pip install opencv-python-headless"
     text = str(error).strip().partition("\n")[0][:300]
     if isinstance(error, ValueError):
         return text
@@ -214,7 +216,7 @@ def _exit_code(error: Exception) -> int:
     """2 where the user can put the input right, 1 where the work itself failed."""
     if isinstance(error, FerEdgeError):
         return error.exit_code
-    return 2 if isinstance(error, (ValueError, *_USER_OS_ERRORS)) else 1
+    return 2 if isinstance(error, (ValueError, ModuleNotFoundError, *_USER_OS_ERRORS)) else 1
 
 
 if __name__ == "__main__":

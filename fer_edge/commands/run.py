@@ -308,7 +308,7 @@ def _start(results: Watch) -> dict[str, Any]:
 def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:
     """Raise DataError where an output would replace an input, or two outputs are one file."""
     from ..files import is_special, refuse_input
-    from ..outputs.image import path_in
+    from ..outputs.image import is_folder, path_in
 
     inputs = source.paths or ([args.source] if args.source else [])
     targets = [
@@ -320,11 +320,11 @@ def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:
     for first, second in itertools.combinations(named, 2):
         if first == second:
             raise DataError(f"{first}: two outputs cannot be the same file")
-    if args.save_image and Path(args.save_image).is_dir():
+    if args.save_image and is_folder(args.save_image):
         if source.related:
             raise DataError(f"--save-image: {args.save_image} is a folder, which is for images; give a file")
         for path in source.paths:
-            if path.parent.samefile(args.save_image):
+            if Path(args.save_image).is_dir() and path.parent.samefile(args.save_image):
                 raise DataError(f"--save-image: {args.save_image} holds the input; choose another folder")
             refuse_input(path_in(Path(args.save_image), path), inputs)
 

@@ -22,10 +22,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class ImageOutput(SlowOutput):
     """Writes annotated images, each in one step.
 
-    ``target`` is a file, which gets the last frame, or an existing folder, which gets every image
-    under its own name, as PNG; ``sources`` are these images, as far as they are known. Raises
-    :class:`~fer_edge.errors.DataError` for another suffix, for a folder that cannot be written to, for
-    an image that exists already, save with ``force``, and for one of ``sources``.
+    ``target`` is a file, which gets the last frame, or a folder, which gets every image under its own
+    name, as PNG; a folder that does not exist yet is made where ``target`` ends in a slash. ``sources``
+    are these images, as far as they are known. Raises :class:`~fer_edge.errors.DataError` for another
+    suffix, for a folder that cannot be written to, for an image that exists already, save with
+    ``force``, and for one of ``sources``.
     """
 
     name = "image"
@@ -36,6 +37,8 @@ class ImageOutput(SlowOutput):
         self._target = Path(target)
         self._last: FrameResult | None = None
         sources = list(sources)
+        if is_folder(target) and self._target.parent.is_dir():
+            self._target.mkdir(exist_ok=True)
         if self._target.is_dir():
             check_target(self._target / "image.png", force=True)
             for source in sources:
@@ -43,7 +46,8 @@ class ImageOutput(SlowOutput):
             return
         if self._target.suffix.lower() not in SUFFIXES:
             raise DataError(
-                f"{target}: the name of an image must end in {', '.join(SUFFIXES)}, or be an existing folder"
+                f"{target}: the name of an image must end in {', '.join(SUFFIXES)}, or be a folder; one that "
+                "ends in / is made"
             )
         check_target(self._target, sources, force=force)
 
@@ -64,6 +68,11 @@ class ImageOutput(SlowOutput):
         if self._last is not None:
             save(self._target, self._last)
             self._last = None
+
+
+def is_folder(target: str | os.PathLike[str]) -> bool:
+    """Whether ``target`` names a folder for images: one that exists, or any that ends in a slash."""
+    return Path(target).is_dir() or os.fspath(target).endswith(os.sep)
 
 
 def path_in(folder: Path, source: Path) -> Path:

@@ -10,12 +10,12 @@ from ..errors import SourceError
 from .animation import AnimationSource, frame_count
 from .base import Source
 from .cameras import describe_cameras, list_cameras
-from .capture import check_readable
 from .demo import DemoSource
 from .headers import HEAD_BYTES, picture_kind
 from .images import ImageSource, read_content, read_image
 from .jpeg import followers
 from .mjpeg import MjpegSource, pictures
+from .opencv_capture import check_readable
 from .options import SourceOptions
 from .picamera import PiCameraSource, has_picamera
 from .pipe import STANDARD_INPUT, is_pipe, open_pipe

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, SourceError
-from .capture import as_uint8
 from .headers import HEAD_BYTES, picture_kind, picture_size
+from .opencv_capture import as_uint8
 
 if TYPE_CHECKING:
     from collections.abc import Callable

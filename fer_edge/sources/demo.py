@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MissingExtraError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
-from .capture import as_uint8
+from .opencv_capture import as_uint8
 
 
 class DemoSource(Source):

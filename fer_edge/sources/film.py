@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .capture import FAILED_READS_ALLOWED, Capture
+from .opencv_capture import FAILED_READS_ALLOWED, Capture
 
 LONGEST_STEP = 60.0
 """Seconds from one frame to the next above which the film's clock has jumped, as a damaged time makes it."""

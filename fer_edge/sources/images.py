@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ..errors import MissingExtraError, SourceError
 from .animation import frame_count
 from .base import Frame, Source
-from .capture import check_readable
 from .decode import MAX_PIXELS, check_pixels, decode
 from .folder import left_out, read_folder
 from .headers import HEAD_BYTES, picture_kind, tiff_pages
 from .jpeg import followers
+from .opencv_capture import check_readable
 
 _log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .capture import FAILED_READS_ALLOWED
 from .decode import decode
 from .headers import jpeg_picture
+from .opencv_capture import FAILED_READS_ALLOWED
 
 _CHUNK = 1 << 16
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from ..errors import SourceError
 from .animation import AnimationSource, frame_count
 from .base import Frame, Source
-from .capture import open_capture, positive_or_none
 from .film import film
 from .headers import HEAD_BYTES, jpeg_picture, picture_kind
 from .images import content_limit, images_in
 from .mjpeg import MjpegSource, pictures
+from .opencv_capture import open_capture, positive_or_none
 from .options import SourceOptions
 from .raw import RawSource
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .capture import as_uint8
 from .mjpeg import Readable
+from .opencv_capture import as_uint8
 
 PIXEL_FORMATS = ("bgr24", "rgb24", "gray", "yuv420p", "nv12")
 """By ffmpeg's names."""

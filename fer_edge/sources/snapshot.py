@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from ..errors import SourceError, SourceLostError
 from .base import Frame, Source
-from .capture import FAILED_READS_ALLOWED
 from .decode import decode
 from .http import Answer, Errors, fetch
 from .images import content_limit, images_in
 from .mjpeg import pictures
+from .opencv_capture import FAILED_READS_ALLOWED
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from ..errors import SourceError, SourceLostError
 from .base import Frame, Source
-from .capture import live_frames, open_capture, patiently, positive_or_none
 from .film import film
 from .http import Errors, ask
 from .images import content_limit
+from .opencv_capture import live_frames, open_capture, patiently, positive_or_none
 from .options import SourceOptions
 from .snapshot import MjpegStream, SnapshotSource
 from .urls import without_secrets

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import SourceError, SourceLostError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .cameras import RIBBON_DRIVERS, describe_cameras, driver_of, processes_holding
-from .capture import Capture, live_frames, positive_or_none
+from .opencv_capture import Capture, live_frames, positive_or_none
 
 
 class CameraSource(Source):

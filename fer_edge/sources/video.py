@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import SourceError
 from .base import Frame, Source
-from .capture import check_readable, is_utf8, open_capture, positive_or_none
 from .film import film
+from .opencv_capture import check_readable, is_utf8, open_capture, positive_or_none
 
 
 class VideoSource(Source):

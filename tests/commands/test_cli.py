@@ -138,3 +138,10 @@ def test_doctor_tells_of_the_library_for_ribbon_cables(monkeypatch):
     found = doctor.importlib.util.find_spec
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name == "picamera2" or found(name))
     assert doctor._cameras() == doctor.Finding("ok", "cameras", "picamera2 installed")
+
+
+def test_missing_opencv_is_named_with_its_cure(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    code, _, err = cli("run", "--camera", "demo", "--frames", "1")
+    assert code == 2
+    assert "pip install opencv-python-headless" in err

@@ -33,6 +33,13 @@ def test_image_folder_gets_every_image_under_its_name(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg.png", "a.png.png"]
 
 
+def test_folder_that_ends_in_a_slash_is_made(tmp_path):
+    output = ImageOutput(f"{tmp_path}/new/")
+    output.write(result(source="photos/a.jpg"))
+    output.close()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.jpg.png"]
+
+
 def test_image_that_cannot_be_written_is_refused_before_the_run(tmp_path):
     with pytest.raises(DataError, match=r"must end in \.png"):
         ImageOutput(tmp_path / "out.gif")

@@ -544,9 +544,11 @@ def test_command_keeps_every_image_of_a_folder_that_it_reads(
 
 
 def test_command_refuses_a_folder_for_the_pictures_of_a_film(cli, classifier, video, tmp_path):
-    code, _, err = cli("run", video, "--save-image", tmp_path)
-    assert code == 2
-    assert "is a folder, which is for images" in err
+    for folder in (tmp_path, f"{tmp_path}/new/"):
+        code, _, err = cli("run", video, "--save-image", folder)
+        assert code == 2
+        assert "is a folder, which is for images" in err
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

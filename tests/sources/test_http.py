@@ -15,7 +15,7 @@ from sources.pictures import encoded, grey
 
 from fer_edge.errors import SourceError, SourceLostError
 from fer_edge.sources import SourceOptions, open_source, stream
-from fer_edge.sources.capture import FAILED_READS_ALLOWED
+from fer_edge.sources.opencv_capture import FAILED_READS_ALLOWED
 
 POLLING = SourceOptions(poll=0.02)
 
