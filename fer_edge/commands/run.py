@@ -107,7 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-image",
         type=nonempty,
         metavar="FILE",
-        help="write the annotated last frame; given an existing folder, each annotated image of the source",
+        help="write the annotated last frame; given a folder (existing, or with a / at its end), each image",
     )
     output.add_argument(
         "--require",
