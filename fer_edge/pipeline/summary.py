@@ -48,7 +48,9 @@ class Summary:
         return self.missing > MOST_MISSING * (self.frames + self.missing)
 
     def __str__(self) -> str:
-        parts = [f"{self.frames} frames in {self.seconds:.1f} s", f"{self.fps:.1f} fps"]
+        parts = [f"{_counted(self.frames, 'frame')} in {self.seconds:.1f} s"]
+        if self.frames > 1:
+            parts.append(f"{self.fps:.1f} fps")
         if self.frames:
             parts.append(f"latency p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms")
         parts.append(f"dropped {self.dropped}")
@@ -56,7 +58,7 @@ class Summary:
             parts.append(f"skipped {self.skipped} unreadable")
         if self.missing:
             parts.append(f"missing {self.missing} damaged")
-        parts.append(f"faces {self.faces}" + (f" ({self.tracks} tracks)" if self.tracks else ""))
+        parts.append(f"faces {self.faces}" + (f" ({_counted(self.tracks, 'track')})" if self.tracks else ""))
         return ", ".join(parts)
 
 
@@ -94,3 +96,7 @@ class Tally:
             p50_ms=float(p50),
             p95_ms=float(p95),
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -497,7 +497,7 @@ def test_command_tells_people_what_it_sees(cli, classifier, video):
     assert lines[0] == "frame 0  0.00 s  1 face: happy 100 %"
     assert "frame 2  0.20 s  1 face: #1 happy 100 %" in lines
     assert lines[-1].startswith("12 frames in ")
-    assert "faces 12 (1 tracks)" in lines[-1]
+    assert "faces 12 (1 track)" in lines[-1]
 
 
 def test_command_on_a_folder_tells_each_image_and_keeps_on_after_a_bad_one(
