@@ -365,9 +365,11 @@ class _OutputThread:
             self.output.gap(missing)
             with self._changed:
                 self._unrecorded -= missing
+        held = self.output.pending
         self.output.write(result)
         self._dirty = True
-        if self._failures:
+        # What is only held back may fail yet, as a disk does that still is full.
+        if self._failures and self.output.pending <= held:
             _log.warning("%s: works again", self.output.name)
             self._failures = 0
 

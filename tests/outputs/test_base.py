@@ -231,6 +231,43 @@ def test_what_an_output_held_back_is_lost_with_it():
     assert outputs.losses == {"kept": Losses(5, 0)}
 
 
+def test_results_that_are_held_back_are_no_sign_that_an_output_works_again(caplog):
+    """A video takes frames while its disk is still full; only a piece that was written is a success."""
+
+    class Pieces(Kept):
+        held = 0
+
+        @property
+        def pending(self):
+            return self.held
+
+        def write(self, result):
+            self.held += 1
+            if self.held == 3:
+                self.held = 0
+                super().write(result)
+
+        def gap(self, lost):
+            """There is no place for it in a video."""
+
+    output = Pieces("broken")
+    output.failing = OutputError("no space")
+    caplog.set_level(logging.WARNING)
+    now = [0.0]
+    outputs = Outputs([], [output], live=False, clock=lambda: now[0])
+    for index in range(30):
+        outputs.write(result(index=index))
+        wait_until(lambda: not outputs._threads[0]._queue and not outputs._threads[0]._busy)
+        now[0] += 100
+    assert [record.getMessage() for record in caplog.records] == ["broken: no space; retrying"]
+    output.failing = None
+    for index in range(30, 36):
+        outputs.write(result(index=index))
+    outputs.close()
+    assert caplog.records[-1].getMessage() == "broken: works again"
+    assert len(caplog.records) == 2
+
+
 def test_the_failure_of_a_required_output_ends_the_run(caplog):
     broken, other = Kept("broken"), Kept("other")
     outputs = Outputs([], [broken, other], live=True, required=["broken"])
