@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .errors import FerEdgeError, printable
 from .interrupts import ended_at_once
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        print(f"fer-edge {parsed.command}: {printable(_describe(error))}", file=sys.stderr)
+        print(f"fer-edge {parsed.command}: {_masked(printable(_describe(error)))}", file=sys.stderr)
         _flush_stdout()
         return _exit_code(error)
 
@@ -166,7 +167,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fer-edge",
         description="Facial-expression recognition that runs on a Raspberry Pi.",
         epilog="example: fer-edge run --camera demo --frames 60",
@@ -186,6 +187,13 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats no password where it complains of an argument."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_masked(message))
+
+
 class _VersionAction(argparse.Action):
     """Looks the version up when asked, not at every start."""
 
@@ -197,6 +205,12 @@ class _VersionAction(argparse.Action):
 
         print(f"fer-edge {__version__}")
         parser.exit()
+
+
+def _masked(message: str) -> str:
+    from .sources.urls import with_urls_masked
+
+    return with_urls_masked(message)
 
 
 def _describe(error: Exception) -> str:

@@ -254,7 +254,8 @@ def _open_source(args: argparse.Namespace, options: SourceOptions) -> Source:
 
     if args.source is not None and args.camera is not None:
         raise DataError(
-            f"give either a source ({without_secrets(args.source)}) or --camera {args.camera}, not both"
+            f"give either a source ({without_secrets(args.source)}) or "
+            f"--camera {without_secrets(args.camera)}, not both"
         )
     if args.source is not None:
         return open_source(args.source, options)

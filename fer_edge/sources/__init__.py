@@ -137,5 +137,6 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     if spec.isdecimal():
         return CameraSource(int(spec))
     raise SourceError(
-        f"camera {spec!r}: give a number, picamera2 or demo; cameras seen: {describe_cameras()}"
+        f"camera {without_secrets(spec)!r}: give a number, picamera2 or demo; "
+        f"cameras seen: {describe_cameras()}"
     )

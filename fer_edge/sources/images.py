@@ -18,6 +18,7 @@ from .folder import left_out, read_folder
 from .headers import HEAD_BYTES, picture_kind, tiff_pages
 from .jpeg import followers
 from .opencv_capture import check_readable
+from .urls import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
                 return head
             content = head + stream.read(limit)
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from error
+        raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
     # Behind a JPEG may lie a film.
     if len(content) > limit and picture_kind(head) != "jpeg":
         raise SourceError(

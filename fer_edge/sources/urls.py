@@ -11,6 +11,8 @@ _SECRET_KEY = re.compile(
     r"pass|pwd|psw|token|auth|secret|key|sig|sess|cred|login|user|usr|uid", re.IGNORECASE
 )
 _PARAMETER = re.compile(r"(?P<before>[?&;#])(?P<key>[^=&;#]*)=(?P<value>[^&;#]*)")
+_URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*:/+\S+?(?=[:;,.'\")\]]*(?:\s|$))", re.IGNORECASE)
+"""Without the punctuation that follows."""
 
 
 def is_url(text: str) -> bool:
@@ -30,6 +32,11 @@ def without_secrets(url: str) -> str:
         return url
     rest = _without_user(url[scheme.end() :])
     return scheme.group() + _PARAMETER.sub(_masked, rest)
+
+
+def with_urls_masked(text: str) -> str:
+    """Return a message with :func:`without_secrets` applied to each URL that it repeats."""
+    return _URL_IN_TEXT.sub(lambda found: without_secrets(found.group()), text)
 
 
 def _without_user(text: str) -> str:

@@ -145,3 +145,22 @@ def test_missing_opencv_is_named_with_its_cure(cli, monkeypatch):
     code, _, err = cli("run", "--camera", "demo", "--frames", "1")
     assert code == 2
     assert "pip install opencv-python-headless" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--camera", "rtsp://me:hidden@host/x"],
+        ["run", "a.jpg", "--camera", "rtsp://me:hidden@host/x"],
+        ["run", "a.jpg", "rtsp://me:hidden@host/x"],
+        ["bench", "--camera", "rtsp://me:hidden@host/x"],
+        ["predict", "rtsp://me:hidden@host/x"],
+        ["evaluate", "http://host/x.csv?token=hidden"],
+    ],
+    ids=" ".join,
+)
+def test_no_message_repeats_a_password(cli, arguments):
+    code, out, err = cli(*arguments)
+    assert code == 2
+    assert "host/x" in err
+    assert "hidden" not in out + err

@@ -6,7 +6,7 @@ import pytest
 
 from fer_edge.errors import SourceError
 from fer_edge.sources import open_source
-from fer_edge.sources.urls import is_url, without_secrets
+from fer_edge.sources.urls import is_url, with_urls_masked, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,17 @@ def test_paths_are_no_urls():
     assert is_url("rtsp://host")
     assert not is_url("C:/film.mp4")
     assert not is_url("2026-11-26T12:30:00.mp4")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("rtsp://me:secret@host/x: No such file", "rtsp://host/x: No such file"),
+        ("no model 'http:/me:secret@host/x', nor y", "no model 'http:/host/x', nor y"),
+        ("http://host/v?token=***: refused", "http://host/v?token=***: refused"),
+        ("http://host/snap@2x/stream: the stream stopped", "http://host/snap@2x/stream: the stream stopped"),
+        ("films/user@home.mp4: No such file", "films/user@home.mp4: No such file"),
+    ],
+)
+def test_messages_repeat_no_secrets(message, shown):
+    assert with_urls_masked(message) == shown
