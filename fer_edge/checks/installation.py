@@ -111,8 +111,8 @@ def _answer(file: ModelFile) -> Finding:
     try:
         classifier = Classifier(file, threads=1)
         difference = deviation(classifier)
-    except (FerEdgeError, RuntimeError, ImportError, OSError) as error:
-        return Finding("fault", "backend", f"{name} on {file.backend}: {error}")
+    except Exception as error:  # whatever a broken runtime or manifest raises
+        return Finding("fault", "backend", f"{name} on {file.backend}: {_told(error)}")
     if difference is None:
         return Finding(
             "note", "backend", f"{name} loads on {file.backend}; its manifest has no reference answer"
@@ -128,6 +128,10 @@ def _answer(file: ModelFile) -> Finding:
         f"{unit}{'s' * (difference != 1)} (at most {tolerance(classifier):g}); use --backend {other}, or "
         "another version of the runtime",
     )
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, (FerEdgeError, ImportError, OSError)) else repr(error)
 
 
 def _crops() -> Finding:
@@ -153,8 +157,8 @@ def _detector() -> Finding:
         detector = FaceDetector()
         detector.detect(np.zeros((120, 160, 3), np.uint8))
         return Finding("ok", "detector", f"YuNet loads on {detector.engine}, OpenCV {cv2.__version__}")
-    except (FerEdgeError, ImportError, RuntimeError, OSError) as error:
-        return Finding("fault", "detector", str(error))
+    except Exception as error:  # an OpenCV half uninstalled raises AttributeError
+        return Finding("fault", "detector", _told(error))
 
 
 def _cameras() -> Finding:

@@ -57,7 +57,7 @@ def load_onnxruntime() -> Any:
         runtime = importlib.import_module("onnxruntime")
         runtime.disable_telemetry_events()
         return runtime
-    except ImportError as error:
+    except Exception as error:  # one built for another NumPy or C library raises ValueError, OSError ...
         raise MissingRuntimeError(
             f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
         ) from error
@@ -184,7 +184,7 @@ def litert_interpreter_class() -> Any:
     for module in _LITERT_MODULES:
         try:
             return importlib.import_module(f"{module}.interpreter").Interpreter
-        except ImportError as error:
+        except Exception as error:  # as in load_onnxruntime
             reasons.append(str(error))
     raise MissingRuntimeError(
         "the litert backend needs ai-edge-litert or tflite-runtime: pip install ai-edge-litert "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -118,3 +121,29 @@ def test_reference_face_is_the_drawn_one():
     assert (face.shape, face.dtype, frame.shape, frame.dtype) == ((48, 48), np.uint8, (120, 160, 3), np.uint8)
     assert (face.min(), face.max()) == (0, 255)
     assert len(np.unique(face)) > 80
+
+
+@pytest.mark.parametrize("error", ["ValueError('numpy.dtype size changed')", "AttributeError('_ARRAY_API')"])
+@pytest.mark.parametrize("module", ["ai_edge_litert.interpreter", "onnxruntime", "cv2"])
+def test_packages_that_fail_to_load_are_faults_and_the_other_runtime_serves(tmp_path, module, error):
+    """In a process of its own, because here the real ones are loaded."""
+    if len(available_backends()) < 2:
+        pytest.skip("there is one runtime only")
+    package, _, submodule = module.partition(".")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / f"{submodule or '__init__'}.py").write_text(f"raise {error}\n")
+    code = (
+        "import fer_edge; from fer_edge.checks.installation import examine\n"
+        "print([finding.subject for finding in examine() if finding.state == 'fault'])\n"
+        "print(fer_edge.load_classifier().backend)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert ("detector" if module == "cv2" else "backend") in out.splitlines()[0]
+    assert out.splitlines()[1] == ("onnx" if package == "ai_edge_litert" else "litert")
