@@ -191,12 +191,14 @@ def start_to_json(
     """Return the record that begins a run.
 
     ``model``: what was loaded: its ``name``, ``file``, ``backend`` and ``precision``. ``options``: of
-    the run; paths become texts.
+    the run; paths become texts, and what is infinite, as a limit that is none, null.
     """
-    plain = {
-        name: os.fsdecode(value) if isinstance(value, os.PathLike) else value
-        for name, value in options.items()
-    }
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, os.PathLike):
+            return os.fsdecode(value)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
     return _record(
         "start",
         version=version,
@@ -205,7 +207,7 @@ def start_to_json(
         camera=camera,
         live=live,
         model=dict(model),
-        options=plain,
+        options={name: plain(value) for name, value in options.items()},
     )
 
 

@@ -48,6 +48,11 @@ def whole_run(path, **options):
     return records(path)
 
 
+def test_a_limit_that_is_infinite_is_none():
+    start = start_to_json("1.2.3", "a", "a", False, {}, {"seconds": math.inf, "frames": 3})
+    assert start["options"] == {"seconds": None, "frames": 3}
+
+
 def test_json_line_holds_the_frame_and_its_faces(capsys):
     output = JsonLinesOutput("-")
     output.write(result(face(), index=31, timestamp=0.98))
