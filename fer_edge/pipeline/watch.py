@@ -68,6 +68,8 @@ class Watch(Iterator[FrameResult]):
     ) -> None:
         self.options = options or WatchOptions()
         self._stop = threading.Event()
+        # Reentrant, because a signal handler may run within a step.
+        self._running = threading.RLock()
         self._tracker = Tracker(self.options.min_hits)
         self._smoother = Smoother(self.options.smoothing)
         self._tally = Tally()
@@ -82,7 +84,7 @@ class Watch(Iterator[FrameResult]):
 
     @property
     def stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
+        """Whether :meth:`stop` or :meth:`close` was called."""
         return self._stop.is_set()
 
     def stop(self) -> None:
@@ -95,7 +97,8 @@ class Watch(Iterator[FrameResult]):
         return self._tally.summary(self._tracker.count, self.source.skipped, self.source.missing)
 
     def __next__(self) -> FrameResult:
-        return next(self._results)
+        with self._running:
+            return next(self._results)
 
     def __enter__(self) -> Self:
         return self
@@ -106,9 +109,14 @@ class Watch(Iterator[FrameResult]):
         self.close()
 
     def close(self) -> None:
-        """End the run and close the source that it opened; may be called twice."""
-        self._results.close()
-        self._opened.close()
+        """End the run and close the source that it opened; may be called twice, and by another thread.
+
+        Where a thread waits for a result, the run ends after it.
+        """
+        self._stop.set()
+        with self._running:
+            self._results.close()
+            self._opened.close()
 
     def _open(self, source: str | int | os.PathLike[str]) -> Source:
         return open_any(source, self.options.source_options)

@@ -290,6 +290,26 @@ def test_silent_camera_is_a_lost_source():
         watch(ScriptedSource(1, live=True, hang=True), silence=0.3)
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_close_from_another_thread_ends_the_run(live):
+    source = ScriptedSource(1_000_000, live=live, pause=0.001)
+    results = Watch(source, recognizer=ScriptedRecognizer())
+    assert next(results).index == 0
+    with ThreadPoolExecutor() as pool:
+        rest = pool.submit(lambda: sum(1 for _ in results))
+        time.sleep(0.05)
+        results.close()
+        rest.result(60)
+    assert next(results, None) is None
+
+
+def test_threads_may_share_the_results():
+    results = Watch(ScriptedSource(200), recognizer=ScriptedRecognizer())
+    with ThreadPoolExecutor(4) as pool:
+        shares = pool.map(lambda _: [result.index for result in results], range(4))
+        assert sorted(index for share in shares for index in share) == list(range(200))
+
+
 def test_stop_from_another_thread():
     run = Watch(ScriptedSource(10_000, live=True, pause=0.01), recognizer=ScriptedRecognizer())
     threading.Timer(0.2, run.stop).start()
