@@ -310,8 +310,9 @@ def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:
     """Raise DataError where an output would replace an input, or two outputs are one file."""
     from ..files import is_special, refuse_input
     from ..outputs.image import is_folder, path_in
+    from ..sources.urls import path_of
 
-    inputs = source.paths or ([args.source] if args.source else [])
+    inputs = source.paths or ([Path(path_of(args.source))] if args.source else [])
     targets = [
         target for target in (args.save_video, args.save_image, args.jsonl) if target and target != "-"
     ]

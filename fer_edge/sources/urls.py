@@ -20,6 +20,11 @@ def is_url(text: str) -> bool:
     return re.match(r"[a-z][a-z0-9+]*://", text, re.IGNORECASE) is not None
 
 
+def path_of(source: str) -> str:
+    """Return the path that a ``file:`` URL names, and all else as it is."""
+    return source[len("file:") :] if source.lower().startswith("file://") else source
+
+
 def without_secrets(url: str) -> str:
     """Return ``url`` without user and password, and with ``***`` for parameters that may be secret.
 

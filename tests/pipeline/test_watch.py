@@ -603,6 +603,15 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (12, pytest.approx(10))
 
 
+def test_command_does_not_overwrite_a_film_that_a_url_names(cli, classifier, video):
+    before = video.read_bytes()
+    for option in ("--jsonl", "--save-video"):
+        code, _, err = cli("run", f"file://{video}", option, video, "--force")
+        assert code == 2
+        assert "is also the input" in err
+    assert video.read_bytes() == before
+
+
 def test_command_without_camera_says_what_could_be_given(cli, classifier, monkeypatch):
     monkeypatch.setattr("fer_edge.sources.list_cameras", list)
     monkeypatch.setattr("fer_edge.sources.has_picamera", lambda: False)
