@@ -290,7 +290,7 @@ def _open_outputs(args: argparse.Namespace, results: Watch) -> Outputs:
         mode: Mode = "append" if args.append else "overwrite" if args.force else "new"
         slow.append(JsonLinesOutput(args.jsonl, mode, _start(results)))
     if args.jsonl != "-":
-        direct.append(ConsoleOutput(every_frame=not source.related))
+        direct.append(ConsoleOutput(every_frame=not source.related, live=source.live))
     return Outputs(direct, slow, source.live, args.require)
 
 
@@ -312,7 +312,8 @@ def _refuse_conflicts(args: argparse.Namespace, source: Source) -> None:
     from ..outputs.image import is_folder, path_in
     from ..sources.urls import path_of
 
-    inputs = source.paths or ([Path(path_of(args.source))] if args.source else [])
+    inputs = [*(source.paths or ([Path(path_of(args.source))] if args.source else []))]
+    inputs += [Path(model) for model in (args.model, args.detector_model) if model and Path(model).is_file()]
     targets = [
         target for target in (args.save_video, args.save_image, args.jsonl) if target and target != "-"
     ]

@@ -157,7 +157,7 @@ class FaceDetector:
             return no_faces()
         with self._lock:
             rows = self._engine.find(shape[1], shape[0], partial(shrink, frame))
-        rows = rows[(rows[:, 2:4] > 0).all(axis=1)]
+        rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         # Rounding to whole pixels makes the two scales differ a little.
         scales = np.array([width / shape[0], height / shape[1]], np.float32)

@@ -210,7 +210,8 @@ def iou(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> 
     shared = np.maximum(ends - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
     union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
     ratios: NDArray[np.float64] = shared / np.maximum(union, np.finfo(np.float64).tiny)
-    return ratios
+    # A box that is no box overlaps nothing.
+    return np.nan_to_num(ratios, nan=0.0)
 
 
 def match(

@@ -438,6 +438,18 @@ def write_all(descriptor: int, data: bytes, cancelled: Callable[[], bool]) -> No
         raise OutputClosed from error
 
 
+def takes_data(stream: TextIO) -> bool:
+    """Whether a line can be written to ``stream`` without waiting for its reader."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return True
+    poll = select.poll()
+    # A regular file is always ready; a pipe without reader too, and writing tells.
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 def write_line(stream: TextIO, line: str, cancelled: Callable[[], bool] = lambda: False) -> None:
     """Write ``line`` and flush it; errors as for :func:`write_all`."""
     try:

@@ -9,7 +9,7 @@ from typing import TextIO
 from ..errors import OutputError, printable
 from ..faces.faces import Face
 from ..pipeline.result import FrameResult
-from .base import write_line
+from .base import takes_data, write_line
 
 QUIET_SECONDS = 1.0
 
@@ -18,11 +18,13 @@ class ConsoleOutput:
     """Writes a line whenever the faces or their emotions change, and at least once a second.
 
     With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
-    beginning with the image's path.
+    beginning with the image's path. With ``live``, lines are left out while the reader of the stream
+    does not read, as a paused terminal: recognition must not wait for it.
     """
 
-    def __init__(self, every_frame: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, every_frame: bool = False, stream: TextIO | None = None, live: bool = False) -> None:
         self._every_frame = every_frame
+        self._live = live
         self._stream = sys.stdout if stream is None else stream
         self._shown: tuple[tuple[int | None, str], ...] | None = None
         self._shown_at = 0.0
@@ -36,6 +38,8 @@ class ConsoleOutput:
         state = tuple((face.track, face.emotion) for face in sorted(result.faces, key=_by_track))
         waited = result.timestamp - self._shown_at
         if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
+            return
+        if self._live and not takes_data(self._stream):
             return
         self._shown, self._shown_at = state, result.timestamp
         head = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from numbers import Integral
 
 from ..faces.detector import LIVE_SIZE, MIN_SCORE, check_size
 from ..faces.tracker import MIN_HITS
@@ -69,6 +70,12 @@ class WatchOptions:
 
     def __post_init__(self) -> None:
         _ = self.source_options  # checks those
+        for name in ("detect_every", "min_hits", "frames", "detect_size"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Integral):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if not self.silence > 0:
+            raise ValueError(f"silence must be more than 0 seconds, got {self.silence}")
         if self.detect_size is not None:
             check_size(self.detect_size)
         if self.detect_every < 1:

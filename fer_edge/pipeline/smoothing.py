@@ -40,7 +40,7 @@ class Smoother:
         for key, mean in zip(keys.tolist(), means, strict=True):
             before = self._means.get(key)
             if before is not None and self.seconds > 0:
-                kept = math.exp(-(timestamp - before.timestamp) / self.seconds)
+                kept = math.exp(-max(0.0, timestamp - before.timestamp) / self.seconds)
                 mean += kept * (before.probabilities - mean)
             self._means[key] = _Mean(mean, timestamp)
         return means.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from numbers import Integral
 from pathlib import Path
 
 from ..errors import SourceError
@@ -55,7 +56,9 @@ def open_any(source: str | int | os.PathLike[str], options: SourceOptions = DEFA
 
     A file of such a name is ``./demo``. Errors as for :func:`open_camera`.
     """
-    text = str(source) if isinstance(source, int) else os.fspath(source)
+    text = str(source) if isinstance(source, (int, Integral)) else os.fsdecode(source)
+    if not text:
+        raise SourceError("the source is an empty name; give a file, a folder, a URL or a camera")
     if text.isdecimal() or text in ("picamera2", "demo"):
         return open_camera(text, options)
     return open_source(text, options)

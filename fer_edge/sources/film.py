@@ -49,7 +49,7 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
     end = index - failed
     # Some containers count one frame more than they hold.
     if told > end + 1:
-        _log.warning("%s: ends after %d of %d frames; damaged?", source.name, end, told)
+        _log.warning("%s: gives %d of %d frames; damaged?", source.name, given + source.missing, told)
         # Others guess the number from the length, so that must fall short, too.
         if clock.last < (1 - MOST_MISSING) * told / (source.fps or CAMERA_FPS):
             source.missing += round(told) - end

@@ -8,7 +8,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORT = re.compile(r"\d*")
 _SECRET_KEY = re.compile(
-    r"pass|pwd|psw|token|auth|secret|key|sig|sess|cred|login|user|usr|uid", re.IGNORECASE
+    r"pass|pwd|psw|token|auth|secret|key|sig|sess|cred|login|user|usr|uid|code|^(p|pw|st|t|k)$", re.IGNORECASE
 )
 _PARAMETER = re.compile(r"(?P<before>[?&;#])(?P<key>[^=&;#]*)=(?P<value>[^&;#]*)")
 _URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*:/+\S+?(?=[:;,.'\")\]]*(?:\s|$))", re.IGNORECASE)

@@ -177,3 +177,9 @@ def test_two_detections_at_the_same_time_give_no_velocity():
 def test_a_person_needs_a_detection(min_hits):
     with pytest.raises(ValueError, match="min_hits"):
         Tracker(min_hits)
+
+
+def test_box_that_is_no_box_takes_over_no_track():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(10), 0.0)
+    assert ids(tracker.update(found(np.nan, 12), 0.1)) == [2, 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 
 from results import face, result
 
@@ -34,3 +36,17 @@ def test_terminal_tells_changes_at_once_and_the_rest_every_second():
 def test_terminal_gives_a_line_to_every_image():
     results = [result(face(track=None), source="a.jpg"), result(face(track=None), source="b.jpg")]
     assert lines({"every_frame": True}, results) == ["a.jpg  1 face: happy 93 %", "b.jpg  1 face: happy 93 %"]
+
+
+def test_live_terminal_that_does_not_read_holds_up_nothing():
+    """A paused pager or terminal: the pipe is full, and lines go on when it is read again."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stream:
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+        output = ConsoleOutput(stream=stream, live=True)
+        for index in range(500):
+            output.write(result(face(), index=index, timestamp=2.0 * index))
+        first = reader.read1(1 << 20).decode().splitlines()
+        assert 0 < len(first) < 500
+        output.write(result(face(), index=999, timestamp=9999.0))
+        assert reader.read1(1 << 20).decode().startswith("frame 999 ")

@@ -66,3 +66,9 @@ def test_tracks_that_are_not_kept_are_forgotten():
 def test_smoothing_must_be_a_time(seconds):
     with pytest.raises(ValueError, match="smoothing"):
         Smoother(seconds)
+
+
+def test_a_clock_that_goes_back_keeps_the_mean():
+    smoother = Smoother(0.4)
+    update(smoother, [1], [HAPPY], 1e6)
+    assert update(smoother, [1], [SAD], 0.0).tolist() == [HAPPY]

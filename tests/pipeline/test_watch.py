@@ -280,6 +280,11 @@ def test_boxes_that_were_moved_on_are_not_called_detected():
     assert [result.faces[0].detected for result in results] == [True, False, True, False, True]
 
 
+def test_empty_name_is_no_source():
+    with pytest.raises(fer_edge.SourceError, match="empty name"):
+        fer_edge.watch("", recognizer=ScriptedRecognizer())
+
+
 def test_unknown_option_is_refused():
     with pytest.raises(TypeError, match="detect_evry"):
         fer_edge.watch("demo", detect_evry=3)
@@ -350,6 +355,10 @@ def test_a_signal_that_is_ignored_stays_ignored(number):
         {"frames": 0},
         {"seconds": 0.0},
         {"min_hits": 0},
+        {"frames": 2.5},
+        {"detect_every": 2.5},
+        {"silence": -1.0},
+        {"silence": math.nan},
     ],
 )
 def test_options_out_of_range_are_refused(options):

@@ -70,7 +70,7 @@ def test_a_film_cut_in_half_misses_its_end(caplog):
     source = Script([k / 10 for k in range(10)], fps=10.0, told=20)
     assert len(times(source)) == 10
     assert source.missing == 10
-    assert "ends after 10 of 20 frames" in caplog.text
+    assert "gives 10 of 20 frames" in caplog.text
 
 
 def test_a_wrong_guess_of_the_number_of_frames_makes_none_missing(caplog):
@@ -78,7 +78,7 @@ def test_a_wrong_guess_of_the_number_of_frames_makes_none_missing(caplog):
     source = Script([k / 5 for k in range(10)], fps=10.0, told=20)
     assert len(times(source)) == 10
     assert source.missing == 0
-    assert "ends after 10 of 20 frames" in caplog.text
+    assert "gives 10 of 20 frames" in caplog.text
 
 
 def test_a_time_that_jumps_is_bridged_and_told(caplog):

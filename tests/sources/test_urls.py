@@ -29,6 +29,7 @@ from fer_edge.sources.urls import is_url, with_urls_masked, without_secrets
         ("http://host/v?size=1#token=secret", "http://host/v?size=1#token=***"),
         ("http://host/v?camera=rtsp://me:secret@inner/x&n=1", "http://host/v?camera=***&n=1"),
         ("http://host/v?token=", "http://host/v?token=***"),
+        ("http://host/v?p=secret&code=secret&fps=5", "http://host/v?p=***&code=***&fps=5"),
         ("films/user@home.mp4", "films/user@home.mp4"),
         ("films/a?token=b.mp4", "films/a?token=b.mp4"),
     ],
