@@ -149,8 +149,9 @@ def test_a_hanging_reader_does_not_hold_up_the_end(number, output):
         finally:
             process.kill()
             os.close(read)
-    assert process.returncode == 1
-    assert ("jsonl: not finished in time" if options else "stdout: the reader has stopped reading") in errors
+    # Records are lost then; lines for people are left out meanwhile.
+    assert process.returncode == (1 if options else 0)
+    assert ("jsonl: not finished in time" in errors) == bool(options)
     # Two seconds to flush; the rest is for a machine that does other work as well.
     assert took < FLUSH_SECONDS + 20
 
