@@ -58,7 +58,7 @@ def restore_norms(net: EmotionNet, faces: NDArray[np.uint8]) -> None:
 
 
 def is_folded(net: EmotionNet) -> bool:
-    """Whether the batch norms have no statistics any more, as in an exported or fine-tuned network."""
+    """Whether the batch norms have no statistics, as in an exported or fine-tuned network."""
     norms = [norm for _, _, norm in normalized_convolutions(net)]
     return all(
         norm.running_mean is not None and not bool(norm.running_mean.any()) and bool((norm.weight == 1).all())

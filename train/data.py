@@ -107,7 +107,7 @@ def load_training_data(
     if not training.any() or not validation.any():
         raise DataError(
             f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "
-            "both are needed (Usage is Training for the former, PublicTest for the latter)"
+            "both are needed (rows of Usage Training train, those of PublicTest validate)"
         )
     labels = dataset.labels.astype(np.int64)
     data = TrainingData(

@@ -24,11 +24,11 @@ TRAINED_BLOCKS = 3
 """The last blocks that learn; the earlier ones see edges and parts of faces, which do not change."""
 
 _HELD_OUT = 5
-"""Every so manieth image of a class validates, so a class needs as many."""
+"""One image in this many validates, so a class needs at least as many."""
 _SMALLEST = 12
 """Pixels a side of the smallest image that can show a face."""
 _LEAST_CONTRAST = 4.0
-"""Standard deviation of a face's 256 grey levels below which nothing can be told from it."""
+"""Standard deviation of a face's grey levels, 0 to 255, below which it shows nothing."""
 
 
 def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:

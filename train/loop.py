@@ -42,8 +42,9 @@ def fit(
     ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
     its share of each batch. Its checkpoints tell that it is the ``stage``, and ``origin``, one
     entry for each run that this one builds on. Returns one row of :data:`.metrics.METRICS` an epoch.
-    Raises TrainingError when loss or weights are no longer finite (what an epoch made of them is not
-    saved), CheckpointError when the run to be resumed had other options.
+    Raises TrainingError where a batch has fewer images than there are processes, and where loss or weights
+    become infinite or no numbers (that epoch is not saved), CheckpointError where the run to be resumed
+    had other options.
     """
     world = join_world(device)
     if min(options.batch, len(data.faces)) < world.size:
@@ -61,7 +62,7 @@ def fit(
     origin = origin or []
     if resume:
         state = load_resumable(out / "last.pt", options, identity)
-        # A checkpoint of an older version does not tell.
+        # A checkpoint of an older version lacks it.
         origin = state.get("origin") or origin
         net.load_state_dict(state["net"])
         averaged.load_state_dict(state["averaged"])

@@ -277,9 +277,9 @@ def _of(name: str, model: str, classifier: Classifier) -> Subject:
 def _classify(
     classifier: Classifier, frame: NDArray[np.uint8], square: NDArray[np.float64]
 ) -> Callable[[], object]:
-    """One inference on one face that is already in the input buffer."""
-
-    crop_faces(frame, square, face := np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8))
+    """Return a call that classifies one face, which is already in the input buffer."""
+    face = np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8)
+    crop_faces(frame, square, face)
 
     def nothing(_: NDArray[Any]) -> None:
         """The face is in the input already."""

@@ -15,11 +15,8 @@ from ..pipeline.watch import Watch
 def stopped_by_signals(run: Watch, outputs: Outputs | None = None) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
 
-    The first one also ends waiting for ``outputs``.
-
-    Those that are ignored so far stay ignored.
-
-    To be entered from the main thread.
+    The first one also ends waiting for ``outputs``. Signals that are ignored stay ignored. To be entered
+    from the main thread.
     """
 
     def handle(number: int, _: FrameType | None) -> None:

@@ -44,10 +44,11 @@ those in close portraits, which the smaller sizes bring into its range.
 MIN_SCORE = 0.7
 
 MIN_SIZE = 32
+"""Least size, in pixels, to which frames may be shrunk."""
 _LEAST_SIDE = 8
-"""In smaller pictures there is no face to find, and OpenCV sometimes reads memory that is not theirs."""
+"""Smaller pictures show no face, and OpenCV sometimes reads beyond their memory."""
 _MOST_THREADS = 4
-"""More do not pay for so small a network."""
+"""More gain nothing for so small a network."""
 
 
 def packaged_model() -> Path:
@@ -165,7 +166,7 @@ class FaceDetector:
         return Faces(boxes=points[:, :2].reshape(-1, 4), scores=rows[:, 14], landmarks=points[:, 2:])
 
     def detect_in_picture(self, picture: NDArray[np.uint8], sizes: Sequence[int] = PICTURE_SIZES) -> Faces:
-        """Return the faces in a picture that has no others beside it; errors as for :meth:`detect`.
+        """Return the faces in a single picture; errors as for :meth:`detect`.
 
         ``sizes`` are tried in turn, largest first, until one finds a face.
         """

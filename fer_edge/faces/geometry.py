@@ -39,12 +39,12 @@ def training_squares(boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def eye_angles(landmarks: ArrayLike) -> NDArray[np.float64]:
-    """Return by how much the line through the eyes of each face is turned, in radians.
+    """Return the angle of the line through the eyes of each face, in radians.
 
     ``landmarks`` is (n, 5, 2) or (n, k, 2) with k > 1: x, y in pixels, the right eye first, then the
     left one, as the person has them, which is YuNet's order. The result is float64 (n,), from -pi to
     pi: 0 where the eyes are level and the person's left one is on the right of the image, positive
-    where it is lower (clockwise). Eyes in the same place give 0. A square turned by so much has the
+    where it is lower (clockwise). Eyes in the same place give 0. A square turned by this angle has the
     eyes level; see ``angles`` of :func:`fer_edge.kernels.crop.crop_faces`. Raises ``ValueError`` for
     another shape and for eyes that are not finite.
     """

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .faces import Faces
+from .faces import Faces, no_faces
 
 MIN_HITS = 3
-"""Detections after which a track counts as a person, so that a flicker of one frame is none."""
+"""Detections after which a track counts as a person, so that a one-frame flicker does not."""
 
 MIN_IOU = 0.2
-"""Least overlap of the predicted and the detected box of one face; low, for few frames a second."""
+"""Least overlap of the predicted and the detected box of one face; low, as frames may be few a second."""
 
 MAX_MISSED = 5
 """Detector passes in a row that a track outlives without a detection."""
@@ -86,9 +86,7 @@ class Tracker:
         self.min_hits = min_hits
         self._persons = 0
         self._last_key = 0
-        self._tracks = self._new(
-            Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)), 0.0
-        )
+        self._tracks = self._new(no_faces(), 0.0)
         self._current = np.empty(0, np.int64)
 
     @property

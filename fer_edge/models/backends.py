@@ -30,9 +30,14 @@ _PROBE = bytes.fromhex(
 class Session(Protocol):
     """A loaded model with an input buffer of its own."""
 
-    def buffer(self, count: int) -> NDArray[Any]: ...
+    def buffer(self, count: int) -> NDArray[Any]:
+        """Return the input for ``count`` faces to write into, (count, 48, 48), int8 or float32 by precision.
 
-    def run(self) -> NDArray[Any]: ...
+        The view must be gone when :meth:`run` is called.
+        """
+
+    def run(self) -> NDArray[Any]:
+        """Return the logits of what the buffer holds, (count, 7) or with further sides of 1, not dequantized."""
 
 
 def available_backends() -> list[Backend]:
@@ -64,6 +69,8 @@ def load_onnxruntime() -> Any:
 
 
 class LiteRTSession:
+    """A :class:`Session` of LiteRT; raises ModelError for a file that it cannot load or that does not fit."""
+
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
         interpreter = litert_interpreter_class()
         try:
@@ -92,6 +99,8 @@ class LiteRTSession:
 
 
 class OnnxSession:
+    """A :class:`Session` of ONNX Runtime; errors as for :class:`LiteRTSession`."""
+
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
         onnxruntime = load_onnxruntime()
         try:
@@ -124,7 +133,7 @@ def _inference_session(onnxruntime: Any, file: ModelFile, content: bytes, thread
     except Exception:
         if not exact:
             raise
-        # Of exports of fer-edge 0.1, whose layers share constants, only the other kernels take all.
+        # The exact kernels refuse some exports of fer-edge 0.1, whose layers share constants.
         session = onnx_session(onnxruntime, content, threads, exact=False)
         warnings.warn(
             f"{file.path}: was exported by fer-edge 0.1, and its answers are inexact on this processor: "
@@ -156,7 +165,7 @@ def onnx_session(onnxruntime: Any, content: bytes, threads: int, exact: bool) ->
     # Idle threads must not spin beside a camera loop, nor the arena grow with the largest batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    # Whatever it would log is raised as well.
+    # Whatever it would log is raised, too.
     options.log_severity_level = 4
     options.add_session_config_entry(_EXACT_SUMS, "1" if exact else "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -50,7 +50,7 @@ class Reference:
 class ModelFile:
     """One file of a model as its manifest describes it; sizes in bytes.
 
-    ``reference`` is None for exports of fer-edge 0.1, whose manifests tell no answer.
+    ``reference`` is None for exports of fer-edge 0.1, whose manifests have no answer.
     """
 
     model: str
@@ -140,7 +140,7 @@ def find_model(model: str | os.PathLike[str], backend: Backend, precision: Preci
     """The file of ``model`` for a backend and precision.
 
     ``model`` is a bundled name, or else a folder that ``fer-edge export-int8`` wrote, or a file in
-    such a folder, whose precision then counts. Raises ModelError that lists what there is.
+    such a folder, whose precision then counts. Raises a ModelError that lists what there is.
     """
     path = Path(model)
     bundled = [file for file in model_files() if file.model == os.fspath(model)]

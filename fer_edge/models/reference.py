@@ -18,7 +18,7 @@ from .manifest import Reference
 MOST_STEPS = 1
 """Steps by which an int8 logit may differ: runtimes round sums that lie halfway differently."""
 LARGEST_ERROR = 0.01
-"""By which an fp32 logit may differ; processors add in different orders."""
+"""By how much an fp32 logit may differ: processors add in different orders."""
 
 _SQUARES = np.array([[20.25, 9.5, 101.5], [60.0, 30.0, 31.75], [-9.5, 40.0, 90.0]])
 """Shrunk, enlarged, and reaching over an edge of the frame."""
@@ -66,8 +66,8 @@ def reference_answer(classifier: Classifier) -> Reference:
 def deviation(classifier: Classifier) -> float | None:
     """By how much the worst logit of the reference face differs from the manifest's.
 
-    In steps of the output for int8, else in logits; None where the manifest tells none. Raises
-    ModelError where it is of another face.
+    In steps of the output for int8, else in logits; None where the manifest has no answer. Raises
+    ModelError where its answer is to another face.
     """
     expected = classifier.file.reference
     if expected is None:
@@ -87,7 +87,7 @@ def tolerance(classifier: Classifier) -> float:
 
 
 def wrong_crops() -> list[str]:
-    """Which kinds of crops of the reference frame come out otherwise than they should."""
+    """Which kinds of crops of the reference frame have other bytes than they should."""
     frame = reference_frame()
     grey = frame[:, :, 1]
     found = {

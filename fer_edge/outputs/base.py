@@ -1,9 +1,9 @@
 """Outputs that cannot hurt: each slow one has a thread and a bounded queue.
 
 :class:`Outputs` takes the results of a run. What people look at (:class:`Output`) is written in the
-caller's thread. A :class:`SlowOutput` gets a thread of its own: a slow or failing one delays neither
-recognition nor the others, on recorded sources a full queue waits, on live ones the oldest results
-are dropped and counted.
+caller's thread. A :class:`SlowOutput` gets a thread of its own, so a failing one stops neither
+recognition nor the others. Where one is slower than the source, a recorded source waits for it; of a
+live one the oldest results are dropped and counted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ FLUSH_SECONDS = 2.0
 """Time to write what is left at the end of a live run, and of any after an interruption."""
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0)
-"""Seconds until a failed output is tried again; the last goes on for ever."""
+"""Seconds until a failed output is tried again; the last repeats for ever."""
 
 QUEUE_BYTES = 64_000_000
-"""Pictures that wait hold no more than this, however large they are, save for one."""
+"""Most memory of the pictures that wait for one output; a single one may take more."""
 
 _END_SECONDS = 0.5
 """Part of :data:`FLUSH_SECONDS` kept for outputs that tell of the others' end."""
@@ -161,7 +161,7 @@ class Outputs:
             output.write(result)
 
     def interrupt(self) -> None:
-        """Wait no more for outputs that do not get on; may be called from a signal handler."""
+        """Stop waiting for outputs that make no progress; may be called from a signal handler."""
         self._interrupted = True
         for output in self._direct:
             output.cancel()

@@ -47,7 +47,7 @@ class Encoder:
         if self._writer is None:
             height, width = picture.shape[:2]
             codec = cv2.VideoWriter.fourcc(*"XVID")
-            # OpenCV chooses the format by the name, which is not needed any more when the file is open.
+            # OpenCV chooses the format by the name, which is needed only until the file is open.
             with tempfile.TemporaryDirectory(prefix="fer-edge-") as folder:
                 name = Path(folder, "piece.avi")
                 name.symlink_to(f"/proc/{os.getpid()}/fd/{self._memory.fileno()}")

@@ -155,7 +155,7 @@ class VideoOutput(SlowOutput):
         return not self._is_pipe and (large or time - start >= self._segment - _SHORTEST / 2)
 
     def _save(self, following: float | None) -> None:
-        """Write the piece; ``following`` is the time of the frame after it, where it is known."""
+        """Write the piece; ``following``: time of the frame after it, in seconds, where it is known."""
         if not self._times or self._encoder is None:
             return
         times, self._times = self._times, []

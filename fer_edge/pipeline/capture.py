@@ -1,4 +1,4 @@
-"""A thread that reads: the newest frame of a live source, what is not taken is dropped; of others each."""
+"""A thread that reads a source: of a live one it keeps only the newest frame, of others it gives each."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ LIKELY = 0.8
 MARGIN = 0.05
 """... and it speaks for the turn where no face in the picture as it is comes as near as this."""
 ENOUGH = 5
-"""So many pictures that tell something settle the matter."""
+"""Pictures that tell something, after which the matter is settled."""
 TRIES = 20
-"""So many pictures are turned at most: each costs three runs of the detector."""
+"""Pictures that are turned at most: each costs three runs of the detector."""
 PAUSE = 10
-"""Of a film, every so manieth frame is looked at: neighbours tell the same."""
+"""Of a film, one frame in this many is looked at: neighbours tell the same."""
 
 _log = logging.getLogger(__name__)
 

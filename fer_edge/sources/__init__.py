@@ -121,8 +121,7 @@ def _open_file(path: Path, options: SourceOptions) -> Source:
     if kind == "jpeg" and followers(content).film:
         stream = path.open("rb")
         return MjpegSource(pictures(stream), str(path), options.max_pixels, stream)
-    frames = frame_count(content)
-    if frames > 1:
+    if frame_count(content) > 1:
         return AnimationSource(path, content, options.max_pixels)
     return ImageSource(path, max_pixels=options.max_pixels)
 

@@ -46,7 +46,7 @@ class Source(ABC):
     live: bool = False
     """Whether frames come in their own time; what is not taken is lost."""
     blocking: bool = False
-    """Whether reading may wait for long, as at a pipe, so that a thread had better do it."""
+    """Whether reading may wait for long, as at a pipe, so that it belongs in a thread."""
     pause: float = 0.0
     """Seconds from one frame to the next, where a live source gives them so seldom on purpose."""
     related: bool = True

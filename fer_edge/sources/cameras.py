@@ -72,6 +72,7 @@ def _name(device: Path) -> str:
 
 
 def driver_of(device: Path) -> str:
+    """Return the kernel driver of ``/dev/videoN``, as ``/sys`` names it."""
     return Path(f"/sys/class/video4linux/{device.name}/device/driver").resolve().name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 import zlib
@@ -104,8 +105,6 @@ def _decode_heic(content: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
-    import io
-
     from PIL import Image
 
     try:

@@ -26,7 +26,7 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
     """
     import cv2
 
-    told = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    declared = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     clock = _Clock(source.fps or CAMERA_FPS)
     index = failed = given = 0
     while failed <= FAILED_READS_ALLOWED:
@@ -48,11 +48,11 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
         _log.warning("%s: the film's clock jumps %d times; bridged", source.name, clock.jumps)
     end = index - failed
     # Some containers count one frame more than they hold.
-    if told > end + 1:
-        _log.warning("%s: gives %d of %d frames; damaged?", source.name, given + source.missing, told)
+    if declared > end + 1:
+        _log.warning("%s: gives %d of %d frames; damaged?", source.name, given + source.missing, declared)
         # Others guess the number from the length, so that must fall short, too.
-        if clock.last < (1 - MOST_MISSING) * told / (source.fps or CAMERA_FPS):
-            source.missing += round(told) - end
+        if clock.last < (1 - MOST_MISSING) * declared / (source.fps or CAMERA_FPS):
+            source.missing += round(declared) - end
 
 
 class _Clock:

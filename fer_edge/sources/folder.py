@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = frozenset(
 """A file with such a name is meant to be a picture: what is none counts as unreadable, not as left out."""
 
 NAMED = 5
-"""So many of the files that are left out are named; of the others only the number is told."""
+"""How many of the files that are left out a message names; the others it counts."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple
 
 HEAD_BYTES = 64
-"""So many bytes of a file tell its kind."""
+"""Bytes at the beginning of a file that tell its kind."""
 
 _PNM = re.compile(rb"P[1-6fF]\s(?:\s|#[^\n]*\n)*(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
 _PAM = re.compile(

@@ -25,8 +25,8 @@ class SourceOptions:
     poll: float = 1.0
     """Seconds after which the URL of a picture is read again; 0: read it once."""
     turn: Turn = NO_TURN
-    """How frames are to be turned. Only a camera that can do so itself takes notice, and says so in
-    :attr:`~fer_edge.sources.base.Source.turned`; what else is to be turned is left to whoever reads."""
+    """How frames are to be turned. Only a camera that can do so itself does, and says so in
+    :attr:`~fer_edge.sources.base.Source.turned`; all other turning is left to the reader."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
