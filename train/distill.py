@@ -81,7 +81,10 @@ def prepare_teachers(
     """
     stored_files = [teacher for teacher in teachers if Path(teacher).suffix == ".npz"]
     if live and stored_files:
-        raise DataError(f"{stored_files[0]}: holds answers to plain images; live teachers are .pt")
+        raise DataError(
+            f"{stored_files[0]}: holds logits of plain images, but live teachers answer to augmented ones; "
+            "give a checkpoint or an exported model"
+        )
     if live:
         return tuple(map(pretrained_net, teachers))
     if len(teachers) == 1 and stored_files:

@@ -19,7 +19,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("auto", "litert", "onnx"),
         default="auto",
-        help="auto: LiteRT if installed, else ONNX Runtime",
+        help="what runs the classifier; auto: LiteRT where installed, else ONNX Runtime",
     )
     group.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="default: %(default)s")
     group.add_argument(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..checks.latency import Benchmark
 
 HELP = "Measure latency on this machine: preprocessing, detector, every classifier file, whole frame."
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge bench
   fer-edge bench --image me.jpg --calls 1000 --threads 1 2 4 --json > pi4.json
   fer-edge bench --compare pi4.json pi5.json

@@ -7,7 +7,7 @@ import argparse
 from ._json import to_json
 
 HELP = "Check this installation: versions, C extension, backends, weights, detector, cameras."
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge doctor
   fer-edge doctor --json
 

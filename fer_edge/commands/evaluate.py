@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ..checks.accuracy import Evaluation
 
 HELP = "Accuracy, macro-F1, recall, calibration and confusion of a model on a labelled FER-2013 CSV."
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png
   fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv --json
 
 8 % of PublicTest repeats an image of Training; if the CSV holds the Training rows too, figures are
-given for all rows and for those that do not"""
+given for all rows, and for those whose image is not in Training"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

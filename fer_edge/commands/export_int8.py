@@ -17,7 +17,7 @@ HELP = (
     "Turn a training checkpoint into int8 and fp32 files for LiteRT and ONNX Runtime, check them on "
     "held-out rows against the PyTorch network, and write them with a manifest."
 )
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge export-int8 runs/mine/best.pt --calibration fer2013.csv --out exported
   fer-edge run --camera demo --model exported
 
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
     parser.add_argument("--model", metavar="NAME", help="name of the model (default: its architecture)")
     parser.add_argument("--rows", type=int, default=512, help="calibration rows (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="chooses the rows (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed that chooses them (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace a model of that name in --out")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Recognize = Callable[[NDArray[np.uint8]], Sequence[Face]]
 
 HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge predict test.csv --out submission.csv
   fer-edge predict party.jpg me.png --jsonl
   fer-edge predict crops/*.png --aligned

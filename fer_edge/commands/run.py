@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..sources.base import Source
     from ..sources.options import SourceOptions
 
-HELP = "recognize emotions on a camera, stream, video, image or folder"
+HELP = "Recognize emotions on a camera, stream, video, image or folder."
 EPILOG = """\
 examples:
   fer-edge run --camera demo --frames 60          # no camera needed
@@ -147,7 +147,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.4,
         metavar="S",
-        help="time constant over which each person is averaged, 0: not at all (default: %(default)s)",
+        help="average each person's emotions with this time constant in seconds, 0: not at all (default: "
+        "%(default)s)",
     )
     recognition.add_argument(
         "--min-score",

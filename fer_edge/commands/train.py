@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..train.data import TrainingData
 
 HELP = "Train a model on a FER-2013 CSV; validates on PublicTest rows whose image is not in Training."
-EPILOG = """example:
+EPILOG = """examples:
   fer-edge train --data fer2013.csv --out runs/mine
   fer-edge train --data fer2013.csv --votes fer2013new.csv --out runs/mine --resume
   fer-edge train --data fer2013.csv --model teacher --out runs/teacher
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=nonempty,
         metavar="CSV",
-        help="FER-2013 CSV, plain or packed; default: the environment variable FER2013_CSV",
+        help="FER-2013 CSV, plain or compressed; default: the environment variable FER2013_CSV",
     )
     parser.add_argument(
         "--faces",
@@ -69,14 +69,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="checkpoint of a larger model to learn from (repeat for several), an exported model (a bundled "
-        "one's name, a folder or .onnx file of export-int8), or their stored logits (.npz)",
+        help="learn from a larger model (repeat for several): a checkpoint, an exported model (a bundled "
+        "one's name, a folder or .onnx file of export-int8), or stored logits (.npz)",
     )
     parser.add_argument(
         "--initial-weights",
         type=nonempty,
         metavar="FILE",
-        help="checkpoint, or exported model, to train further; with --recipe, instead of the pretraining",
+        help="train this checkpoint or exported model further; with --recipe, instead of the pretraining",
     )
     parser.add_argument(
         "--out",
@@ -92,8 +92,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         type=nonempty,
         metavar="NAME",
-        help="all stages of a bundled model (edge, nano), with its own options: teachers unless --teacher "
-        "gives them, distillation, export",
+        help="train all stages of a bundled model (edge, nano) with its own options: teachers unless "
+        "--teacher gives them, distillation, export",
     )
     parser.add_argument("--optimizer", help="muon or sgd (default: sgd)")
     for name, number in NUMBERS.items():
@@ -102,13 +102,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--bfloat16",
         action="store_true",
         default=None,
-        help="faster where the processor has matrix units for it",
+        help="compute in bfloat16, which is faster where the processor has matrix units for it",
     )
     parser.add_argument(
         "--live-teachers",
         action="store_true",
         default=None,
-        help="teachers answer to every augmented image, instead of once to each image as it is",
+        help="let teachers answer every augmented image, instead of each image once as it is",
     )
     parser.add_argument(
         "--poor-camera",

@@ -37,7 +37,7 @@ class Session(Protocol):
         """
 
     def run(self) -> NDArray[Any]:
-        """Return the logits of what the buffer holds, (count, 7) or with further sides of 1, not dequantized."""
+        """Return the logits of the faces in the buffer, (count, 7) or (count, 7, 1, 1), not dequantized."""
 
 
 def available_backends() -> list[Backend]:

@@ -256,7 +256,7 @@ class _File:
         if self._regular:
             free = shutil.disk_usage(self._path.parent).free
             if free < _RESERVE + len(data):
-                raise OutputError(f"ends here, because the disk has but {free / 1e6:.0f} MB left")
+                raise OutputError(f"ends here, because the disk has only {free / 1e6:.0f} MB left")
         try:
             write_all(self._descriptor, data, self._cancelled)
         except OSError:

@@ -78,7 +78,7 @@ class MjpegSource(Source):
         self._stream = stream
 
     def __iter__(self) -> Iterator[Frame]:
-        _log.warning("%s: raw MJPEG tells no times; %g frames a second assumed", self.name, CAMERA_FPS)
+        _log.warning("%s: raw MJPEG has no times; %g frames a second are assumed", self.name, CAMERA_FPS)
         given = failed = 0
         for index, picture in enumerate(self._parts):
             try:

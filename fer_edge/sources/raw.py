@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RawFormat:
-    """What raw frames look like. Raises ``ValueError`` for what they cannot."""
+    """The layout of raw frames. Raises ``ValueError`` for one that is unknown or impossible."""
 
     pixels: str
     """One of :data:`PIXEL_FORMATS`."""
@@ -35,9 +35,14 @@ class RawFormat:
         if self.pixels not in PIXEL_FORMATS:
             raise ValueError(f"raw format {self.pixels!r}; want one of {', '.join(PIXEL_FORMATS)}")
         if self.width < 1 or self.height < 1 or not self.fps > 0:
-            raise ValueError(f"raw frames of {self.width}x{self.height} at {self.fps:g} a second are none")
+            raise ValueError(
+                f"raw frames of {self.width}x{self.height} at {self.fps:g} a second; want 1x1 "
+                "or more, and more than 0 a second"
+            )
         if self.planar and (self.width % 2 or self.height % 2):
-            raise ValueError(f"{self.pixels} frames have an even size, not {self.width}x{self.height}")
+            raise ValueError(
+                f"{self.pixels} frames of {self.width}x{self.height}; want even width and height"
+            )
 
     @property
     def planar(self) -> bool:
@@ -92,7 +97,7 @@ class RawSource(Source):
                 self._layout.frame_bytes,
             )
         if not index:
-            raise SourceError(f"{self.name}: not one frame of {self._layout.frame_bytes} bytes came")
+            raise SourceError(f"{self.name}: ends before one whole frame ({self._layout.frame_bytes} bytes)")
 
     def close(self) -> None:
         self._stream.close()

@@ -205,7 +205,7 @@ def test_a_video_ends_whole_before_the_disk_is_full(tmp_path, monkeypatch, suffi
         output.write(result(index=index, timestamp=index / 10))
     assert output.pending == 1
     free[0] = 15_000_000
-    with pytest.raises(OutputError, match="ends here, because the disk has but 15 MB left"):
+    with pytest.raises(OutputError, match="ends here, because the disk has only 15 MB left"):
         output.flush()
     assert output.pending == 0
     output.close()

@@ -111,7 +111,7 @@ def test_raw_mjpeg_is_a_film(tmp_path, caplog):
         assert (source.related, source.live, source.missing) == (True, False, 0)
     assert [frame.image.mean() for frame in frames] == pytest.approx(range(0, 240, 12), abs=2)
     assert [frame.timestamp for frame in frames] == pytest.approx([k / 30 for k in range(20)])
-    assert "30 frames a second assumed" in caplog.text
+    assert "30 frames a second are assumed" in caplog.text
 
 
 def test_raw_mjpeg_in_a_folder_is_told(tmp_path, caplog):

@@ -172,8 +172,8 @@ def test_half_a_raw_frame_is_missing(tmp_path, caplog):
         ("bgr24", "want FORMAT"),
         ("bgr24:640", "want FORMAT"),
         ("h264:640x480", "want one of bgr24"),
-        ("nv12:641x480", "even size"),
-        ("gray:0x480", "are none"),
+        ("nv12:641x480", "even width and height"),
+        ("gray:0x480", "want 1x1 or more, and more than 0"),
     ],
 )
 def test_raw_formats_that_cannot_be_are_refused(text, words, cli, tmp_path):

@@ -162,7 +162,7 @@ def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
     recipe.follow(lively, drawn, tmp_path / "given", teachers=(logits,))
     given = checkpoint.load(tmp_path / "given" / "student" / "last.pt")["ema"]
     assert all(torch.equal(given[key], stored[key]) for key in given)
-    with pytest.raises(fer_edge.DataError, match="answers to plain images"):
+    with pytest.raises(fer_edge.DataError, match="holds logits of plain images"):
         prepare_teachers(tmp_path, (teacher, logits), drawn.faces, live=True)
 
 
