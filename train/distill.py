@@ -90,15 +90,15 @@ def prepare_teachers(
     if len(teachers) == 1 and stored_files:
         return load_logits(teachers[0], faces)
     stored = out / LOGITS_NAME
-    told = describe(teachers)
+    origin = describe(teachers)
     if stored.exists():
         logits = load_logits(stored, faces)
-        if load_origin(stored) != json.loads(json.dumps(told)):
+        if load_origin(stored) != json.loads(json.dumps(origin)):
             raise DataError(f"{stored}: answers of other teachers; choose another --out, or delete it")
         return logits
     logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
     if join_world(device).first:
-        save_logits(stored, logits, faces, told)
+        save_logits(stored, logits, faces, origin)
     return logits
 
 

@@ -157,10 +157,10 @@ def follow(
     def record() -> None:
         # What was done before and not yet passed again is not forgotten.
         stages = origin + before.get("stages", [])[len(origin) :]
-        told = _record(recipe.student.model, given, stages, data, seed, world.size)
+        content = _record(recipe.student.model, given, stages, data, seed, world.size)
         if "versions" in before:
-            told["versions"] = before["versions"]
-        write_text(out / RECORD_NAME, json.dumps(told, indent=2) + "\n")
+            content["versions"] = before["versions"]
+        write_text(out / RECORD_NAME, json.dumps(content, indent=2) + "\n")
 
     def run(
         stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
@@ -183,8 +183,8 @@ def follow(
         )
         # Other processes have no validation figures, and need none.
         results.append(StageResult(stage, len(history), history[-1].get("val_accuracy", 0.0)))
-        told = {"options": asdict(options), "torch": load(folder / "last.pt")["torch"]}
-        origin.append({**asdict(results[-1]), **told, "history": history if world.first else []})
+        settings = {"options": asdict(options), "torch": load(folder / "last.pt")["torch"]}
+        origin.append({**asdict(results[-1]), **settings, "history": history if world.first else []})
         if world.first:
             record()
         return folder / "last.pt"
@@ -254,8 +254,8 @@ def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[s
         ),
     ):
         if was != now:
-            told = f"with {option} {was}" if was else f"without {option}"
-            raise DataError(f"{out}: was begun {told}; --resume needs the same")
+            how = f"with {option} {was}" if was else f"without {option}"
+            raise DataError(f"{out}: was begun {how}; --resume needs the same")
 
 
 def _several(names: str | list[str] | None) -> list[str]:

@@ -262,13 +262,13 @@ def _subjects(
             for precision in PRECISIONS:
                 for count in threads:
                     classifier = load_classifier(model, backend, precision, count)
-                    subjects[_of("classifier", model, classifier)] = _classify(classifier, frame, square)
+                    subjects[_subject("classifier", model, classifier)] = _classify(classifier, frame, square)
     for model, recognizer in recognizers.items():
-        subjects[_of("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)
+        subjects[_subject("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)
     return subjects
 
 
-def _of(name: str, model: str, classifier: Classifier) -> Subject:
+def _subject(name: str, model: str, classifier: Classifier) -> Subject:
     return Subject(
         name, model, classifier.backend, classifier.precision, classifier.threads, classifier.file.size
     )

@@ -78,7 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
     with litert_greeting():
         load_classifier(models[0])
     result = benchmark(
-        frame, models, calls=arguments.calls, threads=threads, progress=_counted(arguments.calls)
+        frame, models, calls=arguments.calls, threads=threads, progress=_progress(arguments.calls)
     )
     if arguments.json:
         print(to_json(asdict(result)))
@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _counted(total: int) -> Callable[[Iterator[int]], Iterator[int]]:
+def _progress(total: int) -> Callable[[Iterator[int]], Iterator[int]]:
     """Return a wrapper that counts rounds on stderr as they pass, if stderr is a terminal."""
 
     def count(rounds: Iterator[int]) -> Iterator[int]:

@@ -126,7 +126,7 @@ class Tracker:
         is_new[matched] = False
         order = np.argsort(np.concatenate([matched, np.flatnonzero(is_new)]), kind="stable")
         current = again.followed_by(self._new(_at(faces, is_new), timestamp)).at(order)
-        current = self._counted(current)
+        current = self._with_ids(current)
         missed = np.ones(len(tracks), np.bool_)
         missed[of_track] = False
         missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= MAX_UNSEEN)
@@ -187,8 +187,8 @@ class Tracker:
             hits=tracks.hits + 1,
         )
 
-    def _counted(self, tracks: _Tracks) -> _Tracks:
-        """The ``tracks`` with a number for each that has been detected often enough."""
+    def _with_ids(self, tracks: _Tracks) -> _Tracks:
+        """The ``tracks`` with an id for each that has been detected often enough."""
         due = (tracks.ids == 0) & (tracks.hits >= self.min_hits)
         if not due.any():
             return tracks

@@ -206,8 +206,8 @@ class VideoOutput(SlowOutput):
             path = self._path.resolve()
         else:
             seconds = int(time)
-            told = f"{seconds // 3600:02}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
-            path = self._path.with_stem(f"{self._path.stem}-{told}")
+            stamp = f"{seconds // 3600:02}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
+            path = self._path.with_stem(f"{self._path.stem}-{stamp}")
         for number in itertools.count(2):
             replaced = path.exists() and not self._live and path != self._latest
             if replaced and (self._force or not has_content(path)):
@@ -269,8 +269,8 @@ class _File:
         self.size += len(data)
         self.end = self.start + packets[-1].seconds
         if self._regular:
-            for position, told in self._container.patches():
-                os.pwrite(self._descriptor, told, position)
+            for position, patch in self._container.patches():
+                os.pwrite(self._descriptor, patch, position)
 
     def close(self) -> None:
         """Bring everything to the disk."""

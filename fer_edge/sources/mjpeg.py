@@ -12,7 +12,8 @@ from .decode import decode
 from .headers import jpeg_picture
 from .opencv_capture import FAILED_READS_ALLOWED
 
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
+"""Bytes that are read at once."""
 
 LONGEST_PICTURE = 64 << 20
 """Bytes after which a JPEG without an end is given up."""
@@ -26,6 +27,16 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+def read_up_to(stream: Readable, count: int) -> bytes:
+    """Return the next ``count`` bytes of ``stream``, waiting for them; fewer at its end."""
+    parts = []
+    # Not all at once: a read reserves memory for all it asks for.
+    while count and (part := stream.read(min(CHUNK, count))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def pictures(stream: Readable, first: bytes = b"") -> Iterator[bytes]:
@@ -57,7 +68,7 @@ def pictures(stream: Readable, first: bytes = b"") -> Iterator[bytes]:
                 searched = 0
         if ended:
             return
-        chunk = stream.read(_CHUNK)
+        chunk = stream.read(CHUNK)
         ended = not chunk
         buffer += chunk
 

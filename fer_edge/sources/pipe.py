@@ -18,14 +18,12 @@ from .base import Frame, Source
 from .film import film
 from .headers import HEAD_BYTES, jpeg_picture, picture_kind
 from .images import content_limit, images_in
-from .mjpeg import MjpegSource, pictures
+from .mjpeg import CHUNK, MjpegSource, pictures, read_up_to
 from .opencv_capture import open_capture, positive_or_none
 from .options import SourceOptions
 from .raw import RawSource
 
 STANDARD_INPUT = "/dev/stdin"
-
-_CHUNK = 1 << 16
 
 
 def is_pipe(path: Path) -> bool:
@@ -48,7 +46,7 @@ def open_pipe(path: Path, options: SourceOptions) -> Source:
         return RawSource(stream, name, options.raw, options.colour)
     with contextlib.ExitStack() as failing:
         failing.callback(stream.close)
-        head = _read(stream, HEAD_BYTES)
+        head = read_up_to(stream, HEAD_BYTES)
         if not head:
             raise SourceError(f"{name}: nothing came through this pipe")
         kind = picture_kind(head)
@@ -59,7 +57,7 @@ def open_pipe(path: Path, options: SourceOptions) -> Source:
             source = _open_jpegs(stream, name, head, options)
         else:
             with stream:
-                content = head + _read(stream, content_limit(options.max_pixels))
+                content = head + read_up_to(stream, content_limit(options.max_pixels))
             if frame_count(content) > 1:
                 source = AnimationSource(path, content, options.max_pixels)
             else:
@@ -87,14 +85,6 @@ def _open(path: Path) -> io.FileIO:
         return io.FileIO(path, "rb")
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-
-
-def _read(stream: io.FileIO, count: int) -> bytes:
-    """Up to ``count`` bytes, waiting for them or the end."""
-    content = bytearray()
-    while len(content) < count and (part := stream.read(min(_CHUNK, count - len(content)))):
-        content += part
-    return bytes(content)
 
 
 class PictureInMemory(Source):
@@ -149,4 +139,4 @@ class FilmPipe(Source):
                 rest = memoryview(part)
                 while rest:
                     rest = rest[target.write(rest) :]
-                part = self._stream.read(_CHUNK)
+                part = self._stream.read(CHUNK)

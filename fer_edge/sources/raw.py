@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .mjpeg import Readable
+from .mjpeg import Readable, read_up_to
 from .opencv_capture import as_uint8
 
 PIXEL_FORMATS = ("bgr24", "rgb24", "gray", "yuv420p", "nv12")
@@ -83,7 +83,7 @@ class RawSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:
-            content = _read_exactly(self._stream, self._layout.frame_bytes)
+            content = read_up_to(self._stream, self._layout.frame_bytes)
             if len(content) < self._layout.frame_bytes:
                 break
             yield Frame(self._picture(content), index / self._layout.fps, self.name)
@@ -116,12 +116,3 @@ class RawSource(Source):
             return as_uint8(cv2.cvtColor(values.reshape(height, width, 3), cv2.COLOR_RGB2BGR))
         code = cv2.COLOR_YUV2BGR_I420 if layout.pixels == "yuv420p" else cv2.COLOR_YUV2BGR_NV12
         return as_uint8(cv2.cvtColor(values.reshape(height * 3 // 2, width), code))
-
-
-def _read_exactly(stream: Readable, count: int) -> bytes:
-    """The next ``count`` bytes; fewer at the end."""
-    parts = []
-    while count and (part := stream.read(count)):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)

@@ -16,7 +16,7 @@ from fer_edge import machine
 from fer_edge.checks.accuracy import calibration_error, measure, vote_agreement
 from fer_edge.checks.latency import Subject, doubts, summarize
 from fer_edge.commands._json import to_json
-from fer_edge.commands.bench import _counted
+from fer_edge.commands.bench import _progress
 from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import bundled_models
 
@@ -283,7 +283,7 @@ def test_bench_counts_rounds_on_a_terminal_only(monkeypatch):
         (io.StringIO(), ""),
     ):
         monkeypatch.setattr("sys.stderr", stream)
-        assert list(_counted(2)(iter(range(2)))) == [0, 1]
+        assert list(_progress(2)(iter(range(2)))) == [0, 1]
         assert stream.getvalue() == shown
 
 
