@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fer_edge.train.model import normalize
 from numpy.typing import NDArray
 
 from fer_edge.models.manifest import Backend, Precision, TensorSpec
 from fer_edge.native_output import hold_back
+from fer_edge.train.model import normalize
 
 from . import onnx_files, tflite
 from .network import InferenceNet

@@ -13,13 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fer_edge.train.provenance import distinct
-
 from fer_edge import __version__
 from fer_edge.errors import ModelError
 from fer_edge.files import write_text
 from fer_edge.labels import EMOTIONS
 from fer_edge.models.manifest import MANIFEST_FORMAT, MANIFEST_NAME, PRECISIONS, SUFFIXES, read_manifest
+from fer_edge.train.provenance import distinct
 
 from .convert import Converted
 

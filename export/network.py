@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from fer_edge.train.batch_norm import fold_batch_norm
-from fer_edge.train.model import EmotionNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from fer_edge.train.batch_norm import fold_batch_norm
+from fer_edge.train.model import EmotionNet
 
 
 class InferenceNet(nn.Module):

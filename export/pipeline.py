@@ -10,9 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from fer_edge.train.checkpoint import load_net
-from fer_edge.train.provenance import training_log
-from fer_edge.train.validation import predict_logits
 
 from fer_edge.errors import DataError, ModelError
 from fer_edge.fer2013.reader import FerDataset
@@ -21,6 +18,9 @@ from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import SUFFIXES
 from fer_edge.models.reference import reference_answer
+from fer_edge.train.checkpoint import load_net
+from fer_edge.train.provenance import training_log
+from fer_edge.train.validation import predict_logits
 
 from .calibration import choose_rows
 from .convert import convert

@@ -16,19 +16,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
+import fer_edge
 from fer_edge.export import pipeline, tflite
 from fer_edge.export.convert import Converted, quiet
 from fer_edge.export.network import InferenceNet, short_half
 from fer_edge.export.parity import Parity, ParityError
+from fer_edge.models.backends import load_onnxruntime
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.validation import predict_logits
-
-import fer_edge
-from fer_edge.models.backends import load_onnxruntime
 
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
 
@@ -193,9 +192,10 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
 def test_a_mean_halfway_between_two_numbers_is_rounded_away_from_zero():
     """As by TFLite; the runtime by itself would round to the even one."""
     onnxruntime = load_onnxruntime()
+    from onnx import TensorProto, helper
+
     from fer_edge.export import onnx_files
     from fer_edge.export.layers import Average, Layer
-    from onnx import TensorProto, helper
 
     spec = onnx_files.TensorSpec("int8", 6 / 255, -128)
     graph = onnx_files._Graph()
@@ -226,6 +226,7 @@ def test_a_mean_halfway_between_two_numbers_is_rounded_away_from_zero():
 def test_both_formats_cut_off_sums_where_an_activation_does():
     """Blocks of two convolutions end in a ReLU6 after the addition, whose range is wider than its output."""
     from ai_edge_litert.interpreter import Interpreter
+
     from fer_edge.export import onnx_files
     from fer_edge.export.layers import read_layers
 
@@ -270,8 +271,8 @@ def test_manifest_tells_the_answer_to_the_reference_face(exported):
 def test_a_file_whose_layers_share_constants_loads_without_exact_sums(exported, tmp_path, monkeypatch):
     """As those of version 0.1 did; where ONNX Runtime can exchange weights, it refuses such files."""
     import onnx
-    from fer_edge.export import onnx_files
 
+    from fer_edge.export import onnx_files
     from fer_edge.models import backends
 
     proto = onnx.load(exported[0] / "edge-int8.onnx")

@@ -8,9 +8,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.export import manifest
-
 import fer_edge
+from fer_edge.export import manifest
 
 
 def test_publishing_never_lists_what_does_not_match(tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.export.parity import ExportReport, Parity, ParityError, check_int8_input, refuse_bad
-
 from fer_edge.models.manifest import TensorSpec
 
 

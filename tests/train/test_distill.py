@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
+import fer_edge
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import ARCHITECTURES
 from fer_edge.train.distill import prepare_teachers, teacher_logits
@@ -19,8 +20,6 @@ from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.validation import predict_logits
-
-import fer_edge
 
 
 def read_metrics(run):

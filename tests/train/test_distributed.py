@@ -18,10 +18,9 @@ from conftest import write_votes
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
+import fer_edge
 from fer_edge.train import checkpoint
 from fer_edge.train.distill import teacher_logits
-
-import fer_edge
 
 HANGS = 900
 """Seconds after which a process is taken to hang, on however busy a machine."""

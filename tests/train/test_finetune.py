@@ -14,13 +14,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
+import fer_edge
 from fer_edge.train.finetune import frozen_net, read_faces, training_data
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
 from fer_edge.train.pretrained import exported_net
 from fer_edge.train.validation import predict_logits
-
-import fer_edge
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
+from torch.nn import functional as F
+
+import fer_edge
+from fer_edge.models.manifest import WEIGHTS
 from fer_edge.train import checkpoint, dlib_weights, pretrained
 from fer_edge.train.architectures import ARCHITECTURES, FACE_TEACHER
 from fer_edge.train.batch_norm import is_folded, normalized_convolutions, restore_norms
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.validation import predict_logits
-from torch.nn import functional as F
-
-import fer_edge
-from fer_edge.models.manifest import WEIGHTS
 
 # Channels and strided first block of dlib's levels, from the image on.
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))

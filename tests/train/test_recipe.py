@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
+import fer_edge
 from fer_edge.export import pipeline
 from fer_edge.export.parity import ExportReport, Parity
 from fer_edge.train import checkpoint, dlib_weights, loop, recipe
@@ -23,8 +24,6 @@ from fer_edge.train.loop import fit
 from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.pretrained import exported_net
 from fer_edge.train.validation import predict_logits
-
-import fer_edge
 
 BRIEF = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
