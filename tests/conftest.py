@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def write_votes(path: Path, labels: list[int]) -> Path:
         rows.append(",".join(map(str, votes)))
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def read_metrics(run: Path) -> list[dict[str, str]]:
+    """The rows of a training run's ``metrics.csv``."""
+    with (run / "metrics.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """The photograph of the demo camera, uint8 (512, 512, 3) BGR, with one face; not to be written to."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
+    photo = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+    photo.flags.writeable = False
+    return photo
 
 
 @pytest.fixture(scope="session")

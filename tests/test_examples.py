@@ -59,12 +59,6 @@ def started(name, *arguments):
 
 
 @pytest.fixture(scope="module")
-def astronaut():
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
-    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-
-
-@pytest.fixture(scope="module")
 def film(astronaut, tmp_path_factory):
     """Half a second of nobody, a second with a smile, 1.5 s of nobody, a second with a smile; 10 fps."""
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")

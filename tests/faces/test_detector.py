@@ -20,12 +20,6 @@ RIGHT_EYE, LEFT_EYE, NOSE = (204, 107), (244, 107), (225, 126)
 
 
 @pytest.fixture(scope="module")
-def astronaut():
-    data = pytest.importorskip("skimage.data")
-    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-
-
-@pytest.fixture(scope="module")
 def detector():
     return FaceDetector()
 

@@ -27,12 +27,6 @@ RUNTIMES = [
 
 
 @pytest.fixture(scope="module")
-def astronaut():
-    data = pytest.importorskip("skimage.data")
-    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-
-
-@pytest.fixture(scope="module")
 def reference():
     """OpenCV's detector by itself, with this package's thresholds."""
     weights = np.frombuffer(packaged_model().read_bytes(), np.uint8)

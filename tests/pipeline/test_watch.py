@@ -410,12 +410,6 @@ def classifier(monkeypatch):
     return one
 
 
-@pytest.fixture
-def astronaut():
-    data = pytest.importorskip("skimage.data")
-    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-
-
 def test_all_faces_of_a_frame_are_one_batch_and_keep_their_places(classifier, astronaut):
     frame = np.concatenate([astronaut[:300, 80:380], astronaut[:300, 80:380] // 3], axis=1)
     faces = Recognizer().recognize(frame)

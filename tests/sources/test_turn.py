@@ -123,12 +123,6 @@ def test_the_pi_camera_turns_by_itself_what_it_can(monkeypatch, turn, transform)
         assert source.turned == (turn if transform else Turn())
 
 
-@pytest.fixture(scope="module")
-def astronaut():
-    photo = pytest.importorskip("skimage.data").astronaut()
-    return np.ascontiguousarray(photo[:, :, ::-1])
-
-
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_one_option_and_the_hint_set_a_turned_photo_right(cli, tmp_path, astronaut, degrees):
     turned = Turn(360 - degrees).apply(astronaut)

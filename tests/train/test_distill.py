@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
@@ -20,11 +20,6 @@ from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.validation import predict_logits
-
-
-def read_metrics(run):
-    with (run / "metrics.csv").open() as stream:
-        return list(csv.DictReader(stream))
 
 
 def _interrupt(history):

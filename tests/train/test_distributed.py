@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import write_votes
+from conftest import read_metrics, write_votes
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
@@ -27,11 +26,6 @@ HANGS = 900
 
 
 LEARNING = ("--model", "nano", "--epochs", 2, "--batch", 70, "--ema", 0.9)
-
-
-def read_metrics(run):
-    with (run / "metrics.csv").open() as stream:
-        return list(csv.DictReader(stream))
 
 
 def _start(arguments, **environment):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
@@ -19,12 +19,6 @@ from fer_edge.train.divergence import TrainingError
 from fer_edge.train.epoch import batches
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
-
-
-def read_metrics(run):
-    with (run / "metrics.csv").open() as stream:
-        return list(csv.DictReader(stream))
-
 
 QUICK = TrainOptions(model="tiny", epochs=3, batch=35, warmup=0.5, ema=0.9, seed=3)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 
 import pytest
+from conftest import read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
@@ -13,11 +13,6 @@ pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 from fer_edge.train import checkpoint
 from fer_edge.train.options import FINE_TUNING, NUMBERS, POOR_CAMERA, TrainOptions
 from fer_edge.train.pretrained import exported_net
-
-
-def read_metrics(run):
-    with (run / "metrics.csv").open() as stream:
-        return list(csv.DictReader(stream))
 
 
 def test_training_goes_on_from_a_bundled_model_and_says_so(cli, drawn_csv, tmp_path):
