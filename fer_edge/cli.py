@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
-    "evaluate": "accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",
+    "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",
     "predict": "label a FER-2013 test.csv or image files",
     "train": "train a model on a FER-2013 CSV",
     "doctor": "check this installation",

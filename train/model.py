@@ -201,7 +201,7 @@ class EmotionNet(nn.Module):
         return self
 
     def embed(self, x: Tensor) -> Tensor:
-        """Pooled features, float32 (n, head)."""
+        """Pooled features, float32 (n, k): k is the width of the head, or of the last stage without one."""
         if self.architecture.side != FACE_SIZE:
             side = (self.architecture.side, self.architecture.side)
             x = F.interpolate(x, side, mode="bilinear", align_corners=False)

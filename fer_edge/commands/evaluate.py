@@ -16,7 +16,7 @@ from ._json import to_json
 if TYPE_CHECKING:
     from ..checks.accuracy import Evaluation
 
-HELP = "Accuracy, macro-F1, recall, calibration and confusion of a model on a labelled FER-2013 CSV."
+HELP = "Measure accuracy, macro-F1, recall, calibration and confusion of a model on a labelled FER-2013 CSV."
 EPILOG = """examples:
   fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png
   fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv --json

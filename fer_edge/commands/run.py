@@ -161,7 +161,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Run until the source ends, a limit is reached or Ctrl-C; return 0."""
+    """Run until the source ends, a limit is reached or Ctrl-C; return the exit code of :data:`EPILOG`."""
     from ..interrupts import ended_at_once
     from ..native_output import litert_greeting
     from ..outputs.base import OutputClosed, write_line

@@ -54,7 +54,7 @@ class Output(Protocol):
     """Takes the results of a run, at once."""
 
     def write(self, result: FrameResult) -> None:
-        """Take one result. Raises :class:`OutputClosed` where nobody wants any more."""
+        """Take one result. Raises :class:`OutputClosed` where its reader has gone."""
 
     def cancel(self) -> None:
         """Give up a write that waits for a reader; called from a signal handler or another thread."""
@@ -70,7 +70,7 @@ class SlowOutput(ABC):
     """
 
     name: str
-    """What the user calls it: ``jsonl``, ``video``, ``image``."""
+    """What the user calls it, as in ``--require``: ``jsonl``, ``video``, ``image``."""
     capacity = 8
     """Results that may wait."""
     needs_image = True
@@ -83,7 +83,7 @@ class SlowOutput(ABC):
 
     @abstractmethod
     def write(self, result: FrameResult) -> None:
-        """Take one result. Raises :class:`OutputClosed` where nobody wants any more."""
+        """Take one result. Raises :class:`OutputClosed` where its reader has gone."""
 
     def gap(self, lost: int) -> None:  # noqa: B027
         """Record, where there is a place for it, that so many results are missing here."""

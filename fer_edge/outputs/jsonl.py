@@ -190,8 +190,8 @@ def start_to_json(
 ) -> dict[str, Any]:
     """Return the record that begins a run.
 
-    ``model``: what was loaded: its ``name``, ``file``, ``backend`` and ``precision``. ``options``: of
-    the run; paths become texts, and what is infinite, as a limit that is none, null.
+    ``model``: the classifier's ``name``, ``backend`` and ``precision``. ``options``: of the run; paths become
+    texts, and what is infinite, as a limit that is none, null.
     """
 
     def plain(value: Any) -> Any:
@@ -212,7 +212,7 @@ def start_to_json(
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
-    """Return the figures of a run; those that nothing is known of are null."""
+    """Return the figures of a run; those that are not finite, as without frames, become ``None``."""
     figures = {**dataclasses.asdict(summary), "fps": summary.fps}
     return {name: (None if not math.isfinite(value) else round(value, 3)) for name, value in figures.items()}
 
