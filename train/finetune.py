@@ -128,5 +128,5 @@ def _face(path: Path, detector: FaceDetector | None) -> NDArray[np.uint8]:
     out = np.empty((1, FACE_SIZE, FACE_SIZE), np.uint8)
     crop_faces(image, square, out)
     if out.std() < _LEAST_CONTRAST:
-        raise SourceError(f"{path}: one even grey, or nearly so (transparent, or 12 bits in 16?)")
+        raise SourceError(f"{path}: one even grey, or nearly so (transparent?)")
     return out[0]
