@@ -24,6 +24,9 @@ import pytest
 
 import fer_edge
 
+# Clocks, signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 if not EXAMPLES.is_dir():
     pytest.skip("no examples/ beside the tests", allow_module_level=True)

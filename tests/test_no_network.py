@@ -15,6 +15,9 @@ import pytest
 import fer_edge
 from fer_edge.models.backends import available_backends
 
+# Clocks, signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
 REPOSITORY = Path(__file__).parents[1]
 
 # In {photo} there is a face, {table} is a CSV, {out} a folder for what a command is asked to write.

@@ -17,6 +17,9 @@ from conftest import write_csv
 
 cv2 = pytest.importorskip("cv2")
 
+# Clocks, signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
 PROGRAM = [sys.executable, "-m", "fer_edge"]
 
 
@@ -40,8 +43,6 @@ def wait_for_main(process):
     pytest.fail("the program did not begin")
 
 
-# Heavy: /proc shows the emulator's signals there, not the program's.
-@pytest.mark.heavy
 @pytest.mark.parametrize("milliseconds", [0, 5, 10, 20, 40, 60, 90, 120, 160, 200, 250, 300, 400, 600])
 def test_ctrl_c_in_the_first_second_ends_the_program_without_a_traceback(milliseconds):
     process = start("run", "--camera", "demo", "--jsonl", os.devnull, "--append")
@@ -57,7 +58,6 @@ def test_ctrl_c_in_the_first_second_ends_the_program_without_a_traceback(millise
     assert b"PLEASE READ THIS" not in err
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_ctrl_c_while_a_silent_stream_is_opened_ends_the_program_at_once(scheme):
     with socket.socket() as silent:

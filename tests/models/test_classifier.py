@@ -115,6 +115,7 @@ def test_no_input_is_refused():
         fer_edge.load_classifier().predict_filled(0, lambda inputs: None)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_threads_may_share_a_classifier(faces, backend):
     classifier = fer_edge.load_classifier(backend=backend)

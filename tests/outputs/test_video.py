@@ -279,6 +279,7 @@ def test_a_name_that_is_not_utf8_is_written(tmp_path):
     assert path.read_bytes().startswith(b"\x1aE\xdf\xa3")
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_film(tmp_path):
     """The process's peak after 100 and after 1,100 pieces; 74 bytes a frame would be 2 MB."""
     program = (

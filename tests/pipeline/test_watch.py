@@ -372,6 +372,7 @@ def test_the_landmarks_of_tracks_go_along_with_their_boxes():
     assert [np.shape(landmarks) for landmarks in recognizer.landmarks] == [(1, 5, 2)] * 6
 
 
+@pytest.mark.heavy
 def test_memory_for_latencies_is_bounded():
     class Endless(ScriptedSource):
         def __iter__(self):
@@ -455,6 +456,7 @@ def test_recognize_hands_the_landmarks_on(classifier, astronaut):
     assert not np.array_equal(classifier._faces, turned)
 
 
+@pytest.mark.heavy
 def test_threads_may_share_a_recognizer(astronaut):
     recognizer = Recognizer()
     group = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)

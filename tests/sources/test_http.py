@@ -17,6 +17,9 @@ from fer_edge.errors import SourceError, SourceLostError
 from fer_edge.sources import SourceOptions, open_source, stream
 from fer_edge.sources.opencv_capture import FAILED_READS_ALLOWED
 
+# Clocks, signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
 POLLING = SourceOptions(poll=0.02)
 
 

@@ -20,6 +20,9 @@ from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
 from fer_edge.sources.raw import RawFormat, raw_format
 
+# Clocks, signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
 LEVELS = list(range(20, 220, 10))
 
 
