@@ -55,7 +55,8 @@ def save_learning_curve(path: str | os.PathLike[str], history: Sequence[dict[str
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         axes.legend()
-    best = max(history, key=lambda row: row["val_accuracy"])
+    # As best.pt is chosen: of several, the one with the least loss.
+    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
     figure.suptitle(f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}")
     _save(figure, path)
 
