@@ -119,9 +119,9 @@ $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install -q --upgrade pip
 
-# As root, for chroot; ARM_PYTEST takes further options of pytest.
+# As root, for chroot; ARM_OPTIONS=--all runs all device tests, ARM_PYTEST takes further options of pytest.
 test-arm: wheels
-	$(VENV)-wheels/bin/python tools/arm.py $(RELEASE) --pytest='$(ARM_PYTEST)'
+	$(VENV)-wheels/bin/python tools/arm.py $(RELEASE) $(ARM_OPTIONS) --pytest='$(ARM_PYTEST)'
 
 # As root; needs qemu-system-arm, cpio and kmod as well.
 test-camera: wheels $(VENV)/.run

@@ -35,11 +35,19 @@ GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_34")
 LARGEST_INSTALL = 330_000_000
 """Bytes of site-packages after the installation that the README gives."""
 
-RUNS = (
-    ("device tests", "0", ("tests",)),
-    ("whole programs on the NumPy path", "1", ("tests/commands/test_cli.py", "tests/test_reference.py")),
-)
-"""What is run, with FER_EDGE_PURE and files; the tests of kernels run on both paths by themselves."""
+PROGRAMS = ("tests/commands/test_cli.py", "tests/test_reference.py")
+PROCESSOR = ("tests/kernels", "tests/models", "tests/faces", "tests/fer2013", *PROGRAMS)
+"""Tests of what a processor can do otherwise: kernels, runtimes, parsing, and the programs on top of them."""
+
+NUMPY = ("whole programs on the NumPy path", "1", PROGRAMS)
+RUNS = {
+    "bookworm": (("tests of what depends on the processor", "0", PROCESSOR), NUMPY),
+    "trixie": (("whole programs and runtimes", "0", ("tests/models", *PROGRAMS)), NUMPY),
+}
+"""What is run for each release, with FER_EDGE_PURE and files; the tests of kernels run on both paths by
+themselves. An emulated processor takes some ten times as long, hence a choice; ``--all`` runs everything."""
+
+EVERYTHING = (("device tests", "0", ("tests",)), NUMPY)
 
 TESTS_FAILED = 1
 """Of pytest's exit codes."""
@@ -74,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help=" or ".join(PYTHON))
     parser.add_argument("--missing", action="store_true", help="only tell what is missing here, exit code 1")
+    parser.add_argument("--all", action="store_true", help="run all device tests: most of an hour a release")
     parser.add_argument("--pytest", default="", metavar="OPTIONS", help="further options of pytest")
     arguments = parser.parse_args()
     missing = what_is_missing()
@@ -88,7 +97,7 @@ def main() -> int:
         print(f"\n== {release}: root file system, wheel and dependencies", flush=True)
         root = root_file_system(release)
         install(root, release)
-        for name, pure, files in RUNS:
+        for name, pure, files in EVERYTHING if arguments.all else RUNS[release]:
             print(f"\n== {release}: {name}", flush=True)
             code = test(root, release, pure, files, shlex.split(arguments.pytest))
             if code:
