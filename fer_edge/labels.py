@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Labels = Literal["people", "fer2013"]
+"""Which question a model answers: what ten people would say (FER+), or the label of 2013."""
+
+LABELS: tuple[Labels, ...] = ("people", "fer2013")
+
 EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Index = FER-2013 code."""
 
@@ -21,3 +28,12 @@ VOTE_COLUMNS: tuple[str, ...] = (
 
 VOTE_OF_EMOTION: tuple[int, ...] = (4, 5, 6, 1, 3, 2, 0)
 """For each emotion the index of its column in :data:`VOTE_COLUMNS`."""
+
+PEOPLE_ANSWERS: tuple[str, ...] = (*EMOTIONS, "contempt", "unknown")
+"""What people can say of a face, in the order of a model's output: FER+'s columns but ``NF``."""
+
+VOTE_OF_ANSWER: tuple[int, ...] = tuple(
+    VOTE_COLUMNS.index(name) if code >= len(EMOTIONS) else VOTE_OF_EMOTION[code]
+    for code, name in enumerate(PEOPLE_ANSWERS)
+)
+"""For each of :data:`PEOPLE_ANSWERS` the index of its column in :data:`VOTE_COLUMNS`."""
