@@ -50,7 +50,8 @@ def load_net(path: str | os.PathLike[str]) -> tuple[EmotionNet, dict[str, Any]]:
     """The averaged network of a checkpoint in evaluation mode, and the whole checkpoint."""
     state = load(path)
     try:
-        net = EmotionNet(Architecture.from_dict(state["architecture"]))
+        architecture = Architecture.from_dict(state["architecture"])
+        net = EmotionNet(architecture, people="people.weight" in state["ema"])
         net.load_state_dict(state["ema"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(

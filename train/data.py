@@ -16,8 +16,7 @@ from torch import Tensor
 from fer_edge.errors import DataError
 from fer_edge.fer2013.duplicates import in_training
 from fer_edge.fer2013.reader import FerDataset, read_fer2013
-from fer_edge.fer2013.votes import read_votes
-from fer_edge.labels import VOTE_COLUMNS
+from fer_edge.fer2013.votes import people_votes, read_votes
 
 from .batch_norm import folded_copy
 from .ferplus_votes import label_logits
@@ -28,16 +27,15 @@ SAMPLE_ROWS = 512
 RESULTS = ("best.pt", "metrics.csv", "recipe.json", "model/manifest.json")
 """What a training run, of whatever kind, may leave in its folder besides ``last.pt``."""
 
-_NOT_A_FACE = VOTE_COLUMNS.index("NF")
-
 
 @dataclass(frozen=True)
 class TrainingData:
     """What is learned from, and what selects the model.
 
-    faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (all FER+ columns but
-    NF, rows of zeros where nobody voted); val_faces and val_labels likewise; teacher float32 (n, 7)
-    logits, or the networks that are to give them during training, or None.
+    faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (those that count, in
+    :data:`~fer_edge.labels.PEOPLE_ANSWERS` order, rows of zeros where there are none); val_faces and
+    val_labels likewise; teacher float32 (n, 7) logits, or the networks that are to give them during
+    training, or None.
     """
 
     faces: NDArray[np.uint8]
@@ -91,7 +89,7 @@ def load_training_data(
 
     Training rows train; PublicTest rows whose image is not in Training validate. A CSV without a
     Usage column gives a tenth of its images, chosen by their content, to validation. With votes,
-    Training rows that most voters called "not a face" are left out. Raises DataError.
+    Training rows without votes that count are left out: most are no faces. Raises DataError.
     """
     if votes is not None and skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
@@ -101,9 +99,9 @@ def load_training_data(
     training, validation = _split(dataset)
     ballots = None
     if votes is not None:
-        counts = read_votes(votes, len(dataset), dataset.usage).astype(np.int64)
-        training &= counts[:, _NOT_A_FACE] * 2 <= counts.sum(1)
-        ballots = np.delete(counts, _NOT_A_FACE, axis=1)[training].astype(np.float32)
+        ballots = people_votes(read_votes(votes, len(dataset), dataset.usage))
+        training &= ballots.any(1)
+        ballots = ballots[training]
     if not training.any() or not validation.any():
         raise DataError(
             f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "

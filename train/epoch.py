@@ -17,7 +17,7 @@ from .distributed import World
 from .divergence import DivergedError
 from .losses import label_targets, objective, teacher_targets
 from .mixup import mix
-from .model import EmotionNet, TwoHeadedNet, normalize
+from .model import EmotionNet, normalize
 from .optimizer import Optimizer
 from .options import TrainOptions
 from .schedule import augmentation_strength, learning_rate
@@ -27,20 +27,19 @@ from .schedule import augmentation_strength, learning_rate
 class Learner:
     """What an epoch changes.
 
-    net: the network, an EmotionNet or, with votes, a TwoHeadedNet; wrapped: the same, its gradients
-    averaged over all processes; averaged: the copy with averaged weights.
+    net: the network; wrapped: the same, its gradients averaged over all processes; averaged: the copy
+    with averaged weights.
     """
 
-    net: nn.Module
+    net: EmotionNet
     wrapped: nn.Module
     averaged: AveragedModel
     optimizer: Optimizer
 
     @property
     def averaged_net(self) -> EmotionNet:
-        """The averaged network without the head that predicts votes."""
+        """The network with averaged weights."""
         net = self.averaged.module
-        net = net.net if isinstance(net, TwoHeadedNet) else net
         assert isinstance(net, EmotionNet)
         return net
 
@@ -137,4 +136,4 @@ def _targets(data: DeviceData, index: Tensor, options: TrainOptions) -> dict[str
 @torch.no_grad()
 def _mean_answers(teachers: Sequence[EmotionNet], inputs: Tensor) -> Tensor:
     """Mean logits, float32 (n, 7), of normalized images (n, 1, 48, 48)."""
-    return torch.stack([teacher(inputs).float() for teacher in teachers]).mean(0)
+    return torch.stack([teacher(inputs).fer2013.float() for teacher in teachers]).mean(0)

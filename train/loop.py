@@ -17,7 +17,7 @@ from .data import TrainingData, on_device
 from .distributed import join_world
 from .divergence import DivergedError, TrainingError, refuse_infinite, way_out
 from .epoch import Learner, train_epoch
-from .model import EmotionNet, TwoHeadedNet
+from .model import EmotionNet
 from .optimizer import Optimizer
 from .options import TrainOptions
 from .resume import load_resumable, run_identity, save_epoch
@@ -51,8 +51,11 @@ def fit(
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
     target = torch.device(device)
     torch.manual_seed(options.seed)
-    bare = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
-    net: nn.Module = bare if data.votes is None else TwoHeadedNet(bare)
+    net = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
+    if data.votes is None:
+        net.people = None
+    elif net.people is None:
+        net.add_people()
     net.to(target)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = averaged_model(net, options.ema)
@@ -68,7 +71,7 @@ def fit(
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
-    wrapped = DistributedDataParallel(net) if world.size > 1 else net
+    wrapped: nn.Module = DistributedDataParallel(net) if world.size > 1 else net
     learner = Learner(net, wrapped, averaged, optimizer)
     rows = on_device(data, options, target)
 
@@ -88,7 +91,7 @@ def fit(
         if world.first:
             provenance = {"stage": stage, "origin": origin}
             save_epoch(
-                out, learner, bare.architecture, options, history, len(data.faces), identity, provenance
+                out, learner, net.architecture, options, history, len(data.faces), identity, provenance
             )
             if on_epoch is not None:
                 on_epoch(history)

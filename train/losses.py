@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from fer_edge.labels import EMOTIONS
 
+from .model import Heads
 from .options import TrainOptions
 
 
@@ -48,20 +49,19 @@ def vote_loss(logits: Tensor, votes: Tensor) -> Tensor:
 
 
 def objective(
-    output: Tensor | tuple[Tensor, Tensor], targets: Mapping[str, Tensor], options: TrainOptions
+    output: Heads, targets: Mapping[str, Tensor], options: TrainOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What a step minimizes, its part that the labels give, and the emotion logits (n, 7).
 
-    ``output`` is that of an EmotionNet, or of a TwoHeadedNet where ``targets`` have ``votes`` (n, 9). The
-    other targets are distributions (n, 7): ``labels``, and ``teacher`` where there is one.
+    ``targets`` have ``votes`` (n, 9) where the network has a head for them. The others are distributions
+    (n, 7): ``labels``, and ``teacher`` where there is one.
     """
-    emotions, votes = output if isinstance(output, tuple) else (output, None)
-    logits = emotions.float()
+    logits = output.fer2013.float()
     total = label_loss = soft_cross_entropy(logits, targets["labels"])
     if "teacher" in targets:
         total = (1 - options.distill_weight) * label_loss + options.distill_weight * distillation_loss(
             logits, targets["teacher"], options.distill_temperature
         )
-    if votes is not None:
-        total = total + options.vote_weight * vote_loss(votes.float(), targets["votes"])
+    if output.people is not None:
+        total = total + options.vote_weight * vote_loss(output.people.float(), targets["votes"])
     return total, label_loss, logits

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_edge.kernels.crop import FACE_SIZE
-from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
+from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 
 from .architectures import Architecture, Stage
 
@@ -129,13 +130,23 @@ class PooledBlock(nn.Module):
         return F.relu(x + y)
 
 
-class EmotionNet(nn.Module):
-    """Normalized grey faces, float32 (n, 1, 48, 48), to logits, float32 (n, 7) in FER-2013 order.
+class Heads(NamedTuple):
+    """Logits of a network's two outputs."""
 
-    The input is (grey - 128) / 64, see :func:`normalize`.
+    fer2013: Tensor
+    """(n, 7): the labels of 2013, in their order."""
+    people: Tensor | None
+    """(n, 9): votes for each of :data:`fer_edge.labels.PEOPLE_ANSWERS`; None without that head."""
+
+
+class EmotionNet(nn.Module):
+    """Normalized grey faces, float32 (n, 1, 48, 48), to the logits of :class:`Heads`.
+
+    The input is (grey - 128) / 64, see :func:`normalize`. Both heads work on the same features. Without
+    ``people`` there is only one, as in networks that never saw FER+ votes.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, people: bool = True) -> None:
         super().__init__()
         self.architecture = architecture
         self.fixed_statistics = False
@@ -155,24 +166,32 @@ class EmotionNet(nn.Module):
         self.pool = nn.AvgPool2d(size)
         self.dropout = nn.Dropout(architecture.dropout)
         self.classifier = nn.Linear(channels, len(EMOTIONS))
+        self.people: nn.Linear | None = None
         self._initialize()
+        if people:
+            self.add_people()
 
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        _initialize_head(self.classifier)
+
+    def add_people(self) -> None:
+        """Give the network a head for votes that has learned nothing yet."""
+        head = nn.Linear(self.classifier.in_features, len(PEOPLE_ANSWERS))
+        _initialize_head(head)
+        self.people = head.to(self.classifier.weight.device)
 
     @classmethod
     def from_folded(cls, architecture: Architecture, tensors: Mapping[str, Tensor]) -> EmotionNet:
         """A network whose batch norms only add a bias, and stay as they are in training.
 
         ``tensors`` are weight and bias of each convolution with its batch norm folded in, and of the
-        classifier, a 1x1 convolution, named as in :class:`fer_edge.export.network.InferenceNet`.
+        heads, 1x1 convolutions, named as in :class:`fer_edge.export.network.InferenceNet`.
         Raises KeyError.
         """
-        net = cls(architecture)
+        net = cls(architecture, people="people.weight" in tensors)
         with torch.no_grad():
             for name, norm in net.named_modules():
                 if isinstance(norm, nn.BatchNorm2d):
@@ -182,8 +201,10 @@ class EmotionNet(nn.Module):
                     assert norm.running_var is not None
                     norm.running_var.fill_(1 - norm.eps)
                     norm.weight.requires_grad_(False)
-            net.classifier.weight.copy_(tensors["classifier.weight"][:, :, 0, 0])
-            net.classifier.bias.copy_(tensors["classifier.bias"])
+            for name, head in (("classifier", net.classifier), ("people", net.people)):
+                if head is not None:
+                    head.weight.copy_(tensors[f"{name}.weight"][:, :, 0, 0])
+                    head.bias.copy_(tensors[f"{name}.bias"])
         net.freeze(0)
         return net
 
@@ -207,26 +228,14 @@ class EmotionNet(nn.Module):
             x = F.interpolate(x, side, mode="bilinear", align_corners=False)
         return self.dropout(self.pool(self.features(x)).flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.embed(x))
+    def forward(self, x: Tensor) -> Heads:
+        features = self.embed(x)
+        return Heads(self.classifier(features), None if self.people is None else self.people(features))
 
 
-class TwoHeadedNet(nn.Module):
-    """An :class:`EmotionNet` that also predicts the FER+ crowd votes from the same features.
-
-    The second head exists during training only: the votes are a cleaner signal for the features,
-    while the classifier keeps learning the FER-2013 label.
-    """
-
-    def __init__(self, net: EmotionNet) -> None:
-        super().__init__()
-        self.net = net
-        self.votes = nn.Linear(net.classifier.in_features, len(VOTE_COLUMNS) - 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Emotion logits (n, 7) and vote logits (n, 9; all columns but NF)."""
-        features = self.net.embed(x)
-        return self.net.classifier(features), self.votes(features)
+def _initialize_head(head: nn.Linear) -> None:
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
 
 
 def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:

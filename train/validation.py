@@ -14,7 +14,7 @@ def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: b
     training = net.training
     net.eval()
     with torch.no_grad(), torch.autocast(faces.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = torch.cat([net(normalize(part)) for part in faces.split(batch)]).float()
+        logits = torch.cat([net(normalize(part)).fer2013 for part in faces.split(batch)]).float()
     net.train(training)
     return logits
 

@@ -6,15 +6,19 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, shortened
-from ..labels import VOTE_COLUMNS, VOTE_OF_EMOTION
+from ..labels import VOTE_COLUMNS, VOTE_OF_ANSWER, VOTE_OF_EMOTION
 from .archives import open_csv
 from .header import find_column, header_names
 from .window import LINE_LIMIT
+
+_NOT_A_FACE = VOTE_COLUMNS.index("NF")
+_MOST_NOT_A_FACE = 5
 
 
 def read_votes(
@@ -58,15 +62,33 @@ def read_votes(
     return np.array(votes, dtype=np.uint8)
 
 
+def people_votes(votes: ArrayLike) -> NDArray[np.float32]:
+    """The votes that count, float32 (n, 9) in :data:`~fer_edge.labels.PEOPLE_ANSWERS` order.
+
+    By FER+'s own rules a single vote for something is an outlier and does not count, and an image that
+    more than half of the ten call "not a face" has no votes: a row of zeros. Raises ``ValueError`` for
+    ``votes`` of another shape than (n, 10).
+    """
+    counts = _counts(votes)
+    kept = np.where(counts < 2, 0, counts)[:, VOTE_OF_ANSWER].astype(np.float32)
+    kept[counts[:, _NOT_A_FACE] > _MOST_NOT_A_FACE] = 0
+    return kept
+
+
+def _counts(votes: ArrayLike) -> NDArray[Any]:
+    counts = np.asarray(votes)
+    if counts.ndim != 2 or counts.shape[1] != len(VOTE_COLUMNS):
+        raise ValueError(f"votes have shape {counts.shape}; want (n, {len(VOTE_COLUMNS)})")
+    return counts
+
+
 def majority_votes(votes: ArrayLike) -> NDArray[np.int8]:
     """The FER-2013 code that most of the crowd chose: int8 (n,), from the FER+ ``votes`` (n,10).
 
     -1 where two columns share the first place, or where it goes to contempt, unknown or NF (not a
     face). Raises ``ValueError`` for another shape.
     """
-    counts = np.asarray(votes)
-    if counts.ndim != 2 or counts.shape[1] != len(VOTE_COLUMNS):
-        raise ValueError(f"votes have shape {counts.shape}; want (n, {len(VOTE_COLUMNS)})")
+    counts = _counts(votes)
     if len(counts) == 0:
         return np.empty(0, dtype=np.int8)
     code_of_column = np.full(len(VOTE_COLUMNS), -1, dtype=np.int8)

@@ -79,7 +79,7 @@ def test_the_same_command_gives_the_same_weights_also_with_votes(cli, drawn_csv,
     assert code == 0, err
     states = [checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two")]
     assert all(torch.equal(states[0]["net"][key], states[1]["net"][key]) for key in states[0]["net"])
-    assert any(key.startswith("votes.") for key in states[0]["net"])
+    assert any(key.startswith("people.") for key in states[0]["net"])
 
 
 RANK_CODE = """
@@ -91,11 +91,11 @@ from fer_edge.train.data import TrainingData
 from fer_edge.train.distill import teacher_logits
 from fer_edge.train.options import TrainOptions
 nets = []
-class Net(loop.TwoHeadedNet):
-    def __init__(self, net):
-        super().__init__(net)
+class Net(loop.EmotionNet):
+    def __init__(self, architecture):
+        super().__init__(architecture)
         nets.append(self)
-loop.TwoHeadedNet = Net
+loop.EmotionNet = Net
 rng = np.random.default_rng(0)
 faces, labels = rng.integers(0, 256, (16, 48, 48), np.uint8), rng.integers(0, 7, 16)
 votes = np.ones((16, 9), np.float32)

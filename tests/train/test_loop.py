@@ -76,14 +76,17 @@ def test_resume_with_other_options_is_refused(drawn, tmp_path):
         fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70, seed=2), tmp_path, resume=True)
 
 
-def test_votes_train_a_second_head_that_is_not_kept(drawn, tmp_path):
+def test_votes_train_a_second_head(drawn, tmp_path):
     votes = np.zeros((len(drawn.faces), 9), np.float32)
     votes[:, 0] = 10
     data = TrainingData(drawn.faces, drawn.labels, votes, drawn.val_faces, drawn.val_labels)
     history = fit(data, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path)
     assert math.isfinite(history[0]["train_loss"])
     net, _ = checkpoint.load_net(tmp_path / "best.pt")
-    assert net(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+    heads = net(torch.zeros(2, 1, 48, 48))
+    assert heads.fer2013.shape == (2, 7)
+    assert heads.people.shape == (2, 9)
+    assert (heads.people.argmax(1) == 0).all()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(drawn, tmp_path):

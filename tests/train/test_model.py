@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train.architectures import ARCHITECTURES
-from fer_edge.train.model import EmotionNet, StridedDepthwise, TwoHeadedNet, normalize
+from fer_edge.train.model import EmotionNet, StridedDepthwise, normalize
 
 
 @pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 25e6, 600_000), ("nano", 5e6, 110_000)])
@@ -17,14 +17,15 @@ def test_bundled_architectures_stay_within_their_budget(model, macs, parameters)
 
     net = EmotionNet(ARCHITECTURES[model]).eval()
     with FlopCounterMode(display=False) as counter:
-        logits = net(torch.zeros(1, 1, 48, 48))
-    assert logits.shape == (1, 7)
+        heads = net(torch.zeros(1, 1, 48, 48))
+    assert heads.fer2013.shape == (1, 7)
+    assert heads.people.shape == (1, 9)
     assert counter.get_total_flops() / 2 <= macs
     assert sum(parameter.numel() for parameter in net.parameters()) <= parameters
 
 
 def test_every_parameter_gets_a_gradient():
-    net = TwoHeadedNet(EmotionNet(ARCHITECTURES["edge"]))
+    net = EmotionNet(ARCHITECTURES["edge"])
     emotions, votes = net(torch.randn(4, 1, 48, 48))
     (emotions.square().sum() + votes.square().sum()).backward()
     for name, parameter in net.named_parameters():
