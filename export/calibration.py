@@ -1,6 +1,8 @@
-"""Which rows calibrate the int8 ranges, and which are held out to check the result."""
+"""Which rows calibrate the int8 ranges, which fit temperature and settings, and which check the result."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +10,38 @@ from numpy.typing import NDArray
 from fer_edge.errors import DataError
 from fer_edge.fer2013.duplicates import in_training
 from fer_edge.fer2013.reader import FerDataset
+from fer_edge.fer2013.votes import people_votes
 
 
-def choose_rows(
-    dataset: FerDataset, count: int, seed: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
-    """Calibration faces from Training, and held-out faces with labels that are not in Training.
+@dataclass(frozen=True)
+class Rows:
+    """Faces uint8 (n, 48, 48), labels int64 (n,), votes that count, float32 (n, 9), or None."""
 
-    uint8 (at most ``count``, 48, 48), chosen by ``seed``; uint8 (n, 48, 48); int64 (n,). Raises DataError.
+    faces: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    votes: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an export needs of a data set.
+
+    calibration: faces from Training, (at most the wanted number, 48, 48); training_votes: the votes that
+    count of all Training rows, or None; check: the rows outside Training whose image is not in it.
+    """
+
+    calibration: NDArray[np.uint8]
+    training_votes: NDArray[np.float32] | None
+    check: Rows
+
+
+def choose_rows(dataset: FerDataset, votes: NDArray[np.uint8] | None, count: int, seed: int) -> Choice:
+    """Choose the rows of an export, those that calibrate by ``seed``.
+
+    ``votes``: uint8 (n, 10), one row of FER+ votes a row. Raises DataError.
     """
     if dataset.labels is None or dataset.usage is None:
         raise DataError(
@@ -30,8 +56,13 @@ def choose_rows(
             "at least one of each is needed"
         )
     chosen = np.random.default_rng(seed).permutation(training)[:count]
-    return (
+    counted = None if votes is None else people_votes(votes)
+    return Choice(
         dataset.pixels[np.sort(chosen)],
-        dataset.pixels[held_out],
-        dataset.labels[held_out].astype(np.int64),
+        None if counted is None else counted[training],
+        Rows(
+            dataset.pixels[held_out],
+            dataset.labels[held_out].astype(np.int64),
+            None if counted is None else counted[held_out],
+        ),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer_edge.labels import Labels
 from fer_edge.models.manifest import Backend, Precision, TensorSpec
 from fer_edge.native_output import hold_back
 from fer_edge.train.model import normalize
@@ -21,13 +22,13 @@ from .network import InferenceNet
 
 @dataclass(frozen=True)
 class Converted:
-    """One file, and input and output as it describes them itself."""
+    """One file, and input and outputs as it describes them itself."""
 
     backend: Backend
     precision: Precision
     content: bytes
     input: TensorSpec
-    output: TensorSpec
+    outputs: dict[Labels, TensorSpec]
 
 
 def convert(
@@ -54,7 +55,7 @@ def convert(
         Converted("litert", "int8", tflite_int8, *tflite.tensor_specs(tflite_int8)),
         Converted("litert", "fp32", tflite_half, *tflite.tensor_specs(tflite_half)),
         Converted("onnx", "int8", onnx_int8, *onnx_files.quantization(onnx_int8)),
-        Converted("onnx", "fp32", onnx_half, plain, plain),
+        Converted("onnx", "fp32", onnx_half, plain, dict.fromkeys(net.heads, plain)),
     ]
 
 

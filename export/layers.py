@@ -54,11 +54,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Layers:
-    """A network: its layers in the order of execution, from the tensor number ``source``."""
+    """A network: its layers in the order of execution, from tensor ``source`` to the tensors ``results``."""
 
     source: int
     input: TensorSpec
     layers: tuple[Layer, ...]
+    results: tuple[int, ...]
+
+    def layer(self, tensor: int) -> Layer:
+        """The one that gives ``tensor``."""
+        return next(layer for layer in self.layers if layer.output == tensor)
 
 
 def read_layers(model: bytes) -> Layers:
@@ -107,7 +112,7 @@ def read_layers(model: bytes) -> Layers:
             raise ModelError(f"int8 model: the output of a ReLU has the zero point {result.zero_point}")
         layers.append(Layer(operation, tuple(used), int(output), result, most))
     (source,) = (int(index) for index in graph.inputs)
-    return Layers(source, reader.spec(source), tuple(layers))
+    return Layers(source, reader.spec(source), tuple(layers), tuple(map(int, graph.outputs)))
 
 
 def _cut_off(result: TensorSpec, six: bool) -> float | None:

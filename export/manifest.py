@@ -16,8 +16,9 @@ from typing import Any
 from fer_edge import __version__
 from fer_edge.errors import ModelError
 from fer_edge.files import write_text
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, Labels
 from fer_edge.models.manifest import MANIFEST_FORMAT, MANIFEST_NAME, PRECISIONS, SUFFIXES, read_manifest
+from fer_edge.models.people import People
 from fer_edge.train.provenance import distinct
 
 from .convert import Converted
@@ -31,7 +32,8 @@ def model_entry(
     files: Mapping[str, Converted],
     *,
     parameters: int,
-    temperature: float,
+    temperature: dict[Labels, float],
+    people: People | None,
     calibration: dict[str, Any],
 ) -> dict[str, Any]:
     """What the manifest tells of a model before the check: files, training, calibration, versions.
@@ -49,6 +51,7 @@ def model_entry(
             for stage in distinct(state.get("origin", []))
         ],
         "temperature": temperature,
+        **({} if people is None else {"people": asdict(people)}),
         "calibration": calibration,
         "versions": _versions(),
         "files": {
@@ -58,7 +61,7 @@ def model_entry(
                 "bytes": len(converted.content),
                 "sha256": hashlib.sha256(converted.content).hexdigest(),
                 "input": asdict(converted.input),
-                "output": asdict(converted.output),
+                "outputs": {head: asdict(spec) for head, spec in converted.outputs.items()},
             }
             for file, converted in files.items()
         },
@@ -108,7 +111,7 @@ def refuse_overwriting(folder: Path, name: str, force: bool) -> None:
 def existing_manifest(folder: Path) -> dict[str, Any]:
     """What ``folder`` holds already; a manifest without models where there is none."""
     if (folder / MANIFEST_NAME).exists():
-        return read_manifest(folder)
+        return {**read_manifest(folder), "format": MANIFEST_FORMAT}
     return _empty_manifest()
 
 

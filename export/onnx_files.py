@@ -10,20 +10,23 @@ import numpy as np
 import torch
 
 from fer_edge.kernels.crop import FACE_SIZE
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import ANSWERS, Labels
 from fer_edge.models.manifest import TensorSpec
 
 from .layers import Average, Convolution, Layer, read_layers
-from .network import InferenceNet, short_half
+from .network import InferenceNet, head_of, short_half
 
-INPUT, OUTPUT = "faces", "logits"
+INPUT = "faces"
+OUTPUTS: dict[Labels, str] = {"fer2013": "logits", "people": "people"}
+"""Names of the outputs."""
+
 OPSET = 18
 _IR_VERSION = 10
 """Of the file format: what torch.onnx writes with that opset."""
 
 
 def convert(net: InferenceNet) -> bytes:
-    """The fp32 model: float32 (n, 1, 48, 48) in, float32 (n, 7, 1, 1) out."""
+    """The fp32 model: float32 (n, 1, 48, 48) in, float32 (n, k, 1, 1) out for each head."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -34,7 +37,7 @@ def convert(net: InferenceNet) -> bytes:
             external_data=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUTS[head] for head in net.heads],
             dynamic_shapes=({0: torch.export.Dim("n")},),
             verbose=False,
         )
@@ -65,7 +68,8 @@ def with_half_weights(model: bytes) -> bytes:
 def from_tflite(model: bytes) -> bytes:
     """The int8 model in QDQ form, with the very integers and scales of an int8 TFLite file.
 
-    int8 (n, 1, 48, 48) in and int8 (n, 7, 1, 1) out. Activations inside are the same numbers plus 128,
+    int8 (n, 1, 48, 48) in and int8 (n, k, 1, 1) out for each head. Activations inside are the same
+    numbers plus 128,
     uint8, because ONNX Runtime computes int8 ones on x86-64 partly in floating point. Each layer has its
     own weights and zero points, because on x86-64 without VNNI ONNX Runtime replaces both, layer by
     layer: it does not load a file whose layers share them, and version 1.20 dies where they are left out.
@@ -75,19 +79,25 @@ def from_tflite(model: bytes) -> bytes:
 
     network = read_layers(model)
     graph = _Graph()
-    result = network.layers[-1].result
     tensors = {network.source: graph.quantized(graph.real(INPUT, network.input), _shifted(network.input))}
     specs = {network.source: network.input}
     for layer in network.layers:
         tensors[layer.output] = graph.layer(layer, [(tensors[i], specs[i]) for i in layer.inputs])
         specs[layer.output] = layer.result
-    graph.quantized(graph.real(tensors[network.layers[-1].output], _shifted(result)), result, OUTPUT)
+    outputs = []
+    for number in network.results:
+        operation, result = network.layer(number).operation, specs[number]
+        assert isinstance(operation, Convolution)
+        head = head_of(len(operation.weights))
+        graph.quantized(graph.real(tensors[number], _shifted(result)), result, OUTPUTS[head])
+        shape = ["n", len(ANSWERS[head]), 1, 1]
+        outputs.append(helper.make_tensor_value_info(OUTPUTS[head], TensorProto.INT8, shape))
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "int8",
             [helper.make_tensor_value_info(INPUT, TensorProto.INT8, ["n", 1, FACE_SIZE, FACE_SIZE])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.INT8, ["n", len(EMOTIONS), 1, 1])],
+            outputs,
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -98,14 +108,19 @@ def from_tflite(model: bytes) -> bytes:
     return content
 
 
-def quantization(model: bytes) -> tuple[TensorSpec, TensorSpec]:
-    """Input and output of an int8 model as its Q/DQ nodes describe them."""
+def quantization(model: bytes) -> tuple[TensorSpec, dict[Labels, TensorSpec]]:
+    """Input and outputs of an int8 model as its Q/DQ nodes describe them."""
     import onnx
 
     graph = onnx.load_from_string(model).graph
     first = next(node for node in graph.node if INPUT in node.input)
-    last = next(node for node in graph.node if OUTPUT in node.output)
-    return _spec(graph, first), _spec(graph, last)
+    last = {
+        head: _spec(graph, node)
+        for head, name in OUTPUTS.items()
+        for node in graph.node
+        if name in node.output
+    }
+    return _spec(graph, first), last
 
 
 class _Graph:

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.errors import FerEdgeError
+from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import PRECISIONS, SUFFIXES, Backend, Precision, TensorSpec
+from fer_edge.models.people import People
+
+from .calibration import Rows
+from .people import top_votes
 
 MAX_DROP = 1.0
 """Points of accuracy that a file may lose against the PyTorch network."""
@@ -32,7 +37,7 @@ class ParityError(FerEdgeError, RuntimeError):
 
 @dataclass(frozen=True)
 class Parity:
-    """One file against the PyTorch network on the same rows.
+    """One output of a file against the PyTorch network on the same rows.
 
     accuracy and drop in per cent (points); agreement: fraction of rows with the same arg-max;
     largest absolute difference of logits.
@@ -46,18 +51,21 @@ class Parity:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how the check went; accuracies in per cent of ``rows`` held-out rows.
+    """What was written and how the check went, on ``rows`` held-out rows, for each output.
 
-    agreement: fraction of rows on which the two files of a precision have the same arg-max; steps: the
-    largest difference of their int8 logits.
+    accuracy: in per cent, of the PyTorch network: for ``fer2013`` of the labels; for ``people`` of the rows
+    with one top vote or, where no votes were given, 100. parity: by file. agreement: by precision, fraction
+    of rows on which its two files have the same arg-max; steps: the largest difference of their int8
+    logits. sizes: in bytes.
     """
 
     model: str
     rows: int
-    accuracy: float
-    temperature: float
-    parity: dict[str, Parity]
-    agreement: dict[str, float]
+    accuracy: dict[Labels, float]
+    temperature: dict[Labels, float]
+    people: People | None
+    parity: dict[str, dict[Labels, Parity]]
+    agreement: dict[str, dict[Labels, float]]
     steps: int
     sizes: dict[str, int]
 
@@ -73,44 +81,68 @@ def check_int8_input(backend: str, source: TensorSpec) -> None:
 def check_files(
     folder: Path,
     name: str,
-    temperature: float,
-    reference: NDArray[np.float32],
-    faces: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    temperature: dict[Labels, float],
+    people: People | None,
+    reference: dict[Labels, NDArray[np.float32]],
+    rows: Rows,
 ) -> ExportReport:
-    """Run the four files of a model, described by a manifest in ``folder``, on the held-out rows.
+    """Run the four files of a model, described by a manifest in ``folder``, on the held-out ``rows``.
 
-    ``faces`` uint8 (n, 48, 48) with ``labels`` int64 (n,); ``reference`` float32 (n, 7) are the logits of the
-    PyTorch network, divided by the ``temperature``.
+    ``reference``: the logits of the PyTorch network, (n, k) by output, divided by the ``temperature``.
     """
-    expected = reference.argmax(1)
-    accuracy = 100 * float((expected == labels).mean())
-    answers: dict[tuple[Precision, Backend], NDArray[np.float32]] = {}
-    parity: dict[str, Parity] = {}
+    right = {head: _truth(head, rows, logits) for head, logits in reference.items()}
+
+    def accuracy(head: Labels, logits: NDArray[np.float32]) -> float:
+        known = right[head] >= 0
+        return 100 * float((logits.argmax(1) == right[head])[known].mean())
+
+    expected = {head: accuracy(head, logits) for head, logits in reference.items()}
+    answers: dict[tuple[Precision, Backend], dict[Labels, NDArray[np.float32]]] = {}
+    parity: dict[str, dict[Labels, Parity]] = {}
     sizes: dict[str, int] = {}
-    step = 0.0
+    scales: dict[Labels, float] = {}
     for precision in PRECISIONS:
         for backend, suffix in SUFFIXES.items():
             path = folder / f"{name}-{precision}{suffix}"
-            classifier = load_classifier(path, backend, precision)
-            logits = answers[precision, backend] = classifier.predict_logits(faces)
-            reached = 100 * float((logits.argmax(1) == labels).mean())
-            parity[path.name] = Parity(
-                accuracy=reached,
-                drop=accuracy - reached,
-                agreement=float((logits.argmax(1) == expected).mean()),
-                largest_difference=float(np.abs(logits - reference).max()),
-            )
+            classifier = load_classifier(path, backend, precision, labels="fer2013")
+            found = answers[precision, backend] = classifier.logits(rows.faces)
+            parity[path.name] = {
+                head: Parity(
+                    accuracy=accuracy(head, found[head]),
+                    drop=expected[head] - accuracy(head, found[head]),
+                    agreement=float((found[head].argmax(1) == logits.argmax(1)).mean()),
+                    largest_difference=float(np.abs(found[head] - logits).max()),
+                )
+                for head, logits in reference.items()
+            }
             sizes[path.name] = path.stat().st_size
-            step = step or classifier.file.output.scale
-    agreement: dict[str, float] = {
-        precision: float(
-            np.mean(answers[precision, "litert"].argmax(1) == answers[precision, "onnx"].argmax(1))
-        )
+            if precision == "int8":
+                scales = {head: spec.scale for head, spec in classifier.file.outputs.items()}
+    agreement: dict[str, dict[Labels, float]] = {
+        precision: {
+            head: float(
+                (
+                    answers[precision, "litert"][head].argmax(1) == answers[precision, "onnx"][head].argmax(1)
+                ).mean()
+            )
+            for head in reference
+        }
         for precision in PRECISIONS
     }
-    steps = round(float(np.abs(answers["int8", "litert"] - answers["int8", "onnx"]).max()) / step)
-    return ExportReport(name, len(faces), accuracy, temperature, parity, agreement, steps, sizes)
+    steps = max(
+        round(float(np.abs(answers["int8", "litert"][head] - answers["int8", "onnx"][head]).max()) / scale)
+        for head, scale in scales.items()
+    )
+    return ExportReport(name, len(rows), expected, temperature, people, parity, agreement, steps, sizes)
+
+
+def _truth(head: Labels, rows: Rows, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The right answer of each row, int64 (n,); -1 where there is none."""
+    if head == "fer2013":
+        return rows.labels
+    if rows.votes is None or not (top_votes(rows.votes) >= 0).any():
+        return logits.argmax(1).astype(np.int64)
+    return top_votes(rows.votes)
 
 
 def refuse_bad(report: ExportReport) -> None:
@@ -119,13 +151,15 @@ def refuse_bad(report: ExportReport) -> None:
     most = max(MAX_DROP, 100 / report.rows, 200 * (COIN_TOSSES / report.rows) ** 0.5) + 1e-9
     least = min(MIN_AGREEMENT, 1 - 3 / report.rows) - 1e-9
     faults = [
-        f"{file} loses {parity.drop:.2f} points (at most {most:.2g})"
-        for file, parity in report.parity.items()
+        f"{file} loses {parity.drop:.2f} points of {head} (at most {most:.2g})"
+        for file, outputs in report.parity.items()
+        for head, parity in outputs.items()
         if parity.drop > most
     ]
     faults += [
-        f"ONNX and TFLite {precision} agree on {agreement:.2%} of rows (at least {least:.3g})"
-        for precision, agreement in report.agreement.items()
+        f"ONNX and TFLite {precision} agree on {agreement:.2%} of rows of {head} (at least {least:.3g})"
+        for precision, outputs in report.agreement.items()
+        for head, agreement in outputs.items()
         if agreement < least
     ]
     if report.steps > MOST_STEPS:

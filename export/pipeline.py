@@ -8,25 +8,31 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fer_edge.errors import DataError, ModelError
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
 from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import SUFFIXES
+from fer_edge.models.people import People
 from fer_edge.models.reference import reference_answer
 from fer_edge.train.checkpoint import load_net
 from fer_edge.train.provenance import training_log
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads
 
-from .calibration import choose_rows
+from .calibration import Choice, choose_rows
 from .convert import convert
 from .manifest import model_entry, publish, refuse_overwriting, write_manifest
 from .network import InferenceNet
 from .parity import FEW_ROWS, ExportReport, check_files, check_int8_input, refuse_bad
+from .people import fit_people, fit_people_temperature, prior
 from .temperature import fit_temperature
 
 
@@ -35,6 +41,7 @@ def export(
     dataset: FerDataset,
     out: str | os.PathLike[str],
     *,
+    votes: NDArray[np.uint8] | None = None,
     model: str | None = None,
     calibration_rows: int = 512,
     seed: int = 1,
@@ -44,10 +51,11 @@ def export(
     """Write the fp32 and int8 files of a checkpoint and their manifest into the folder ``out``.
 
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
-    check (the others, without images that are in Training). Other models that ``out`` already holds
-    stay. Raises CheckpointError, DataError where the rows do not suffice, ModelError for a teacher that
-    wants larger faces, and where ``model`` is already there and ``force`` is not set, ParityError where
-    a file fails the check.
+    check (the others, without images that are in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
+    needed for a network that answers for people unless the checkpoint holds the settings. Other models
+    that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not suffice,
+    ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``
+    is not set, ParityError where a file fails the check.
     """
     net, state = load_net(checkpoint)
     if net.architecture.side != FACE_SIZE:
@@ -60,12 +68,14 @@ def export(
         raise DataError(f"model name {name!r}: use letters, digits, - and _ only")
     folder = Path(out)
     refuse_overwriting(folder, name, force)
-    calibration, held_out, labels = choose_rows(dataset, calibration_rows, seed)
-
-    raw = predict_logits(net, torch.from_numpy(held_out))
-    temperature = fit_temperature(raw, torch.from_numpy(labels).long())
+    rows = choose_rows(dataset, votes, calibration_rows, seed)
+    raw = {
+        head: logits.numpy()
+        for head, logits in predict_heads(net, torch.from_numpy(rows.check.faces)).items()
+    }
+    temperature, people = _settings(checkpoint, state, rows, raw)
     deployed = InferenceNet(net, temperature)
-    converted = convert(deployed, calibration, progress)
+    converted = convert(deployed, rows.calibration, progress)
     for file in converted:
         if file.precision == "int8":
             check_int8_input(file.backend, file.input)
@@ -76,7 +86,8 @@ def export(
         files,
         parameters=sum(value.numel() for value in deployed.parameters()),
         temperature=temperature,
-        calibration={"rows": len(calibration), "seed": seed, "method": "min-max"},
+        people=people,
+        calibration={"rows": len(rows.calibration), "seed": seed, "method": "min-max"},
     )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
@@ -84,10 +95,11 @@ def export(
         for file_name, file in files.items():
             (staging / file_name).write_bytes(file.content)
         write_manifest(staging, {name: entry})
-        progress(f"checking on {len(held_out)} held-out rows")
-        if len(held_out) < FEW_ROWS:
+        progress(f"checking on {len(rows.check)} held-out rows")
+        if len(rows.check) < FEW_ROWS:
             progress(f"fewer than {FEW_ROWS} rows: the check says little")
-        report = check_files(staging, name, temperature, (raw / temperature).numpy(), held_out, labels)
+        expected = {head: np.asarray(logits / temperature[head], np.float32) for head, logits in raw.items()}
+        report = check_files(staging, name, temperature, people, expected, rows.check)
         refuse_bad(report)
         entry["held_out"] = {
             "rows": report.rows,
@@ -96,8 +108,34 @@ def export(
             "int8_steps": report.steps,
         }
         for file_name, parity in report.parity.items():
-            answer = reference_answer(load_classifier(staging / file_name))
-            entry["files"][file_name] |= {"reference": asdict(answer), "held_out": asdict(parity)}
+            answer = reference_answer(load_classifier(staging / file_name, labels="fer2013"))
+            held_out = {head: asdict(one) for head, one in parity.items()}
+            entry["files"][file_name] |= {"reference": asdict(answer), "held_out": held_out}
         write_text(staging / entry["training_log"], training_log(state))
         publish(folder, staging, name, entry, force)
     return report
+
+
+def _settings(
+    checkpoint: str | os.PathLike[str],
+    state: dict[str, Any],
+    rows: Choice,
+    raw: dict[Labels, NDArray[np.float32]],
+) -> tuple[dict[Labels, float], People | None]:
+    """Temperatures of the outputs, and how predicted votes become answers; ``raw``: logits of the check."""
+    labels, votes = rows.check.labels, rows.check.votes
+    temperature: dict[Labels, float] = {
+        "fer2013": fit_temperature(torch.from_numpy(raw["fer2013"]), torch.from_numpy(labels))
+    }
+    if "people" not in raw:
+        return temperature, None
+    if votes is None or rows.training_votes is None or not votes.any() or not rows.training_votes.any():
+        if "people" not in state:
+            raise DataError(
+                f"{checkpoint}: answers for people, too; give the FER+ votes on the calibration rows "
+                "(--votes CSV or FERPLUS_CSV)"
+            )
+        return temperature | {"people": 1.0}, People(**state["people"])
+    temperature["people"] = fit_people_temperature(raw["people"], votes)
+    calibrated = raw["people"] / np.float32(temperature["people"])
+    return temperature, fit_people((calibrated, votes), (calibrated, votes), prior(rows.training_votes))

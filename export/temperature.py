@@ -15,9 +15,14 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     certainty (rule of succession).
     """
     accuracy = ((logits.argmax(1) == labels).double().sum() + 1) / (len(labels) + 2)
+    return matching_temperature(logits, float(accuracy))
+
+
+def matching_temperature(logits: Tensor, confidence: float) -> float:
+    """The temperature, 0.05 to 20, at which the mean of the largest probabilities is ``confidence``."""
 
     def too_sure(temperature: float) -> bool:
-        return bool((logits.double() / temperature).softmax(1).amax(1).mean() > accuracy)
+        return bool((logits.double() / temperature).softmax(1).amax(1).mean() > confidence)
 
     low, high = math.log(0.05), math.log(20.0)
     while high - low > 1e-3:

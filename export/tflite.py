@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.labels import Labels
 from fer_edge.models.manifest import TensorSpec
 
-from .network import InferenceNet, short_half
+from .network import InferenceNet, head_of, short_half
 from .ranges import INPUT_RANGE, Range, widened
 
 _BUFFER_ALIGNMENT = 16
@@ -21,10 +22,13 @@ _BUFFER_ALIGNMENT = 16
 
 
 def convert(net: InferenceNet) -> bytes:
-    """The fp32 model: NHWC float32 (1, 48, 48, 1) in, float32 (1, 1, 1, 7) out, resizable batch."""
+    """The fp32 model: NHWC float32 (1, 48, 48, 1) in, for each head float32 (1, 1, 1, k) out.
+
+    The batch is resizable.
+    """
     import litert_torch
 
-    channels_last = litert_torch.to_channel_last_io(net, args=[0], outputs=[0])
+    channels_last = litert_torch.to_channel_last_io(net, args=[0], outputs=list(range(len(net.heads))))
     model = litert_torch.convert(channels_last.eval(), (torch.zeros(1, FACE_SIZE, FACE_SIZE, 1),))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -131,12 +135,13 @@ def _sharing_builder() -> Any:
     return SharingBuilder()
 
 
-def tensor_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
-    """Input and output as the file itself describes them."""
+def tensor_specs(model: bytes) -> tuple[TensorSpec, dict[Labels, TensorSpec]]:
+    """Input and outputs as the file itself describes them."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model)
-    return _spec(interpreter.get_input_details()[0]), _spec(interpreter.get_output_details()[0])
+    outputs = {head_of(int(one["shape"][-1])): _spec(one) for one in interpreter.get_output_details()}
+    return _spec(interpreter.get_input_details()[0]), outputs
 
 
 def _spec(details: dict[str, Any]) -> TensorSpec:

@@ -9,6 +9,9 @@ Labels = Literal["people", "fer2013"]
 
 LABELS: tuple[Labels, ...] = ("people", "fer2013")
 
+VOTERS = 10
+"""People who were asked about each face of FER+."""
+
 EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Index = FER-2013 code."""
 
@@ -37,3 +40,6 @@ VOTE_OF_ANSWER: tuple[int, ...] = tuple(
     for code, name in enumerate(PEOPLE_ANSWERS)
 )
 """For each of :data:`PEOPLE_ANSWERS` the index of its column in :data:`VOTE_COLUMNS`."""
+
+ANSWERS: dict[Labels, tuple[str, ...]] = {"people": PEOPLE_ANSWERS, "fer2013": EMOTIONS}
+"""What each output of a model chooses among, in its order; their numbers differ and tell outputs apart."""

@@ -13,7 +13,7 @@ from fer_edge.faces.detector import FaceDetector
 from fer_edge.faces.geometry import centre_square, training_squares
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.kernels.crop import FACE_SIZE, crop_faces
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS, VOTERS
 from fer_edge.sources.images import read_image
 
 from .data import TrainingData
@@ -71,13 +71,18 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
 
 
 def training_data(dataset: FerDataset) -> TrainingData:
-    """The split that :func:`read_faces` made, for ``fit``."""
-    assert dataset.labels is not None
+    """The split that :func:`read_faces` made, for ``fit``.
+
+    Each label counts as ten people's votes, so that both heads learn it.
+    """
+    assert dataset.labels is not None and dataset.usage is not None
     training, labels = dataset.usage == "Training", dataset.labels.astype(np.int64)
+    votes = np.zeros((int(training.sum()), len(PEOPLE_ANSWERS)), np.float32)
+    votes[np.arange(len(votes)), labels[training]] = VOTERS
     return TrainingData(
         faces=dataset.pixels[training],
         labels=labels[training],
-        votes=None,
+        votes=votes,
         val_faces=dataset.pixels[~training],
         val_labels=labels[~training],
     )

@@ -35,13 +35,15 @@ def fit(
     on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
     stage: str = "training",
     origin: list[dict[str, Any]] | None = None,
+    people: dict[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
     ``start`` is a network to train further instead of a new one. ``resume`` continues from
     ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
     its share of each batch. Its checkpoints tell that it is the ``stage``, and ``origin``, one
-    entry for each run that this one builds on. Returns one row of :data:`.metrics.METRICS` an epoch.
+    entry for each run that this one builds on; and ``people``, the settings of the model it grew out of,
+    for an export without votes. Returns one row of :data:`.metrics.METRICS` an epoch.
     Raises TrainingError where a batch has fewer images than there are processes, and where loss or weights
     become infinite or no numbers (that epoch is not saved), CheckpointError where the run to be resumed
     had other options.
@@ -89,7 +91,7 @@ def fit(
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if world.first:
-            provenance = {"stage": stage, "origin": origin}
+            provenance = {"stage": stage, "origin": origin, **({"people": people} if people else {})}
             save_epoch(
                 out, learner, net.architecture, options, history, len(data.faces), identity, provenance
             )

@@ -14,7 +14,7 @@ from .distill import prepare_teachers
 from .finetune import frozen_net
 from .loop import fit
 from .options import TrainOptions
-from .pretrained import initial_net
+from .pretrained import exported_record, initial_net
 from .provenance import INITIAL_WEIGHTS, describe, distinct
 
 
@@ -37,10 +37,11 @@ def run(
     Raises DataError where the folder holds another run, or none to resume; TrainingError,
     CheckpointError, ModelError, MissingExtraError.
     """
-    start = None
+    start = people = None
     if fine_tuning:
         initial_weights = options.model
         start = frozen_net(options.model)
+        people = exported_record(options.model).get("people")
     elif not resume:
         start = initial_net(options.model, data.faces, options.seed, initial_weights)
     # In each process, or the others would wait for one that has given up.
@@ -60,5 +61,13 @@ def run(
         )
         data = replace(data, teacher=answers)
     return fit(
-        data, options, out, start=start, resume=resume, device=device, on_epoch=on_epoch, origin=origin
+        data,
+        options,
+        out,
+        start=start,
+        resume=resume,
+        device=device,
+        on_epoch=on_epoch,
+        origin=origin,
+        people=people,
     )

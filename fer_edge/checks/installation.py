@@ -134,7 +134,7 @@ def _answer(file: ModelFile) -> Finding:
         return Finding(
             "note", "backend", f"{name} loads on {file.backend}; its manifest has no reference answer"
         )
-    unit = "step" if file.output.dtype == "int8" else "logit"
+    unit = "step" if file.precision == "int8" else "logit"
     if difference <= tolerance(classifier):
         return Finding("ok", "backend", f"{name} loads on {file.backend} and computes correctly")
     other = next(backend for backend in BACKENDS if backend != file.backend)

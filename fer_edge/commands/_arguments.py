@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 
+from ..labels import LABELS, Labels
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which classifier to load: the arguments of ``fer_edge.load_classifier``."""
+
+def add_model_arguments(parser: argparse.ArgumentParser, labels: Labels | None = "people") -> None:
+    """Which classifier to load: the arguments of ``fer_edge.load_classifier``.
+
+    ``labels`` is the default of ``--labels``; ``None``: what is read decides.
+    """
     group = parser.add_argument_group("classifier")
     group.add_argument(
         "--model",
@@ -25,6 +30,30 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads", type=positive_int, default=1, help="CPU threads of one inference (default: %(default)s)"
     )
+    default = labels or "people, for the rows of a CSV fer2013"
+    group.add_argument(
+        "--labels",
+        choices=LABELS,
+        default=labels,
+        help=f"people: what ten people would say; fer2013: the labels of 2013 (default: {default})",
+    )
+
+
+def add_unsure_argument(parser: argparse._ActionsContainer) -> None:
+    """Whether people are told that an answer is unsure."""
+    parser.add_argument(
+        "--unsure",
+        type=_switch,
+        default=True,
+        metavar="on|off",
+        help='say "unsure" of faces on which people would disagree (default: on); JSON tells it always',
+    )
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
+    return text == "on"
 
 
 def add_detector_arguments(parser: argparse._ActionsContainer) -> None:

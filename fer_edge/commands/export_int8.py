@@ -45,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("FER2013_CSV"),
         help="FER-2013 CSV with Usage: Training rows calibrate, the others check; default: FER2013_CSV",
     )
+    parser.add_argument(
+        "--votes",
+        metavar="CSV",
+        default=os.environ.get("FERPLUS_CSV"),
+        help="FER+ votes in the same row order, for a network that answers for people; default: FERPLUS_CSV",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
     parser.add_argument("--model", metavar="NAME", help="name of the model (default: its architecture)")
     parser.add_argument("--rows", type=int, default=512, help="calibration rows (default: %(default)s)")
@@ -67,16 +73,20 @@ def execute(arguments: argparse.Namespace) -> int:
     require_export()
     from ..export.pipeline import export
     from ..fer2013.reader import read_fer2013
+    from ..fer2013.votes import read_votes
 
     if not arguments.calibration:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")
     if arguments.rows < 1:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
+    dataset = read_fer2013(arguments.calibration)
+    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else None
     with renamed_names_told():
         report = export(
             arguments.checkpoint,
-            read_fer2013(arguments.calibration),
+            dataset,
             arguments.out,
+            votes=votes,
             model=arguments.model,
             calibration_rows=arguments.rows,
             seed=arguments.seed,
@@ -86,15 +96,19 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(to_json(asdict(report)))
         return 0
-    print(f"{report.model}: PyTorch fp32 {report.accuracy:.2f} % of {report.rows} held-out rows")
-    print(f"{'file':<24}{'KB':>7}{'accuracy':>10}{'drop':>7}{'arg-max':>9}{'logit diff':>12}")
-    for name, parity in report.parity.items():
-        print(
-            f"{name:<24}{report.sizes[name] / 1000:>7.0f}{parity.accuracy:>9.2f}%{parity.drop:>7.2f}"
-            f"{parity.agreement:>9.2%}{parity.largest_difference:>12.4f}"
-        )
-    for precision, agreement in report.agreement.items():
-        print(f"ONNX and TFLite {precision} agree on {agreement:.2%} of rows")
+    for head, accuracy in report.accuracy.items():
+        print(f"{report.model}, {head}: PyTorch fp32 {accuracy:.2f} % of {report.rows} held-out rows")
+        print(f"{'file':<24}{'KB':>7}{'accuracy':>10}{'drop':>7}{'arg-max':>9}{'logit diff':>12}")
+        for name, outputs in report.parity.items():
+            parity = outputs[head]
+            print(
+                f"{name:<24}{report.sizes[name] / 1000:>7.0f}{parity.accuracy:>9.2f}%{parity.drop:>7.2f}"
+                f"{parity.agreement:>9.2%}{parity.largest_difference:>12.4f}"
+            )
+        for precision, agreement in report.agreement.items():
+            print(f"ONNX and TFLite {precision} agree on {agreement[head]:.2%} of rows")
+    if report.people is not None:
+        print(f"people: balance {report.people.balance:g}, unsure above {report.people.unsure_above:.2f}")
     print(f"their int8 logits differ by at most {report.steps} step{'s' * (report.steps != 1)}")
     print(f"written to {arguments.out}")
     return 0

@@ -17,6 +17,7 @@ from ._arguments import (
     add_detector_arguments,
     add_model_arguments,
     add_picture_arguments,
+    add_unsure_argument,
     nonempty,
 )
 
@@ -62,7 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--aligned", action="store_true", help="take each image as one face crop, without the detector"
     )
     add_picture_arguments(parser)
-    add_model_arguments(parser)
+    add_unsure_argument(parser)
+    add_model_arguments(parser, labels=None)
     add_detector_arguments(parser)
     add_align_argument(parser)
 
@@ -97,13 +99,17 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 
     with litert_greeting():
         classifier = load_classifier(
-            arguments.model, arguments.backend, arguments.precision, arguments.threads
+            arguments.model,
+            arguments.backend,
+            arguments.precision,
+            arguments.threads,
+            arguments.labels or "fer2013",
         )
     rows = skipped = 0
     with _table(arguments.out) as stream:
         stream.write("row,emotion\n" if arguments.skip_bad else "emotion\n")
         for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad, pixels_only=True):
-            codes = classifier.predict(piece.pixels).argmax(1)
+            codes = classifier.answer(piece.pixels).emotions
             if arguments.skip_bad:
                 stream.writelines(f"{row},{code}\n" for row, code in zip(piece.rows, codes, strict=True))
             else:
@@ -151,7 +157,10 @@ def _predict_images(arguments: argparse.Namespace) -> int:
                     record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), told)
                     print(to_line(record), flush=True)
                 else:
-                    print(f"{printable(frame.name)}  {describe_faces(tuple(faces))}", flush=True)
+                    print(
+                        f"{printable(frame.name)}  {describe_faces(tuple(faces), arguments.unsure)}",
+                        flush=True,
+                    )
             failed = failed or source.skipped > 0
         except (SourceError, MissingExtraError) as error:
             print(f"fer-edge predict: {printable(str(error))}", file=sys.stderr)
@@ -193,6 +202,7 @@ def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Cal
         arguments.detector_model,
         detector_engine=arguments.detector_engine,
         align=arguments.align,
+        labels=arguments.labels or "people",
     )
     upright = UprightCheck(recognizer.detector, turn)
 
@@ -208,7 +218,13 @@ def _whole_image(arguments: argparse.Namespace) -> Recognize:
     from ..models.classifier import load_classifier
     from ..pipeline.recognizer import recognize_crop
 
-    classifier = load_classifier(arguments.model, arguments.backend, arguments.precision, arguments.threads)
+    classifier = load_classifier(
+        arguments.model,
+        arguments.backend,
+        arguments.precision,
+        arguments.threads,
+        arguments.labels or "people",
+    )
     return lambda image: [recognize_crop(classifier, image)]
 
 

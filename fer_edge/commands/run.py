@@ -16,6 +16,7 @@ from ._arguments import (
     add_detector_arguments,
     add_model_arguments,
     add_picture_arguments,
+    add_unsure_argument,
     duration,
     nonempty,
     positive_int,
@@ -118,6 +119,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
+    add_unsure_argument(output)
     add_model_arguments(parser)
     recognition = parser.add_argument_group("faces")
     add_detector_arguments(recognition)
@@ -176,6 +178,7 @@ def execute(args: argparse.Namespace) -> int:
         backend=args.backend,
         precision=args.precision,
         threads=args.threads,
+        labels=args.labels,
         detector_model=args.detector_model,
         detector_engine=args.detector_engine,
         detect_size=args.detect_size,
@@ -282,16 +285,18 @@ def _open_outputs(args: argparse.Namespace, results: Watch) -> Outputs:
     direct: list[Output] = []
     slow: list[SlowOutput] = []
     if args.window:
-        direct.append(WindowOutput(wait=not source.related))
+        direct.append(WindowOutput(wait=not source.related, unsure=args.unsure))
     if args.save_video:
-        slow.append(VideoOutput(args.save_video, source.live, source.fps, args.segment, args.force))
+        slow.append(
+            VideoOutput(args.save_video, source.live, source.fps, args.segment, args.force, args.unsure)
+        )
     if args.save_image:
-        slow.append(ImageOutput(args.save_image, source.paths, args.force))
+        slow.append(ImageOutput(args.save_image, source.paths, args.force, args.unsure))
     if args.jsonl:
         mode: Mode = "append" if args.append else "overwrite" if args.force else "new"
         slow.append(JsonLinesOutput(args.jsonl, mode, _start(results)))
     if args.jsonl != "-":
-        direct.append(ConsoleOutput(every_frame=not source.related, live=source.live))
+        direct.append(ConsoleOutput(every_frame=not source.related, live=source.live, unsure=args.unsure))
     return Outputs(direct, slow, source.live, args.require)
 
 
@@ -300,7 +305,12 @@ def _start(results: Watch) -> dict[str, Any]:
     from ..outputs.jsonl import start_to_json
 
     classifier, options = results.recognizer.classifier, dataclasses.asdict(results.options)
-    model = {"name": classifier.model, "backend": classifier.backend, "precision": classifier.precision}
+    model = {
+        "name": classifier.model,
+        "backend": classifier.backend,
+        "precision": classifier.precision,
+        "labels": classifier.labels,
+    }
     source = results.source
     return start_to_json(
         __version__, source.name, options["camera"] or source.name, source.live, model, options

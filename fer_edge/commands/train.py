@@ -305,5 +305,6 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
         force=True,
         progress=lambda message: print(message, file=sys.stderr, flush=True),
     )
-    accuracy = max(parity.accuracy for name, parity in report.parity.items() if "int8" in name)
+    files = [outputs for name, outputs in report.parity.items() if "int8" in name]
+    accuracy = max(outputs["fer2013"].accuracy for outputs in files)
     print(f"int8: {accuracy:.1f} % of {report.rows} held-out images; fer-edge run --model {folder}")

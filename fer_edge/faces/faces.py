@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels import EMOTIONS
+from ..labels import EMOTIONS, VOTERS, Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,18 +23,43 @@ class Face:
     landmarks: NDArray[np.float32]
     """(5, 2) x, y: right eye, left eye, nose tip, right and left mouth corner, as the person has them."""
     probabilities: NDArray[np.float32]
-    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1."""
+    """(7,), in the order of :data:`fer_edge.EMOTIONS`, sum 1: of ten people's votes the share each
+    emotion would get or, by the labels of 2013, how probable each is."""
+    emotion: str
+    """One of :data:`fer_edge.EMOTIONS`: the one with the largest share, rare ones favoured as the model's
+    balance says."""
+    uncertainty: float = 0.0
+    """How far from unanimous people would be, 0 to 1."""
+    unsure: bool = False
+    """Whether that is too far for ``emotion`` to be relied on."""
     track: int | None = None
     """Number of the person in a live run or video; ``None`` in a picture by itself, and until the
     face was detected often enough to count as a person."""
     detected: bool = True
     """False where the detector did not look at this frame, or did not find the face in it, and the
     box was moved on from earlier frames."""
+    labels: Labels = "people"
+    """Whose answer it is."""
 
     @property
-    def emotion(self) -> str:
-        """The most probable of :data:`fer_edge.EMOTIONS`."""
-        return EMOTIONS[int(self.probabilities.argmax())]
+    def share(self) -> float:
+        """Of the probabilities that of ``emotion``."""
+        return float(self.probabilities[EMOTIONS.index(self.emotion)])
+
+    @property
+    def voters(self) -> int:
+        """How many of ten people would say ``emotion``."""
+        return round(VOTERS * self.share)
+
+    def in_words(self, unsure: bool = True) -> str:
+        """``8 of 10 would say happy`` or, by the labels of 2013, ``happy 84 %``.
+
+        With ``unsure`` preceded by that word where the face is.
+        """
+        if self.labels == "fer2013":
+            return f"{self.emotion} {100 * self.share:.0f} %"
+        words = f"{self.voters} of {VOTERS} would say {self.emotion}"
+        return f"unsure, {words}" if unsure and self.unsure else words
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +82,14 @@ class Faces(Sequence[Face]):
     detected: NDArray[np.bool_] | None = None
     """(n,): whether the detector saw the face in this frame; ``None``: all of them."""
     probabilities: NDArray[np.float32] | None = None
-    """(n, 7): rows sum to 1; ``None`` before classification."""
+    """(n, 7): rows sum to 1; this and the next are ``None`` before classification."""
+    emotions: NDArray[np.int64] | None = None
+    """(n,): code of each one's emotion, its index in :data:`fer_edge.EMOTIONS`."""
+    uncertainty: NDArray[np.float32] | None = None
+    """(n,): 0 to 1."""
+    unsure: NDArray[np.bool_] | None = None
+    """(n,)"""
+    labels: Labels = "people"
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -71,7 +103,12 @@ class Faces(Sequence[Face]):
     def __getitem__(self, index: int | slice) -> Face | list[Face]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        if self.probabilities is None:
+        if (
+            self.probabilities is None
+            or self.emotions is None
+            or self.uncertainty is None
+            or self.unsure is None
+        ):
             raise ValueError("these faces were not classified; read their arrays instead")
         x, y, width, height = self.boxes[index].tolist()
         track = 0 if self.ids is None else int(self.ids[index])
@@ -80,6 +117,10 @@ class Faces(Sequence[Face]):
             score=float(self.scores[index]),
             landmarks=self.landmarks[index],
             probabilities=self.probabilities[index],
+            emotion=EMOTIONS[int(self.emotions[index])],
+            uncertainty=float(self.uncertainty[index]),
+            unsure=bool(self.unsure[index]),
+            labels=self.labels,
             track=track or None,
             detected=self.detected is None or bool(self.detected[index]),
         )
@@ -95,4 +136,7 @@ def no_faces() -> Faces:
         np.empty(0, np.float32),
         np.empty((0, 5, 2), np.float32),
         probabilities=np.empty((0, len(EMOTIONS)), np.float32),
+        emotions=np.empty(0, np.int64),
+        uncertainty=np.empty(0, np.float32),
+        unsure=np.empty(0, np.bool_),
     )

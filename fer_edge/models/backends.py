@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import MissingRuntimeError, ModelError
 from ..kernels.crop import FACE_SIZE
-from .manifest import BACKENDS, Backend, ModelFile
+from ..labels import ANSWERS, Labels
+from .manifest import BACKENDS, Backend, ModelFile, TensorSpec
 
 _LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
 _EXACT_SUMS = "session.x64quantprecision"
@@ -36,8 +38,8 @@ class Session(Protocol):
         The view must be gone when :meth:`run` is called.
         """
 
-    def run(self) -> NDArray[Any]:
-        """Return the logits of the faces in the buffer, (count, 7) or (count, 7, 1, 1), not dequantized."""
+    def run(self, heads: Sequence[Labels]) -> list[NDArray[Any]]:
+        """Return logits of these outputs for the faces in the buffer, count rows each, not dequantized."""
 
 
 def available_backends() -> list[Backend]:
@@ -78,10 +80,14 @@ class LiteRTSession:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot load it ({error})") from error
-        source, result = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        _check_tensor(file, "input", source["dtype"], file.input.dtype, source["quantization"])
-        _check_tensor(file, "output", result["dtype"], file.output.dtype, result["quantization"])
-        self._input, self._output = source["index"], result["index"]
+        source = self._interpreter.get_input_details()[0]
+        _check_tensor(file, "input", file.input, source["dtype"], source["quantization"])
+        found = self._interpreter.get_output_details()
+        results = _by_width(file, [(int(details["shape"][-1]), details) for details in found])
+        for head, result in results.items():
+            _check_tensor(file, head, file.outputs[head], result["dtype"], result["quantization"])
+        self._input = source["index"]
+        self._outputs = {head: result["index"] for head, result in results.items()}
         self._count = 0
 
     def buffer(self, count: int) -> NDArray[Any]:
@@ -92,10 +98,9 @@ class LiteRTSession:
         view: NDArray[Any] = self._interpreter.tensor(self._input)()
         return view.reshape(count, FACE_SIZE, FACE_SIZE)
 
-    def run(self) -> NDArray[Any]:
+    def run(self, heads: Sequence[Labels]) -> list[NDArray[Any]]:
         self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_tensor(self._output)
-        return output
+        return [self._interpreter.get_tensor(self._outputs[head]) for head in heads]
 
 
 class OnnxSession:
@@ -108,10 +113,13 @@ class OnnxSession:
         except Exception as error:  # onnxruntime raises its own classes, none of them public
             raise ModelError(f"{file.path}: ONNX Runtime cannot load it ({error})") from error
         types = {"tensor(int8)": np.int8, "tensor(float)": np.float32}
-        source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        _check_tensor(file, "input", types.get(source.type, source.type), file.input.dtype, None)
-        _check_tensor(file, "output", types.get(result.type, result.type), file.output.dtype, None)
-        self._name, self._result = source.name, result.name
+        source = self._session.get_inputs()[0]
+        _check_tensor(file, "input", file.input, types.get(source.type, source.type), None)
+        results = _by_width(file, [(result.shape[1], result) for result in self._session.get_outputs()])
+        for head, result in results.items():
+            _check_tensor(file, head, file.outputs[head], types.get(result.type, result.type), None)
+        self._name = source.name
+        self._outputs = {head: result.name for head, result in results.items()}
         self._dtype = np.dtype(file.input.dtype)
         self._buffer = np.empty((0, 1, FACE_SIZE, FACE_SIZE), self._dtype)
 
@@ -120,9 +128,10 @@ class OnnxSession:
             self._buffer = np.empty((count, 1, FACE_SIZE, FACE_SIZE), self._dtype)
         return self._buffer.reshape(count, FACE_SIZE, FACE_SIZE)
 
-    def run(self) -> NDArray[Any]:
-        output: NDArray[Any] = self._session.run([self._result], {self._name: self._buffer})[0]
-        return output
+    def run(self, heads: Sequence[Labels]) -> list[NDArray[Any]]:
+        names = [self._outputs[head] for head in heads]
+        outputs: list[NDArray[Any]] = self._session.run(names, {self._name: self._buffer})
+        return outputs
 
 
 def _inference_session(onnxruntime: Any, file: ModelFile, content: bytes, threads: int) -> Any:
@@ -171,13 +180,25 @@ def onnx_session(onnxruntime: Any, content: bytes, threads: int, exact: bool) ->
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+def _by_width(file: ModelFile, found: Sequence[tuple[int, Any]]) -> dict[Labels, Any]:
+    """The outputs that the manifest tells of, found by how many answers they choose among."""
+    by_width = dict(found)
+    widths = {head: len(ANSWERS[head]) for head in file.outputs}
+    if len(by_width) != len(found) or any(width not in by_width for width in widths.values()):
+        raise ModelError(
+            f"{file.path}: has outputs of {', '.join(str(width) for width, _ in found)} numbers; "
+            f"the manifest says {', '.join(f'{width} ({head})' for head, width in widths.items())}"
+        )
+    return {head: by_width[width] for head, width in widths.items()}
+
+
 def _check_tensor(
-    file: ModelFile, role: str, found: Any, expected: str, quantization: tuple[float, int] | None
+    file: ModelFile, role: str, spec: TensorSpec, found: Any, quantization: tuple[float, int] | None
 ) -> None:
     """Compare what the runtime reports with the manifest, so that numbers are never misread."""
+    expected = spec.dtype
     if found not in (np.int8, np.float32) or np.dtype(found) != np.dtype(expected):
         raise ModelError(f"{file.path}: {role} is {found}, the manifest says {expected}")
-    spec = file.input if role == "input" else file.output
     if expected == "int8" and quantization is not None:
         scale, zero_point = quantization
         if not np.isclose(scale, spec.scale, rtol=1e-5) or zero_point != spec.zero_point:

@@ -1,22 +1,23 @@
-"""The classifier: grey faces in, probabilities of seven emotions out, over LiteRT or ONNX Runtime."""
+"""The classifier: grey faces in, answers of people or of 2013 out, over LiteRT or ONNX Runtime."""
 
 from __future__ import annotations
 
 import os
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingRuntimeError
+from ..errors import MissingRuntimeError, ModelError
 from ..kernels.crop import FACE_SIZE
-from ..labels import EMOTIONS
+from ..labels import ANSWERS, LABELS, Labels
 from .backends import LiteRTSession, OnnxSession, Session
-from .manifest import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, find_model
+from .manifest import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, TensorSpec, find_model
+from .people import Answers, interpret, interpret_labels
 
 _BATCH = 64
 
@@ -29,12 +30,19 @@ class Classifier:
     Threads may share one and then take turns; for speed give each its own.
     """
 
-    def __init__(self, file: ModelFile, threads: int) -> None:
+    def __init__(self, file: ModelFile, threads: int, labels: Labels = "fer2013") -> None:
         self.file = file
         self.model = file.model
         self.backend: Backend = file.backend
         self.precision: Precision = file.precision
         self.threads = threads
+        self.labels: Labels = labels
+        self.people = file.people
+        if labels not in file.outputs or (labels == "people" and file.people is None):
+            raise ModelError(
+                f"{file.path}: answers with the labels of 2013 only; choose labels='fer2013' (--labels "
+                "fer2013), or export a model that was trained on FER+ votes"
+            )
         content = file.read()
         self._session: Session = (
             LiteRTSession(file, content, threads)
@@ -43,39 +51,70 @@ class Classifier:
         )
         self._lock = threading.Lock()
 
+    @property
+    def heads(self) -> tuple[Labels, ...]:
+        """The outputs that the model has, of ``people`` and ``fer2013``."""
+        return tuple(self.file.outputs)
+
     def predict_filled(self, count: int, fill: Callable[[NDArray[Any]], object]) -> NDArray[np.float32]:
         """Classify ``count`` faces that ``fill`` writes straight into the model's own input.
 
         ``fill`` gets that input, C-contiguous (count, 48, 48): int8 (grey - 128) or float32
         ((grey - 128) / 64), by precision. It must not keep it, since it points into memory that the
-        runtime may move. The result is float32 (count, 7); rows sum to 1. Raises ValueError for
-        ``count`` < 1, and whatever ``fill`` raises.
+        runtime may move. The result is the predicted distribution over
+        :data:`fer_edge.labels.ANSWERS` of this classifier's ``labels``, float32 (count, 9) for ``people``,
+        (count, 7) for ``fer2013``; rows sum to 1. :meth:`answers` tells what it means. Raises ValueError
+        for ``count`` < 1, and whatever ``fill`` raises.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
-        return softmax(self._logits(count, fill))
+        (logits,) = self._run(count, fill, (self.labels,))
+        return softmax(logits)
+
+    def answers(self, distribution: NDArray[np.float32]) -> Answers:
+        """What distributions of :meth:`predict_filled`, float32 (n, 9) or (n, 7), mean."""
+        if self.labels == "people":
+            assert self.people is not None
+            return interpret(distribution, self.people)
+        return interpret_labels(distribution)
 
     def predict(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, float32 (n, 7) in FER-2013 order, of grey faces, uint8 (n, 48, 48).
 
-        Rows sum to 1. Raises TypeError for another dtype, ValueError for another shape.
+        For ``people`` they are the expected shares of ten people's votes among the seven emotions. Rows
+        sum to 1. Raises TypeError for another dtype, ValueError for another shape.
         """
-        return softmax(self.predict_logits(faces))
+        return self.answer(faces).probabilities
 
-    def predict_logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As :meth:`predict`, before the softmax; int8 outputs are dequantized."""
+    def answer(self, faces: NDArray[np.uint8]) -> Answers:
+        """As :meth:`predict`, with the chosen emotions and how unsure they are."""
+        return self.answers(softmax(self._logits_of(faces, (self.labels,))[0]))
+
+    def distributions(self, faces: NDArray[np.uint8]) -> dict[Labels, NDArray[np.float32]]:
+        """The distributions of all :attr:`heads` for grey faces, uint8 (n, 48, 48); rows sum to 1."""
+        return {head: softmax(logits) for head, logits in self.logits(faces).items()}
+
+    def logits(self, faces: NDArray[np.uint8]) -> dict[Labels, NDArray[np.float32]]:
+        """As :meth:`distributions`, before the softmax; int8 outputs are dequantized."""
+        return dict(zip(self.heads, self._logits_of(faces, self.heads), strict=True))
+
+    def _logits_of(self, faces: NDArray[np.uint8], heads: Sequence[Labels]) -> list[NDArray[np.float32]]:
         faces = np.asarray(faces)
         if faces.dtype != np.uint8:
             raise TypeError(f"faces must be uint8 grey levels, got {faces.dtype}")
         if faces.ndim != 3 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE):
             raise ValueError(f"faces must have shape (n, {FACE_SIZE}, {FACE_SIZE}), got {faces.shape}")
-        logits = np.empty((len(faces), len(EMOTIONS)), np.float32)
+        logits = [np.empty((len(faces), len(ANSWERS[head])), np.float32) for head in heads]
         for start in range(0, len(faces), _BATCH):
             part = faces[start : start + _BATCH]
-            logits[start : start + len(part)] = self._logits(len(part), partial(_normalize, part))
+            answered = self._run(len(part), partial(_normalize, part), heads)
+            for all_rows, rows in zip(logits, answered, strict=True):
+                all_rows[start : start + len(part)] = rows
         return logits
 
-    def _logits(self, count: int, fill: Callable[[NDArray[Any]], object]) -> NDArray[np.float32]:
+    def _run(
+        self, count: int, fill: Callable[[NDArray[Any]], object], heads: Sequence[Labels]
+    ) -> list[NDArray[np.float32]]:
         with self._lock:
             try:
                 fill(self._session.buffer(count))
@@ -83,11 +122,17 @@ class Classifier:
                 # A stored traceback keeps a view of the input tensor, and LiteRT then refuses to run.
                 traceback.clear_frames(error.__traceback__)
                 raise
-            output = self._session.run().reshape(count, len(EMOTIONS))
-        if output.dtype == np.float32:
-            return output.astype(np.float32)
-        spec = self.file.output
-        return ((output.astype(np.float32) - spec.zero_point) * spec.scale).astype(np.float32)
+            outputs = self._session.run(heads)
+        return [
+            _dequantized(output.reshape(count, len(ANSWERS[head])), self.file.outputs[head])
+            for head, output in zip(heads, outputs, strict=True)
+        ]
+
+
+def _dequantized(output: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    if output.dtype == np.float32:
+        return output.astype(np.float32)
+    return ((output.astype(np.float32) - spec.zero_point) * spec.scale).astype(np.float32)
 
 
 def _normalize(faces: NDArray[np.uint8], inputs: NDArray[Any]) -> None:
@@ -104,14 +149,17 @@ def load_classifier(
     backend: str = "auto",
     precision: str = "int8",
     threads: int = 1,
+    labels: str = "people",
 ) -> Classifier:
     """Load and verify a model.
 
     ``model`` is a bundled name, a folder that ``fer-edge export-int8`` wrote, or a file in one,
     whose format and precision then count. ``backend`` is ``auto`` (LiteRT where it works, else
     ONNX Runtime), ``litert`` or ``onnx``; ``precision`` is ``int8`` or ``fp32``; ``threads`` counts
-    the CPU threads of one inference, 1 to 256. Raises ValueError for other values, ModelError for a
-    missing, damaged or foreign file, MissingRuntimeError where no runtime is installed that loads.
+    the CPU threads of one inference, 1 to 256; ``labels`` is the question: ``people``, what ten people
+    would say, or ``fer2013``, the label of 2013. Raises ValueError for other values, ModelError for a
+    missing, damaged or foreign file and for one that cannot answer that question, MissingRuntimeError
+    where no runtime is installed that loads.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}; got {backend!r}")
@@ -119,6 +167,8 @@ def load_classifier(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if not 1 <= threads <= _MAX_THREADS:
         raise ValueError(f"threads must be at least 1 and at most {_MAX_THREADS}, got {threads}")
+    if labels not in LABELS:
+        raise ValueError(f"labels must be one of {', '.join(LABELS)}; got {labels!r}")
     choices = [name for name in BACKENDS if backend in ("auto", name)]
     for name, suffix in SUFFIXES.items():
         if backend == "auto" and os.fspath(model).endswith(suffix):
@@ -127,7 +177,7 @@ def load_classifier(
     reasons = []
     for choice in choices:
         try:
-            return Classifier(find_model(model, choice, wanted), threads)
+            return Classifier(find_model(model, choice, wanted), threads, labels)
         except MissingRuntimeError as error:
             reasons.append(error)
     if len(reasons) == 1:

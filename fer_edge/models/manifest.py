@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ..errors import ModelError
-from ..labels import EMOTIONS
+from ..labels import ANSWERS, EMOTIONS, Labels
+from .people import People
 
 Backend = Literal["litert", "onnx"]
 Precision = Literal["int8", "fp32"]
@@ -19,7 +20,9 @@ BACKENDS: tuple[Backend, ...] = ("litert", "onnx")
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
 SUFFIXES: dict[Backend, str] = {"litert": ".tflite", "onnx": ".onnx"}
 MANIFEST_NAME = "manifest.json"
-MANIFEST_FORMAT = "fer-edge manifest 1"
+MANIFEST_FORMAT = "fer-edge manifest 2"
+FORMER_FORMAT = "fer-edge manifest 1"
+"""Of exports whose models have the one output ``fer2013``; still read."""
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -39,17 +42,19 @@ class TensorSpec:
 class Reference:
     """What a file answers to the face of :mod:`.reference` where it was exported.
 
-    face: CRC-32 of that face; logits: the seven outputs as the file has them, so whole numbers for int8.
+    face: CRC-32 of that face; logits: of each output, as the file has them, so whole numbers for int8.
     """
 
     face: int
-    logits: tuple[float, ...]
+    logits: dict[Labels, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class ModelFile:
     """One file of a model as its manifest describes it; sizes in bytes.
 
+    ``outputs``: at least ``fer2013``; ``people`` is missing in exports before 0.3, and so is the setting
+    of that name. ``contrast``: whether faces are brought to the same exposure and contrast first.
     ``reference`` is None for exports of fer-edge 0.1, whose manifests have no answer.
     """
 
@@ -60,8 +65,10 @@ class ModelFile:
     size: int
     sha256: str
     input: TensorSpec
-    output: TensorSpec
+    outputs: dict[Labels, TensorSpec]
     reference: Reference | None = None
+    people: People | None = None
+    contrast: bool = False
 
     def read(self) -> bytes:
         """The file's content, verified against size and hash of the manifest; raises ModelError."""
@@ -95,7 +102,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not a readable manifest ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") not in (MANIFEST_FORMAT, FORMER_FORMAT):
         raise ModelError(f"{path}: not a manifest of this version (expected format {MANIFEST_FORMAT!r})")
     if not isinstance(manifest.get("models"), dict):
         raise ModelError(f"{path}: lists no models")
@@ -117,18 +124,38 @@ def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
                 size=entry["bytes"],
                 sha256=entry["sha256"],
                 input=TensorSpec(**entry["input"]),
-                output=TensorSpec(**entry["output"]),
+                outputs=_outputs(entry),
                 reference=_reference(entry.get("reference")),
+                people=_people(description.get("people")),
+                contrast=bool(description.get("contrast", False)),
             )
             for model, description in manifest["models"].items()
             for name, entry in description["files"].items()
         ]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{Path(folder) / MANIFEST_NAME}: an entry is incomplete ({error!r})") from error
 
 
+def _outputs(entry: dict[str, Any]) -> dict[Labels, TensorSpec]:
+    named = entry["outputs"] if "outputs" in entry else {"fer2013": entry["output"]}
+    return {name: TensorSpec(**named[name]) for name in ANSWERS if name in named}
+
+
 def _reference(entry: dict[str, Any] | None) -> Reference | None:
-    return None if entry is None else Reference(entry["face"], tuple(entry["logits"]))
+    if entry is None:
+        return None
+    logits = entry["logits"]
+    named = logits if isinstance(logits, dict) else {"fer2013": logits}
+    return Reference(entry["face"], {name: tuple(named[name]) for name in ANSWERS if name in named})
+
+
+def _people(entry: dict[str, Any] | None) -> People | None:
+    if entry is None:
+        return None
+    prior = tuple(map(float, entry["prior"]))
+    if len(prior) != len(EMOTIONS):
+        raise ValueError(f"people.prior has {len(prior)} numbers")
+    return People(prior, float(entry["balance"]), float(entry["unsure_above"]))
 
 
 def bundled_models() -> list[str]:

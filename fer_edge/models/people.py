@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels import EMOTIONS
-
-VOTERS = 10
-"""People who were asked about each face of FER+."""
+from ..labels import EMOTIONS, PEOPLE_ANSWERS, Labels
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,8 @@ class Answers:
     """(n,): 0 to 1, see :func:`uncertainty`."""
     unsure: NDArray[np.bool_]
     """(n,): whether people would disagree too much for the chosen emotion to be relied on."""
+    labels: Labels
+    """Whose answers they are."""
 
 
 def shares(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -81,9 +80,15 @@ def interpret(votes: NDArray[np.float32], people: People) -> Answers:
     """The answers for predicted votes, float32 (n, 9), by the settings of the model."""
     among, doubt = shares(votes), uncertainty(votes)
     chosen = choose(among, np.array(people.prior), people.balance)
-    return Answers(among, chosen, doubt, doubt > people.unsure_above)
+    return Answers(among, chosen, doubt, doubt > people.unsure_above, "people")
 
 
-def in_words(probability: float, emotion: str) -> str:
-    """``8 of 10 would say happy``, for an emotion's expected share of votes."""
-    return f"{round(probability * VOTERS)} of {VOTERS} would say {emotion}"
+def interpret_labels(probabilities: NDArray[np.float32]) -> Answers:
+    """The answers for probabilities of the labels of 2013, float32 (n, 7): the largest, never unsure.
+
+    Nobody was asked twice in 2013, so uncertainty is only their entropy, as a fraction of its largest.
+    """
+    doubt = uncertainty(np.pad(probabilities, ((0, 0), (0, len(PEOPLE_ANSWERS) - len(EMOTIONS)))))
+    count = len(probabilities)
+    chosen = probabilities.argmax(1).astype(np.int64)
+    return Answers(probabilities, chosen, doubt, np.zeros(count, np.bool_), "fer2013")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.crop import FACE_SIZE, crop_faces
+from ..labels import Labels
 from .classifier import Classifier
 from .manifest import Reference
 
@@ -59,8 +60,9 @@ def _drawn(side: int) -> NDArray[np.uint8]:
 def reference_answer(classifier: Classifier) -> Reference:
     """What ``classifier`` answers to the reference face, for its manifest."""
     face = reference_face()
-    values = _stored(classifier, classifier.predict_logits(face[np.newaxis])[0])
-    return Reference(zlib.crc32(face.tobytes()), tuple(values.tolist()))
+    logits = classifier.logits(face[np.newaxis])
+    stored = {head: tuple(_stored(classifier, head, values[0]).tolist()) for head, values in logits.items()}
+    return Reference(zlib.crc32(face.tobytes()), stored)
 
 
 def deviation(classifier: Classifier) -> float | None:
@@ -78,12 +80,14 @@ def deviation(classifier: Classifier) -> float | None:
             f"{classifier.file.path}: the manifest holds the answer to another reference face (CRC-32 "
             f"{expected.face}) than this version's ({found.face}); export the model again"
         )
-    return float(np.abs(np.subtract(found.logits, expected.logits)).max())
+    return float(
+        max(np.abs(np.subtract(found.logits[head], logits)).max() for head, logits in expected.logits.items())
+    )
 
 
 def tolerance(classifier: Classifier) -> float:
     """The largest :func:`deviation` of a machine that computes correctly."""
-    return MOST_STEPS if classifier.file.output.dtype == "int8" else LARGEST_ERROR
+    return MOST_STEPS if classifier.precision == "int8" else LARGEST_ERROR
 
 
 def wrong_crops() -> list[str]:
@@ -103,9 +107,9 @@ def _faces(dtype: type[np.generic]) -> NDArray[np.generic]:
     return np.empty((len(_SQUARES), FACE_SIZE, FACE_SIZE), dtype)
 
 
-def _stored(classifier: Classifier, logits: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Logits (7,) as the file has them: int8 numbers, or real ones to four decimals."""
-    spec = classifier.file.output
+def _stored(classifier: Classifier, head: Labels, logits: NDArray[np.float32]) -> NDArray[np.generic]:
+    """Logits (k,) of an output as the file has them: int8 numbers, or real ones to four decimals."""
+    spec = classifier.file.outputs[head]
     if spec.dtype == "int8":
         return np.asarray(np.rint(logits / np.float32(spec.scale) + spec.zero_point), np.int64)
     return np.asarray(np.round(logits.astype(np.float64), 4))

@@ -19,14 +19,22 @@ class ConsoleOutput:
 
     With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
     beginning with the image's path. With ``live``, lines are left out while the reader of the stream
-    does not read, as a paused terminal: recognition must not wait for it.
+    does not read, as a paused terminal: recognition must not wait for it. ``unsure``: say that word of
+    faces of which the model is.
     """
 
-    def __init__(self, every_frame: bool = False, stream: TextIO | None = None, live: bool = False) -> None:
+    def __init__(
+        self,
+        every_frame: bool = False,
+        stream: TextIO | None = None,
+        live: bool = False,
+        unsure: bool = True,
+    ) -> None:
         self._every_frame = every_frame
         self._live = live
+        self._unsure = unsure
         self._stream = sys.stdout if stream is None else stream
-        self._shown: tuple[tuple[int | None, str], ...] | None = None
+        self._shown: tuple[tuple[int | None, str, bool], ...] | None = None
         self._shown_at = 0.0
         self._cancelled = False
 
@@ -35,7 +43,10 @@ class ConsoleOutput:
 
         Raises :class:`~fer_edge.errors.OutputError` where it was cancelled while its reader did not read.
         """
-        state = tuple((face.track, face.emotion) for face in sorted(result.faces, key=_by_track))
+        state = tuple(
+            (face.track, face.emotion, self._unsure and face.unsure)
+            for face in sorted(result.faces, key=_by_track)
+        )
         waited = result.timestamp - self._shown_at
         if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
             return
@@ -48,7 +59,9 @@ class ConsoleOutput:
             else f"frame {result.index}  {result.timestamp:.2f} s"
         )
         try:
-            write_line(self._stream, f"{head}  {describe_faces(result.faces)}", lambda: self._cancelled)
+            write_line(
+                self._stream, f"{head}  {describe_faces(result.faces, self._unsure)}", lambda: self._cancelled
+            )
         except OutputError as error:
             raise OutputError(f"stdout: {error}") from error
 
@@ -60,16 +73,15 @@ class ConsoleOutput:
         """Nothing to finish."""
 
 
-def describe_faces(faces: Sequence[Face]) -> str:
-    """Return for example ``2 faces: #1 happy 93 %, #4 neutral 71 %``."""
+def describe_faces(faces: Sequence[Face], unsure: bool = True) -> str:
+    """Return for example ``2 faces: #1 8 of 10 would say happy; #4 unsure, 4 of 10 would say sad``."""
     if not faces:
         return "no face"
     words = [
-        ("" if face.track is None else f"#{face.track} ")
-        + f"{face.emotion} {100 * float(face.probabilities.max()):.0f} %"
+        ("" if face.track is None else f"#{face.track} ") + face.in_words(unsure)
         for face in sorted(faces, key=_by_track)
     ]
-    return f"{len(faces)} face{'s' if len(faces) > 1 else ''}: {', '.join(words)}"
+    return f"{len(faces)} face{'s' if len(faces) > 1 else ''}: {'; '.join(words)}"
 
 
 def _by_track(face: Face) -> int:

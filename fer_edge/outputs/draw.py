@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..faces.faces import Face
-from ..labels import EMOTIONS
+from ..labels import EMOTIONS, VOTERS
 from ..pipeline.result import FrameResult
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -32,6 +32,7 @@ _drawn: WeakKeyDictionary[FrameResult, NDArray[np.uint8]] = WeakKeyDictionary()
 _lock = threading.Lock()
 _INK = (30, 30, 30)
 _PAPER = (235, 235, 235)
+_UNSURE = (170, 170, 170)
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,24 @@ class _Style:
         return round(length * self.unit)
 
 
-def annotated(result: FrameResult) -> NDArray[np.uint8]:
-    """Return the frame of ``result`` with its faces drawn in; drawn once for all outputs that want it."""
+def annotated(result: FrameResult, unsure: bool = True) -> NDArray[np.uint8]:
+    """Return the frame of ``result`` with its faces drawn in; drawn once for all outputs that want it.
+
+    ``unsure`` as for :func:`annotate`, the same for all outputs.
+    """
     with _lock:
         picture = _drawn.get(result)
         if picture is None:
-            picture = _drawn[result] = annotate(result.image, result.faces)
+            picture = _drawn[result] = annotate(result.image, result.faces, unsure)
         return picture
 
 
-def annotate(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
+def annotate(image: NDArray[np.uint8], faces: Sequence[Face], unsure: bool = True) -> NDArray[np.uint8]:
     """Return a copy of ``image`` with a box and label on each face and its probabilities beside it.
 
     ``image``: uint8 (h, w, 3) BGR or (h, w) grey. The result is (h, w, 3) BGR, enlarged by a whole
     number where the longest side is below :data:`MIN_WIDTH`. Probabilities are left out where they
-    would cover another face.
+    would cover another face. With ``unsure`` a face of which the model is says that word.
     """
     import cv2
 
@@ -112,8 +116,11 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint
     boxes = [_Rectangle(*(round(value * factor) for value in face.box)) for face in faces]
     occupied: list[_Rectangle] = []
     for face, box in zip(faces, boxes, strict=True):
-        _draw_corners(picture, box, COLOURS[face.emotion], style)
-        occupied.append(_draw_label(picture, face, box, style))
+        doubted = unsure and face.unsure
+        colour = _UNSURE if doubted else COLOURS[face.emotion]
+        _draw_corners(picture, box, colour, style)
+        text = "unsure" if doubted else _label(face)
+        occupied.append(_draw_label(picture, face, text, colour, box, style))
     # Large faces first: theirs is the room beside them.
     for index in sorted(range(len(faces)), key=lambda index: -boxes[index].height):
         others = boxes[:index] + boxes[index + 1 :] + occupied
@@ -137,11 +144,23 @@ def _draw_corners(
                 cv2.line(picture, (x, y), end, colour, 2 * style.line)
 
 
-def _draw_label(picture: NDArray[np.uint8], face: Face, box: _Rectangle, style: _Style) -> _Rectangle:
+def _label(face: Face) -> str:
+    if face.labels == "people":
+        return f"{face.emotion} {face.voters}/{VOTERS}"
+    return f"{face.emotion} {100 * face.share:.0f} %"
+
+
+def _draw_label(
+    picture: NDArray[np.uint8],
+    face: Face,
+    text: str,
+    colour: tuple[int, int, int],
+    box: _Rectangle,
+    style: _Style,
+) -> _Rectangle:
     import cv2
 
-    number = "" if face.track is None else f"#{face.track} "
-    text = f"{number}{face.emotion} {100 * float(face.probabilities.max()):.0f} %"
+    text = text if face.track is None else f"#{face.track} {text}"
     (text_width, text_height), _ = cv2.getTextSize(
         text, cv2.FONT_HERSHEY_DUPLEX, style.font_scale, style.text
     )
@@ -152,7 +171,7 @@ def _draw_label(picture: NDArray[np.uint8], face: Face, box: _Rectangle, style: 
         width=text_width + 2 * pad,
         height=text_height + 2 * pad,
     )
-    cv2.rectangle(picture, (label.left, label.top), (label.right, label.bottom), COLOURS[face.emotion], -1)
+    cv2.rectangle(picture, (label.left, label.top), (label.right, label.bottom), colour, -1)
     origin = (label.left + pad, label.bottom - pad)
     cv2.putText(
         picture, text, origin, cv2.FONT_HERSHEY_DUPLEX, style.font_scale, _INK, style.text, cv2.LINE_AA

@@ -32,8 +32,13 @@ class ImageOutput(SlowOutput):
     name = "image"
 
     def __init__(
-        self, target: str | os.PathLike[str], sources: Iterable[Path] = (), force: bool = False
+        self,
+        target: str | os.PathLike[str],
+        sources: Iterable[Path] = (),
+        force: bool = False,
+        unsure: bool = True,
     ) -> None:
+        self._unsure = unsure
         self._target = Path(target)
         self._last: FrameResult | None = None
         sources = list(sources)
@@ -59,14 +64,14 @@ class ImageOutput(SlowOutput):
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
         if self._target.is_dir():
-            save(path_in(self._target, Path(result.source)), result)
+            save(path_in(self._target, Path(result.source)), result, self._unsure)
         else:
             self._last = result
 
     def close(self) -> None:
         """Write the last frame."""
         if self._last is not None:
-            save(self._target, self._last)
+            save(self._target, self._last, self._unsure)
             self._last = None
 
 
@@ -87,11 +92,11 @@ def path_in(folder: Path, source: Path) -> Path:
     return folder / f"{source.name}.png"
 
 
-def save(path: Path, result: FrameResult) -> None:
+def save(path: Path, result: FrameResult, unsure: bool = True) -> None:
     """Write the annotated frame of ``result`` under ``path``, in the format of its suffix."""
     import cv2
 
-    encoded, content = cv2.imencode(path.suffix, annotated(result))
+    encoded, content = cv2.imencode(path.suffix, annotated(result, unsure))
     if not encoded:
         raise OutputError(f"{path}: OpenCV could not encode this image")
     try:

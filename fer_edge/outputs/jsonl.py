@@ -179,6 +179,8 @@ def face_to_json(face: Face) -> dict[str, Any]:
         "score": round(face.score, 4),
         "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in face.landmarks],
         "emotion": face.emotion,
+        "unsure": face.unsure,
+        "uncertainty": round(face.uncertainty, 4),
         "probabilities": {
             name: round(float(value), 4) for name, value in zip(EMOTIONS, face.probabilities, strict=True)
         },

@@ -62,8 +62,10 @@ class VideoOutput(SlowOutput):
         fps: float | None = None,
         segment: float = SEGMENT_SECONDS,
         force: bool = False,
+        unsure: bool = True,
     ) -> None:
         self._path = Path(path)
+        self._unsure = unsure
         if self._path.suffix.lower() not in SUFFIXES:
             raise DataError(f"{path}: the name of a video must end in {', '.join(SUFFIXES)}")
         check_target(self._path, force=force or live)
@@ -89,7 +91,7 @@ class VideoOutput(SlowOutput):
         cannot be written to or is nearly full; frames that were not written then are given up, what
         was written stays.
         """
-        picture = self._fitted(annotated(result))
+        picture = self._fitted(annotated(result, self._unsure))
         time = result.timestamp
         last = self._times[-1] if self._times else self._file.end if self._file else None
         if last is not None:

@@ -21,7 +21,7 @@ class WindowOutput:
     display.
     """
 
-    def __init__(self, wait: bool = False) -> None:
+    def __init__(self, wait: bool = False, unsure: bool = True) -> None:
         import cv2
 
         if not cv2.currentUIFramework():
@@ -33,6 +33,7 @@ class WindowOutput:
         # OpenCV's Qt build ends the whole process where it finds no display.
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise FerEdgeError("a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
+        self._unsure = unsure
         self._delay = 0 if wait else 1
         self._shown = False
 
@@ -42,7 +43,7 @@ class WindowOutput:
 
         if self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             raise OutputClosed
-        cv2.imshow(TITLE, annotated(result))
+        cv2.imshow(TITLE, annotated(result, self._unsure))
         self._shown = True
         if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
             raise OutputClosed

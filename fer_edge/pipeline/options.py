@@ -27,6 +27,8 @@ class WatchOptions:
     """``int8`` or ``fp32``."""
     threads: int = 1
     """CPU threads of one inference of the classifier."""
+    labels: str = "people"
+    """``people``: what ten people would say; ``fer2013``: the labels of 2013."""
     detector_model: str | os.PathLike[str] | None = None
     """A YuNet ONNX file instead of the packaged one."""
     detector_engine: str = "auto"

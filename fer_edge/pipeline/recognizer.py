@@ -12,8 +12,9 @@ from ..faces.detector import MIN_SCORE, PICTURE_SIZES, FaceDetector, check_size
 from ..faces.faces import Face, Faces
 from ..faces.geometry import centre_square, eye_angles, training_squares
 from ..kernels.crop import crop_faces
-from ..labels import EMOTIONS
+from ..labels import ANSWERS
 from ..models.classifier import Classifier, load_classifier
+from ..models.people import Answers
 
 
 def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
@@ -22,9 +23,27 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
     ``picture``: uint8, (h, w, 3) in BGR order or (h, w) grey. Score is 1, landmarks are zeros.
     """
     square = centre_square(picture.shape[1], picture.shape[0])
-    (probabilities,) = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
+    told = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
     x, y, side = square[0].tolist()
-    return Face((x, y, side, side), 1.0, np.zeros((5, 2), np.float32), probabilities, detected=False)
+    face = Faces(
+        np.array([[x, y, side, side]], np.float32),
+        np.ones(1, np.float32),
+        np.zeros((1, 5, 2), np.float32),
+        detected=np.zeros(1, np.bool_),
+    )
+    return answered(face, classifier.answers(told))[0]
+
+
+def answered(faces: Faces, answers: Answers) -> Faces:
+    """Return the n ``faces`` with what a classifier says of them."""
+    return replace(
+        faces,
+        probabilities=answers.probabilities,
+        emotions=answers.emotions,
+        uncertainty=answers.uncertainty,
+        unsure=answers.unsure,
+        labels=answers.labels,
+    )
 
 
 class Recognizer:
@@ -40,7 +59,8 @@ class Recognizer:
     :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found. ``min_score``: faces
     of which the detector is less sure are left out, 0 to 1. ``align``: turn each face until its eyes
     are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
-    bundled model was not trained on such faces.
+    bundled model was not trained on such faces. ``labels``: ``people``, what ten people would say, or
+    ``fer2013``, the labels of 2013.
 
     Raises :class:`~fer_edge.errors.ModelError` for a model that is missing or does not fit,
     :class:`~fer_edge.errors.MissingRuntimeError` for a backend or engine that is not installed,
@@ -59,11 +79,12 @@ class Recognizer:
         detect_size: int | None = None,
         min_score: float = MIN_SCORE,
         align: bool = False,
+        labels: str = "people",
     ) -> None:
         if detect_size is not None:
             check_size(detect_size)
         self.align = align
-        self.classifier = load_classifier(model, backend=backend, precision=precision, threads=threads)
+        self.classifier = load_classifier(model, backend, precision, threads, labels)
         self.detector = FaceDetector(detector_model, min_score=min_score, engine=detector_engine)
         self._sizes = PICTURE_SIZES if detect_size is None else (detect_size,)
 
@@ -85,12 +106,19 @@ class Recognizer:
 
     def classify(self, frame: NDArray[np.uint8], faces: Faces) -> Faces:
         """Return the ``faces`` of ``frame`` with their emotions, all in one batch."""
+        return answered(faces, self.classifier.answers(self.distributions(frame, faces)))
+
+    def distributions(self, frame: NDArray[np.uint8], faces: Faces) -> NDArray[np.float32]:
+        """What the classifier says of the n ``faces`` of ``frame``, (n, k), before it is interpreted.
+
+        See :meth:`.Classifier.predict_filled`.
+        """
         if not len(faces):
-            return replace(faces, probabilities=np.empty((0, len(EMOTIONS)), np.float32))
+            return np.empty((0, len(ANSWERS[self.classifier.labels])), np.float32)
         squares = training_squares(faces.boxes)
         angles = eye_angles(faces.landmarks) if self.align else None
 
         def crop(inputs: NDArray[np.generic]) -> None:
             crop_faces(frame, squares, out=inputs, angles=angles)
 
-        return replace(faces, probabilities=self.classifier.predict_filled(len(faces), crop))
+        return self.classifier.predict_filled(len(faces), crop)

@@ -25,7 +25,7 @@ from ..sources.base import Frame, Source
 from .capture import FrameSlot
 from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
-from .recognizer import Recognizer
+from .recognizer import Recognizer, answered
 from .result import FrameResult
 from .smoothing import Smoother
 from .summary import Summary, Tally
@@ -133,6 +133,7 @@ class Watch(Iterator[FrameResult]):
             detect_size=options.detect_size,
             min_score=options.min_score,
             align=options.align,
+            labels=options.labels,
         )
 
     def _run(self) -> Generator[FrameResult, None, None]:
@@ -202,8 +203,6 @@ class Watch(Iterator[FrameResult]):
             self._smoother.keep(tracker.kept_keys)
         else:
             faces = tracker.predict(timestamp)
-        faces = self.recognizer.classify(frame.image, faces)
-        assert faces.probabilities is not None
-        return replace(
-            faces, probabilities=self._smoother.update(tracker.keys, faces.probabilities, timestamp)
-        )
+        told = self.recognizer.distributions(frame.image, faces)
+        smoothed = self._smoother.update(tracker.keys, told, timestamp)
+        return answered(faces, self.recognizer.classifier.answers(smoothed))

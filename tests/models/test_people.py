@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS, VOTE_COLUMNS, VOTE_OF_ANSWER
-from fer_edge.models.people import People, choose, in_words, interpret, shares, uncertainty
+from fer_edge.models.people import People, choose, interpret, shares, uncertainty
 
 PRIOR = np.array([0.1, 0.01, 0.02, 0.3, 0.12, 0.15, 0.3])
 
@@ -55,7 +55,3 @@ def test_interpretation_follows_the_models_settings():
     answers = interpret(given, People(tuple(PRIOR), 0.0, 0.4))
     assert answers.unsure.tolist() == [False, True]
     assert [EMOTIONS[code] for code in answers.emotions] == ["happy", "happy"]
-
-
-def test_words_count_voters():
-    assert in_words(0.84, "happy") == "8 of 10 would say happy"
