@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.errors import DataError
-from fer_edge.fer2013.duplicates import in_training
+from fer_edge.fer2013.duplicates import held_out_tenth, in_training
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.fer2013.votes import people_votes
 
@@ -30,11 +31,13 @@ class Choice:
     """What an export needs of a data set.
 
     calibration: faces from Training, (at most the wanted number, 48, 48); training_votes: the votes that
-    count of all Training rows, or None; check: the rows outside Training whose image is not in it.
+    count of all Training rows, or None; held_out: the tenth of Training that recipes leave out; check: the
+    rows outside Training whose image is not in it.
     """
 
     calibration: NDArray[np.uint8]
     training_votes: NDArray[np.float32] | None
+    held_out: Rows
     check: Rows
 
 
@@ -49,20 +52,22 @@ def choose_rows(dataset: FerDataset, votes: NDArray[np.uint8] | None, count: int
             "the others check the result"
         )
     training = np.flatnonzero(dataset.usage == "Training")
-    held_out = (dataset.usage != "Training") & ~in_training(dataset)
-    if not len(training) or not held_out.any():
+    check = (dataset.usage != "Training") & ~in_training(dataset)
+    if not len(training) or not check.any():
         raise DataError(
-            f"calibration CSV has {len(training)} Training rows and {int(held_out.sum())} held-out rows; "
+            f"calibration CSV has {len(training)} Training rows and {int(check.sum())} held-out rows; "
             "at least one of each is needed"
         )
     chosen = np.random.default_rng(seed).permutation(training)[:count]
     counted = None if votes is None else people_votes(votes)
+    labels = dataset.labels.astype(np.int64)
+
+    def rows(index: NDArray[Any]) -> Rows:
+        return Rows(dataset.pixels[index], labels[index], None if counted is None else counted[index])
+
     return Choice(
         dataset.pixels[np.sort(chosen)],
         None if counted is None else counted[training],
-        Rows(
-            dataset.pixels[held_out],
-            dataset.labels[held_out].astype(np.int64),
-            None if counted is None else counted[held_out],
-        ),
+        rows(training[held_out_tenth(dataset.pixels[training])]),
+        rows(check),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_edge.errors import DataError
-from fer_edge.fer2013.duplicates import in_training
+from fer_edge.fer2013.duplicates import held_out_tenth, in_training
 from fer_edge.fer2013.reader import FerDataset, read_fer2013
 from fer_edge.fer2013.votes import people_votes, read_votes
 
@@ -33,9 +33,10 @@ class TrainingData:
     """What is learned from, and what selects the model.
 
     faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (those that count, in
-    :data:`~fer_edge.labels.PEOPLE_ANSWERS` order, rows of zeros where there are none); val_faces and
-    val_labels likewise; teacher float32 (n, 7) logits, or the networks that are to give them during
-    training, or None.
+    :data:`~fer_edge.labels.PEOPLE_ANSWERS` order, rows of zeros where there are none); val_faces,
+    val_labels and val_votes likewise; teacher float32 (n, 7) logits, or the networks that are to give them
+    during training, or None. calibration_faces, _labels and _votes are the tenth of Training's images that
+    is not learned from (:func:`~fer_edge.fer2013.duplicates.held_out_tenth`), None where there is none.
     """
 
     faces: NDArray[np.uint8]
@@ -44,6 +45,10 @@ class TrainingData:
     val_faces: NDArray[np.uint8]
     val_labels: NDArray[np.int64]
     teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None = None
+    val_votes: NDArray[np.float32] | None = None
+    calibration_faces: NDArray[np.uint8] | None = None
+    calibration_labels: NDArray[np.int64] | None = None
+    calibration_votes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class DeviceData:
     live_teachers: tuple[EmotionNet, ...]
     val_faces: Tensor
     val_labels: Tensor
+    val_votes: Tensor | None
 
 
 def on_device(data: TrainingData, options: TrainOptions, device: torch.device) -> DeviceData:
@@ -79,6 +85,7 @@ def on_device(data: TrainingData, options: TrainOptions, device: torch.device) -
         ),
         val_faces=moved(data.val_faces),
         val_labels=moved(data.val_labels),
+        val_votes=None if data.val_votes is None else moved(data.val_votes),
     )
 
 
@@ -87,9 +94,10 @@ def load_training_data(
 ) -> tuple[TrainingData, FerDataset]:
     """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
 
-    Training rows train; PublicTest rows whose image is not in Training validate. A CSV without a
-    Usage column gives a tenth of its images, chosen by their content, to validation. With votes,
-    Training rows without votes that count are left out: most are no faces. Raises DataError.
+    Training rows train, but for a tenth of their images, chosen by their content, that is held out for
+    calibration; PublicTest rows whose image is not in Training validate. A CSV without a Usage column gives
+    another tenth of its images to validation. With votes, Training rows without votes that count are left
+    out: most are no faces. Raises DataError.
     """
     if votes is not None and skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
@@ -101,15 +109,25 @@ def load_training_data(
     if votes is not None:
         ballots = people_votes(read_votes(votes, len(dataset), dataset.usage))
         training &= ballots.any(1)
-        ballots = ballots[training]
+    held_out = training & held_out_tenth(dataset.pixels)
+    training &= ~held_out
     if not training.any() or not validation.any():
         raise DataError(
             f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "
             "both are needed (rows of Usage Training train, those of PublicTest validate)"
         )
     labels = dataset.labels.astype(np.int64)
+    votes_of = (lambda rows: None) if ballots is None else ballots.__getitem__
     data = TrainingData(
-        dataset.pixels[training], labels[training], ballots, dataset.pixels[validation], labels[validation]
+        dataset.pixels[training],
+        labels[training],
+        votes_of(training),
+        dataset.pixels[validation],
+        labels[validation],
+        val_votes=votes_of(validation),
+        calibration_faces=dataset.pixels[held_out],
+        calibration_labels=labels[held_out],
+        calibration_votes=votes_of(held_out),
     )
     return data, dataset
 

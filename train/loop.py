@@ -20,6 +20,7 @@ from .epoch import Learner, train_epoch
 from .model import EmotionNet
 from .optimizer import Optimizer
 from .options import TrainOptions
+from .provenance import held_out_record
 from .resume import load_resumable, run_identity, save_epoch
 from .validation import validate
 
@@ -84,14 +85,26 @@ def fit(
             train = train_epoch(learner, rows, options, epoch, world, last_accuracy)
             row = {"epoch": float(epoch + 1), "learning_rate": optimizer.learning_rate, **train}
             if world.first:
-                row.update(validate(learner.averaged_net, rows.val_faces, rows.val_labels, options.bfloat16))
+                row.update(
+                    validate(
+                        learner.averaged_net,
+                        rows.val_faces,
+                        rows.val_labels,
+                        options.bfloat16,
+                        rows.val_votes,
+                    )
+                )
             refuse_infinite(net, averaged, row)
         except DivergedError as error:
             raise TrainingError(f"{error} in epoch {epoch + 1}; {way_out(out, len(history))}") from error
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if world.first:
+<<<<<<< HEAD
             provenance = {"stage": stage, "origin": origin, **({"people": people} if people else {})}
+=======
+            provenance = {"stage": stage, "origin": origin, "held_out": held_out_record(data, origin)}
+>>>>>>> 1a483b11de7e42f66480df6a6a685ed360707bda
             save_epoch(
                 out, learner, net.architecture, options, history, len(data.faces), identity, provenance
             )

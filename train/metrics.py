@@ -14,6 +14,7 @@ METRICS = (
     "train_accuracy",
     "val_loss",
     "val_accuracy",
+    "val_people",
     "seconds",
 )
 
@@ -24,7 +25,7 @@ def best_row(history: list[dict[str, float]]) -> dict[str, float]:
 
 
 def metrics_csv(history: list[dict[str, float]]) -> str:
-    """The rows of a run in :data:`METRICS`, as CSV."""
+    """The rows of a run in :data:`METRICS`, as CSV; blank where a row lacks a figure."""
     return _csv([METRICS, *(_cells(row) for row in history)])
 
 
@@ -35,7 +36,7 @@ def stages_csv(stages: Sequence[dict[str, Any]]) -> str:
 
 
 def _cells(row: dict[str, float]) -> list[str]:
-    return [f"{row[name]:.6g}" for name in METRICS]
+    return [f"{row[name]:.6g}" if name in row else "" for name in METRICS]
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.models.manifest import bundled_models
 
 from .checkpoint import load
+from .data import TrainingData
 from .logits_file import load_origin
 from .metrics import stages_csv
 from .pretrained import exported_file, exported_record, is_exported
@@ -27,6 +29,23 @@ def distinct(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def held_out_record(data: TrainingData, origin: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """What a checkpoint tells of the rows that were never trained on; None where nothing is held out.
+
+    ``rule`` and number of ``rows``; ``seen_by`` names the runs in ``origin`` that may have been trained
+    on them all the same, by way of which this one may know them.
+    """
+    if data.calibration_faces is None:
+        return None
+    return {
+        "rule": HELD_OUT_RULE,
+        "rows": len(data.calibration_faces),
+        "seen_by": [
+            stage["stage"] for stage in origin if (stage.get("held_out") or {}).get("rule") != HELD_OUT_RULE
+        ],
+    }
+
+
 def training_log(state: dict[str, Any]) -> str:
     """The course of a checkpoint's run, up to that checkpoint, and of those it builds on, as CSV.
 
@@ -35,6 +54,11 @@ def training_log(state: dict[str, Any]) -> str:
     """
     run = {"stage": state.get("stage", "training"), "history": state["history"]}
     return stages_csv([*distinct(state.get("origin", [])), run])
+
+
+def _accuracy(told: Any) -> float:
+    """Of the labels of 2013; manifests of format 1 tell no other."""
+    return float(told["fer2013"] if isinstance(told, dict) else told)
 
 
 def describe(teachers: Sequence[str], role: str = TEACHER) -> list[dict[str, Any]]:
@@ -54,9 +78,10 @@ def describe(teachers: Sequence[str], role: str = TEACHER) -> list[dict[str, Any
                 {
                     "stage": f"{role}: {known} {exported_file(teacher).model}",
                     "epoch": record["epochs"],
-                    "val_accuracy": record["held_out"]["torch_accuracy"] / 100,
+                    "val_accuracy": _accuracy(record["held_out"]["torch_accuracy"]) / 100,
                     "options": record["training_options"],
                     "torch": record["versions"]["torch"],
+                    "held_out": record.get("training_held_out"),
                     "history": [],
                 },
             ]
@@ -70,6 +95,7 @@ def describe(teachers: Sequence[str], role: str = TEACHER) -> list[dict[str, Any
                     "val_accuracy": state["history"][-1]["val_accuracy"],
                     "options": state["options"],
                     "torch": state["torch"],
+                    "held_out": state.get("held_out"),
                     "history": state["history"],
                 },
             ]

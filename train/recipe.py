@@ -183,7 +183,12 @@ def follow(
         )
         # Other processes have no validation figures, and need none.
         results.append(StageResult(stage, len(history), history[-1].get("val_accuracy", 0.0)))
-        settings = {"options": asdict(options), "torch": load(folder / "last.pt")["torch"]}
+        last = load(folder / "last.pt")
+        settings = {
+            "options": asdict(options),
+            "torch": last["torch"],
+            "held_out": last.get("held_out"),
+        }
         origin.append({**asdict(results[-1]), **settings, "history": history if world.first else []})
         if world.first:
             record()

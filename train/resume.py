@@ -38,7 +38,7 @@ def save_epoch(
     """Write ``metrics.csv``, ``last.pt``, and ``best.pt`` where the last epoch of ``history`` is the best.
 
     ``rows`` were trained on; ``identity`` is that of :func:`run_identity`; ``provenance`` has the run's
-    ``stage`` and ``origin``.
+    ``stage`` and ``origin``, and the rows ``held_out``.
     """
     state = {
         "architecture": architecture.to_dict(),

@@ -28,6 +28,7 @@ EPILOG = """examples:
   fer-edge train --faces mine --detect --out runs/mine && fer-edge run --model runs/mine/model
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
   fer-edge train --recipe edge --data fer2013.csv --votes fer2013new.csv --out runs/edge
+  fer-edge train --people-only --initial-weights edge --data fer2013.csv --votes votes.csv --out runs/people
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
 with --recipe a folder of these for each stage, recipe.json and the exported model
@@ -37,6 +38,7 @@ needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
     "detect": ("faces",),
+    "people_only": ("votes", "initial_weights"),
     "vote_weight": ("votes",),
     "vote_share": ("votes", "teacher"),
     "distill_weight": ("teacher",),
@@ -111,6 +113,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="let teachers answer every augmented image, instead of each image once as it is",
     )
     parser.add_argument(
+        "--people-only",
+        action="store_true",
+        default=None,
+        help="fit the head that predicts votes and leave all else of --initial-weights as it is; "
+        "of the numbers below only --weight-decay counts (default then: 0.0003)",
+    )
+    parser.add_argument(
         "--poor-camera",
         action="store_true",
         default=None,
@@ -145,6 +154,8 @@ def execute(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     try:
         with renamed_names_told(quiet=not _first()):
+            if arguments.people_only:
+                return _people_only(arguments, device)
             return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
     except KeyboardInterrupt:
         if _first():
@@ -184,6 +195,35 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         )
         if fine_tuning:
             _export(arguments.out / "best.pt", dataset, arguments.out / "model")
+    return 0
+
+
+def _people_only(arguments: argparse.Namespace, device: str) -> int:
+    from ..train.people_head import WEIGHT_DECAY, train_people_only
+
+    others = (
+        *("faces", "recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "live_teachers"),
+        *("poor_camera", *(name for name in NUMBERS if name != "weight_decay")),
+    )
+    given = [flag(name) for name in others if getattr(arguments, name) not in (None, False, [])]
+    if given:
+        raise DataError(f"--people-only goes without {', '.join(given)}")
+    weight_decay = WEIGHT_DECAY if arguments.weight_decay is None else arguments.weight_decay
+    make_options({"weight_decay": weight_decay})
+    data, dataset = _fer2013(arguments)
+    _print_rows(data, dataset)
+    row = train_people_only(
+        data,
+        arguments.out,
+        initial_weights=arguments.initial_weights,
+        weight_decay=weight_decay,
+        device=device,
+    )
+    agreement = f", agreement with people {row['val_people']:.2%}" if "val_people" in row else ""
+    print(
+        f"vote loss {row['train_loss']:.4f}, validation accuracy {row['val_accuracy']:.2%}{agreement}: "
+        f"{arguments.out / 'last.pt'}"
+    )
     return 0
 
 
@@ -229,7 +269,12 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
 
 def _refuse_idle(arguments: argparse.Namespace) -> None:
     """Raise DataError for an option that would do nothing because another one is missing."""
-    flags = {"votes": "--votes CSV", "teacher": "--teacher FILE", "faces": "--faces DIR"}
+    flags = {
+        "votes": "--votes CSV",
+        "teacher": "--teacher FILE",
+        "faces": "--faces DIR",
+        "initial_weights": "--initial-weights FILE",
+    }
     for option, needed in _NEEDED_BY.items():
         if getattr(arguments, option) and not all(getattr(arguments, name) for name in needed):
             told = " and ".join(flags[name] for name in needed)
@@ -250,6 +295,7 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
         print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
     print(
         f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
+        f"{'' if data.calibration_faces is None else f', {len(data.calibration_faces)} held out'}"
         f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
         flush=True,
     )

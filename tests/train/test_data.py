@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from conftest import write_csv, write_votes
 
@@ -51,8 +53,32 @@ def test_a_csv_without_usage_is_split_by_image(tmp_path):
     training = {face.tobytes() for face in data.faces}
     validation = {face.tobytes() for face in data.val_faces}
     assert training.isdisjoint(validation)
-    assert len(data.faces) + len(data.val_faces) == len(dataset) == 168
+    held_out = {face.tobytes() for face in data.calibration_faces}
+    assert held_out.isdisjoint(training | validation)
+    assert len(data.faces) + len(data.val_faces) + len(data.calibration_faces) == len(dataset) == 168
     assert 0 < len(data.val_faces) < 60
+
+
+def test_a_tenth_of_the_images_in_training_is_held_out_by_content(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 20, "PublicTest": 4})
+    lines = path.read_text().splitlines()
+    # Copies, and another order.
+    path.write_text("\n".join([lines[0], *lines[141:], *lines[100:141], *lines[1:141]]) + "\n")
+    votes = write_votes(
+        tmp_path / "votes.csv", [int(line[0]) for line in path.read_text().split()[1:] if "," in line[:2]]
+    )
+    data, dataset = load_training_data(path, votes)
+    assert (len(dataset), len(data.val_faces)) == (209, 28)
+    for face in data.faces:
+        assert int(hashlib.sha256(face.tobytes()).hexdigest()[:8], 16) % 10 > 0
+    assert len(data.faces) + len(data.calibration_faces) == 181
+    assert len(data.calibration_faces) > 5
+    for face, label, answer in zip(
+        data.calibration_faces, data.calibration_labels, data.calibration_votes, strict=True
+    ):
+        assert int(hashlib.sha256(face.tobytes()).hexdigest()[:8], 16) % 10 == 0
+        assert answer.argmax() == label
+    assert data.val_votes.argmax(1).tolist() == data.val_labels.tolist()
 
 
 def test_only_a_majority_for_no_face_drops_a_row(tmp_path):

@@ -78,7 +78,7 @@ def test_votes_correct_a_teacher_that_errs(drawn, tmp_path, live):
         taught = replace(drawn, votes=votes, teacher=happy)
     options = TrainOptions(
         model="tiny",
-        epochs=8,
+        epochs=10,
         batch=10,
         augmentation=Augmentation().scaled(0.2),
         warmup=0,
@@ -106,7 +106,7 @@ def test_live_teachers_see_what_the_student_sees(drawn, tmp_path):
             seen.append(x)
             return super().forward(x)
 
-    options = TrainOptions(model="tiny", epochs=1, batch=70, warmup=0, mixup=0.4, live_teachers=True)
+    options = TrainOptions(model="tiny", epochs=1, batch=62, warmup=0, mixup=0.4, live_teachers=True)
     own = []
     student = EmotionNet(ARCHITECTURES["tiny"])
     student.register_forward_pre_hook(lambda module, inputs: own.append(inputs[0]))

@@ -80,7 +80,7 @@ def test_votes_train_a_second_head(drawn, tmp_path):
     votes = np.zeros((len(drawn.faces), 9), np.float32)
     votes[:, 0] = 10
     data = TrainingData(drawn.faces, drawn.labels, votes, drawn.val_faces, drawn.val_labels)
-    history = fit(data, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path)
+    history = fit(data, TrainOptions(model="tiny", epochs=1, batch=35), tmp_path)
     assert math.isfinite(history[0]["train_loss"])
     net, _ = checkpoint.load_net(tmp_path / "best.pt")
     heads = net(torch.zeros(2, 1, 48, 48))

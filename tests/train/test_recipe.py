@@ -41,10 +41,10 @@ NANO = replace(
 def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     results = recipe.follow(RECIPE, drawn, tmp_path, seed=4)
     assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
-    assert load_logits(tmp_path / "teacher_logits.npz", drawn.faces).shape == (140, 7)
+    assert load_logits(tmp_path / "teacher_logits.npz", drawn.faces).shape == (124, 7)
     record = json.loads((tmp_path / "recipe.json").read_text())
     assert record["seed"] == 4
-    assert record["rows"] == {"training": 140, "validation": 35}
+    assert record["rows"] == {"training": 124, "validation": 35}
     assert record["versions"]["torch"] == torch.__version__
     assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1]
     assert {stage["options"]["seed"] for stage in record["stages"]} == {4}
