@@ -34,11 +34,13 @@ def model_entry(
     parameters: int,
     temperature: dict[Labels, float],
     people: People | None,
+    fitted_on: str,
     calibration: dict[str, Any],
 ) -> dict[str, Any]:
     """What the manifest tells of a model before the check: files, training, calibration, versions.
 
-    ``state`` is its checkpoint, ``files`` the converted ones by name.
+    ``state`` is its checkpoint, ``files`` the converted ones by name; ``fitted_on`` says which rows gave
+    temperature and settings.
     """
     return {
         "architecture": state["architecture"],
@@ -51,6 +53,8 @@ def model_entry(
             for stage in distinct(state.get("origin", []))
         ],
         "temperature": temperature,
+        "fitted_on": fitted_on,
+        "training_held_out": state.get("held_out"),
         **({} if people is None else {"people": asdict(people)}),
         "calibration": calibration,
         "versions": _versions(),

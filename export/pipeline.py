@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from fer_edge.errors import DataError, ModelError
+from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
 from fer_edge.kernels.crop import FACE_SIZE
@@ -24,16 +25,20 @@ from fer_edge.models.manifest import SUFFIXES
 from fer_edge.models.people import People
 from fer_edge.models.reference import reference_answer
 from fer_edge.train.checkpoint import load_net
+from fer_edge.train.model import EmotionNet
 from fer_edge.train.provenance import training_log
 from fer_edge.train.validation import predict_heads
 
-from .calibration import Choice, choose_rows
+from .calibration import Choice, Rows, choose_rows
 from .convert import convert
 from .manifest import model_entry, publish, refuse_overwriting, write_manifest
 from .network import InferenceNet
 from .parity import FEW_ROWS, ExportReport, check_files, check_int8_input, refuse_bad
 from .people import fit_people, fit_people_temperature, prior
 from .temperature import fit_temperature
+
+Answers = dict[Labels, NDArray[np.float32]]
+"""Logits (n, k) by output."""
 
 
 def export(
@@ -69,11 +74,11 @@ def export(
     folder = Path(out)
     refuse_overwriting(folder, name, force)
     rows = choose_rows(dataset, votes, calibration_rows, seed)
-    raw = {
-        head: logits.numpy()
-        for head, logits in predict_heads(net, torch.from_numpy(rows.check.faces)).items()
-    }
-    temperature, people = _settings(checkpoint, state, rows, raw)
+    raw = _answers(net, rows.check.faces)
+    # Rows that were trained on would make for too much confidence.
+    unseen = _unseen(state) and len(rows.held_out) > 0
+    fitting = (rows.held_out, _answers(net, rows.held_out.faces)) if unseen else (rows.check, raw)
+    temperature, people = _settings(checkpoint, state, rows, fitting, raw)
     deployed = InferenceNet(net, temperature)
     converted = convert(deployed, rows.calibration, progress)
     for file in converted:
@@ -87,6 +92,7 @@ def export(
         parameters=sum(value.numel() for value in deployed.parameters()),
         temperature=temperature,
         people=people,
+        fitted_on="held-out tenth of Training" if unseen else "held-out rows of the check",
         calibration={"rows": len(rows.calibration), "seed": seed, "method": "min-max"},
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,22 +126,42 @@ def _settings(
     checkpoint: str | os.PathLike[str],
     state: dict[str, Any],
     rows: Choice,
-    raw: dict[Labels, NDArray[np.float32]],
+    fitting: tuple[Rows, Answers],
+    checked: Answers,
 ) -> tuple[dict[Labels, float], People | None]:
-    """Temperatures of the outputs, and how predicted votes become answers; ``raw``: logits of the check."""
-    labels, votes = rows.check.labels, rows.check.votes
+    """Temperatures of the outputs, and how predicted votes become answers.
+
+    ``fitting``: rows to fit on, and the network's answers to them; ``checked``: those to ``rows.check``.
+    """
+    known, answers = fitting
     temperature: dict[Labels, float] = {
-        "fer2013": fit_temperature(torch.from_numpy(raw["fer2013"]), torch.from_numpy(labels))
+        "fer2013": fit_temperature(torch.from_numpy(answers["fer2013"]), torch.from_numpy(known.labels))
     }
-    if "people" not in raw:
+    if "people" not in answers:
         return temperature, None
-    if votes is None or rows.training_votes is None or not votes.any() or not rows.training_votes.any():
+    training, votes = rows.training_votes, rows.check.votes
+    if training is None or votes is None or known.votes is None or not votes.any() or not known.votes.any():
         if "people" not in state:
             raise DataError(
                 f"{checkpoint}: answers for people, too; give the FER+ votes on the calibration rows "
                 "(--votes CSV or FERPLUS_CSV)"
             )
         return temperature | {"people": 1.0}, People(**state["people"])
-    temperature["people"] = fit_people_temperature(raw["people"], votes)
-    calibrated = raw["people"] / np.float32(temperature["people"])
-    return temperature, fit_people((calibrated, votes), (calibrated, votes), prior(rows.training_votes))
+    temperature["people"] = fit_people_temperature(answers["people"], known.votes)
+    scale = np.float32(temperature["people"])
+    people = fit_people(
+        (answers["people"] / scale, known.votes), (checked["people"] / scale, votes), prior(training)
+    )
+    return temperature, people
+
+
+def _answers(net: EmotionNet, faces: NDArray[np.uint8]) -> Answers:
+    heads = predict_heads(net, torch.from_numpy(faces))
+    named: Answers = {"fer2013": heads.fer2013.numpy()}
+    return named if heads.people is None else {**named, "people": heads.people.numpy()}
+
+
+def _unseen(state: dict[str, Any]) -> bool:
+    """Whether neither the network nor what it builds on was trained on the held-out tenth."""
+    record = state.get("held_out") or {}
+    return record.get("rule") == HELD_OUT_RULE and not record.get("seen_by")

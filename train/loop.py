@@ -100,11 +100,12 @@ def fit(
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if world.first:
-<<<<<<< HEAD
-            provenance = {"stage": stage, "origin": origin, **({"people": people} if people else {})}
-=======
-            provenance = {"stage": stage, "origin": origin, "held_out": held_out_record(data, origin)}
->>>>>>> 1a483b11de7e42f66480df6a6a685ed360707bda
+            provenance = {
+                "stage": stage,
+                "origin": origin,
+                "held_out": held_out_record(data, origin),
+                **({"people": people} if people else {}),
+            }
             save_epoch(
                 out, learner, net.architecture, options, history, len(data.faces), identity, provenance
             )
