@@ -8,12 +8,9 @@ from numpy.typing import NDArray
 
 from fer_edge.labels import EMOTIONS
 from fer_edge.models.classifier import softmax
-from fer_edge.models.people import People, choose, shares, uncertainty
+from fer_edge.models.people import BALANCES, People, choose, shares, uncertainty
 
 from .temperature import matching_temperature
-
-BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""The T that are tried."""
 
 SURE_ACCURACY = 0.92
 """Of the faces called sure, how many have to be answered as most people do."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_edge.errors import DataError
+from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.duplicates import held_out_tenth, in_training
-from fer_edge.fer2013.reader import FerDataset, read_fer2013
+from fer_edge.fer2013.reader import FerDataset
 from fer_edge.fer2013.votes import people_votes, read_votes
 
 from .batch_norm import folded_copy
@@ -90,18 +91,25 @@ def on_device(data: TrainingData, options: TrainOptions, device: torch.device) -
 
 
 def load_training_data(
-    path: str | os.PathLike[str], votes: str | os.PathLike[str] | None = None, *, skip_bad: bool = False
+    path: str | os.PathLike[str],
+    votes: str | os.PathLike[str] | None = None,
+    *,
+    skip_bad: bool = False,
+    detect: bool = False,
 ) -> tuple[TrainingData, FerDataset]:
     """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
 
     Training rows train, but for a tenth of their images, chosen by their content, that is held out for
-    calibration; PublicTest rows whose image is not in Training validate. A CSV without a Usage column gives
+    calibration; PublicTest rows whose image is not in Training validate. Data without a Usage gives
     another tenth of its images to validation. With votes, Training rows without votes that count are left
-    out: most are no faces. Raises DataError.
+    out: most are no faces. ``path`` may be a folder of pictures instead, in each of which ``detect`` finds
+    the face: see :func:`~fer_edge.faces.pictures.read_labelled`. Raises DataError.
     """
     if votes is not None and skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
-    dataset = read_fer2013(path, skip_bad=skip_bad)
+    if votes is not None and Path(path).is_dir():
+        raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
+    dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
     if dataset.labels is None:
         raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
     training, validation = _split(dataset)

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,23 +22,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save_confusion(path: str | os.PathLike[str], confusion: NDArray[np.int64], title: str) -> None:
-    """Write a confusion matrix, int (7, 7) with true classes in rows, as a PNG."""
-    figure = _figure(6.4, 5.6)
-    axes = figure.add_subplot()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(confusion):
-        shade = "white" if shares[row, column] > 0.5 else "black"
-        text = f"{shares[row, column]:.0%}\n{count}"
-        axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=8)
+@dataclass(frozen=True)
+class Confusion:
+    """Counts, int (7, 7) with true classes in rows, and what the picture says of them."""
+
+    counts: NDArray[np.int64]
+    title: str
+    truth: str
+
+
+def save_confusion(path: str | os.PathLike[str], title: str, matrices: Sequence[Confusion]) -> None:
+    """Write confusion matrices side by side as a PNG."""
+    figure = _figure(6.2 * len(matrices), 5.8)
+    figure.suptitle(title, fontsize=11)
     ticks = range(len(EMOTIONS))
-    axes.set_xticks(ticks, EMOTIONS, rotation=30, ha="right")
-    axes.set_yticks(ticks, EMOTIONS)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("FER-2013 label")
-    axes.set_title(title, fontsize=10)
-    figure.colorbar(image, label="share of the label's rows")
+    for index, matrix in enumerate(matrices, start=1):
+        axes = figure.add_subplot(1, len(matrices), index)
+        shares = matrix.counts / np.maximum(matrix.counts.sum(1, keepdims=True), 1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix.counts):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            text = f"{shares[row, column]:.0%}\n{count}"
+            axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=8)
+        axes.set_xticks(ticks, EMOTIONS, rotation=30, ha="right")
+        axes.set_yticks(ticks, EMOTIONS)
+        axes.set_xlabel("answer")
+        axes.set_ylabel(matrix.truth)
+        axes.set_title(matrix.title, fontsize=10)
+    figure.colorbar(image, ax=figure.axes, label="share of the row", shrink=0.8)
     _save(figure, path)
 
 

@@ -8,11 +8,8 @@ import re
 from ..labels import LABELS, Labels
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, labels: Labels | None = "people") -> None:
-    """Which classifier to load: the arguments of ``fer_edge.load_classifier``.
-
-    ``labels`` is the default of ``--labels``; ``None``: what is read decides.
-    """
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which classifier to load: the arguments of ``fer_edge.load_classifier`` but ``labels``."""
     group = parser.add_argument_group("classifier")
     group.add_argument(
         "--model",
@@ -30,12 +27,16 @@ def add_model_arguments(parser: argparse.ArgumentParser, labels: Labels | None =
     group.add_argument(
         "--threads", type=positive_int, default=1, help="CPU threads of one inference (default: %(default)s)"
     )
-    default = labels or "people, for the rows of a CSV fer2013"
-    group.add_argument(
+
+
+def add_labels_argument(parser: argparse._ActionsContainer, default: Labels | None = "people") -> None:
+    """Whose answers are wanted; ``default`` ``None``: what is read decides."""
+    told = default or "people, for the rows of a CSV fer2013"
+    parser.add_argument(
         "--labels",
         choices=LABELS,
-        default=labels,
-        help=f"people: what ten people would say; fer2013: the labels of 2013 (default: {default})",
+        default=default,
+        help=f"people: what ten people would say; fer2013: the labels of 2013 (default: {told})",
     )
 
 

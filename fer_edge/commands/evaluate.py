@@ -3,56 +3,92 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
+from ..errors import DataError, printable
+from ..labels import EMOTIONS, Labels
 from ._arguments import add_model_arguments, nonempty
 from ._json import to_json
 
 if TYPE_CHECKING:
-    from ..checks.accuracy import Evaluation
+    import numpy as np
+    from numpy.typing import NDArray
 
-HELP = "Measure accuracy, macro-F1, recall, calibration and confusion of a model on a labelled FER-2013 CSV."
+    from ..checks.agreement import AtBalance
+    from ..checks.evaluation import Evaluation, HeadFigures
+    from ..checks.groups import Groups, Proportion
+    from ..checks.plots import Confusion
+    from ..fer2013.reader import FerDataset
+
+HELP = "Measure both answers of a model, people's votes and labels of 2013, on labelled faces."
 EPILOG = """examples:
-  fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png
-  fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv --json
+  fer-edge evaluate fer2013.csv --usage PublicTest --votes fer2013new.csv
+  fer-edge evaluate fer2013.csv --usage PublicTest --confusion confusion.png --json
+  fer-edge evaluate fer2013-images --usage PublicTest
+  fer-edge evaluate photos --detect
 
-8 % of PublicTest repeats an image of Training; if the CSV holds the Training rows too, figures are
-given for all rows, and for those whose image is not in Training"""
+a folder holds happy/*.jpg, sad/*.jpg … (angry, disgust, fear, happy, sad, surprise, neutral); or
+such folders in train/ (Usage Training) and test/ or validation/ (Usage PublicTest; Kaggle's test/
+holds the images of PublicTest and PrivateTest); or labels.csv with the columns file and emotion.
+Each further column of labels.csv, such as gender, gives figures by group, unless it has more
+than 20 different values
+
+8 % of PublicTest repeats an image of Training; if the data holds the Training rows too, figures are
+given for all rows, and for those whose image is not in Training
+
+agreement with votes, by two rules (docs/model.md): "one top vote" counts the faces with a single most
+frequent vote, if it is one of the seven emotions; "majority of eight" those of which more than half of
+the votes go to one of these or contempt (Barsoum et al. 2016)"""
+
+_PARTS = {"all": "all rows", "not_in_training": "not in Training"}
+_SKIPPED_SHOWN = 20
+_COLUMNS = 100
+"""Width above which the groups' table has intervals for all emotions together only."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "data", type=nonempty, metavar="CSV", help="FER-2013 CSV with labels, plain or compressed"
+        "data",
+        type=nonempty,
+        metavar="DATA",
+        help="FER-2013 CSV with labels, plain or compressed, or a folder of labelled pictures (below)",
     )
-    parser.add_argument("--usage", metavar="U", help="evaluate only rows of this Usage, e.g. PublicTest")
+    parser.add_argument(
+        "--usage",
+        metavar="U",
+        help="evaluate only rows of this Usage, e.g. PublicTest; of a folder: train/ is Training, test/ "
+        "PublicTest",
+    )
+    parser.add_argument(
+        "--detect",
+        action="store_true",
+        help="find the face in each picture of a folder, which otherwise is a face cut out as in FER-2013",
+    )
     parser.add_argument(
         "--votes",
         type=nonempty,
         metavar="CSV",
-        help="also report agreement with these FER+ votes, in the same row order",
+        help="also report agreement with these FER+ votes, in the same row order as the CSV",
     )
     parser.add_argument(
-        "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrix (extra [plots])"
+        "--confusion", type=nonempty, metavar="PNG", help="write the confusion matrices (extra [plots])"
     )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --confusion")
-    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows and name them")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
-    import numpy as np
-
-    from ..checks.accuracy import evaluate
+    from ..checks.evaluation import evaluate
     from ..checks.plots import require_matplotlib, save_confusion
-    from ..fer2013.reader import read_fer2013
     from ..fer2013.votes import read_votes
     from ..files import check_target
     from ..models.classifier import load_classifier
@@ -60,6 +96,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.votes and arguments.skip_bad:
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
+    if arguments.votes and Path(arguments.data).is_dir():
+        raise DataError(f"{arguments.data}: is a folder; --votes needs a CSV, since votes are matched by row")
     if arguments.confusion:
         if Path(arguments.confusion).suffix.lower() != ".png":
             raise DataError(
@@ -70,23 +108,24 @@ def execute(arguments: argparse.Namespace) -> int:
         require_matplotlib()
     with litert_greeting():
         classifier = load_classifier(
-            arguments.model, arguments.backend, arguments.precision, arguments.threads
+            # An older export has no other; distributions() gives both where there are two.
+            arguments.model,
+            arguments.backend,
+            arguments.precision,
+            arguments.threads,
+            labels="fer2013",
         )
-    dataset = read_fer2013(arguments.data, skip_bad=arguments.skip_bad)
-    for message in dataset.skipped:
-        print(f"skipped: {message}", file=sys.stderr)
+    dataset, groups, missing = _read(arguments)
+    for message in dataset.skipped[:_SKIPPED_SHOWN]:
+        print(f"skipped: {printable(message)}", file=sys.stderr)
+    if len(dataset.skipped) > _SKIPPED_SHOWN:
+        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
     votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else None
     try:
-        groups = evaluate(classifier, dataset, arguments.usage, votes)
+        evaluation = evaluate(classifier, dataset, arguments.usage, votes, groups, missing)
     except DataError as error:
         raise DataError(f"{arguments.data}: {error}") from error
-    if arguments.confusion:
-        metrics = groups["all"].metrics
-        title = (
-            f"{classifier.file.path.name}: {metrics.accuracy:.2%} of {metrics.rows} rows"
-            f"{f' ({arguments.usage})' if arguments.usage else ''}"
-        )
-        save_confusion(arguments.confusion, np.array(metrics.confusion), title)
+    heads = evaluation.parts["all"]
     report: dict[str, Any] = {
         "data": str(arguments.data),
         "usage": arguments.usage,
@@ -95,34 +134,205 @@ def execute(arguments: argparse.Namespace) -> int:
         "backend": classifier.backend,
         "precision": classifier.precision,
         "file": classifier.file.path.name,
+        "heads": list(heads),
     }
+    if arguments.confusion:
+        usage = f", usage {arguments.usage}" if arguments.usage else ""
+        title = f"{report['file']} on {Path(arguments.data).name}{usage}"
+        save_confusion(arguments.confusion, title, [_confusion(*item) for item in heads.items()])
     if arguments.json:
-        print(to_json(report | {name: _figures(group) for name, group in groups.items()}))
+        print(to_json(report | _as_json(evaluation)))
     else:
-        _print(report, groups)
+        _print(report, evaluation)
     return 0
 
 
-def _figures(group: Evaluation) -> dict[str, Any]:
-    return asdict(group.metrics) | ({"ferplus": asdict(group.ferplus)} if group.ferplus else {})
+def _read(
+    arguments: argparse.Namespace,
+) -> tuple[FerDataset, dict[str, NDArray[np.str_]], dict[str, NDArray[np.str_]]]:
+    """The faces; by column of labels.csv to which group each belongs, and each picture without a face."""
+    from ..faces.pictures import read_labelled, read_pictures
+    from ..fer2013.folders import list_pictures
+
+    if not Path(arguments.data).is_dir() or arguments.skip_bad:
+        return read_labelled(arguments.data, skip_bad=arguments.skip_bad, detect=arguments.detect), {}, {}
+    pictures = list_pictures(arguments.data)
+    for note in pictures.notes:
+        print(printable(note), file=sys.stderr)
+    dataset, read = read_pictures(pictures, detect=arguments.detect)
+    missing = ~read
+    if arguments.usage is not None and pictures.usage is not None:
+        missing &= pictures.usage == arguments.usage
+    return (
+        dataset,
+        {name: values[read] for name, values in pictures.groups.items()},
+        {name: values[missing] for name, values in pictures.groups.items()},
+    )
 
 
-def _print(report: dict[str, Any], groups: dict[str, Evaluation]) -> None:
-    names = {"all": "all rows", "not_in_training": "not in Training"}
-    print(f"{report['file']} ({report['backend']}) on {report['data']}, usage {report['usage'] or 'any'}")
+def _confusion(head: Labels, figures: HeadFigures) -> Confusion:
+    import numpy as np
 
-    def line(label: str, cells: Iterable[str]) -> None:
-        print(f"{label:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    from ..checks.plots import Confusion
 
-    figures = [group.metrics for group in groups.values()]
-    line("", (names[name] for name in groups))
-    line("rows", (f"{metrics.rows}" for metrics in figures))
-    line("accuracy", (f"{metrics.accuracy:.2%}" for metrics in figures))
-    line("macro-F1", (f"{metrics.macro_f1:.3f}" for metrics in figures))
-    line("ECE (15 bins)", (f"{metrics.ece:.3f}" for metrics in figures))
-    for emotion in figures[0].recall:
-        shares = (metrics.recall[emotion] for metrics in figures)
-        line(f"recall {emotion}", ("-" if share is None else f"{share:.1%}" for share in shares))
-    crowds = [group.ferplus for group in groups.values() if group.ferplus is not None]
-    if crowds:
-        line("FER+ agreement", (f"{one.agreement:.2%} of {one.rows}" if one.rows else "-" for one in crowds))
+    voted = head == "people" and figures.one_top_vote is not None
+    metrics = figures.one_top_vote if voted and figures.one_top_vote else figures.labels
+    return Confusion(
+        np.array(metrics.confusion),
+        f"{head}: {metrics.accuracy:.2%} of {metrics.rows}",
+        "one top vote" if voted else "label",
+    )
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+    parts = {
+        name: {"rows": next(iter(heads.values())).labels.rows}
+        | {head: _present(asdict(figures)) for head, figures in heads.items()}
+        for name, heads in evaluation.parts.items()
+    }
+    groups = {
+        column: {
+            value: {"skipped": group.skipped} | {head: asdict(own) for head, own in group.heads.items()}
+            for value, group in values.items()
+        }
+        for column, values in evaluation.groups.items()
+    }
+    return parts | ({"groups": groups} if groups else {})
+
+
+def _present(figures: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not measured."""
+    return {
+        key: _present(value) if isinstance(value, dict) and key != "recall" else value
+        for key, value in figures.items()
+        if value is not None
+    }
+
+
+# ---------------------------------------------------------------- text
+
+
+def _print(report: Mapping[str, Any], evaluation: Evaluation) -> None:
+    data = printable(report["data"])
+    skipped = f", {report['skipped']} skipped" if report["skipped"] else ""
+    print(f"{report['file']} ({report['backend']}) on {data}, usage {report['usage'] or 'any'}{skipped}")
+    parts = evaluation.parts
+    heads: Sequence[Labels] = report["heads"]
+    _line("", (_PARTS[name] for name in parts))
+    _line("rows", (str(part[heads[0]].labels.rows) for part in parts.values()))
+    if "people" not in heads:
+        print(
+            "\nThe file has no head people: an older export, which knows the labels of 2013 alone.\n"
+            "Export it again from a checkpoint that was trained on votes."
+        )
+    for head in heads:
+        _print_head(head, [part[head] for part in parts.values()])
+    last = list(parts)[-1]
+    for head, figures in parts[last].items():
+        if figures.crowd is not None:
+            _print_balances(head, _PARTS[last], figures.balance, figures.crowd.balances)
+    if evaluation.groups:
+        for head in heads:
+            _print_groups(head, evaluation.groups)
+
+
+def _print_head(head: Labels, parts: Sequence[HeadFigures]) -> None:
+    balance = parts[0].balance
+    print(
+        "\nhead fer2013: the labels of 2013"
+        if balance is None
+        else f"\nhead {head}: what ten people would say; emotions chosen with T = {balance:g}"
+    )
+    columns = [_cells(part) for part in parts]
+    for label in dict.fromkeys(label for cells in columns for label in cells):
+        _line(label, (cells.get(label, "-") for cells in columns))
+
+
+def _cells(figures: HeadFigures) -> dict[str, str]:
+    """What the column of some rows says, by line."""
+    cells = {}
+    top, crowd, labels = figures.one_top_vote, figures.crowd, figures.labels
+    if top is not None:
+        cells["one top vote, agreement"] = _of(top.accuracy, top.rows)
+    if top is not None and crowd is not None:
+        cells["one top vote, macro-F1"] = _number(top.macro_f1)
+        cells["one top vote, mean recall"] = _percent(top.mean_recall)
+        cells["one top vote, ECE at T = 0"] = _number(top.ece)
+    if crowd is not None:
+        cells["one top vote, sure answers"] = _of(crowd.sure.agreement, crowd.sure.rows)
+        cells["majority of eight, agreement"] = _of(crowd.barsoum.agreement, crowd.barsoum.rows)
+        cells["shares, mean difference"] = f"{_number(crowd.share_difference)} in {crowd.share_rows}"
+    if figures.unsure is not None:
+        cells["unsure"] = _percent(figures.unsure)
+    cells["labels, accuracy"] = _of(labels.accuracy, labels.rows)
+    cells["labels, macro-F1"] = _number(labels.macro_f1)
+    cells["labels, mean recall"] = _percent(labels.mean_recall)
+    if labels.ece is not None:
+        cells["labels, ECE (15 bins)"] = _number(labels.ece)
+    for (emotion, recall), counts in zip(labels.recall.items(), labels.confusion, strict=True):
+        if recall is not None:
+            cells[f"labels, recall {emotion}"] = _of(recall, sum(counts), 1)
+    return cells
+
+
+def _print_balances(head: Labels, part: str, balance: float | None, rows: Sequence[AtBalance]) -> None:
+    print(f"\nhead {head} by T, one top vote, {part}: agreement, mean recall, recall of each emotion")
+    print(f"{'T':<7}{'agreement':>10}{'mean':>9}" + "".join(f"{emotion:>10}" for emotion in EMOTIONS))
+    for row in rows:
+        t = f"{row.balance:g}{' *' if row.balance == balance else ''}"
+        recalls = "".join(f"{_percent(row.recall[emotion], 1):>10}" for emotion in EMOTIONS)
+        print(f"{t:<7}{_percent(row.agreement):>10}{_percent(row.mean_recall, 1):>9}{recalls}")
+    print("* the model's own T")
+
+
+def _print_groups(head: Labels, groups: Groups) -> None:
+    print(f"\nhead {head} by group: right answers, with their 95 % interval (Wilson)")
+    every = [group for values in groups.values() for group in values.values()]
+    counts = [group.heads[head].recall for group in every if head in group.heads]
+    emotions = [name for name in EMOTIONS if any(name in recall for recall in counts)]
+    skipped = any(group.skipped for group in every)
+    for cell in (_interval, _fraction):
+        table = [["", "all", *emotions, *(["no face"] if skipped else [])]]
+        for column, values in groups.items():
+            table.append([printable(column), *("" for _ in table[0][1:])])
+            for value, group in values.items():
+                own = group.heads.get(head)
+                cells = [_interval(own.right if own else None)]
+                cells += [cell(own.recall.get(emotion) if own else None) for emotion in emotions]
+                cells += [str(group.skipped)] if skipped else []
+                table.append([f"  {printable(value) or '(empty)'}", *cells])
+        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+        if sum(widths) + 2 * len(widths) - 2 <= _COLUMNS:
+            break
+    for name, *cells in table:
+        line = f"{name:<{widths[0]}}" + "".join(
+            f"{cell:>{width + 2}}" for cell, width in zip(cells, widths[1:], strict=True)
+        )
+        print(line.rstrip())
+
+
+def _interval(part: Proportion | None) -> str:
+    return "-" if part is None else f"{part.right} of {part.rows} ({part.low * 100:.0f}-{part.high:.0%})"
+
+
+def _fraction(part: Proportion | None) -> str:
+    return "-" if part is None else f"{part.right}/{part.rows}"
+
+
+def _line(label: str, cells: Iterable[str]) -> None:
+    print(f"{label:<30}" + "".join(f"{cell:>20}" for cell in cells))
+
+
+def _percent(share: float | None, digits: int = 2) -> str:
+    return "-" if share is None or math.isnan(share) else f"{share:.{digits}%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _of(share: float, rows: int, digits: int = 2) -> str:
+    return f"{_percent(share, digits)} of {rows}" if rows else "-"

@@ -15,6 +15,7 @@ from ..native_output import litert_greeting
 from ._arguments import (
     add_align_argument,
     add_detector_arguments,
+    add_labels_argument,
     add_model_arguments,
     add_picture_arguments,
     add_unsure_argument,
@@ -64,7 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_picture_arguments(parser)
     add_unsure_argument(parser)
-    add_model_arguments(parser, labels=None)
+    add_model_arguments(parser)
+    add_labels_argument(parser, default=None)
     add_detector_arguments(parser)
     add_align_argument(parser)
 

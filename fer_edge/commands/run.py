@@ -14,6 +14,7 @@ from ..errors import DataError, OutputError, printable
 from ._arguments import (
     add_align_argument,
     add_detector_arguments,
+    add_labels_argument,
     add_model_arguments,
     add_picture_arguments,
     add_unsure_argument,
@@ -121,6 +122,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_unsure_argument(output)
     add_model_arguments(parser)
+    add_labels_argument(parser)
     recognition = parser.add_argument_group("faces")
     add_detector_arguments(recognition)
     recognition.add_argument(

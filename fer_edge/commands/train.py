@@ -37,7 +37,6 @@ needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and
 
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
-    "detect": ("faces",),
     "people_only": ("votes", "initial_weights"),
     "vote_weight": ("votes",),
     "vote_share": ("votes", "teacher"),
@@ -54,8 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=nonempty,
-        metavar="CSV",
-        help="FER-2013 CSV, plain or compressed; default: the environment variable FER2013_CSV",
+        metavar="DATA",
+        help="FER-2013 CSV, plain or compressed, or a folder of pictures, train/happy/*.jpg and "
+        "test/happy/*.jpg …, as fer-edge evaluate reads it; default: the environment variable FER2013_CSV",
     )
     parser.add_argument(
         "--faces",
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="instead of a CSV: fine-tune the bundled model on DIR/happy/*.png …, and export it",
     )
-    parser.add_argument("--detect", action="store_true", help="find the face in each image of --faces")
+    parser.add_argument("--detect", action="store_true", help="find the face in each image of a folder")
     parser.add_argument("--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order")
     parser.add_argument(
         "--teacher",
@@ -279,6 +279,8 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         if getattr(arguments, option) and not all(getattr(arguments, name) for name in needed):
             told = " and ".join(flags[name] for name in needed)
             raise DataError(f"{flag(option)} does nothing without {told}")
+    if arguments.detect and not arguments.faces and not (arguments.data and Path(arguments.data).is_dir()):
+        raise DataError("--detect does nothing without --faces DIR or a folder as --data")
 
 
 def _first() -> bool:
@@ -323,8 +325,8 @@ def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
 
     path = arguments.data or os.environ.get("FER2013_CSV")
     if not path:
-        raise DataError("no training data: give --data CSV or --faces DIR, or set FER2013_CSV")
-    return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad)
+        raise DataError("no training data: give --data DATA or --faces DIR, or set FER2013_CSV")
+    return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad, detect=arguments.detect)
 
 
 def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:

@@ -1,1 +1,1 @@
-"""Detector, tracker, and the geometry of a face crop."""
+"""Detector, tracker, the geometry of a face crop, and labelled pictures of faces."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, shortened
-from ..labels import VOTE_COLUMNS, VOTE_OF_ANSWER, VOTE_OF_EMOTION
+from ..labels import EMOTIONS, PEOPLE_ANSWERS, VOTE_COLUMNS, VOTE_OF_ANSWER
 from .archives import open_csv
 from .header import find_column, header_names
+from .table import table_rows
 from .window import LINE_LIMIT
 
 _NOT_A_FACE = VOTE_COLUMNS.index("NF")
@@ -43,8 +40,8 @@ def read_votes(
         own = [index for index, column in enumerate(header) if column.lower() == "usage"]
         told = own[0] if usage is not None and len(own) == 1 else None
         votes, usages = [], []
-        for fields, counts in _vote_rows(stream, header, columns, name):
-            votes.append(counts)
+        for where, fields in table_rows(stream, len(header), name):
+            votes.append([_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns])
             if told is not None:
                 usages.append(fields[told].strip())
     if not votes:
@@ -70,61 +67,61 @@ def people_votes(votes: ArrayLike) -> NDArray[np.float32]:
     ``votes`` of another shape than (n, 10).
     """
     counts = _counts(votes)
-    kept = np.where(counts < 2, 0, counts)[:, VOTE_OF_ANSWER].astype(np.float32)
+    kept = _without_outliers(counts)[:, VOTE_OF_ANSWER].astype(np.float32)
     kept[counts[:, _NOT_A_FACE] > _MOST_NOT_A_FACE] = 0
     return kept
 
 
-def _counts(votes: ArrayLike) -> NDArray[Any]:
-    counts = np.asarray(votes)
-    if counts.ndim != 2 or counts.shape[1] != len(VOTE_COLUMNS):
-        raise ValueError(f"votes have shape {counts.shape}; want (n, {len(VOTE_COLUMNS)})")
-    return counts
+def vote_shares(votes: ArrayLike) -> NDArray[np.float32]:
+    """The votes that count, see :func:`people_votes`, as shares, float32 (n, 9).
+
+    Rows sum to 1, or are zeros where no vote counts. Raises ``ValueError`` for another shape than (n, 10).
+    """
+    kept = people_votes(votes)
+    return np.asarray(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1), np.float32)
 
 
 def majority_votes(votes: ArrayLike) -> NDArray[np.int8]:
-    """The FER-2013 code that most of the crowd chose: int8 (n,), from the FER+ ``votes`` (n,10).
+    """The FER-2013 code of the one top vote: int8 (n,), from the FER+ ``votes`` (n,10).
 
-    -1 where two columns share the first place, or where it goes to contempt, unknown or NF (not a
-    face). Raises ``ValueError`` for another shape.
+    A single vote for something is an outlier and does not count. -1 where two columns share the first
+    place, or where it goes to contempt, unknown or NF (not a face). Raises ``ValueError`` for another
+    shape.
     """
-    counts = _counts(votes)
-    if len(counts) == 0:
-        return np.empty(0, dtype=np.int8)
-    code_of_column = np.full(len(VOTE_COLUMNS), -1, dtype=np.int8)
-    code_of_column[list(VOTE_OF_EMOTION)] = np.arange(len(VOTE_OF_EMOTION))
+    counts = _without_outliers(_counts(votes))
     most = counts.max(axis=1, keepdims=True)
-    winners = np.count_nonzero(counts == most, axis=1)
-    return np.where(winners == 1, code_of_column[counts.argmax(axis=1)], np.int8(-1))
+    alone = np.count_nonzero(counts == most, axis=1) == 1
+    return _translated(counts.argmax(axis=1), alone, len(EMOTIONS))
 
 
-def _text_lines(stream: io.BufferedIOBase, name: str) -> Iterator[str]:
-    row = 1
-    while line := stream.readline(LINE_LIMIT):
-        if len(line) == LINE_LIMIT:
-            raise DataError(f"{name}: row {row} is longer than {LINE_LIMIT} bytes")
-        yield line.decode("utf-8", "replace")
-        row += 1
+def absolute_majorities(votes: ArrayLike) -> NDArray[np.int8]:
+    """What more than half of the crowd chose: int8 (n,), an index of :data:`fer_edge.labels.PEOPLE_ANSWERS`.
+
+    The protocol "majority" of Barsoum et al. 2016 (arXiv:1608.01041): outliers are left out, and of the
+    votes that remain, NF included, more than half go to one of the seven emotions or contempt; -1
+    elsewhere. Raises ``ValueError`` for another shape than (n, 10).
+    """
+    counts = _without_outliers(_counts(votes))
+    absolute = 2 * counts.max(axis=1) > counts.sum(axis=1)
+    return _translated(counts.argmax(axis=1), absolute, PEOPLE_ANSWERS.index("contempt") + 1)
 
 
-def _vote_rows(
-    stream: io.BufferedIOBase, header: Sequence[str], columns: Sequence[int], name: str
-) -> Iterator[tuple[list[str], list[int]]]:
-    empty = 0
-    try:
-        for row, fields in enumerate(csv.reader(_text_lines(stream, name), skipinitialspace=True), start=1):
-            where = f"{name}: row {row}"
-            if not any(fields):
-                empty = empty or row
-                continue
-            if empty:
-                raise DataError(f"{name}: row {empty} is empty; empty lines may only end the file")
-            if len(fields) != len(header):
-                raise DataError(f"{where} has {len(fields)} fields; want {len(header)} as in the header")
-            counts = [_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns]
-            yield fields, counts
-    except csv.Error as error:
-        raise DataError(f"{name}: not CSV: {error}") from error
+def _counts(votes: ArrayLike) -> NDArray[np.int64]:
+    counts = np.asarray(votes)
+    if counts.ndim != 2 or counts.shape[1] != len(VOTE_COLUMNS):
+        raise ValueError(f"votes have shape {counts.shape}; want (n, {len(VOTE_COLUMNS)})")
+    return counts.astype(np.int64)
+
+
+def _without_outliers(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(counts < 2, 0, counts)
+
+
+def _translated(columns: NDArray[np.intp], decided: NDArray[np.bool_], answers: int) -> NDArray[np.int8]:
+    """Which of the first ``answers`` of PEOPLE_ANSWERS each column (n,) is; -1 for others, and undecided."""
+    answer_of_column = np.full(len(VOTE_COLUMNS), -1, dtype=np.int8)
+    answer_of_column[list(VOTE_OF_ANSWER[:answers])] = np.arange(answers)
+    return np.where(decided, answer_of_column[columns], np.int8(-1))
 
 
 def _vote(text: str, where: str) -> int:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, Labels
 
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The T of :func:`choose` among which an export chooses, and for which figures are given."""
+
 
 @dataclass(frozen=True)
 class People:

@@ -1,4 +1,4 @@
-"""evaluate, predict, bench and their figures, through the real command line."""
+"""predict, bench and their figures, through the real command line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import io
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from conftest import write_votes
 
 import fer_edge
 from fer_edge import machine
-from fer_edge.checks.accuracy import calibration_error, measure, vote_agreement
 from fer_edge.checks.latency import Subject, doubts, summarize
 from fer_edge.commands._json import to_json
 from fer_edge.commands.bench import _progress
@@ -21,115 +18,8 @@ from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import bundled_models
 
 
-def one_hot(codes, confidence=1.0):
-    rows = np.full((len(codes), 7), (1 - confidence) / 6, np.float32)
-    rows[np.arange(len(codes)), codes] = confidence
-    return rows
-
-
-def test_figures_of_a_worked_example():
-    """Labels 3 3 3 0; predictions 3 3 0 0: accuracy 3/4, F1 of happy 4/5, of angry 2/3."""
-    metrics = measure(one_hot([3, 3, 0, 0]), np.array([3, 3, 3, 0]))
-    assert metrics.rows == 4
-    assert metrics.accuracy == 0.75
-    assert metrics.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert metrics.recall["happy"] == pytest.approx(2 / 3)
-    assert metrics.recall["angry"] == 1
-    assert metrics.recall["sad"] is None
-    assert metrics.confusion[3][0] == 1
-    assert np.sum(metrics.confusion) == 4
-    assert metrics.ece == pytest.approx(0.25)
-
-
-def test_calibration_error_of_two_bins():
-    """Four answers at 0.9, three right; two at 0.5, one right: (4 * 0.15 + 2 * 0) / 6."""
-    probabilities = np.concatenate([one_hot([0, 0, 0, 0], 0.9), one_hot([1, 1], 0.5)])
-    labels = np.array([0, 0, 0, 2, 1, 2])
-    assert calibration_error(probabilities, labels) == pytest.approx(0.1, abs=1e-6)
-
-
-def test_vote_agreement_leaves_undecided_rows_out():
-    agreement, rows = vote_agreement(one_hot([3, 4, 5]), np.array([3, 0, -1]))
-    assert (agreement, rows) == (0.5, 2)
-
-
 def test_json_has_null_for_what_is_not_a_number():
     assert json.loads(to_json({"a": float("nan"), "b": [1.5, None]})) == {"a": None, "b": [1.5, None]}
-
-
-@pytest.mark.heavy
-def test_evaluate_prints_figures_that_match_the_library(cli, drawn_csv):
-    code, out, err = cli("evaluate", drawn_csv, "--usage", "PublicTest", "--json")
-    assert code == 0, err
-    dataset = fer_edge.read_fer2013(drawn_csv)
-    chosen = dataset.usage == "PublicTest"
-    predicted = fer_edge.load_classifier().predict(dataset.pixels[chosen]).argmax(1)
-    report = json.loads(out)
-    assert report["all"]["accuracy"] == pytest.approx((predicted == dataset.labels[chosen]).mean())
-    assert report["all"]["rows"] == report["not_in_training"]["rows"] == 35
-    assert report["file"] == {"litert": "edge-int8.tflite", "onnx": "edge-int8.onnx"}[report["backend"]]
-    code, out, _ = cli("evaluate", drawn_csv, "--json")
-    report = json.loads(out)
-    assert (report["all"]["rows"], report["not_in_training"]["rows"]) == (210, 70)
-    code, out, _ = cli("evaluate", drawn_csv, "--usage", "Training", "--json")
-    assert "not_in_training" not in json.loads(out)
-
-
-@pytest.mark.heavy
-def test_evaluate_tells_nothing_of_repetitions_where_training_rows_are_missing(cli, drawn_csv, tmp_path):
-    lines = drawn_csv.read_text().splitlines()
-    extract = tmp_path / "extract.csv"
-    extract.write_text("\n".join([lines[0], *(line for line in lines if "PublicTest" in line)]) + "\n")
-    code, out, err = cli("evaluate", extract, "--json")
-    assert code == 0, err
-    assert json.loads(out)["all"]["rows"] == 35
-    assert "not_in_training" not in json.loads(out)
-
-
-def test_evaluate_writes_its_picture_under_a_name_of_its_format(cli, tmp_path):
-    code, _, err = cli("evaluate", tmp_path / "x.csv", "--confusion", tmp_path / "confusion.jpg")
-    assert code == 2
-    assert "writes a PNG" in err
-
-
-@pytest.mark.heavy
-def test_evaluate_reports_votes_and_draws_the_confusion(cli, drawn_csv, tmp_path):
-    pytest.importorskip("matplotlib")
-    labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
-    votes = write_votes(tmp_path / "votes.csv", labels)
-    picture = tmp_path / "confusion.png"
-    code, out, err = cli("evaluate", drawn_csv, "--votes", votes, "--confusion", picture)
-    assert code == 0, err
-    assert "FER+ agreement" in out
-    assert "recall happy" in out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    code, out, _ = cli("evaluate", drawn_csv, "--votes", votes, "--json")
-    report = json.loads(out)
-    assert report["all"]["ferplus"]["rows"] == 210
-    assert report["all"]["ferplus"]["agreement"] == pytest.approx(report["all"]["accuracy"])
-
-
-def test_evaluate_names_the_usages_there_are(cli, drawn_csv):
-    code, _, err = cli("evaluate", drawn_csv, "--usage", "Test")
-    assert code == 2
-    assert "PrivateTest, PublicTest, Training" in err
-
-
-@pytest.mark.heavy
-def test_evaluate_says_which_bad_rows_it_skipped(cli, drawn_csv, tmp_path):
-    path = tmp_path / "bad.csv"
-    lines = drawn_csv.read_text().splitlines()
-    lines[2] = lines[2].replace(" ", " x", 1)
-    path.write_text("\n".join(lines) + "\n")
-    code, _, err = cli("evaluate", path)
-    assert code == 2
-    assert "bad.csv" in err
-    assert "row 2" in err
-    assert "pixels" in err
-    code, out, err = cli("evaluate", path, "--skip-bad", "--json")
-    assert code == 0
-    assert json.loads(out)["skipped"] == 1
-    assert "row 2" in err
 
 
 @pytest.mark.heavy
@@ -409,16 +299,3 @@ def test_labels_are_not_overwritten_unless_forced(cli, drawn_csv, tmp_path):
     code, _, _ = cli("predict", drawn_csv, "--out", path, "--force")
     assert code == 0
     assert path.read_text().startswith("emotion\n")
-
-
-def test_a_confusion_matrix_is_not_overwritten_unless_forced(cli, drawn_csv, tmp_path):
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "confusion.png"
-    path.write_text("mine\n")
-    code, _, err = cli("evaluate", drawn_csv, "--confusion", path)
-    assert code == 2
-    assert "confusion.png: exists already; --force" in err
-    assert path.read_text() == "mine\n"
-    code, _, _ = cli("evaluate", drawn_csv, "--confusion", path, "--force")
-    assert code == 0
-    assert path.read_bytes().startswith(b"\x89PNG")

@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from fer_edge.errors import DataError
 from fer_edge.fer2013.duplicates import in_training, same_image
 from fer_edge.fer2013.reader import FerDataset, iter_fer2013, read_fer2013
-from fer_edge.fer2013.votes import majority_votes, read_votes
+from fer_edge.fer2013.votes import (
+    absolute_majorities,
+    majority_votes,
+    people_votes,
+    read_votes,
+    vote_shares,
+)
 from fer_edge.kernels import fallback
 from fer_edge.labels import VOTE_COLUMNS
 
@@ -608,10 +614,61 @@ def test_a_tie_has_no_majority():
     assert majority_votes(votes).dtype == np.int8
 
 
-def test_votes_of_another_shape_are_refused():
+def test_single_votes_are_outliers():
+    """A face with ten different opinions has none, and one vote more decides."""
+    votes = np.array([[1] * 10, [1, 2, 1, 1, 1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.uint8)
+    assert majority_votes(votes).tolist() == [-1, 3, -1]
+    assert absolute_majorities(votes).tolist() == [-1, 3, -1]
+    assert people_votes(votes).sum(1).tolist() == [0, 2, 0]
+
+
+def test_an_absolute_majority_is_more_than_half_of_the_votes_that_count():
+    votes = np.array(
+        [
+            [5, 3, 2, 0, 0, 0, 0, 0, 0, 0],  # half is not more than half
+            [5, 3, 1, 1, 0, 0, 0, 0, 0, 0],  # 5 of 8
+            [0, 0, 0, 0, 4, 0, 0, 6, 0, 0],  # contempt is the eighth answer
+            [0, 0, 0, 0, 0, 0, 0, 0, 9, 1],  # unknown is none
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # nor is NF,
+            [5, 0, 0, 0, 0, 0, 0, 0, 0, 5],  # but its votes count
+        ],
+        np.uint8,
+    )
+    assert absolute_majorities(votes).tolist() == [-1, 6, 7, -1, -1, -1]
+    assert absolute_majorities(votes).dtype == np.int8
+
+
+def test_shares_of_votes_are_those_that_count():
+    votes = np.array(
+        [
+            [4, 4, 0, 1, 0, 0, 0, 0, 0, 1],
+            [0, 0, 2, 0, 0, 0, 0, 3, 3, 2],
+            [3, 0, 0, 0, 0, 0, 0, 0, 0, 5],  # five of ten say NF: not most
+            [4, 0, 0, 0, 0, 0, 0, 0, 0, 6],
+            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+        ],
+        np.uint8,
+    )
+    shares = vote_shares(votes)
+    assert shares.dtype == np.float32
+    # angry, disgust, fear, happy, sad, surprise, neutral, contempt, unknown
+    np.testing.assert_allclose(
+        shares,
+        [
+            [0, 0, 0, 0.5, 0, 0, 0.5, 0, 0],
+            [0, 0, 0, 0, 0, 0.25, 0, 0.375, 0.375],
+            [0, 0, 0, 0, 0, 0, 1, 0, 0],
+            [0] * 9,
+            [0] * 9,
+        ],
+    )
+
+
+@pytest.mark.parametrize("rule", [majority_votes, absolute_majorities, vote_shares, people_votes])
+def test_votes_of_another_shape_are_refused(rule):
     with pytest.raises(ValueError, match=r"shape \(3, 7\)"):
-        majority_votes(np.zeros((3, 7)))
-    assert majority_votes(np.zeros((0, 10))).shape == (0,)
+        rule(np.zeros((3, 7)))
+    assert len(rule(np.zeros((0, 10)))) == 0
 
 
 # ---------------------------------------------------------------- duplicates

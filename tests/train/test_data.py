@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
+import numpy as np
 import pytest
-from conftest import write_csv, write_votes
+from conftest import draw_face, write_csv, write_votes
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
+from fer_edge.labels import EMOTIONS
 from fer_edge.train.data import load_training_data
 
 
@@ -89,3 +92,27 @@ def test_only_a_majority_for_no_face_drops_a_row(tmp_path):
     votes.write_text("\n".join(lines) + "\n")
     data, _ = load_training_data(path, votes)
     assert len(data.faces) == 12
+
+
+def test_a_folder_of_pictures_is_read_like_a_csv(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(0)
+    for place, count in (("train", 3), ("test", 1)):
+        for emotion in ("happy", "sad"):
+            (tmp_path / place / emotion).mkdir(parents=True)
+            for index in range(count):
+                face = draw_face(EMOTIONS.index(emotion), rng)
+                cv2.imwrite(str(tmp_path / place / emotion / f"{index}.png"), face)
+    # A repetition of a training picture validates nothing.
+    shutil.copy(tmp_path / "train" / "sad" / "0.png", tmp_path / "test" / "sad" / "again.png")
+    data, dataset = load_training_data(tmp_path)
+    assert (len(dataset), len(data.faces), len(data.val_faces)) == (9, 6, 2)
+    assert data.labels.tolist() == [3, 3, 3, 4, 4, 4]
+    assert data.val_labels.tolist() == [3, 4]
+
+
+def test_votes_do_not_go_with_a_folder(cli, tmp_path):
+    votes = write_votes(tmp_path / "votes.csv", [0])
+    code, _, err = cli("train", "--data", tmp_path, "--votes", votes, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{tmp_path}: is a folder; --votes needs a CSV" in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -42,6 +43,38 @@ def test_a_folder_becomes_faces_with_labels_and_a_split(folder):
     assert (dataset.usage == "PublicTest").sum() == 9
     # The centred square leaves the black borders at both sides out.
     assert dataset.pixels[:, :, 0].mean() > 50
+
+
+def test_train_and_test_folders_split_as_they_say(folder):
+    for place, emotions in (("train", ("angry", "happy", "surprise")), ("test", ("angry", "happy"))):
+        for emotion in emotions:
+            (folder / place / emotion).mkdir(parents=True)
+    for emotion in ("angry", "happy", "surprise"):
+        for index, path in enumerate(sorted((folder / emotion).iterdir())):
+            place = "test" if index < 4 and emotion != "surprise" else "train"
+            path.rename(folder / place / emotion / path.name)
+        (folder / emotion).rmdir()
+    dataset = read_faces(folder)
+    assert dataset.labels[dataset.usage == "PublicTest"].tolist() == [0] * 4 + [3] * 4
+    assert len(dataset) == 45
+
+
+def test_a_list_of_pictures_does_as_well(folder):
+    lines = ["file,emotion"]
+    for emotion in ("angry", "happy"):
+        lines += [f"{emotion}/{index:02}.png,{emotion}" for index in range(15)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    dataset = read_faces(folder)
+    assert dataset.labels.tolist() == [0] * 15 + [3] * 15
+    assert (dataset.usage == "PublicTest").sum() == 6
+
+
+def test_one_emotion_alone_is_refused(cli, folder, tmp_path):
+    shutil.rmtree(folder / "angry")
+    shutil.rmtree(folder / "surprise")
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert "pictures of happy alone; want at least two emotions" in err
 
 
 def test_the_exported_network_comes_back_from_its_onnx_file():
