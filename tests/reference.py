@@ -65,9 +65,12 @@ def int8_files() -> list[ModelFile]:
 
 
 def quantized_logits(file: ModelFile, faces: np.ndarray) -> np.ndarray:
-    """A file's int8 outputs for faces, as int (n, 7)."""
-    logits = fer_edge.load_classifier(file.path).predict_logits(faces)
-    return np.rint(logits / file.output.scale + file.output.zero_point).astype(int)
+    """A file's int8 outputs for faces, side by side, as int (n, k)."""
+    logits = fer_edge.load_classifier(file.path, labels="fer2013").logits(faces)
+    specs = file.outputs
+    return np.concatenate(
+        [np.rint(logits[head] / specs[head].scale + specs[head].zero_point) for head in specs], 1
+    ).astype(int)
 
 
 def main() -> None:

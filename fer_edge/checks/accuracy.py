@@ -73,8 +73,14 @@ def calibration_error(
     probabilities: NDArray[np.float32], labels: NDArray[np.integer[Any]], bins: int = ECE_BINS
 ) -> float:
     """Expected calibration error: mean gap between confidence and accuracy, weighted by bin size."""
-    confidence = probabilities.max(1).astype(np.float64)
-    correct = (probabilities.argmax(1) == labels).astype(np.float64)
+    right = (probabilities.argmax(1) == labels).astype(np.float64)
+    return confidence_error(probabilities.max(1).astype(np.float64), right, bins)
+
+
+def confidence_error(
+    confidence: NDArray[np.float64], reached: NDArray[np.float64], bins: int = ECE_BINS
+) -> float:
+    """Mean gap, over bins of equal width, between confidence (n,) and what was reached (n,), both 0 to 1."""
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    gaps = np.bincount(index, weights=reached - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..fer2013.votes import absolute_majorities, majority_votes, vote_shares
 from ..labels import EMOTIONS
 from ..models.people import BALANCES, People, choose, interpret
-from .accuracy import Metrics, calibration_error, compare
+from .accuracy import Metrics, calibration_error, compare, confidence_error
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ class CrowdFigures:
     barsoum: agreement by the protocol of Barsoum et al. 2016, see
     :func:`fer_edge.fer2013.votes.absolute_majorities`; the answer is the largest of eight predicted
     shares. share_difference: mean absolute difference of predicted and actual shares over ``share_rows``
-    rows and nine answers. balances: for each of ``BALANCES`` and the model's own T. sure: agreement with
+    rows and nine answers; share_error: mean gap, over 15 bins of equal width, between the largest predicted
+    share and the actual share of that answer, on the same rows: the calibration error of shares. balances: for each of ``BALANCES`` and the model's own T. sure: agreement with
     the one top vote of the answers that do not count as unsure.
     """
 
     barsoum: Agreement
     share_difference: float
     share_rows: int
+    share_error: float
     balances: tuple[AtBalance, ...]
     sure: Agreement
 
@@ -72,16 +74,19 @@ def read_crowd(votes: NDArray[np.uint8]) -> Votes:
 
 
 def top_vote_metrics(
-    answers: NDArray[np.integer[Any]], probabilities: NDArray[np.float32], votes: Votes
+    answers: NDArray[np.integer[Any]], probabilities: NDArray[np.float32] | None, votes: Votes
 ) -> Metrics | None:
     """Compare answers (n,) with the one top vote, on the rows that have one; None where none has.
 
-    ``probabilities``, float32 (n, 7), give the calibration error: of the largest one, whatever the answer.
+    ``probabilities``, float32 (n, 7), of labels give the calibration error: of the largest, whatever the
+    answer. None where they are shares of votes: six of ten make a sure majority, not one of 60 %.
     """
     rows = votes.top >= 0
     if not rows.any():
         return None
     metrics = compare(answers[rows], votes.top[rows])
+    if probabilities is None:
+        return metrics
     return replace(metrics, ece=calibration_error(probabilities[rows], votes.top[rows]))
 
 
@@ -95,11 +100,20 @@ def crowd_figures(predicted: NDArray[np.float32], people: People, votes: Votes) 
         barsoum=agreement(eight, votes.majority),
         share_difference=float(differences.mean()) if voted.any() else float("nan"),
         share_rows=int(voted.sum()),
+        share_error=_share_error(predicted[voted], votes.shares[voted]) if voted.any() else float("nan"),
         balances=tuple(
             at_balance(answers.probabilities, people, votes.top, t)
             for t in sorted({*BALANCES, people.balance})
         ),
         sure=agreement(answers.emotions[~answers.unsure], votes.top[~answers.unsure]),
+    )
+
+
+def _share_error(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+    largest = predicted.argmax(1)
+    rows = np.arange(len(predicted))
+    return confidence_error(
+        predicted[rows, largest].astype(np.float64), actual[rows, largest].astype(np.float64)
     )
 
 

@@ -76,7 +76,8 @@ def evaluate(
         said = answers[head]
         emotions, probabilities = said.emotions[rows], said.probabilities[rows]
         votes_of_rows = None if crowd is None else crowd.of(rows)
-        top = None if votes_of_rows is None else top_vote_metrics(emotions, probabilities, votes_of_rows)
+        confidence = None if head == "people" else probabilities
+        top = None if votes_of_rows is None else top_vote_metrics(emotions, confidence, votes_of_rows)
         if people is None or head == "fer2013":
             return HeadFigures(measure(probabilities, labels[rows]), top)
         return HeadFigures(

@@ -260,11 +260,11 @@ def _cells(figures: HeadFigures) -> dict[str, str]:
     if top is not None and crowd is not None:
         cells["one top vote, macro-F1"] = _number(top.macro_f1)
         cells["one top vote, mean recall"] = _percent(top.mean_recall)
-        cells["one top vote, ECE at T = 0"] = _number(top.ece)
     if crowd is not None:
         cells["one top vote, sure answers"] = _of(crowd.sure.agreement, crowd.sure.rows)
         cells["majority of eight, agreement"] = _of(crowd.barsoum.agreement, crowd.barsoum.rows)
         cells["shares, mean difference"] = f"{_number(crowd.share_difference)} in {crowd.share_rows}"
+        cells["shares, ECE (15 bins)"] = _number(crowd.share_error)
     if figures.unsure is not None:
         cells["unsure"] = _percent(figures.unsure)
     cells["labels, accuracy"] = _of(labels.accuracy, labels.rows)

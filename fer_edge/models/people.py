@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, Labels
+
+_TINY = np.finfo(np.float32).tiny
 
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The T of :func:`choose` among which an export chooses, and for which figures are given."""
@@ -48,13 +53,14 @@ def shares(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
     Contempt and unknown are left out, the rest scaled to sum 1.
     """
-    emotions = votes[:, : len(EMOTIONS)]
-    total = emotions.sum(1, keepdims=True, dtype=np.float32)
-    return np.asarray(emotions / np.maximum(total, np.finfo(np.float32).tiny), np.float32)
+    emotions = votes[:, : len(EMOTIONS)].astype(np.float32)
+    emotions += _TINY
+    emotions /= emotions.sum(1, keepdims=True)
+    return emotions
 
 
 def choose(
-    probabilities: NDArray[np.floating[Any]], prior: NDArray[np.floating[Any]], balance: float
+    probabilities: NDArray[np.floating[Any]], prior: Iterable[float], balance: float
 ) -> NDArray[np.int64]:
     """The code of the emotion, int64 (n,), with the largest log(share) - ``balance`` * log(``prior``).
 
@@ -62,9 +68,7 @@ def choose(
     that is rare in the training data next to never; with 1 its rarity counts no longer. ``probabilities``
     are shares (n, 7), ``prior`` (7,).
     """
-    tiny = np.finfo(np.float32).tiny
-    adjusted = np.log(np.maximum(probabilities, tiny)) - balance * np.log(np.maximum(prior, tiny))
-    return np.asarray(adjusted.argmax(1), np.int64)
+    return _choose(np.log(probabilities + _TINY), _offsets(tuple(prior), balance))
 
 
 def uncertainty(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -74,16 +78,33 @@ def uncertainty(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     entropy of the seven shares, as a fraction of its largest value.
     """
     among = shares(votes)
-    entropy = -(among * np.log(np.maximum(among, np.finfo(np.float32).tiny))).sum(1) / np.log(len(EMOTIONS))
-    other = votes[:, len(EMOTIONS) :].sum(1)
-    return np.asarray(np.clip(other + (1 - other) * entropy, 0, 1), np.float32)
+    return _uncertainty(votes, among, np.log(among))
 
 
 def interpret(votes: NDArray[np.float32], people: People) -> Answers:
     """The answers for predicted votes, float32 (n, 9), by the settings of the model."""
-    among, doubt = shares(votes), uncertainty(votes)
-    chosen = choose(among, np.array(people.prior), people.balance)
+    among = shares(votes)
+    logarithms = np.log(among)
+    doubt = _uncertainty(votes, among, logarithms)
+    chosen = _choose(logarithms, _offsets(people.prior, people.balance))
     return Answers(among, chosen, doubt, doubt > people.unsure_above, "people")
+
+
+@functools.lru_cache(maxsize=64)
+def _offsets(prior: tuple[float, ...], balance: float) -> NDArray[np.float32]:
+    return (balance * np.log(np.array(prior) + _TINY)).astype(np.float32)
+
+
+def _choose(logarithms: NDArray[np.floating[Any]], offsets: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.asarray((logarithms - offsets).argmax(1), np.int64)
+
+
+def _uncertainty(
+    votes: NDArray[np.floating[Any]], among: NDArray[np.float32], logarithms: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    entropy = np.einsum("ij,ij->i", among, logarithms) * np.float32(-1 / math.log(len(EMOTIONS)))
+    other = votes[:, len(EMOTIONS) :].sum(1)
+    return np.asarray(np.clip(entropy + other * (1 - entropy), 0, 1), np.float32)
 
 
 def interpret_labels(probabilities: NDArray[np.float32]) -> Answers:

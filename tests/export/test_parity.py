@@ -12,6 +12,7 @@ from fer_edge.export.parity import ExportReport, Parity, ParityError, check_int8
 from fer_edge.models.manifest import TensorSpec
 
 
+@pytest.mark.parametrize("head", ["fer2013", "people"])
 @pytest.mark.parametrize(
     ("rows", "drop", "agreement", "good"),
     [
@@ -26,10 +27,19 @@ from fer_edge.models.manifest import TensorSpec
         (9, 200 / 9, 1.0, False),
     ],
 )
-def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, good):
+def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, good, head):
+    good_parity = Parity(accuracy=60.0, drop=0.0, agreement=1.0, largest_difference=0.1)
     parity = Parity(accuracy=60.0, drop=drop, agreement=1.0, largest_difference=0.1)
     report = ExportReport(
-        "mine", rows, 60.0, 1.0, {"mine-int8.onnx": parity}, {"int8": agreement}, 2, {"mine-int8.onnx": 1}
+        "mine",
+        rows,
+        {"fer2013": 60.0, "people": 80.0},
+        {"fer2013": 1.0, "people": 1.0},
+        None,
+        {"mine-int8.onnx": {"fer2013": good_parity, head: parity}},
+        {"int8": {"fer2013": 1.0, head: agreement}},
+        2,
+        {"mine-int8.onnx": 1},
     )
     if good:
         refuse_bad(report)
@@ -39,7 +49,7 @@ def test_the_check_allows_for_chance_where_rows_are_few(rows, drop, agreement, g
 
 
 def test_the_check_refuses_logits_that_lie_steps_apart():
-    report = ExportReport("mine", 3310, 60.0, 1.0, {}, {"int8": 1.0}, 3, {})
+    report = ExportReport("mine", 3310, {"fer2013": 60.0}, {"fer2013": 1.0}, None, {}, {}, 3, {})
     with pytest.raises(ParityError, match="differ by 3 steps"):
         refuse_bad(report)
 
