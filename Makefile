@@ -37,7 +37,7 @@ SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefine
 SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 
 bin := $(VENV)/bin
-sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/shrink.c ext/parse.c)
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c)
 
 .PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
     clean
@@ -72,9 +72,10 @@ bench: $(VENV)/.run
 	$(bin)/fer-edge bench
 	$(bin)/python benchmarks/parse.py
 	$(bin)/python benchmarks/crop.py
+	$(bin)/python benchmarks/contrast.py
 
-fuzz: build/fuzz/parse build/fuzz/crop
-	cd build/fuzz && for target in parse crop; do \
+fuzz: build/fuzz/parse build/fuzz/crop build/fuzz/normalize
+	cd build/fuzz && for target in parse crop normalize; do \
 	    mkdir -p corpus-$$target && \
 	    ./$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -verbosity=0 -print_final_stats=1 \
 	        corpus-$$target || exit 1; done
@@ -83,7 +84,8 @@ fuzz: build/fuzz/parse build/fuzz/crop
 build/fuzz/%: ext/fuzz/%.c ext/%.c ext/area.h ext/kernels.h
 	mkdir -p build/fuzz
 	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
-	    -Dfer_crop_faces=portable_crop_faces ext/$*.c -o build/fuzz/portable-$*.o
+	    -Dfer_crop_faces=portable_crop_faces -Dfer_normalize_contrast=portable_normalize_contrast \
+	    ext/$*.c -o build/fuzz/portable-$*.o
 	$(FUZZ_CC) $< ext/$*.c build/fuzz/portable-$*.o -o $@
 
 # On a copy of the package, which leaves the installed extension alone. Python itself leaks, so leaks are
@@ -95,7 +97,7 @@ sanitize: $(VENV)/.device
 	rm -f $(SANITIZED)/fer_edge/kernels/*.so
 	$(bin)/cython -3 ext/_native.pyx -o $(SANITIZED)/_native.c
 	$(SANITIZE_CC) -I$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	    $(SANITIZED)/_native.c ext/crop.c ext/shrink.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
+	    $(SANITIZED)/_native.c ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
 	cd $(SANITIZED) && export PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" && \
 	    $(abspath $(bin))/python -c 'import fer_edge.kernels._native as p; assert "sanitize" in p.__file__' && \

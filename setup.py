@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 
 extension = Extension(
     "fer_edge.kernels._native",
-    sources=["ext/_native.pyx", "ext/crop.c", "ext/shrink.c", "ext/parse.c"],
+    sources=["ext/_native.pyx", "ext/crop.c", "ext/normalize.c", "ext/shrink.c", "ext/parse.c"],
     include_dirs=["ext"],
     depends=["ext/kernels.h", "ext/area.h"],
     # Same bytes as the NumPy path on every machine: no fused multiply-add behind our back.

@@ -1,4 +1,4 @@
-"""The C kernels of kernels.h for Python; fer_edge.kernels.crop and fer_edge.fer2013 check the arguments.
+"""The C kernels of kernels.h for Python; fer_edge.kernels and fer_edge.fer2013 check the arguments.
 
 fer_edge/kernels/fallback.py has the same functions with the same results.
 """
@@ -65,6 +65,7 @@ cdef extern from "kernels.h" nogil:
     int fer_shrink(const fer_frame *frame, const fer_picture *out)
     int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                        fer_grey_kind kind, void *out)
+    void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
@@ -222,6 +223,22 @@ cdef int fill_faces(const fer_frame *view, crop_buffers *held, int kind) except 
     if status != 0:
         raise MemoryError("no memory for eight rows of the frame")
     return 0
+
+
+def normalize_contrast(faces, int kind):
+    """Normalize ``faces`` (n*48*48 items of ``kind``, writable, C-contiguous) in place."""
+    cdef Py_buffer held
+    memset(&held, 0, sizeof(Py_buffer))
+    try:
+        PyObject_GetBuffer(faces, &held, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if kind not in (0, 1, 2) or not has_format(&held, KINDS[kind]):
+            raise ValueError("faces are not of the dtype of their kind")
+        if held.len % (48 * 48 * held.itemsize):
+            raise ValueError("faces have the wrong size")
+        with nogil:
+            fer_normalize_contrast(held.buf, held.len // (48 * 48 * held.itemsize), <fer_grey_kind>kind)
+    finally:
+        PyBuffer_Release(&held)
 
 
 def shrink(frame, int order, out):

@@ -1,4 +1,5 @@
-/* Kernels of fer_edge: faces and the detector's input out of camera frames, and FER-2013 text to pixels.
+/* Kernels of fer_edge: faces and the detector's input out of camera frames, exposure and contrast of faces, and
+ * FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
  * on several threads at once. fer_edge/kernels/fallback.py holds the same functions in NumPy; for equal
@@ -64,6 +65,25 @@ typedef struct {
  */
 int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                    fer_grey_kind kind, void *out);
+
+/* ---------------------------------------------------------------- exposure and contrast of faces */
+
+enum {
+    FER_CONTRAST_MEAN = 128,
+    FER_CONTRAST_DEVIATION = 48,
+    FER_CONTRAST_GAIN = (1 << 16) - 1 /* at most, in 2^-12: just below 16 */
+};
+
+/* Bring mean and standard deviation of the middle of `count` faces of 48x48 to FER_CONTRAST_MEAN and
+ * FER_CONTRAST_DEVIATION, in place.
+ *
+ * The middle are the 648 pixels whose centre is in an ellipse: centre (24, 27), radii 13 and 16, from the brows
+ * to the chin. Every level of the face becomes (level - mean) * gain + FER_CONTRAST_MEAN, rounded, and cut off at
+ * 0 and 255. The gain is limited, so that the noise of a nearly uniform picture stays noise; a uniform one becomes
+ * FER_CONTRAST_MEAN. Integer arithmetic: all kinds get the same levels. A float is taken as the nearest level
+ * modulo 256, so it should be one.
+ */
+void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind);
 
 /* ---------------------------------------------------------------- a frame made smaller */
 

@@ -67,7 +67,7 @@ def crop_faces(
     image, order = checked_frame(frame, layout)
     boxes = _checked_squares(squares)
     faces = np.empty((len(boxes), FACE_SIZE, FACE_SIZE), dtype=np.uint8) if out is None else out
-    kind = _checked_kind(faces, len(boxes))
+    kind = checked_kind(faces, "out", len(boxes))
     rotations = None if angles is None else _checked_rotations(angles, len(boxes))
     if len(boxes):
         kernels.implementation.crop_faces(image, order, boxes, rotations, kind, faces)
@@ -142,17 +142,18 @@ def _checked_rotations(angles: ArrayLike, count: int) -> NDArray[np.float64]:
     return np.array([(cos(angle), sin(angle)) for angle in given.tolist()], np.float64).reshape(count, 2)
 
 
-def _checked_kind(out: NDArray[np.generic], count: int) -> int:
-    if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
-        raise TypeError(f"out is {_described(out)}; want a NumPy array of uint8, int8 or float32")
-    wanted = (count, FACE_SIZE, FACE_SIZE)
-    if out.shape != wanted:
-        raise ValueError(f"out has shape {out.shape}; want {wanted}")
-    if not out.flags.writeable:
-        raise ValueError("out is read-only")
-    if not (out.flags.c_contiguous and out.flags.aligned):
-        raise ValueError(f"out is not {'aligned' if out.flags.c_contiguous else 'C-contiguous'}")
-    return _KINDS[out.dtype]
+def checked_kind(faces: NDArray[np.generic], name: str, count: int | None = None) -> int:
+    """The ``fer_grey_kind`` of the argument ``name``: ``count`` faces (None: any number), writable."""
+    if not isinstance(faces, np.ndarray) or faces.dtype not in _KINDS:
+        raise TypeError(f"{name} is {_described(faces)}; want a NumPy array of uint8, int8 or float32")
+    if faces.shape[1:] != (FACE_SIZE, FACE_SIZE) or count not in (None, faces.shape[0]):
+        wanted = f"({'n' if count is None else count}, {FACE_SIZE}, {FACE_SIZE})"
+        raise ValueError(f"{name} has shape {faces.shape}; want {wanted}")
+    if not faces.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    if not (faces.flags.c_contiguous and faces.flags.aligned):
+        raise ValueError(f"{name} is not {'aligned' if faces.flags.c_contiguous else 'C-contiguous'}")
+    return _KINDS[faces.dtype]
 
 
 def _described(value: object) -> str:
