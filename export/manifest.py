@@ -45,6 +45,7 @@ def model_entry(
     return {
         "architecture": state["architecture"],
         "parameters": parameters,
+        "contrast": bool(state["architecture"].get("contrast", False)),
         "epochs": state["epoch"],
         "training_options": state["options"],
         "training_log": f"{name}-training.csv",

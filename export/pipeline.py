@@ -18,6 +18,7 @@ from fer_edge.errors import DataError, ModelError
 from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
+from fer_edge.kernels.contrast import normalize_contrast
 from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
@@ -80,7 +81,10 @@ def export(
     fitting = (rows.held_out, _answers(net, rows.held_out.faces)) if unseen else (rows.check, raw)
     temperature, people = _settings(checkpoint, state, rows, fitting, raw)
     deployed = InferenceNet(net, temperature)
-    converted = convert(deployed, rows.calibration, progress)
+    calibration = rows.calibration.copy()
+    if net.architecture.contrast:
+        normalize_contrast(calibration)
+    converted = convert(deployed, calibration, progress)
     for file in converted:
         if file.precision == "int8":
             check_int8_input(file.backend, file.input)

@@ -35,6 +35,7 @@ class Architecture:
     Without a ``head`` (0) the classifier works on the last stage's channels. A ``side`` larger than
     the faces' enlarges them first. ``stem_pool`` is the window, without border, of a maximum over
     every second place after the stem (0: none), whose convolution then has no border either.
+    ``contrast``: whether faces are brought to equal exposure and contrast first.
     """
 
     stem: int
@@ -45,6 +46,7 @@ class Architecture:
     stem_kernel: int = 3
     stem_pool: int = 0
     side: int = FACE_SIZE
+    contrast: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for checkpoints."""
@@ -66,6 +68,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             Stage("inverted", expansion=4, channels=96, repeats=2, stride=1),
         ),
         head=320,
+        contrast=True,
     ),
     "nano": Architecture(
         stem=16,
@@ -77,6 +80,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         head=160,
         dropout=0.0,
+        contrast=True,
     ),
     "teacher": Architecture(
         stem=32,

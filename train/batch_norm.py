@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .model import EmotionNet, normalize
+from .model import EmotionNet
 
 
 def normalized_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Conv2d, nn.BatchNorm2d]]:
@@ -50,7 +50,7 @@ def restore_norms(net: EmotionNet, faces: NDArray[np.uint8]) -> None:
     ]
     net.eval()
     with torch.no_grad():
-        net.embed(normalize(torch.from_numpy(faces)))
+        net.embed(net.inputs(torch.from_numpy(faces)))
     for handle in handles:
         handle.remove()
     net.fixed_statistics = False

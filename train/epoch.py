@@ -17,7 +17,7 @@ from .distributed import World
 from .divergence import DivergedError
 from .losses import label_targets, objective, teacher_targets
 from .mixup import mix
-from .model import EmotionNet, normalize
+from .model import EmotionNet
 from .optimizer import Optimizer
 from .options import TrainOptions
 from .schedule import augmentation_strength, learning_rate
@@ -78,16 +78,18 @@ def train_epoch(
     for step, indices in enumerate(bar):
         learner.optimizer.learning_rate = learning_rate(options, epoch + step / len(steps))
         index = indices.to(device, non_blocking=True)
-        inputs = normalize(augment(data.faces[index], augmentation, generator))
+        views = augment(data.faces[index], augmentation, generator)
+        inputs = [learner.net.inputs(views), *(teacher.inputs(views) for teacher in data.live_teachers)]
         targets = _targets(data, index, options)
         if options.mixup > 0:
-            inputs, targets = mix(inputs, targets, options.mixup, generator)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+            mixed, targets = mix(torch.cat(inputs, 1), targets, options.mixup, generator)
+            inputs = list(mixed.split(1, 1))
+        inputs = [one.contiguous(memory_format=torch.channels_last) for one in inputs]
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bfloat16):
             if data.live_teachers:
-                answers = _mean_answers(data.live_teachers, inputs)
+                answers = _mean_answers(data.live_teachers, inputs[1:])
                 targets["teacher"] = teacher_targets(answers, targets.get("vote_answers"), options)
-            output = learner.wrapped(inputs)
+            output = learner.wrapped(inputs[0])
         total, label_loss, logits = objective(output, targets, options)
         learner.optimizer.zero_grad()
         total.backward()
@@ -134,6 +136,7 @@ def _targets(data: DeviceData, index: Tensor, options: TrainOptions) -> dict[str
 
 
 @torch.no_grad()
-def _mean_answers(teachers: Sequence[EmotionNet], inputs: Tensor) -> Tensor:
-    """Mean logits, float32 (n, 7), of normalized images (n, 1, 48, 48)."""
-    return torch.stack([teacher(inputs).fer2013.float() for teacher in teachers]).mean(0)
+def _mean_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> Tensor:
+    """Mean logits, float32 (n, 7), of the same faces as each teacher wants them, (n, 1, 48, 48)."""
+    answers = [teacher(own).fer2013.float() for teacher, own in zip(teachers, inputs, strict=True)]
+    return torch.stack(answers).mean(0)

@@ -23,6 +23,7 @@ from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 
 from .architectures import Architecture, Stage
+from .contrast import normalize_contrast
 
 
 class StridedDepthwise(nn.Conv2d):
@@ -142,7 +143,7 @@ class Heads(NamedTuple):
 class EmotionNet(nn.Module):
     """Normalized grey faces, float32 (n, 1, 48, 48), to the logits of :class:`Heads`.
 
-    The input is (grey - 128) / 64, see :func:`normalize`. Both heads work on the same features. Without
+    The input is what :meth:`inputs` makes of grey levels. Both heads work on the same features. Without
     ``people`` there is only one, as in networks that never saw FER+ votes.
     """
 
@@ -227,6 +228,15 @@ class EmotionNet(nn.Module):
             side = (self.architecture.side, self.architecture.side)
             x = F.interpolate(x, side, mode="bilinear", align_corners=False)
         return self.dropout(self.pool(self.features(x)).flatten(1))
+
+    def inputs(self, faces: Tensor) -> Tensor:
+        """Grey levels (n, 48, 48), uint8 or, of varied faces, float32, as the network wants them.
+
+        float32 (n, 1, 48, 48).
+        """
+        if self.architecture.contrast:
+            faces = normalize_contrast(faces.round().clamp(0, 255).to(torch.uint8))
+        return normalize(faces)
 
     def forward(self, x: Tensor) -> Heads:
         features = self.embed(x)

@@ -18,7 +18,7 @@ from . import checkpoint
 from .data import TrainingData, prepare_folder
 from .losses import vote_loss
 from .metrics import metrics_csv
-from .model import EmotionNet, normalize
+from .model import EmotionNet
 from .pretrained import exported_record, is_exported, pretrained_net
 from .provenance import INITIAL_WEIGHTS, describe, held_out_record
 from .validation import validate
@@ -126,7 +126,7 @@ def fit_people(net: EmotionNet, faces: Tensor, votes: Tensor, weight_decay: floa
 @torch.no_grad()
 def _features(net: EmotionNet, faces: Tensor) -> Tensor:
     net.eval()
-    return torch.cat([net.embed(normalize(part)) for part in faces.split(_BATCH)])
+    return torch.cat([net.embed(net.inputs(part)) for part in faces.split(_BATCH)])
 
 
 def _model_name(weights: str) -> Any:

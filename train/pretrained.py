@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def initial_net(
     if Path(weights).suffix == ".npz":
         raise DataError(f"{weights}: holds logits, which a student cannot begin with; want a checkpoint")
     net = pretrained_net(weights)
-    if net.architecture != ARCHITECTURES[model]:
+    wanted = ARCHITECTURES[model]
+    if replace(net.architecture, contrast=wanted.contrast) != wanted:
         raise DataError(f"{weights}: not of the architecture {model!r}, which it is to become")
+    net.architecture = wanted
     if is_folded(net):
         restore_norms(net, sample(faces, seed))
     return net

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fer_edge.labels import EMOTIONS
 
-from .model import EmotionNet, Heads, normalize
+from .model import EmotionNet, Heads
 
 
 def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bool = False) -> Heads:
@@ -16,7 +16,7 @@ def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bo
     training = net.training
     net.eval()
     with torch.no_grad(), torch.autocast(faces.device.type, torch.bfloat16, enabled=bfloat16):
-        parts = [net(normalize(part)) for part in faces.split(batch)]
+        parts = [net(net.inputs(part)) for part in faces.split(batch)]
     net.train(training)
     people = [part.people for part in parts if part.people is not None]
     return Heads(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingRuntimeError, ModelError
+from ..kernels.contrast import normalize_contrast
 from ..kernels.crop import FACE_SIZE
 from ..labels import ANSWERS, LABELS, Labels
 from .backends import LiteRTSession, OnnxSession, Session
@@ -118,6 +119,8 @@ class Classifier:
         with self._lock:
             try:
                 fill(self._session.buffer(count))
+                if self.file.contrast:
+                    normalize_contrast(self._session.buffer(count))
             except Exception as error:
                 # A stored traceback keeps a view of the input tensor, and LiteRT then refuses to run.
                 traceback.clear_frames(error.__traceback__)
