@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, Labels
 
-_TINY = np.finfo(np.float32).tiny
+_TINY = np.float32(1e-30)
+_AMONG = np.array([code < len(EMOTIONS) for code in range(len(PEOPLE_ANSWERS))], np.float32)
+_ENTROPY = np.full(len(EMOTIONS), -1 / math.log(len(EMOTIONS)), np.float32)
+"""What the sum of shares times their logarithms has to be multiplied by to be 1 at most."""
 
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The T of :func:`choose` among which an export chooses, and for which figures are given."""
@@ -53,10 +56,8 @@ def shares(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
     Contempt and unknown are left out, the rest scaled to sum 1.
     """
-    emotions = votes[:, : len(EMOTIONS)].astype(np.float32)
-    emotions += _TINY
-    emotions /= emotions.sum(1, keepdims=True)
-    return emotions
+    votes = np.asarray(votes, np.float32)
+    return _shares(votes, _total(votes))
 
 
 def choose(
@@ -77,15 +78,18 @@ def uncertainty(votes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     The share of "contempt" and "unknown", for which no emotion can be right, and for the rest the
     entropy of the seven shares, as a fraction of its largest value.
     """
-    among = shares(votes)
-    return _uncertainty(votes, among, np.log(among))
+    votes = np.asarray(votes, np.float32)
+    total = _total(votes)
+    among = _shares(votes, total)
+    return _uncertainty(total, among, np.log(among))
 
 
 def interpret(votes: NDArray[np.float32], people: People) -> Answers:
     """The answers for predicted votes, float32 (n, 9), by the settings of the model."""
-    among = shares(votes)
+    total = _total(votes)
+    among = _shares(votes, total)
     logarithms = np.log(among)
-    doubt = _uncertainty(votes, among, logarithms)
+    doubt = _uncertainty(total, among, logarithms)
     chosen = _choose(logarithms, _offsets(people.prior, people.balance))
     return Answers(among, chosen, doubt, doubt > people.unsure_above, "people")
 
@@ -99,12 +103,24 @@ def _choose(logarithms: NDArray[np.floating[Any]], offsets: NDArray[np.float32])
     return np.asarray((logarithms - offsets).argmax(1), np.int64)
 
 
+def _total(votes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share (n,) of votes (n, 9) that the seven emotions get."""
+    total: NDArray[Any] = votes @ _AMONG
+    return total
+
+
+def _shares(votes: NDArray[np.float32], total: NDArray[np.float32]) -> NDArray[np.float32]:
+    among: NDArray[np.float32] = (votes[:, : len(EMOTIONS)] + _TINY) / (total + _TINY)[:, np.newaxis]
+    return among
+
+
 def _uncertainty(
-    votes: NDArray[np.floating[Any]], among: NDArray[np.float32], logarithms: NDArray[np.float32]
+    total: NDArray[np.float32], among: NDArray[np.float32], logarithms: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    entropy = np.einsum("ij,ij->i", among, logarithms) * np.float32(-1 / math.log(len(EMOTIONS)))
-    other = votes[:, len(EMOTIONS) :].sum(1)
-    return np.asarray(np.clip(entropy + other * (1 - entropy), 0, 1), np.float32)
+    """Of shares (n, 7), whose emotions have the share ``total`` (n,) of all votes."""
+    entropy = (among * logarithms) @ _ENTROPY
+    doubt: NDArray[np.float32] = np.maximum(1 - total * (1 - entropy), 0)
+    return doubt
 
 
 def interpret_labels(probabilities: NDArray[np.float32]) -> Answers:

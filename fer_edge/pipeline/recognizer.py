@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +35,17 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
 
 def answered(faces: Faces, answers: Answers) -> Faces:
     """Return the n ``faces`` with what a classifier says of them."""
-    return replace(
-        faces,
-        probabilities=answers.probabilities,
-        emotions=answers.emotions,
-        uncertainty=answers.uncertainty,
-        unsure=answers.unsure,
-        labels=answers.labels,
+    return Faces(
+        faces.boxes,
+        faces.scores,
+        faces.landmarks,
+        faces.ids,
+        faces.detected,
+        answers.probabilities,
+        answers.emotions,
+        answers.uncertainty,
+        answers.unsure,
+        answers.labels,
     )
 
 
