@@ -1,6 +1,7 @@
 # make run          recognition on a camera (the built-in demo camera where none is attached, and says so)
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
+# make test-numpy   those of them that can tell whether the C kernels or their NumPy twins are in use, on NumPy
 # make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
@@ -11,7 +12,7 @@
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make release      make wheels, with SHA256SUMS and LICENSES.txt, where commit, tag and changelog are ready
-# make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV
+# make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV and FERPLUS_CSV
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,6 +22,10 @@ SOURCE ?=
 RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
 TORCH ?= torch==2.13.0
+
+# What can tell whether the C kernels or their NumPy twins are in use.
+NUMPY_TESTS ?= $(addprefix tests/,kernels fer2013 models faces sources pipeline commands checks) \
+    tests/test_reference.py tests/test_nasty_files.py
 
 # For `make test-arm`: what Raspberry Pi OS is based on.
 RELEASE ?= bookworm trixie
@@ -39,7 +44,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c)
 
-.PHONY: run test test-device test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
     clean
 
 run: $(VENV)/.run
@@ -54,10 +59,13 @@ test: $(VENV)/.dev
 test-device: $(VENV)/.device
 	$(bin)/python -m pytest -m "not toolchain"
 
+test-numpy: $(VENV)/.device
+	FER_EDGE_PURE=1 $(bin)/python -m pytest -m "not toolchain" $(NUMPY_TESTS)
+
 # In an environment of its own, $(VENV)-oldest. Needs Python 3.11 or 3.12: the versions have no wheels for later ones.
 test-oldest: $(VENV)-oldest/.device
 	$(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain"
-	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain"
+	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain" $(NUMPY_TESTS)
 
 # mypy finds fer_edge.train and fer_edge.export only where they lie inside the package.
 lint: $(VENV)/.dev
