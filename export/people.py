@@ -34,12 +34,13 @@ def prior(votes: NDArray[np.float32]) -> NDArray[np.float64]:
 def fit_people_temperature(logits: NDArray[np.float32], votes: NDArray[np.float32]) -> float:
     """The temperature at which the largest share predicted is on average the share it really gets.
 
-    ``logits`` and ``votes``, (n, 9); rows without votes count nothing.
+    ``logits`` and ``votes``, (n, 9); rows without votes count nothing. A few rows on which all agree do not
+    make for certainty, as in :func:`.temperature.fit_temperature`.
     """
     voted = votes.any(1)
     given = votes[voted] / votes[voted].sum(1, keepdims=True)
     chosen = logits[voted].argmax(1)
-    reached = float(given[np.arange(len(chosen)), chosen].mean()) if len(chosen) else 0.5
+    reached = (float(given[np.arange(len(chosen)), chosen].sum()) + 1) / (len(chosen) + 2)
     return matching_temperature(torch.from_numpy(logits[voted]), reached)
 
 

@@ -148,7 +148,7 @@ def _settings(
         if "people" not in state:
             raise DataError(
                 f"{checkpoint}: answers for people, too; give the FER+ votes on the calibration rows "
-                "(--votes CSV or FERPLUS_CSV)"
+                "(--votes CSV)"
             )
         return temperature | {"people": 1.0}, People(**state["people"])
     temperature["people"] = fit_people_temperature(answers["people"], known.votes)

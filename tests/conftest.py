@@ -15,6 +15,7 @@ import pytest
 
 from fer_edge import kernels as kernels_package
 from fer_edge.cli import main
+from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.kernels import fallback
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS, VOTE_OF_EMOTION
 
@@ -107,14 +108,22 @@ def drawn(drawn_csv):
 
 
 @pytest.fixture(scope="session")
-def trained_edge(drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an ``edge`` that tells drawn faces apart."""
+def drawn_votes(drawn_csv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FER+ votes on the rows of :func:`drawn_csv`, for their labels."""
+    labels = read_fer2013(drawn_csv).labels.tolist()
+    return write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", labels)
+
+
+@pytest.fixture(scope="session")
+def trained_edge(drawn_csv, drawn_votes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an ``edge`` that tells drawn faces apart, with both heads."""
+    from fer_edge.train.data import load_training_data
     from fer_edge.train.loop import fit
     from fer_edge.train.options import Augmentation, TrainOptions
 
     folder = tmp_path_factory.mktemp("trained")
     options = TrainOptions(epochs=10, batch=20, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
-    fit(drawn, options, folder)
+    fit(load_training_data(drawn_csv, drawn_votes)[0], options, folder)
     return folder / "last.pt"
 
 

@@ -48,8 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--votes",
         metavar="CSV",
-        default=os.environ.get("FERPLUS_CSV"),
-        help="FER+ votes in the same row order, for a network that answers for people; default: FERPLUS_CSV",
+        help="FER+ votes in the same row order, for a network that answers for people; default: FERPLUS_CSV, "
+        "where FER2013_CSV is what calibrates",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
     parser.add_argument("--model", metavar="NAME", help="name of the model (default: its architecture)")
@@ -80,7 +80,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.rows < 1:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
     dataset = read_fer2013(arguments.calibration)
-    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else None
+    votes_path = arguments.votes
+    if not votes_path and arguments.calibration == os.environ.get("FER2013_CSV"):
+        votes_path = os.environ.get("FERPLUS_CSV")
+    votes = read_votes(votes_path, len(dataset), dataset.usage) if votes_path else None
     with renamed_names_told():
         report = export(
             arguments.checkpoint,

@@ -263,7 +263,9 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
             print(
                 f"{result.stage}: validation accuracy {result.val_accuracy:.2%} after {result.epoch} epochs"
             )
-        _export(arguments.out / results[-1].stage / "last.pt", dataset, arguments.out / "model")
+        _export(
+            arguments.out / results[-1].stage / "last.pt", dataset, arguments.out / "model", arguments.votes
+        )
     return 0
 
 
@@ -343,13 +345,15 @@ def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]
     return training_data(dataset), dataset
 
 
-def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
+def _export(checkpoint: Path, dataset: FerDataset, folder: Path, votes: str | None = None) -> None:
     from ..export.pipeline import export
+    from ..fer2013.votes import read_votes
 
     report = export(
         checkpoint,
         dataset,
         folder,
+        votes=None if votes is None else read_votes(votes, len(dataset), dataset.usage),
         force=True,
         progress=lambda message: print(message, file=sys.stderr, flush=True),
     )

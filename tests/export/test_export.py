@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,25 @@ from fer_edge.export import pipeline, tflite
 from fer_edge.export.convert import Converted, quiet
 from fer_edge.export.network import InferenceNet, short_half
 from fer_edge.export.parity import Parity, ParityError
+from fer_edge.fer2013.votes import read_votes
+from fer_edge.labels import ANSWERS, EMOTIONS
 from fer_edge.models.backends import load_onnxruntime
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads
 
+HEADS = ("people", "fer2013")
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
 
 
 @pytest.fixture(scope="module")
 def trained_tiny(drawn, tmp_path_factory):
-    """A checkpoint of a small network that tells drawn faces apart, for what does not depend on its size."""
+    """A checkpoint of a small network with one head that tells drawn faces apart."""
     stages = (Stage("fused", 2, 16, 1, 2), Stage("inverted", 3, 24, 2, 2))
-    net = EmotionNet(Architecture(stem=8, stages=stages, head=32, dropout=0.0))
+    net = EmotionNet(Architecture(stem=8, stages=stages, head=32, dropout=0.0), people=False)
     folder = tmp_path_factory.mktemp("tiny")
     options = TrainOptions(epochs=10, batch=10, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
     fit(drawn, options, folder, start=net)
@@ -44,14 +47,16 @@ def trained_tiny(drawn, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exporting(trained_edge, drawn_csv, tmp_path_factory):
+def exporting(trained_edge, drawn_csv, drawn_votes, tmp_path_factory):
     """Folder and report of an export, and what was quantized for TFLite: the fp32 file and the ranges."""
     folder = tmp_path_factory.mktemp("export") / "new" / "folder"
     quantized = []
     quantize = tflite.quantize
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "quantize", lambda *given: quantized.append(given) or quantize(*given))
-        report = pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), folder)
+        report = pipeline.export(
+            trained_edge, fer_edge.read_fer2013(drawn_csv), folder, votes=read_votes(drawn_votes)
+        )
     return folder, report, quantized[0]
 
 
@@ -78,14 +83,31 @@ def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_cs
         # Nothing of the machine that exported it.
         assert b"site-packages" not in content
         assert str(Path(fer_edge.__file__).parents[1]).encode() not in content
-        assert described["held_out"]["accuracy"] == pytest.approx(report.parity[name].accuracy)
+        assert described["held_out"].keys() == described["outputs"].keys() == set(HEADS)
+        for head in HEADS:
+            assert described["held_out"][head]["accuracy"] == pytest.approx(
+                report.parity[name][head].accuracy
+            )
+
+
+def test_manifest_holds_the_settings_of_people_and_both_temperatures(exported):
+    """Drawn faces are voted for evenly, and nearly all alike."""
+    folder, report = exported
+    entry = json.loads((folder / "manifest.json").read_text())["models"]["edge"]
+    assert entry["temperature"] == pytest.approx(report.temperature)
+    assert entry["temperature"].keys() == set(HEADS)
+    assert entry["people"]["prior"] == pytest.approx([1 / 7] * 7, abs=1e-5)
+    people = fer_edge.load_classifier(folder).people
+    assert people == report.people
+    assert asdict(people) == {**entry["people"], "prior": tuple(entry["people"]["prior"])}
+    assert entry["fitted_on"] == "held-out tenth of Training"
 
 
 @pytest.mark.parametrize("backend", ["litert", "onnx"])
 def test_int8_file_has_int8_ends_and_takes_grey_minus_128(exported, backend):
     file = fer_edge.load_classifier(exported[0], backend).file
     assert (file.input.dtype, file.input.scale, file.input.zero_point) == ("int8", 1 / 64, 0)
-    assert file.output.dtype == "int8"
+    assert {head: spec.dtype for head, spec in file.outputs.items()} == dict.fromkeys(HEADS, "int8")
 
 
 def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported):
@@ -97,7 +119,7 @@ def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported)
     names = {operation["op_name"] for operation in operations}
     assert names <= {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "PAD", "AVERAGE_POOL_2D", "DELEGATE"}
     convolutions = [operation for operation in operations if "CONV" in operation["op_name"]]
-    assert len(convolutions) == 26
+    assert len(convolutions) == 27
     for operation in convolutions:
         weights = tensors[operation["inputs"][1]]
         assert weights["dtype"] == np.int8
@@ -129,10 +151,14 @@ def test_tflite_file_is_compact_and_computes_as_the_converter_wrote_it(exporting
             signed = (face.astype(np.int16) - 128).astype(np.int8).reshape(1, 48, 48, 1)
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], signed)
             interpreter.invoke()
-            out.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-        return np.stack(out)
+            results = interpreter.get_output_details()
+            out.append([interpreter.get_tensor(result["index"]).ravel() for result in results])
+        return [np.stack(head) for head in zip(*out, strict=True)]
 
-    np.testing.assert_array_equal(answers(small), answers(large))
+    found, expected = answers(small), answers(large)
+    assert sorted(head.shape for head in found) == [(20, 7), (20, 9)]
+    for head, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(head, wanted)
     names = [
         tensor.name.decode() for tensor in schema.ModelT.InitFromPackedBuf(small, 0).subgraphs[0].tensors
     ]
@@ -151,8 +177,9 @@ def test_int8_onnx_file_spends_nothing_on_names(exported):
     import onnx
 
     graph = onnx.load(exported[0] / "edge-int8.onnx").graph
-    assert [value.name for value in (*graph.input, *graph.output)] == ["faces", "logits"]
-    names = {name for node in graph.node for name in (*node.input, *node.output)} - {"faces", "logits", ""}
+    kept = ["faces", "logits", "people"]
+    assert [value.name for value in (*graph.input, *graph.output)] == kept
+    names = {name for node in graph.node for name in (*node.input, *node.output)} - {*kept, ""}
     assert max(map(len, names)) <= 3
     assert {value.name for value in graph.initializer} <= names
     assert not any(node.name or node.doc_string or node.metadata_props for node in graph.node)
@@ -172,7 +199,7 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
     producers = {node.output[0]: node for node in graph.node}
     ours = [node for node in graph.node if node.op_type == "Conv"]
     theirs = [operation for operation in interpreter._get_ops_details() if "CONV" in operation["op_name"]]
-    assert len(ours) == len(theirs) == 26
+    assert len(ours) == len(theirs) == 27
     for node, operation in zip(ours, theirs, strict=True):
         weights, bias = (producers[name] for name in node.input[1:])
         _, kernel, offset = operation["inputs"]
@@ -185,7 +212,7 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
             np.testing.assert_array_equal(constants[found.input[1]], scales)
     # On x86-64 without VNNI the runtime exchanges these, layer by layer, and wants each once.
     used = [name for node in ours for name in (producers[node.input[1]].input[0::2])]
-    assert len(used) == len(set(used)) == 2 * 26
+    assert len(used) == len(set(used)) == 2 * 27
     assert {constants[name].dtype for name in used} == {np.dtype(np.int8)}
 
 
@@ -246,15 +273,20 @@ def test_both_formats_cut_off_sums_where_an_activation_does():
         onnx_files.from_tflite(small), providers=["CPUExecutionProvider"]
     )
     signed = (faces.astype(np.int16) - 128).astype(np.int8)
-    (found,) = session.run(None, {"faces": signed[:, None]})
+    found = session.run(["logits", "people"], {"faces": signed[:, None]})
     interpreter = Interpreter(model_content=small)
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (40, 48, 48, 1))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], signed[..., None])
     interpreter.invoke()
-    expected = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    assert len(np.unique(expected)) > 20
-    assert np.abs(found.ravel().astype(int) - expected.ravel()).max() <= 1
+    by_width = {
+        int(result["shape"][-1]): interpreter.get_tensor(result["index"])
+        for result in interpreter.get_output_details()
+    }
+    assert by_width.keys() == {7, 9}
+    for logits, expected in zip(found, (by_width[7], by_width[9]), strict=True):
+        assert len(np.unique(expected)) > 20
+        assert np.abs(logits.ravel().astype(int) - expected.ravel()).max() <= 1
 
 
 def test_manifest_tells_the_answer_to_the_reference_face(exported):
@@ -263,9 +295,12 @@ def test_manifest_tells_the_answer_to_the_reference_face(exported):
 
     for file in model_files(exported[0]):
         assert file.reference is not None
-        logits = fer_edge.load_classifier(file.path).predict_logits(reference_face()[None])[0]
-        real = (np.array(file.reference.logits) - file.output.zero_point) * file.output.scale
-        np.testing.assert_allclose(logits, real, atol=1e-4)
+        logits = fer_edge.load_classifier(file.path).logits(reference_face()[None])
+        assert logits.keys() == file.reference.logits.keys() == set(HEADS)
+        for head, spec in file.outputs.items():
+            real = (np.array(file.reference.logits[head]) - spec.zero_point) * spec.scale
+            assert real.shape == (len(ANSWERS[head]),)
+            np.testing.assert_allclose(logits[head][0], real, atol=1e-4)
 
 
 def test_a_file_whose_layers_share_constants_loads_without_exact_sums(exported, tmp_path, monkeypatch):
@@ -284,15 +319,16 @@ def test_a_file_whose_layers_share_constants_loads_without_exact_sums(exported, 
     (tmp_path / "edge-int8.onnx").write_bytes(content)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
-    expected = fer_edge.load_classifier(exported[0] / "edge-int8.onnx").predict_logits(faces)
+    expected = fer_edge.load_classifier(exported[0] / "edge-int8.onnx").logits(faces)
     # Only x86-64 has kernels to choose from.
     exact_elsewhere = platform.machine() != "x86_64"
     monkeypatch.setattr(backends, "_cuts_off_sums", lambda: True)
     with contextlib.nullcontext() if exact_elsewhere else pytest.warns(UserWarning, match="export the model"):
-        found = fer_edge.load_classifier(tmp_path / "edge-int8.onnx").predict_logits(faces)
+        found = fer_edge.load_classifier(tmp_path / "edge-int8.onnx").logits(faces)
     monkeypatch.undo()
     if not backends._cuts_off_sums():
-        np.testing.assert_array_equal(found, expected)
+        for head in HEADS:
+            np.testing.assert_array_equal(found[head], expected[head])
 
 
 def test_short_half_keeps_eight_significant_bits():
@@ -314,26 +350,46 @@ def test_fp32_file_gives_the_logits_of_the_network(exported, trained_edge, drawn
     folder, report = exported
     pixels = fer_edge.read_fer2013(drawn_csv).pixels
     net, _ = checkpoint.load_net(trained_edge)
-    expected = predict_logits(net, torch.from_numpy(pixels)).numpy() / report.temperature
-    logits = fer_edge.load_classifier(folder, backend, "fp32").predict_logits(pixels)
-    np.testing.assert_allclose(logits, expected, atol=0.1)
+    expected = predict_heads(net, torch.from_numpy(pixels))
+    logits = fer_edge.load_classifier(folder, backend, "fp32").logits(pixels)
+    for head in HEADS:
+        wanted = getattr(expected, head).numpy() / report.temperature[head]
+        np.testing.assert_allclose(logits[head], wanted, atol=0.1)
 
 
 def test_int8_files_agree_with_each_other_and_the_network(exported):
     _, report = exported
-    assert report.accuracy > 70
-    assert report.agreement["int8"] == 1
+    assert report.accuracy.keys() == set(HEADS)
+    assert min(report.accuracy.values()) > 70
+    assert report.agreement["int8"] == dict.fromkeys(report.accuracy, 1)
     assert report.steps <= 1
     for name in ("edge-int8.tflite", "edge-int8.onnx"):
-        assert report.parity[name].agreement >= 0.95
+        for head in HEADS:
+            assert report.parity[name][head].agreement >= 0.95
+
+
+@pytest.mark.parametrize("backend", ["litert", "onnx"])
+def test_each_output_is_told_from_the_other_by_its_width(exported, drawn_csv, backend):
+    """Labels and votes are of different heads, and both tell drawn faces apart."""
+    dataset = fer_edge.read_fer2013(drawn_csv)
+    told = fer_edge.load_classifier(exported[0], backend).distributions(dataset.pixels)
+    assert {head: rows.shape[1] for head, rows in told.items()} == {"people": 9, "fer2013": 7}
+    for rows in told.values():
+        np.testing.assert_allclose(rows.sum(1), 1, atol=1e-5)
+        assert (rows.argmax(1) == dataset.labels).mean() > 0.7
+    # A single vote for "unknown" does not count, and nobody said "contempt".
+    assert told["people"][:, len(EMOTIONS) :].sum(1).mean() < 0.1
+    assert np.abs(told["people"][:, : len(EMOTIONS)] - told["fer2013"]).max() > 0.01
 
 
 def test_folding_does_not_change_the_logits(trained_edge):
     net, _ = checkpoint.load_net(trained_edge)
     faces = torch.randint(0, 256, (8, 48, 48), dtype=torch.uint8)
     with torch.inference_mode():
-        folded = InferenceNet(net, temperature=2.0)(normalize(faces)).flatten(1)
-        np.testing.assert_allclose(folded * 2, net(normalize(faces)), atol=1e-4)
+        labels, people = InferenceNet(net, {"fer2013": 2.0, "people": 3.0})(normalize(faces))
+        expected = net(normalize(faces))
+        np.testing.assert_allclose(labels.flatten(1) * 2, expected.fer2013, atol=1e-4)
+        np.testing.assert_allclose(people.flatten(1) * 3, expected.people, atol=1e-4)
     assert not [module for module in InferenceNet(net).modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
 
@@ -354,7 +410,10 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     checkpoint.save(former, {key: value for key, value in state.items() if key != "format"})
     code, out, err = cli("export-int8", former, *arguments, "--model", "second", "--rows", 20, "--json")
     assert code == 0, err
-    assert json.loads(out)["rows"] == 70
+    report = json.loads(out)
+    assert report["rows"] == 70
+    assert report["accuracy"].keys() == report["temperature"].keys() == {"fer2013"}
+    assert report["people"] is None
     assert err.count(f"{former}: written by an earlier version: smoothing is now called label_smoothing") == 1
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["models"].keys() == {"edge", "second"}
@@ -362,28 +421,78 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     assert (folder / "edge-int8.onnx").read_bytes() == before["edge-int8.onnx"]
     with pytest.raises(fer_edge.ModelError, match="edge, second"):
         fer_edge.load_classifier(folder)
+    assert "people" not in manifest["models"]["second"]
+    for name in ("second-int8.tflite", "second-fp32.onnx"):
+        assert fer_edge.load_classifier(folder / name, labels="fer2013").heads == ("fer2013",)
+        with pytest.raises(
+            fer_edge.ModelError, match=f"{name}: answers with the labels of 2013 only; choose"
+        ):
+            fer_edge.load_classifier(folder / name)
     for path in folder.glob("second-*"):
         path.unlink()
     (folder / "manifest.json").write_bytes(before["manifest.json"])
 
 
-def test_files_that_fail_the_check_are_not_written(exported, trained_edge, drawn_csv, tmp_path, monkeypatch):
+def test_files_that_fail_the_check_are_not_written(
+    exported, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
     original = pipeline.check_files
 
     def spoiled(*arguments):
         bad = Parity(accuracy=50, drop=1.5, agreement=0.9, largest_difference=3)
         report = original(*arguments)
-        return replace(report, rows=3310, parity={"edge-int8.onnx": bad}, agreement={"int8": 0.98}, steps=0)
+        return replace(
+            report,
+            rows=3310,
+            parity={"edge-int8.onnx": {"people": bad}},
+            agreement={"int8": {"people": 0.98}},
+            steps=0,
+        )
 
     files = [fer_edge.load_classifier(exported[0] / name).file for name in sorted(FILES)]
     converted = [
-        Converted(file.backend, file.precision, file.read(), file.input, file.output) for file in files
+        Converted(file.backend, file.precision, file.read(), file.input, file.outputs) for file in files
     ]
     monkeypatch.setattr(pipeline, "convert", lambda *arguments: converted)
     monkeypatch.setattr(pipeline, "check_files", spoiled)
-    with pytest.raises(ParityError, match=r"edge-int8\.onnx loses 1\.50 points.*agree on 98\.00%"):
-        pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
+    with pytest.raises(
+        ParityError, match=r"edge-int8\.onnx loses 1\.50 points of people.*98\.00% of rows of"
+    ):
+        pipeline.export(
+            trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", votes=read_votes(drawn_votes)
+        )
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_network_with_a_head_for_people_is_not_exported_without_votes(
+    cli, trained_edge, drawn_csv, tmp_path, monkeypatch
+):
+    """FERPLUS_CSV belongs to FER2013_CSV, and counts for no other calibration rows."""
+    monkeypatch.setenv("FER2013_CSV", "fer2013.csv")
+    monkeypatch.setenv("FERPLUS_CSV", str(tmp_path / "votes-of-fer2013.csv"))
+    code, _, err = cli("export-int8", trained_edge, "--calibration", drawn_csv, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"{trained_edge}: answers for people, too; give the FER+ votes" in err
+    monkeypatch.setenv("FER2013_CSV", str(drawn_csv))
+    code, _, err = cli("export-int8", trained_edge, "--calibration", drawn_csv, "--out", tmp_path / "out")
+    assert code == 2
+    assert "votes-of-fer2013.csv" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_is_printed_for_both_heads(cli, exporting, trained_edge, drawn_csv, drawn_votes, monkeypatch):
+    """The report is that of the export already made."""
+    folder, report, _ = exporting
+    given = []
+    monkeypatch.setattr(pipeline, "export", lambda *_, **options: given.append(options["votes"]) or report)
+    arguments = ("--calibration", drawn_csv, "--votes", drawn_votes, "--out", folder)
+    code, out, err = cli("export-int8", trained_edge, *arguments)
+    assert code == 0, err
+    np.testing.assert_array_equal(given[0], read_votes(drawn_votes))
+    for head in HEADS:
+        assert f"edge, {head}: PyTorch fp32 {report.accuracy[head]:.2f} % of 70 held-out rows" in out
+    assert out.count("edge-int8.tflite") == 2
+    assert f"people: balance {report.people.balance:g}, unsure above" in out
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import read_metrics, write_votes
+from conftest import read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
@@ -61,12 +61,6 @@ def test_ctrl_c_stops_cleanly_and_the_run_resumes(drawn_csv, tmp_path):
     assert "Traceback" not in err
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert 1 <= checkpoint.load(out / "last.pt")["epoch"] < 10_000
-
-
-@pytest.fixture(scope="module")
-def drawn_votes(drawn_csv, tmp_path_factory):
-    labels = fer_edge.read_fer2013(drawn_csv).labels.tolist()
-    return write_votes(tmp_path_factory.mktemp("votes") / "votes.csv", labels)
 
 
 def test_the_same_command_gives_the_same_weights_also_with_votes(cli, drawn_csv, drawn_votes, tmp_path):

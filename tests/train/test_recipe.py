@@ -257,11 +257,14 @@ def test_a_pretrained_student_teaches_itself_where_the_recipe_says_so(drawn, tmp
     assert asked == [["teacher-1", "pretraining"], ["teacher-1"]]
 
 
-def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_path, monkeypatch):
+def test_train_command_follows_a_recipe_exports_and_resumes(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
     student = replace(BRIEF, epochs=3, batch=5, augmentation=Augmentation().scaled(0.2))
     monkeypatch.setitem(recipe.RECIPES, "nano", replace(RECIPE, student=student))
     out = tmp_path / "nano"
-    arguments = ("train", "--recipe", "nano", "--data", drawn_csv, "--out", out, "--threads", 1)
+    arguments = ("train", "--recipe", "nano", "--data", drawn_csv, "--votes", drawn_votes, "--out", out)
+    arguments += ("--threads", 1)
     code, text, err = cli(*arguments)
     assert code == 0, err
     assert "student  epoch 3/3" in text
@@ -272,11 +275,14 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
     manifest = json.loads((out / "model" / "manifest.json").read_text())
     origin = manifest["models"]["tiny"]["origin"]
     assert [stage["stage"] for stage in origin] == ["teacher-1", "student"]
+    assert fer_edge.load_classifier(out / "model").heads == ("people", "fer2013")
     code, _, err = cli(*arguments)
     assert code == 2
     assert "already holds a run" in err
     again = []
-    report = ExportReport("tiny", 70, 0.0, 1.0, {"tiny-int8.onnx": Parity(0, 0, 1, 0)}, {}, 0, {})
+    report = ExportReport(
+        "tiny", 70, {}, {}, None, {"tiny-int8.onnx": {"fer2013": Parity(0, 0, 1, 0)}}, {}, 0, {}
+    )
     monkeypatch.setattr(
         pipeline, "export", lambda *given, **options: again.append((given, options)) or report
     )
@@ -285,6 +291,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(cli, drawn_csv, tmp_
     assert "epoch 1/" not in text
     (trained, _, folder), options = again[0]
     assert (trained, folder, options["force"]) == (out / "settling" / "last.pt", out / "model", True)
+    assert options["votes"].shape == (210, 10)
 
 
 @pytest.mark.parametrize(
