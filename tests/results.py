@@ -14,13 +14,29 @@ BEGAN = datetime(2026, 11, 26, 12, 30, tzinfo=UTC)
 
 
 def face(
-    emotion="happy", probability=0.93, track=1, box=(10.04, 20.06, 30.0, 40.0), detected=True, unsure=False
+    emotion="happy",
+    probability=0.93,
+    track=1,
+    box=(10.04, 20.06, 30.0, 40.0),
+    detected=True,
+    unsure=False,
+    labels="people",
 ):
+    """A face with that share of ``emotion`` and the rest spread evenly."""
     probabilities = np.full(7, (1 - probability) / 6, np.float32)
     probabilities[EMOTIONS.index(emotion)] = probability
     landmarks = np.arange(10, dtype=np.float32).reshape(5, 2)
     return Face(
-        box, 0.87654321, landmarks, probabilities, emotion, track=track, detected=detected, unsure=unsure
+        box,
+        0.87654321,
+        landmarks,
+        probabilities,
+        emotion,
+        uncertainty=0.123456,
+        unsure=unsure,
+        track=track,
+        detected=detected,
+        labels=labels,
     )
 
 

@@ -21,10 +21,29 @@ def lines(output_arguments, results):
 
 def test_terminal_line_in_words():
     assert lines({}, [result(face(), index=31, timestamp=0.98)]) == [
-        "frame 31  0.98 s  1 face: #1 happy 93 %"
+        "frame 31  0.98 s  1 face: #1 9 of 10 would say happy"
     ]
     assert describe_faces(()) == "no face"
-    assert describe_faces((face("sad", 0.5, track=4), face(track=2))) == "2 faces: #2 happy 93 %, #4 sad 50 %"
+    assert describe_faces((face("sad", 0.42, track=4), face(track=2))) == (
+        "2 faces: #2 9 of 10 would say happy; #4 4 of 10 would say sad"
+    )
+
+
+def test_the_labels_of_2013_are_told_in_per_cent():
+    two = (face("sad", 0.5, track=4, labels="fer2013"), face(track=2, labels="fer2013"))
+    assert describe_faces(two) == "2 faces: #2 happy 93 %; #4 sad 50 %"
+
+
+def test_doubt_is_told_unless_it_is_not_wanted():
+    doubted = face("sad", 0.42, unsure=True)
+    assert describe_faces((doubted,)) == "1 face: #1 unsure, 4 of 10 would say sad"
+    assert describe_faces((doubted,), unsure=False) == "1 face: #1 4 of 10 would say sad"
+    for unsure, told in ((True, [0, 1, 2]), (False, [0])):
+        results = [
+            result(face("sad", 0.42, unsure=index == 1), index=index, timestamp=index / 10)
+            for index in range(3)
+        ]
+        assert [int(line.split()[1]) for line in lines({"unsure": unsure}, results)] == told
 
 
 def test_terminal_tells_changes_at_once_and_the_rest_every_second():
@@ -35,7 +54,10 @@ def test_terminal_tells_changes_at_once_and_the_rest_every_second():
 
 def test_terminal_gives_a_line_to_every_image():
     results = [result(face(track=None), source="a.jpg"), result(face(track=None), source="b.jpg")]
-    assert lines({"every_frame": True}, results) == ["a.jpg  1 face: happy 93 %", "b.jpg  1 face: happy 93 %"]
+    assert lines({"every_frame": True}, results) == [
+        "a.jpg  1 face: 9 of 10 would say happy",
+        "b.jpg  1 face: 9 of 10 would say happy",
+    ]
 
 
 def test_live_terminal_that_does_not_read_holds_up_nothing():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 from results import face
 
@@ -26,7 +26,7 @@ def test_drawing_leaves_the_frame_alone_and_marks_the_box_in_the_emotions_colour
 def test_drawn_bars_are_as_long_as_the_probabilities():
     image = np.full((480, 640, 3), 60, np.uint8)
     probabilities = np.array([0.5, 0.0, 0.25, 0.0, 0.0, 0.125, 0.125], np.float32)
-    one = Face((100.0, 100.0, 100.0, 120.0), 0.9, np.zeros((5, 2), np.float32), probabilities)
+    one = Face((100.0, 100.0, 100.0, 120.0), 0.9, np.zeros((5, 2), np.float32), probabilities, "angry")
     beside = annotate(image, [one])[:, 205:]
     longest = {
         name: int((beside == COLOURS[name]).all(axis=2).sum(axis=1).max())
@@ -34,6 +34,35 @@ def test_drawn_bars_are_as_long_as_the_probabilities():
     }
     assert longest["angry"] == pytest.approx(2 * longest["fear"], abs=2)
     assert longest["disgust"] == 0
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The labels that are drawn, without the names beside the bars."""
+    texts = []
+    original = cv2.putText
+    monkeypatch.setattr(
+        cv2, "putText", lambda picture, text, *rest: texts.append(text) or original(picture, text, *rest)
+    )
+    return lambda: [text for text in texts if text not in COLOURS]
+
+
+@pytest.mark.parametrize(
+    ("told", "unsure", "label"),
+    [
+        ({}, True, "#1 happy 9/10"),
+        ({"track": None, "probability": 0.84}, True, "happy 8/10"),
+        ({"probability": 0.84, "labels": "fer2013"}, True, "#1 happy 84 %"),
+        ({"unsure": True}, True, "#1 unsure"),
+        ({"unsure": True}, False, "#1 happy 9/10"),
+    ],
+)
+def test_the_label_tells_of_ten_people_or_that_it_is_unsure(written, told, unsure, label):
+    one = face(box=(200.0, 150.0, 100.0, 120.0), **told)
+    drawn = annotate(np.full((480, 640, 3), 60, np.uint8), [one], unsure)
+    assert written() == [label]
+    in_colour = drawn[200, 200].tolist() == list(COLOURS["happy"])
+    assert in_colour == ("unsure" not in label)
 
 
 def test_small_and_grey_frames_are_enlarged_to_be_readable():

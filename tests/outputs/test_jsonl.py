@@ -39,7 +39,7 @@ def records(path):
 
 def whole_run(path, **options):
     """Everything that a run can write."""
-    model = {"name": "edge", "backend": "litert", "precision": "int8"}
+    model = {"name": "edge", "backend": "litert", "precision": "int8", "labels": "people"}
     start = start_to_json("1.2.3", "camera 0", "door", True, model, {"frames": 3, "model": Path("m.onnx")})
     output = JsonLinesOutput(path, start=start, **options)
     output.open()
@@ -82,6 +82,8 @@ def test_json_line_holds_the_frame_and_its_faces(capsys):
                 "score": 0.8765,
                 "landmarks": [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]],
                 "emotion": "happy",
+                "unsure": False,
+                "uncertainty": 0.1235,
                 "probabilities": {
                     name: 0.93 if name == "happy" else pytest.approx(0.07 / 6, abs=5e-5) for name in EMOTIONS
                 },
@@ -252,12 +254,32 @@ def test_every_record_is_as_the_schema_says(schema, tmp_path):
         {"time": "2026-11-26 12:30"},
         {"faces": [{"box": [0, 0, 1, 1]}]},
         {"latency_ms": "12"},
+        {"faces": [face_to_json(face()) | {"unsure": "no"}]},
+        {"faces": [face_to_json(face()) | {"uncertainty": 1.5}]},
+        {"faces": [face_to_json(face()) | {"emotion": "unsure"}]},
     ],
 )
 def test_the_schema_refuses_what_is_not_a_record(schema, change):
     record = to_json(result(face()))
     assert errors(schema, record) == []
     assert errors(schema, record | change)
+
+
+def test_records_of_former_versions_are_as_the_schema_says(schema):
+    """Without `unsure`, `uncertainty` and the model's `labels`."""
+    record = to_json(result(face()))
+    for name in ("unsure", "uncertainty"):
+        del record["faces"][0][name]
+    assert errors(schema, record) == []
+    start = start_to_json("0.2.0", "a", "a", False, {"name": "a", "backend": "b", "precision": "c"}, {})
+    assert errors(schema, start) == []
+    start["model"]["labels"] = "fer2014"
+    assert errors(schema, start)
+
+
+def test_an_unsure_face_keeps_its_emotion():
+    told = face_to_json(face("sad", unsure=True))
+    assert (told["emotion"], told["unsure"]) == ("sad", True)
 
 
 def test_the_schema_wants_all_of_a_frame_of_a_run(schema):

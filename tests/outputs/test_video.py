@@ -287,7 +287,7 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
         "import numpy as np\n"
         "import fer_edge.outputs.video as video\n"
         "from results import result\n"
-        "video.annotated = lambda result: result.image\n"
+        "video.annotated = lambda result, unsure: result.image\n"
         "output = video.VideoOutput(sys.argv[1], segment=10**6)\n"
         "picture = np.full((32, 32, 3), 60, np.uint8)\n"
         "for k in range(33_000):\n"

@@ -17,7 +17,6 @@ from conftest import read_metrics
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
-import fer_edge
 from fer_edge.train import checkpoint
 from fer_edge.train.distill import teacher_logits
 
