@@ -12,9 +12,5 @@ source = sys.argv[1] if len(sys.argv) > 1 else 0
 with contextlib.suppress(KeyboardInterrupt), fer_edge.watch(source, detect_every=2) as results:
     for result in results:
         # A face has a number once it was detected often enough to count as a person.
-        people = [
-            f"#{face.track} {face.emotion} {face.probabilities.max():.0%}"
-            for face in result.faces
-            if face.track
-        ]
-        print(f"{result.time:%H:%M:%S}  {', '.join(people) or 'nobody'}", flush=True)
+        people = [f"#{face.track} {face.in_words()}" for face in result.faces if face.track]
+        print(f"{result.time:%H:%M:%S}  {'; '.join(people) or 'nobody'}", flush=True)

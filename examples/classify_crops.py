@@ -18,6 +18,8 @@ for name in sys.argv[1:]:
     side = min(height, width)
     # The largest square in the middle, averaged to the 48x48 pixels that the classifier takes.
     faces = fer_edge.crop_faces(picture, [[(width - side) / 2, (height - side) / 2, side]])
-    (probabilities,) = classifier.predict(faces)
-    best = int(probabilities.argmax())
-    print(f"{name}: {fer_edge.EMOTIONS[best]} {probabilities[best]:.0%}")
+    answers = classifier.answer(faces)
+    code = int(answers.emotions[0])
+    share = answers.probabilities[0, code]
+    doubt = "unsure, " if answers.unsure[0] else ""
+    print(f"{name}: {doubt}{10 * share:.0f} of 10 would say {fer_edge.EMOTIONS[code]}")

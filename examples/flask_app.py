@@ -20,7 +20,7 @@ recognizer = fer_edge.Recognizer()
 
 @app.post("/faces")
 def faces() -> Any:
-    """Answer with box, emotion and probabilities of each face in the picture that was sent."""
+    """Answer with box, emotion, doubt and probabilities of each face in the picture that was sent."""
     sent = np.frombuffer(flask.request.get_data(), np.uint8)
     picture = cv2.imdecode(sent, cv2.IMREAD_COLOR) if len(sent) else None
     if picture is None:
@@ -29,6 +29,7 @@ def faces() -> Any:
         {
             "box": face.box,
             "emotion": face.emotion,
+            "unsure": face.unsure,
             "probabilities": dict(zip(fer_edge.EMOTIONS, face.probabilities.tolist(), strict=True)),
         }
         for face in recognizer.recognize(picture)

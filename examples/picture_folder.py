@@ -20,4 +20,4 @@ with fer_edge.watch(sys.argv[1]) as results:
             if mean > happiest:
                 happiest, best = mean, result.source
 if best:
-    print(f"happiest: {best}, {happiest:.0%}")
+    print(f"happiest: {best}, {10 * happiest:.1f} of 10 would say happy")

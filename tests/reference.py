@@ -16,7 +16,7 @@ from conftest import draw_face, write_csv
 
 import fer_edge
 from fer_edge.kernels.crop import crop_faces
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, Labels
 from fer_edge.models.manifest import ModelFile, model_files
 
 FILE = Path(__file__).with_suffix(".json")
@@ -64,13 +64,13 @@ def int8_files() -> list[ModelFile]:
     return [file for file in model_files() if file.precision == "int8"]
 
 
-def quantized_logits(file: ModelFile, faces: np.ndarray) -> np.ndarray:
-    """A file's int8 outputs for faces, side by side, as int (n, k)."""
-    logits = fer_edge.load_classifier(file.path, labels="fer2013").logits(faces)
-    specs = file.outputs
-    return np.concatenate(
-        [np.rint(logits[head] / specs[head].scale + specs[head].zero_point) for head in specs], 1
-    ).astype(int)
+def quantized_logits(file: ModelFile, faces: np.ndarray) -> dict[Labels, np.ndarray]:
+    """Both of a file's int8 outputs for faces, as int (n, k)."""
+    logits = fer_edge.load_classifier(file.path).logits(faces)
+    return {
+        head: np.rint(logits[head] / spec.scale + spec.zero_point).astype(int)
+        for head, spec in file.outputs.items()
+    }
 
 
 def main() -> None:
@@ -84,7 +84,10 @@ def main() -> None:
             file.path.name: {
                 "sha256": file.sha256,
                 # A line a face.
-                "logits": [" ".join(map(str, row)) for row in quantized_logits(file, faces)],
+                "logits": {
+                    head: [" ".join(map(str, row)) for row in rows]
+                    for head, rows in quantized_logits(file, faces).items()
+                },
             }
             for file in int8_files()
         },

@@ -27,6 +27,7 @@ from ..faces.engines import DetectorEngine, available_engines
 from ..faces.faces import Faces
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
+from ..labels import Labels
 from ..machine import Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends
 from ..models.classifier import Classifier, load_classifier
@@ -122,7 +123,7 @@ def benchmark(
     from ..pipeline.recognizer import Recognizer
 
     # As live frames are searched, not pictures.
-    recognizers = {model: Recognizer(model, detect_size=LIVE_SIZE) for model in models}
+    recognizers = {model: Recognizer(model, detect_size=LIVE_SIZE, labels=_labels(model)) for model in models}
     detector = recognizers[models[0]].detector
     subjects = _subjects(frame, recognizers, threads)
     before = condition()
@@ -152,7 +153,7 @@ def benchmark(
         extension=EXTENSION,
         detector_engine=detector.engine,
         detector_threads=detector.threads,
-        peak_memory=_memory_of_a_run(frame, models[0]),
+        peak_memory=_memory_of_a_run(frame, models[0], recognizers[models[0]].classifier.labels),
         timings=[summarize(subject, times) for subject, times in samples.items()],
     )
 
@@ -164,11 +165,11 @@ def summarize(subject: Subject, nanoseconds: list[int]) -> Timing:
     return Timing(subject, len(nanoseconds), p50, p95, p99, float(milliseconds.min()))
 
 
-def report_memory(model: str, shape: tuple[int, ...]) -> None:
+def report_memory(model: str, shape: tuple[int, ...], labels: Labels) -> None:
     """Recognize faces in empty frames of a shape, then print this process's peak memory in bytes."""
     from ..pipeline.recognizer import Recognizer
 
-    recognizer = Recognizer(model, detect_size=LIVE_SIZE)
+    recognizer = Recognizer(model, detect_size=LIVE_SIZE, labels=labels)
     frame = np.zeros(shape, np.uint8)
     for _ in range(5):
         recognizer.recognize(frame)
@@ -176,8 +177,14 @@ def report_memory(model: str, shape: tuple[int, ...]) -> None:
     print(json.dumps(peak_memory()))
 
 
-def _memory_of_a_run(frame: NDArray[np.uint8], model: str) -> int | None:
-    call = f"from fer_edge.checks.latency import report_memory; report_memory({model!r}, {frame.shape})"
+def _labels(model: str) -> Labels:
+    """Whose answers a model gives by default: those of people, unless it is an older export without them."""
+    return "fer2013" if load_classifier(model, labels="fer2013").people is None else "people"
+
+
+def _memory_of_a_run(frame: NDArray[np.uint8], model: str, labels: Labels) -> int | None:
+    arguments = f"{model!r}, {frame.shape}, {labels!r}"
+    call = f"from fer_edge.checks.latency import report_memory; report_memory({arguments})"
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     peak: int | None = json.loads(done.stdout)
     return peak
@@ -257,11 +264,12 @@ def _subjects(
     for engine in available_engines():
         if engine != detector.engine:
             subjects[Subject(f"detector on {engine}")] = partial(FaceDetector(engine=engine).detect, frame)
-    for model in recognizers:
+    for model, recognizer in recognizers.items():
+        labels = recognizer.classifier.labels
         for backend in available_backends():
             for precision in PRECISIONS:
                 for count in threads:
-                    classifier = load_classifier(model, backend, precision, count)
+                    classifier = load_classifier(model, backend, precision, count, labels)
                     subjects[_subject("classifier", model, classifier)] = _classify(classifier, frame, square)
     for model, recognizer in recognizers.items():
         subjects[_subject("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)

@@ -76,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     models = arguments.model or bundled_models()
     with litert_greeting():
-        load_classifier(models[0])
+        load_classifier(models[0], labels="fer2013")
     result = benchmark(
         frame, models, calls=arguments.calls, threads=threads, progress=_progress(arguments.calls)
     )

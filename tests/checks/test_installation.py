@@ -13,6 +13,7 @@ import pytest
 
 from fer_edge import kernels
 from fer_edge.checks import installation
+from fer_edge.labels import LABELS
 from fer_edge.models import backends
 from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import model_files
@@ -39,15 +40,16 @@ def test_every_bundled_file_gives_the_answer_of_its_manifest(cli):
 
 
 @pytest.mark.parametrize("backend", available_backends())
-def test_a_runtime_whose_logits_are_off_is_a_fault(cli, monkeypatch, backend):
-    """Two steps of int8, two logits of fp32, in one of seven places."""
+@pytest.mark.parametrize("head", LABELS)
+def test_a_runtime_whose_logits_are_off_is_a_fault(cli, monkeypatch, backend, head):
+    """Two steps of int8, two logits of fp32, in one place of either output."""
     session = {"litert": backends.LiteRTSession, "onnx": backends.OnnxSession}[backend]
     run = session.run
 
-    def wrong(self):
-        output = run(self).copy()
-        output.reshape(-1)[3] -= 2
-        return output
+    def wrong(self, heads):
+        outputs = [output.copy() for output in run(self, heads)]
+        outputs[heads.index(head)].reshape(-1)[3] -= 2
+        return outputs
 
     monkeypatch.setattr(session, "run", wrong)
     found = faults(cli)
@@ -56,12 +58,14 @@ def test_a_runtime_whose_logits_are_off_is_a_fault(cli, monkeypatch, backend):
     assert any("off by 2 steps (at most 1)" in detail for detail in found)
 
 
-def test_one_step_is_no_fault_and_two_are():
+@pytest.mark.parametrize("head", LABELS)
+def test_one_step_is_no_fault_and_two_are(head):
     file = next(file for file in usable() if file.precision == "int8")
     assert file.reference is not None
 
     def state(steps: int) -> str:
-        logits = (file.reference.logits[0] + steps, *file.reference.logits[1:])
+        first, *others = file.reference.logits[head]
+        logits = {**file.reference.logits, head: (first + steps, *others)}
         return installation._answer(replace(file, reference=replace(file.reference, logits=logits))).state
 
     assert [state(steps) for steps in (-2, -1, 0, 1, 2)] == ["fault", "ok", "ok", "ok", "fault"]

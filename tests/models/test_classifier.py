@@ -11,9 +11,12 @@ import pytest
 
 import fer_edge
 from fer_edge.faces.faces import Faces
+from fer_edge.labels import ANSWERS, LABELS
 from fer_edge.models.backends import available_backends
 from fer_edge.models.classifier import softmax
 from fer_edge.models.manifest import WEIGHTS, find_model, model_files, read_manifest
+from fer_edge.models.people import interpret
+from fer_edge.models.reference import deviation, tolerance
 
 BACKENDS = available_backends()
 PRECISIONS = ("int8", "fp32")
@@ -34,13 +37,108 @@ def weights(tmp_path):
     return folder
 
 
+@pytest.fixture
+def one_headed(weights):
+    """The folder ``weights`` with a manifest of format 1, which knows nothing of people."""
+    manifest = read_manifest(weights)
+    entry = manifest["models"]["edge"]
+    del entry["people"]
+    entry["temperature"] = entry["temperature"]["fer2013"]
+    for file in entry["files"].values():
+        file["output"] = file.pop("outputs")["fer2013"]
+        file["reference"]["logits"] = file["reference"]["logits"]["fer2013"]
+        file["held_out"] = file["held_out"]["fer2013"]
+    manifest["format"] = "fer-edge manifest 1"
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    return weights
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_predict_gives_a_distribution_for_each_face(faces, backend, precision):
-    probabilities = fer_edge.load_classifier(backend=backend, precision=precision).predict(faces)
+@pytest.mark.parametrize("labels", LABELS)
+def test_predict_gives_a_distribution_for_each_face(faces, backend, precision, labels):
+    classifier = fer_edge.load_classifier(backend=backend, precision=precision, labels=labels)
+    probabilities = classifier.predict(faces)
     assert probabilities.shape == (5, 7)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_answers_are_what_the_distribution_of_the_head_means(faces, labels):
+    classifier = fer_edge.load_classifier(labels=labels)
+    told = classifier.distributions(faces)
+    assert classifier.heads == tuple(told) == LABELS
+    for head, rows in told.items():
+        assert rows.shape == (5, len(ANSWERS[head]))
+        np.testing.assert_allclose(rows, softmax(classifier.logits(faces)[head]), rtol=1e-6)
+    answers = classifier.answer(faces)
+    assert answers.labels == labels
+    np.testing.assert_array_equal(answers.probabilities, classifier.predict(faces))
+    if labels == "people":
+        assert classifier.people is not None
+        expected = interpret(told["people"], classifier.people)
+        np.testing.assert_array_equal(answers.probabilities, expected.probabilities)
+        np.testing.assert_array_equal(answers.emotions, expected.emotions)
+        np.testing.assert_array_equal(answers.unsure, expected.unsure)
+    else:
+        np.testing.assert_array_equal(answers.probabilities, told["fer2013"])
+        np.testing.assert_array_equal(answers.emotions, told["fer2013"].argmax(1))
+        assert not answers.unsure.any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_manifest_of_format_1_answers_with_the_labels_of_2013_only(one_headed, faces, backend):
+    expected = fer_edge.load_classifier("edge", backend).distributions(faces)["fer2013"]
+    classifier = fer_edge.load_classifier(one_headed, backend, labels="fer2013")
+    assert (classifier.heads, classifier.people) == (("fer2013",), None)
+    assert deviation(classifier) <= tolerance(classifier)
+    for found in (classifier.predict(faces), classifier.distributions(faces)["fer2013"]):
+        np.testing.assert_array_equal(found, expected)
+    name = classifier.file.path.name
+    with pytest.raises(
+        fer_edge.ModelError, match=rf"{name}: .* 2013 only; choose labels='fer2013' \(--labels"
+    ):
+        fer_edge.load_classifier(one_headed, backend)
+    with pytest.raises(fer_edge.ModelError, match="2013 only"):
+        fer_edge.Recognizer(one_headed, backend)
+    assert fer_edge.Recognizer(one_headed, backend, labels="fer2013").classifier.labels == "fer2013"
+
+
+def test_a_manifest_of_another_format_is_refused(weights):
+    manifest = read_manifest(weights)
+    manifest["format"] = "fer-edge manifest 3"
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match="expected format 'fer-edge manifest 2'"):
+        fer_edge.load_classifier(weights)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda people: people.pop("balance"),
+        lambda people: people["prior"].pop(),
+        lambda people: people.update(unsure_above="often"),
+    ],
+)
+def test_incomplete_settings_of_people_are_refused(weights, spoil):
+    manifest = read_manifest(weights)
+    spoil(manifest["models"]["edge"]["people"])
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match=r"manifest\.json: an entry is incomplete"):
+        fer_edge.load_classifier(weights)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_file_without_an_output_that_the_manifest_tells_of_is_refused(weights, backend, monkeypatch):
+    """Outputs are told apart by how many numbers they have."""
+    answers = dict(ANSWERS)
+    answers["people"] = (*ANSWERS["people"], "bored")
+    monkeypatch.setattr("fer_edge.models.backends.ANSWERS", answers)
+    with pytest.raises(
+        fer_edge.ModelError, match=r"has outputs of \d, \d numbers; the manifest says 10 \(people"
+    ):
+        fer_edge.load_classifier(weights, backend)
 
 
 @pytest.mark.heavy
@@ -54,18 +152,20 @@ def test_batch_size_and_order_do_not_change_a_face(faces, backend, precision):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_int8_input_buffer_is_grey_minus_128(faces, backend):
-    classifier = fer_edge.load_classifier(backend=backend, precision="int8")
-    expected = classifier.predict(faces)
+@pytest.mark.parametrize("labels", LABELS)
+def test_int8_input_buffer_is_grey_minus_128(faces, backend, labels):
+    classifier = fer_edge.load_classifier(backend=backend, precision="int8", labels=labels)
+    expected = classifier.distributions(faces)[labels]
     levels = (faces.astype(np.int16) - 128).astype(np.int8)
     found = classifier.predict_filled(5, lambda inputs: np.copyto(inputs, levels, casting="no"))
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_fp32_input_buffer_is_normalized_grey(faces, backend):
-    classifier = fer_edge.load_classifier(backend=backend, precision="fp32")
-    expected = classifier.predict(faces)
+@pytest.mark.parametrize("labels", LABELS)
+def test_fp32_input_buffer_is_normalized_grey(faces, backend, labels):
+    classifier = fer_edge.load_classifier(backend=backend, precision="fp32", labels=labels)
+    expected = classifier.distributions(faces)[labels]
     levels = (faces.astype(np.float32) - 128) / 64
     found = classifier.predict_filled(5, lambda inputs: np.copyto(inputs, levels, casting="no"))
     np.testing.assert_array_equal(found, expected)
@@ -87,9 +187,10 @@ def test_no_faces_give_no_rows():
 @pytest.mark.parametrize(("precision", "tolerance"), [("int8", 1.01), ("fp32", 1e-3)])
 def test_backends_agree_on_logits(faces, precision, tolerance):
     litert, onnx = (fer_edge.load_classifier(backend=backend, precision=precision) for backend in BACKENDS)
-    step = litert.file.output.scale if precision == "int8" else 1.0
-    difference = np.abs(litert.predict_logits(faces) - onnx.predict_logits(faces)).max() / step
-    assert difference <= tolerance
+    first, second = litert.logits(faces), onnx.logits(faces)
+    for head in LABELS:
+        step = litert.file.outputs[head].scale if precision == "int8" else 1.0
+        assert np.abs(first[head] - second[head]).max() / step <= tolerance
 
 
 def test_softmax_matches_the_formula_and_survives_large_logits():
@@ -135,6 +236,7 @@ def test_threads_may_share_a_classifier(faces, backend):
         ({"backend": "tensorrt"}, "auto, litert, onnx"),
         ({"precision": "int4"}, "int8, fp32"),
         ({"threads": 0}, "at least 1"),
+        ({"labels": "children"}, "labels must be one of people, fer2013; got 'children'"),
     ],
 )
 def test_unknown_options_are_refused_with_the_choices(arguments, message):
@@ -205,12 +307,13 @@ def test_a_manifest_with_other_labels_is_refused(weights):
         fer_edge.load_classifier(weights)
 
 
-def test_a_manifest_with_another_quantization_is_refused(weights):
+@pytest.mark.parametrize("head", LABELS)
+def test_a_manifest_with_another_quantization_is_refused(weights, head):
     manifest = read_manifest(weights)
     name = find_model(weights, BACKENDS[0], "int8").path.name
-    manifest["models"]["edge"]["files"][name]["output"]["dtype"] = "float32"
+    manifest["models"]["edge"]["files"][name]["outputs"][head]["dtype"] = "float32"
     (weights / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(fer_edge.ModelError, match="output"):
+    with pytest.raises(fer_edge.ModelError, match=rf"edge-int8\.\w+: {head} is "):
         fer_edge.load_classifier(weights, BACKENDS[0])
 
 

@@ -18,6 +18,7 @@ import pytest
 from reference import drawn_faces
 
 import fer_edge
+from fer_edge.labels import LABELS, Labels
 from fer_edge.models import backends
 from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import bundled_models
@@ -30,17 +31,19 @@ PROGRAM = """
 import sys
 import numpy as np
 import fer_edge
+from fer_edge.labels import LABELS, Labels
 from fer_edge.models import backends
 folder = sys.argv[1]
 assert backends._cuts_off_sums(), "the emulated processor has exact kernels"
 for model in sys.argv[2:]:
     faces = np.load(f"{folder}/{model}.npy")
     for backend in ("litert", "onnx"):
-        logits = fer_edge.load_classifier(model, backend).predict_logits(faces)
-        np.save(f"{folder}/{model}-{backend}.npy", logits)
+        for head, logits in fer_edge.load_classifier(model, backend).logits(faces).items():
+            np.save(f"{folder}/{model}-{backend}-{head}.npy", logits)
 backends._cuts_off_sums = lambda: False
-logits = fer_edge.load_classifier("nano", "onnx").predict_logits(np.load(f"{folder}/nano.npy")[:14])
-np.save(f"{folder}/inexact.npy", logits)
+classifier = fer_edge.load_classifier("nano", "onnx")
+for head, logits in classifier.logits(np.load(f"{folder}/nano.npy")[:14]).items():
+    np.save(f"{folder}/inexact-{head}.npy", logits)
 """
 
 needs_onnx = pytest.mark.skipif("onnx" not in available_backends(), reason="onnxruntime is not installed")
@@ -73,8 +76,8 @@ def _photographs(count: int) -> list[np.ndarray]:
     return [dataset.pixels[dataset.usage == "PublicTest"][:count]]
 
 
-def steps(model: str, first: np.ndarray, second: np.ndarray) -> int:
-    scale = fer_edge.load_classifier(model).file.output.scale
+def steps(model: str, head: Labels, first: np.ndarray, second: np.ndarray) -> int:
+    scale = fer_edge.load_classifier(model).file.outputs[head].scale
     return round(float(np.abs(first - second).max()) / scale)
 
 
@@ -82,18 +85,20 @@ def steps(model: str, first: np.ndarray, second: np.ndarray) -> int:
 @pytest.mark.parametrize("model", bundled_models())
 def test_both_runtimes_answer_without_vnni_as_with_it(emulated, model):
     faces = np.load(emulated / f"{model}.npy")
-    here = fer_edge.load_classifier(model, "litert").predict_logits(faces)
+    here = fer_edge.load_classifier(model, "litert").logits(faces)
+    assert here.keys() == set(LABELS)
     for backend in available_backends():
-        there = np.load(emulated / f"{model}-{backend}.npy")
-        assert steps(model, here, there) <= 1
-        assert np.mean(here.argmax(1) == there.argmax(1)) >= 0.998
+        for head, logits in here.items():
+            there = np.load(emulated / f"{model}-{backend}-{head}.npy")
+            assert steps(model, head, logits, there) <= 1
+            assert np.mean(logits.argmax(1) == there.argmax(1)) >= 0.998
 
 
 @pytest.mark.heavy
 def test_the_usual_kernels_would_not(emulated):
     faces = np.load(emulated / "nano.npy")[:14]
-    here = fer_edge.load_classifier("nano", "litert").predict_logits(faces)
-    assert steps("nano", here, np.load(emulated / "inexact.npy")) > 2
+    for head, logits in fer_edge.load_classifier("nano", "litert").logits(faces).items():
+        assert steps("nano", head, logits, np.load(emulated / f"inexact-{head}.npy")) > 2
 
 
 @needs_onnx
@@ -107,8 +112,9 @@ def test_both_kinds_of_kernels_load_the_bundled_files_and_agree(monkeypatch, mod
         warnings.simplefilter("error")
         for cut_off in (False, True):
             monkeypatch.setattr(backends, "_cuts_off_sums", lambda value=cut_off: value)
-            answers.append(fer_edge.load_classifier(model, "onnx").predict_logits(drawn_faces()))
-    np.testing.assert_array_equal(*answers)
+            answers.append(fer_edge.load_classifier(model, "onnx").logits(drawn_faces()))
+    for head in LABELS:
+        np.testing.assert_array_equal(*(one[head] for one in answers))
 
 
 @needs_onnx

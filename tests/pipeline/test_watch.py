@@ -25,9 +25,10 @@ import fer_edge.pipeline.recognizer
 from fer_edge.commands.signals import stopped_by_signals
 from fer_edge.errors import SourceLostError
 from fer_edge.faces.faces import Face, Faces
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
+from fer_edge.models.people import People, interpret, interpret_labels
 from fer_edge.pipeline.options import WatchOptions
-from fer_edge.pipeline.recognizer import Recognizer
+from fer_edge.pipeline.recognizer import Recognizer, answered
 from fer_edge.pipeline.watch import Watch
 from fer_edge.sources.base import Frame, Source
 from fer_edge.sources.cameras import Camera
@@ -52,16 +53,29 @@ class ScriptedSource(Source):
             raise self.error
 
 
-class ScriptedRecognizer:
-    """Finds a face at (10 k, 0) in frame k, but none in the frames ``without``; probabilities follow k."""
+EVEN = People((1 / 7,) * 7, 0.0, 0.6)
 
-    def __init__(self, without=(), pause=0.0):
-        self.without, self.pause = without, pause
+
+class ScriptedRecognizer:
+    """Finds a face at (10 k, 0) in frame k, but none in the frames ``without``.
+
+    All people say of frame k the answer ``said``[k], by turns; ``people`` None: by the labels of 2013.
+    """
+
+    def __init__(self, without=(), pause=0.0, said=(0, 1), people=EVEN):
+        self.without, self.pause, self.said, self.people = without, pause, said, people
         self.detected, self.classified, self.landmarks = [], [], []
 
     @property
     def detector(self):
         return self
+
+    @property
+    def classifier(self):
+        return self
+
+    def answers(self, distribution):
+        return interpret(distribution, self.people) if self.people else interpret_labels(distribution)
 
     def detect(self, frame, size=320):
         time.sleep(self.pause)
@@ -75,14 +89,15 @@ class ScriptedRecognizer:
             np.zeros((count, 5, 2), np.float32),
         )
 
-    def classify(self, frame, faces):
+    def distributions(self, frame, faces):
         self.classified.append(len(faces))
         self.landmarks.append(faces.landmarks)
-        rows = np.eye(7, dtype=np.float32)[[int(frame[0, 0, 0]) % 2] * len(faces)]
-        return replace(faces, probabilities=rows)
+        answers = np.eye(9 if self.people else 7, dtype=np.float32)
+        return answers[[self.said[int(frame[0, 0, 0]) % len(self.said)]] * len(faces)]
 
     def recognize_all(self, frame):
-        return self.classify(frame, self.detect(frame))
+        faces = self.detect(frame)
+        return answered(faces, self.answers(self.distributions(frame, faces)))
 
 
 def indices(results):
@@ -184,12 +199,60 @@ def test_no_face_is_not_classified():
     assert summary.faces == 0
 
 
-def test_probabilities_are_smoothed_over_time():
-    results, _ = watch(ScriptedSource(2), smoothing=0.4)
+@pytest.mark.parametrize("people", [EVEN, None])
+def test_probabilities_are_smoothed_over_time(people):
+    results, _ = watch(ScriptedSource(2), ScriptedRecognizer(people=people), smoothing=0.4)
     expected = np.zeros(7)
     expected[0] = math.exp(-0.1 / 0.4)
     expected[1] = 1 - expected[0]
     assert results[1].faces[0].probabilities == pytest.approx(expected)
+    assert {face.labels for result in results for face in result.faces} == {"people" if people else "fer2013"}
+
+
+def test_votes_are_smoothed_before_they_are_interpreted():
+    """Of a face that nobody can tell, the shares among the emotions weigh nothing in the mean."""
+    happy, unknown = EMOTIONS.index("happy"), PEOPLE_ANSWERS.index("unknown")
+    results, _ = watch(ScriptedSource(3), ScriptedRecognizer(said=(happy, unknown, 0)), smoothing=0.4)
+    first, second, third = (result.faces[0] for result in results)
+    kept = math.exp(-0.1 / 0.4)
+    assert (first.emotion, first.uncertainty, first.unsure) == ("happy", pytest.approx(0, abs=1e-6), False)
+    # Of the votes 1 - kept are for "unknown", and all others for happy.
+    assert second.probabilities[happy] == pytest.approx(1)
+    assert (second.uncertainty, second.unsure) == (pytest.approx(1 - kept), False)
+    assert third.probabilities[happy] == pytest.approx(kept**2 / (kept**2 + 1 - kept))
+    assert third.emotion == "happy"
+
+
+def test_the_balance_chooses_among_smoothed_votes():
+    """With a prior of 0.9 angry against 0.05 disgust, T = 1 turns to disgust from 5.3 % of the votes on."""
+    people = People((0.9, 0.05, 0.01, 0.01, 0.01, 0.01, 0.01), 1.0, 0.9)
+    results, _ = watch(ScriptedSource(2), ScriptedRecognizer(people=people), smoothing=0.4)
+    assert [result.faces[0].emotion for result in results] == ["angry", "disgust"]
+    assert results[1].faces[0].probabilities.argmax() == EMOTIONS.index("angry")
+
+
+def test_a_face_becomes_unsure_while_people_disagree():
+    people = replace(EVEN, unsure_above=0.3)
+    results, _ = watch(ScriptedSource(3), ScriptedRecognizer(said=(0, 1, 1), people=people), smoothing=0.1)
+    # 0.1 s later 63 % say the other: entropy 0.34 of its largest; after 0.2 s 86 %: 0.20.
+    assert [result.faces[0].unsure for result in results] == [False, True, False]
+    results, _ = watch(ScriptedSource(3), ScriptedRecognizer(said=(0, 1, 1), people=None), smoothing=0.1)
+    assert [result.faces[0].unsure for result in results] == [False] * 3
+
+
+@pytest.mark.parametrize("labels", ["people", "fer2013"])
+def test_labels_choose_the_answer_of_the_bundled_model(labels, monkeypatch):
+    asked = []
+    original = fer_edge.pipeline.recognizer.load_classifier
+    monkeypatch.setattr(
+        fer_edge.pipeline.recognizer,
+        "load_classifier",
+        lambda *given: asked.append(original(*given)) or asked[0],
+    )
+    with Watch(ScriptedSource(1), WatchOptions(labels=labels)) as run:
+        (result,) = run
+    assert asked[0].labels == labels
+    assert (result.faces.labels, len(result.faces)) == (labels, 0)
 
 
 def test_unrelated_images_are_neither_tracked_nor_smoothed():
@@ -389,19 +452,29 @@ def test_memory_for_latencies_is_bounded():
 
 
 class BrightnessClassifier:
-    """As :class:`fer_edge.models.classifier.Classifier`; bright faces are happy, dark ones sad."""
+    """As :class:`fer_edge.models.classifier.Classifier`; bright faces are happy, dark ones sad.
 
-    model, backend, precision, threads = "brightness", "none", "int8", 1
+    Of ten people who see a dark face three cannot tell.
+    """
+
+    model, backend, precision, threads, labels = "brightness", "none", "int8", 1, "people"
 
     def __init__(self):
         self.batches = []
+
+    def answers(self, distribution):
+        return interpret(distribution, replace(EVEN, unsure_above=0.2))
 
     def predict_filled(self, count, fill):
         self._faces = np.zeros((count, 48, 48), np.int8)
         fill(self._faces)
         self.batches.append(count)
         bright = self._faces.mean(axis=(1, 2)) > -28
-        return np.eye(7, dtype=np.float32)[np.where(bright, EMOTIONS.index("happy"), EMOTIONS.index("sad"))]
+        votes = np.zeros((count, len(PEOPLE_ANSWERS)), np.float32)
+        votes[bright, EMOTIONS.index("happy")] = 1
+        votes[~bright, EMOTIONS.index("sad")] = 0.7
+        votes[~bright, PEOPLE_ANSWERS.index("unknown")] = 0.3
+        return votes
 
 
 @pytest.fixture
@@ -504,7 +577,12 @@ def test_command_writes_json_only_to_stdout(cli, classifier, video):
     assert code == 0
     start, *written, end = [json.loads(line) for line in out.splitlines()]
     assert (start["type"], start["source"], start["live"]) == ("start", str(video), False)
-    assert start["model"] == {"name": "brightness", "backend": "none", "precision": "int8"}
+    assert start["model"] == {
+        "name": "brightness",
+        "backend": "none",
+        "precision": "int8",
+        "labels": "people",
+    }
     assert start["options"]["detect_every"] == 1
     assert end["summary"]["frames"] == 12
     assert end["outputs"] == {"jsonl": {"lost": 0, "dropped": 0}}
@@ -520,8 +598,8 @@ def test_command_tells_people_what_it_sees(cli, classifier, video):
     code, out, err = cli("run", video)
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert lines[0] == "frame 0  0.00 s  1 face: happy 100 %"
-    assert "frame 2  0.20 s  1 face: #1 happy 100 %" in lines
+    assert lines[0] == "frame 0  0.00 s  1 face: 10 of 10 would say happy"
+    assert "frame 2  0.20 s  1 face: #1 10 of 10 would say happy" in lines
     assert lines[-1].startswith("12 frames in ")
     assert "faces 12 (1 track)" in lines[-1]
 
@@ -536,11 +614,43 @@ def test_command_on_a_folder_tells_each_image_and_keeps_on_after_a_bad_one(
     code, out, _ = cli("run", tmp_path, "--save-image", tmp_path / "out")
     assert code == 0
     assert out.splitlines()[:2] == [
-        f"{tmp_path}/a.png  1 face: happy 100 %",
-        f"{tmp_path}/c.png  1 face: sad 100 %",
+        f"{tmp_path}/a.png  1 face: 10 of 10 would say happy",
+        f"{tmp_path}/c.png  1 face: unsure, 10 of 10 would say sad",
     ]
     assert "skipped 1 unreadable" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png.png", "c.png.png"]
+
+
+def test_unsure_off_leaves_the_word_out_but_not_the_field(cli, classifier, tmp_path, astronaut):
+    cv2.imwrite(str(tmp_path / "dark.png"), astronaut // 3)
+    told = {}
+    for unsure in ("on", "off"):
+        picture = tmp_path / f"{unsure}.png"
+        code, out, _ = cli("run", tmp_path / "dark.png", "--unsure", unsure, "--save-image", picture)
+        assert code == 0
+        told[unsure] = (out.splitlines()[0].partition("1 face: ")[2], cv2.imread(str(picture)))
+        code, out, _ = cli("run", tmp_path / "dark.png", "--unsure", unsure, "--jsonl", "-")
+        assert code == 0
+        face = json.loads(out.splitlines()[1])["faces"][0]
+        assert (face["emotion"], face["unsure"], face["uncertainty"]) == ("sad", True, 0.3)
+    assert told["on"][0] == "unsure, 10 of 10 would say sad"
+    assert told["off"][0] == "10 of 10 would say sad"
+    assert not np.array_equal(told["on"][1], told["off"][1])
+    code, _, err = cli("run", tmp_path / "dark.png", "--unsure", "maybe")
+    assert code == 2
+    assert "'maybe' is neither on nor off" in err
+
+
+@pytest.mark.parametrize(("given", "labels"), [((), "people"), (("--labels", "fer2013"), "fer2013")])
+def test_command_asks_whom_it_is_told_to(cli, video, given, labels):
+    code, out, err = cli("run", video, "--jsonl", "-", *given)
+    assert code == 0, err
+    start, frame, *_ = [json.loads(line) for line in out.splitlines()]
+    assert start["model"]["labels"] == start["options"]["labels"] == labels
+    code, out, err = cli("run", video, *given)
+    assert code == 0, err
+    words = r"1 face: \d+ of 10 would say happy" if labels == "people" else r"1 face: happy \d+ %"
+    assert re.fullmatch(rf"frame 0  0\.00 s  {words}", out.splitlines()[0])
 
 
 @pytest.mark.parametrize(
