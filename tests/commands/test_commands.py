@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import fer_edge
@@ -15,7 +18,7 @@ from fer_edge.checks.latency import Subject, doubts, summarize
 from fer_edge.commands._json import to_json
 from fer_edge.commands.bench import _progress
 from fer_edge.models.backends import available_backends
-from fer_edge.models.manifest import bundled_models
+from fer_edge.models.manifest import WEIGHTS, bundled_models, read_manifest
 
 
 def test_json_has_null_for_what_is_not_a_number():
@@ -33,8 +36,15 @@ def test_predict_writes_one_code_a_row_in_order(cli, drawn_csv, tmp_path):
     assert "210 rows" in err
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
-    expected = fer_edge.load_classifier().predict(fer_edge.read_fer2013(test_csv).pixels).argmax(1)
+    pixels = fer_edge.read_fer2013(test_csv).pixels
+    expected = fer_edge.load_classifier(labels="fer2013").predict(pixels).argmax(1)
     assert [int(row["emotion"]) for row in rows] == expected.tolist()
+    by_people = fer_edge.load_classifier().answer(pixels).emotions
+    assert by_people.tolist() != expected.tolist()
+    for labels, told in (("people", by_people), ("fer2013", expected)):
+        code, text, err = cli("predict", test_csv, "--out", "-", "--labels", labels)
+        assert code == 0, err
+        assert list(map(int, text.splitlines()[1:])) == told.tolist()
 
 
 def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
@@ -94,6 +104,92 @@ def test_predict_finds_the_happy_astronaut(cli, photo):
     assert x < 223 < x + width
     assert y < 120 < y + height
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("aligned", [(), ("--aligned",)])
+def test_predict_tells_images_what_people_would_say(cli, photo, aligned):
+    if aligned:
+        import cv2
+
+        cv2.imwrite(str(photo), cv2.imread(str(photo))[60:180, 160:280])
+    for labels, words in (
+        ((), r"\d+ of 10 would say happy"),
+        (("--labels", "people"), r"\d+ of 10 would say happy"),
+        (("--labels", "fer2013"), r"happy \d+ %"),
+    ):
+        code, out, err = cli("predict", photo, *aligned, *labels)
+        assert code == 0, err
+        assert re.fullmatch(rf"{re.escape(str(photo))}  1 face: {words}\n", out)
+
+
+def test_predict_says_unsure_unless_it_is_off(cli, tmp_path):
+    """Of an even grey picture nobody could tell anything."""
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "fog.png"
+    cv2.imwrite(str(path), np.full((60, 60), 128, np.uint8))
+    expected = fer_edge.load_classifier().answer(np.full((1, 48, 48), 128, np.uint8))
+    assert expected.unsure.tolist() == [True]
+    told = {}
+    for unsure in ("on", "off"):
+        code, out, err = cli("predict", path, "--aligned", "--unsure", unsure)
+        assert code == 0, err
+        told[unsure] = out
+        code, out, err = cli("predict", path, "--aligned", "--unsure", unsure, "--jsonl")
+        assert code == 0, err
+        (face,) = json.loads(out)["faces"]
+        assert face["unsure"] is True
+        assert face["uncertainty"] == pytest.approx(float(expected.uncertainty[0]), abs=5e-5)
+        assert face["emotion"] == fer_edge.EMOTIONS[int(expected.emotions[0])]
+    assert "1 face: unsure, " in told["on"]
+    assert told["off"] == told["on"].replace("unsure, ", "")
+
+
+def test_predict_with_the_labels_of_2013_is_never_unsure(cli, photo):
+    code, out, err = cli("predict", photo, "--jsonl", "--labels", "fer2013")
+    assert code == 0, err
+    (face,) = json.loads(out)["faces"]
+    assert face["unsure"] is False
+    assert face["probabilities"][face["emotion"]] == max(face["probabilities"].values())
+
+
+@pytest.fixture
+def former_export(tmp_path):
+    """A folder with the files of ``nano`` and a manifest of format 1, as versions before 0.3 wrote them."""
+    folder = tmp_path / "former"
+    folder.mkdir()
+    manifest = read_manifest(WEIGHTS)
+    manifest["format"] = "fer-edge manifest 1"
+    manifest["models"] = {"nano": manifest["models"]["nano"]}
+    entry = manifest["models"]["nano"]
+    del entry["people"]
+    for name, file in entry["files"].items():
+        shutil.copy(WEIGHTS / name, folder)
+        file["output"] = file.pop("outputs")["fer2013"]
+        file["reference"]["logits"] = file["reference"]["logits"]["fer2013"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("command", ["run", "predict"])
+def test_a_former_export_says_what_it_cannot_answer(cli, photo, former_export, command):
+    code, out, err = cli(command, photo, "--model", former_export)
+    assert (code, out) == (2, "")
+    assert (
+        "answers with the labels of 2013 only; choose labels='fer2013' (--labels fer2013), or export" in err
+    )
+    code, out, err = cli(command, photo, "--model", former_export, "--labels", "fer2013")
+    assert code == 0, err
+    assert re.search(r"1 face: happy \d+ %", out)
+
+
+def test_bench_times_a_former_export(cli, photo, former_export):
+    arguments = ("bench", "--image", photo, "--calls", "2", "--threads", "1", "--json")
+    code, out, err = cli(*arguments, "--model", former_export)
+    assert code == 0, err
+    report = json.loads(out)
+    subjects = [timing["subject"] for timing in report["timings"]]
+    assert [one["model"] for one in subjects if one["name"] == "whole frame"] == [str(former_export)]
+    assert report["peak_memory"] is None or report["peak_memory"] > 20e6
 
 
 def test_predict_turns_a_tilted_face_upright_on_request(cli, photo):

@@ -645,7 +645,7 @@ def test_unsure_off_leaves_the_word_out_but_not_the_field(cli, classifier, tmp_p
 def test_command_asks_whom_it_is_told_to(cli, video, given, labels):
     code, out, err = cli("run", video, "--jsonl", "-", *given)
     assert code == 0, err
-    start, frame, *_ = [json.loads(line) for line in out.splitlines()]
+    start, *_ = [json.loads(line) for line in out.splitlines()]
     assert start["model"]["labels"] == start["options"]["labels"] == labels
     code, out, err = cli("run", video, *given)
     assert code == 0, err

@@ -16,11 +16,12 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 import fer_edge
+from fer_edge.labels import LABELS
 from fer_edge.train.finetune import frozen_net, read_faces, training_data
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
 from fer_edge.train.pretrained import exported_net
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads
 
 
 @pytest.fixture
@@ -43,6 +44,13 @@ def test_a_folder_becomes_faces_with_labels_and_a_split(folder):
     assert (dataset.usage == "PublicTest").sum() == 9
     # The centred square leaves the black borders at both sides out.
     assert dataset.pixels[:, :, 0].mean() > 50
+
+
+def test_a_users_label_counts_as_the_votes_of_ten(folder):
+    data = training_data(read_faces(folder))
+    assert data.votes.shape == (36, 9)
+    assert data.votes.sum(1).tolist() == [10] * 36
+    assert data.votes.argmax(1).tolist() == data.labels.tolist() == [0] * 12 + [3] * 12 + [5] * 12
 
 
 def test_train_and_test_folders_split_as_they_say(folder):
@@ -79,9 +87,11 @@ def test_one_emotion_alone_is_refused(cli, folder, tmp_path):
 
 def test_the_exported_network_comes_back_from_its_onnx_file():
     faces = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
-    expected = fer_edge.load_classifier("edge", "onnx", "fp32").predict_logits(faces)
-    logits = predict_logits(exported_net("edge"), torch.from_numpy(faces)).numpy()
-    np.testing.assert_allclose(logits, expected, atol=1e-3)
+    expected = fer_edge.load_classifier("edge", "onnx", "fp32").logits(faces)
+    found = predict_heads(exported_net("edge"), torch.from_numpy(faces))
+    assert expected.keys() == set(found._fields)
+    for head, logits in expected.items():
+        np.testing.assert_allclose(getattr(found, head).numpy(), logits, atol=1e-3)
 
 
 def test_only_the_last_blocks_learn(folder, tmp_path):
@@ -91,7 +101,7 @@ def test_only_the_last_blocks_learn(folder, tmp_path):
     (tmp_path / "run").mkdir()
     fit(training_data(read_faces(folder)), TrainOptions(epochs=1, batch=12), tmp_path / "run", start=start)
     changed = {name for name, value in start.state_dict().items() if not torch.equal(value, before[name])}
-    assert "classifier.weight" in changed
+    assert {"classifier.weight", "people.weight"} <= changed
     blocks = {int(name.split(".")[1]) for name in changed if name.startswith("features.")}
     assert blocks == {8, 9, 10}
     assert not [name for name in changed if "running" in name]
@@ -106,11 +116,17 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     assert code == 0, err
     assert "36 rows to train on, 9 to validate on" in text
     assert f"fer-edge run --model {out / 'model'}" in text
-    classifier = fer_edge.load_classifier(out / "model")
     dataset = read_faces(folder)
-    reached = (classifier.predict(dataset.pixels).argmax(1) == dataset.labels).mean()
-    untuned = (fer_edge.load_classifier("nano").predict(dataset.pixels).argmax(1) == dataset.labels).mean()
-    assert reached > max(0.8, untuned)
+    for labels in LABELS:
+        reached, untuned = (
+            (classifier.answer(dataset.pixels).emotions == dataset.labels).mean()
+            for classifier in (
+                fer_edge.load_classifier(model, labels=labels) for model in (out / "model", "nano")
+            )
+        )
+        assert reached > max(0.8, untuned)
+    # Nobody voted on a user's pictures, so what votes mean stays as it was.
+    assert fer_edge.load_classifier(out / "model").people == fer_edge.load_classifier("nano").people
     entry = json.loads((out / "model" / "manifest.json").read_text())["models"]["nano"]
     assert entry["origin"][-1]["stage"] == "initial weights: bundled nano"
     assert entry["versions"]["fer-edge"] == fer_edge.__version__
@@ -203,7 +219,7 @@ def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
     assert len(dataset) == 10
     assert len(dataset.skipped) == 1
     assert "sky.png: shows no face" in dataset.skipped[0]
-    assert fer_edge.load_classifier().predict(dataset.pixels).argmax(1).tolist() == [3] * 10
+    assert fer_edge.load_classifier().answer(dataset.pixels).emotions.tolist() == [3] * 10
 
 
 @pytest.mark.parametrize(
