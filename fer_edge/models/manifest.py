@@ -53,8 +53,9 @@ class Reference:
 class ModelFile:
     """One file of a model as its manifest describes it; sizes in bytes.
 
-    ``outputs``: at least ``fer2013``; ``people`` is missing in exports before 0.3, and so is the setting
-    of that name. ``contrast``: whether faces are brought to the same exposure and contrast first.
+    ``outputs``: at least ``fer2013``; ``people`` is missing in manifests of format 1 and where no votes were
+    learned, and so is the setting of that name. ``contrast``: whether faces are brought to the same exposure
+    and contrast first.
     ``reference`` is None for exports of fer-edge 0.1, whose manifests have no answer.
     """
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, Labels
 
 _TINY = np.float32(1e-30)
-_AMONG = np.array([code < len(EMOTIONS) for code in range(len(PEOPLE_ANSWERS))], np.float32)
-_ENTROPY = np.full(len(EMOTIONS), -1 / math.log(len(EMOTIONS)), np.float32)
+_ENTROPY = np.float32(-1 / math.log(len(EMOTIONS)))
 """What the sum of shares times their logarithms has to be multiplied by to be 1 at most."""
 
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -105,12 +104,14 @@ def _choose(logarithms: NDArray[np.floating[Any]], offsets: NDArray[np.float32])
 
 def _total(votes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The share (n,) of votes (n, 9) that the seven emotions get."""
-    total: NDArray[Any] = votes @ _AMONG
+    # A matrix product would round a row differently by how many there are.
+    total: NDArray[np.float32] = np.add.reduce(votes[:, : len(EMOTIONS)], axis=1)
     return total
 
 
 def _shares(votes: NDArray[np.float32], total: NDArray[np.float32]) -> NDArray[np.float32]:
-    among: NDArray[np.float32] = (votes[:, : len(EMOTIONS)] + _TINY) / (total + _TINY)[:, np.newaxis]
+    whole = (total + len(EMOTIONS) * _TINY)[:, np.newaxis]
+    among: NDArray[np.float32] = (votes[:, : len(EMOTIONS)] + _TINY) / whole
     return among
 
 
@@ -118,7 +119,7 @@ def _uncertainty(
     total: NDArray[np.float32], among: NDArray[np.float32], logarithms: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Of shares (n, 7), whose emotions have the share ``total`` (n,) of all votes."""
-    entropy = (among * logarithms) @ _ENTROPY
+    entropy = np.add.reduce(among * logarithms, axis=1) * _ENTROPY
     doubt: NDArray[np.float32] = np.maximum(1 - total * (1 - entropy), 0)
     return doubt
 

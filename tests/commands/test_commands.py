@@ -154,7 +154,7 @@ def test_predict_with_the_labels_of_2013_is_never_unsure(cli, photo):
 
 @pytest.fixture
 def former_export(tmp_path):
-    """A folder with the files of ``nano`` and a manifest of format 1, as versions before 0.3 wrote them."""
+    """A folder with the files of ``nano`` and a manifest of format 1, as former versions wrote them."""
     folder = tmp_path / "former"
     folder.mkdir()
     manifest = read_manifest(WEIGHTS)

@@ -25,7 +25,7 @@ def test_shares_are_among_the_seven_emotions():
         [0, 0, 0, 0.5, 0, 0, 0.5]
     )
     nothing = shares(votes(unknown=1.0))
-    assert np.isfinite(nothing).all()
+    np.testing.assert_allclose(nothing, np.full((1, 7), 1 / 7), rtol=1e-5)
 
 
 def test_balance_lets_a_rare_emotion_win():
@@ -55,3 +55,14 @@ def test_interpretation_follows_the_models_settings():
     answers = interpret(given, People(tuple(PRIOR), 0.0, 0.4))
     assert answers.unsure.tolist() == [False, True]
     assert [EMOTIONS[code] for code in answers.emotions] == ["happy", "happy"]
+
+
+def test_an_answer_does_not_depend_on_how_many_faces_there_are():
+    rng = np.random.default_rng(4)
+    for count in (2, 3, 17):
+        given = rng.dirichlet(np.ones(9), count).astype(np.float32)
+        together = interpret(given, People(tuple(PRIOR), 0.5, 0.4))
+        for index in range(count):
+            alone = interpret(given[index : index + 1], People(tuple(PRIOR), 0.5, 0.4))
+            assert np.array_equal(alone.probabilities[0], together.probabilities[index])
+            assert alone.uncertainty[0] == together.uncertainty[index]
