@@ -71,14 +71,15 @@ def test_the_people_head_is_compared_with_votes_by_both_rules():
     assert top.accuracy == pytest.approx(2 / 3)
     assert top.mean_recall == pytest.approx((1 / 2 + 1) / 2)
     assert top.macro_f1 == pytest.approx(2 / 3)
-    # Confidences 0.62, wrong, and 0.5 / 0.8 and 0.62, right, all in the bin from 9/15 to 10/15.
-    assert top.ece == pytest.approx(abs(2 - 0.62 - 0.625 - 0.62) / 3, abs=1e-6)
+    assert top.ece is None
     # Of eight: happy for neutral, happy for happy, contempt for contempt.
     assert figures.crowd.barsoum.rows == 3
     assert figures.crowd.barsoum.agreement == pytest.approx(2 / 3)
     # Absolute differences: 0.42 twice; 1/6, 1/30 and 0.2; 0.12 twice; 0.1, 0.1 and 0.2; 0.08, 0.22 and 0.3.
     assert figures.crowd.share_rows == 5
     assert figures.crowd.share_difference == pytest.approx((0.84 + 0.4 + 0.24 + 0.4 + 0.6) / 45, abs=1e-6)
+    # Largest shares 0.62 that get 0.2, 0.5 and 0.4 in one bin; 0.5 that get 2/3 and 0.6 in another.
+    assert figures.crowd.share_error == pytest.approx((0.42 + 0.12 + 0.22 + 1 / 6 + 0.1) / 5, abs=1e-6)
 
 
 def test_the_people_head_is_compared_with_labels_too():
@@ -104,8 +105,8 @@ def test_answers_are_chosen_with_the_models_own_balance():
     figures = evaluate(classifier(1.0), dataset(), votes=VOTES).parts["all"]["people"]
     assert figures.balance == 1
     assert figures.one_top_vote.accuracy == pytest.approx(1 / 3)
-    # Its calibration error is that of the largest share still.
-    assert figures.one_top_vote.ece == pytest.approx(0.045, abs=1e-6)
+    # The error of shares is that of the largest one still.
+    assert figures.crowd.share_error == pytest.approx((0.42 + 0.12 + 0.22 + 1 / 6 + 0.1) / 5, abs=1e-6)
 
 
 def test_unsure_answers_are_counted_and_left_out():
