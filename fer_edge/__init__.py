@@ -76,9 +76,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("fer-edge")
+        try:
+            return version("fer-edge")
+        except PackageNotFoundError:  # run from its sources, as on a machine without an index
+            return "not installed"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

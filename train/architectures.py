@@ -1,4 +1,4 @@
-"""The shapes of the networks: two for a Raspberry Pi, and two teachers; plain numbers, without PyTorch."""
+"""The shapes of the networks: two for a Raspberry Pi, and teachers; plain numbers, without PyTorch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fer_edge.kernels.crop import FACE_SIZE
+
+EFFICIENTNET = "efficientnet"
+"""The architecture that begins with ImageNet weights, see :mod:`.imagenet_weights`."""
 
 FACE_TEACHER = "face-teacher"
 """The architecture that begins with the weights of dlib's network, see :mod:`.dlib_weights`."""
@@ -15,27 +18,31 @@ FACE_TEACHER = "face-teacher"
 class Stage:
     """A run of residual blocks that share their channel count; ``stride`` applies to the first.
 
-    ``inverted`` blocks expand with a 1x1 and filter with a depthwise convolution; ``fused`` blocks do
+    ``inverted`` blocks expand with a 1x1 (where ``expansion`` is 1 and ``lean``: do not) and filter with a
+    depthwise convolution; ``fused`` blocks do
     both with one full convolution; ``basic`` blocks are two full convolutions without expansion;
-    ``pooled`` blocks too, but where shapes differ their input is averaged and filled up with zeros.
+    ``pooled`` blocks too, but where shapes differ their input is averaged and filled up with zeros;
+    ``plain`` blocks are one convolution, after a maximum over each 2x2 where they have a stride.
     """
 
-    block: Literal["inverted", "fused", "basic", "pooled"]
+    block: Literal["inverted", "fused", "basic", "pooled", "plain"]
     expansion: int
     channels: int
     repeats: int
     stride: int
     kernel: int = 3
+    lean: bool = False
 
 
 @dataclass(frozen=True)
 class Architecture:
     """All numbers that define a network: stem and head width in channels, and the stages between.
 
-    Without a ``head`` (0) the classifier works on the last stage's channels. A ``side`` larger than
-    the faces' enlarges them first. ``stem_pool`` is the window, without border, of a maximum over
-    every second place after the stem (0: none), whose convolution then has no border either.
-    ``contrast``: whether faces are brought to equal exposure and contrast first.
+    Without a ``head`` (0) the classifier works on the last stage's channels. Of the faces the network looks
+    at the centred ``crop`` x ``crop`` pixels (0: all), which are random ones where augmentation shifts the
+    faces; a ``side`` larger than the faces' enlarges them first. ``stem_pool`` is the window, without border,
+    of a maximum over every second place after the stem (0: none), whose convolution then has no border
+    either. ``contrast``: whether faces are brought to equal exposure and contrast first.
     """
 
     stem: int
@@ -47,6 +54,12 @@ class Architecture:
     stem_pool: int = 0
     side: int = FACE_SIZE
     contrast: bool = False
+    crop: int = 0
+
+    @property
+    def input_side(self) -> int:
+        """Pixels a side of what the first convolution sees."""
+        return self.crop or self.side
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for checkpoints."""
@@ -92,6 +105,46 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=0,
         dropout=0.3,
         stem_stride=1,
+    ),
+    "vgg": Architecture(
+        stem=64,
+        stages=(
+            Stage("plain", expansion=1, channels=64, repeats=1, stride=1),
+            Stage("plain", expansion=1, channels=128, repeats=2, stride=2),
+            Stage("plain", expansion=1, channels=256, repeats=2, stride=2),
+            Stage("plain", expansion=1, channels=512, repeats=2, stride=2),
+        ),
+        head=0,
+        dropout=0.5,
+        stem_stride=1,
+        crop=44,
+    ),
+    "resnet18": Architecture(
+        stem=64,
+        stages=(
+            Stage("basic", expansion=1, channels=64, repeats=2, stride=1),
+            Stage("basic", expansion=1, channels=128, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=256, repeats=2, stride=2),
+            Stage("basic", expansion=1, channels=512, repeats=2, stride=2),
+        ),
+        head=0,
+        dropout=0.2,
+        stem_stride=1,
+    ),
+    EFFICIENTNET: Architecture(
+        stem=32,
+        stages=(
+            Stage("inverted", expansion=1, channels=16, repeats=1, stride=1, lean=True),
+            Stage("inverted", expansion=6, channels=24, repeats=2, stride=2),
+            Stage("inverted", expansion=6, channels=40, repeats=2, stride=2, kernel=5),
+            Stage("inverted", expansion=6, channels=80, repeats=3, stride=2),
+            Stage("inverted", expansion=6, channels=112, repeats=3, stride=1, kernel=5),
+            Stage("inverted", expansion=6, channels=192, repeats=4, stride=2, kernel=5),
+            Stage("inverted", expansion=6, channels=320, repeats=1, stride=1),
+        ),
+        head=1280,
+        dropout=0.2,
+        side=112,
     ),
     FACE_TEACHER: Architecture(
         stem=32,

@@ -1,11 +1,13 @@
 """Batched augmentation of grey faces: one grid_sample a batch, no work per image.
 
-All randomness comes from the generator that is passed in, so an epoch can be repeated exactly.
+All randomness comes from the generator that is passed in, so an epoch can be repeated exactly. Nothing is
+read back from the device, and constants are moved there once, so that a GPU never waits.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -37,14 +39,11 @@ def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) ->
         faces.unsqueeze(1).float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
 
-    binomial = torch.tensor([1.0, 2.0, 1.0], device=faces.device)
-    kernel = (binomial[:, None] * binomial[None, :] / 16).expand(1, 1, 3, 3)
-    blurred = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel)
-    images = torch.where(chance(options.blur).view(-1, 1, 1, 1), blurred, images)
+    blurred = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), _binomial(faces.device))
+    images = torch.where(chance(options.blur).view(-1, 1, 1, 1), blurred, images)[:, 0]
     if options.coarse > 0:
         coarse = _coarse(images, generator)
-        images = torch.where(chance(options.coarse).view(-1, 1, 1, 1), coarse, images)
-    images = images[:, 0]
+        images = torch.where(chance(options.coarse).view(-1, 1, 1), coarse, images)
 
     def spread(values: Tensor) -> Tensor:
         return values.view(-1, 1, 1)
@@ -52,6 +51,10 @@ def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) ->
     mean = images.mean(dim=(1, 2), keepdim=True)
     images = (images - mean) * spread(torch.exp(symmetric(options.contrast))) + mean
     images = images + spread(symmetric(options.brightness))
+    if options.exposure > 0:
+        images = images * spread(torch.exp2(symmetric(options.exposure)))
+    if options.local_contrast > 0:
+        images = _uneven(images, options.local_contrast, generator)
     if options.gamma > 0:
         images = 255 * (images.clamp(0, 255) / 255) ** spread(torch.exp(symmetric(options.gamma)))
     deviation = torch.rand(count, generator=generator, device=faces.device) * options.noise
@@ -65,11 +68,46 @@ def augment(faces: Tensor, options: Augmentation, generator: torch.Generator) ->
     return torch.where(mask, fill, images)
 
 
+@cache
+def _binomial(device: torch.device) -> Tensor:
+    """The 3x3 binomial kernel, float32 (1, 1, 3, 3)."""
+    binomial = torch.tensor([1.0, 2.0, 1.0])
+    return (binomial[:, None] * binomial[None, :] / 16).view(1, 1, 3, 3).to(device)
+
+
+_COARSE_SIDES = range(20, 41)
+
+
 def _coarse(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (n, 1, h, w) shrunk to one random side of 20 to 40 pixels and enlarged again."""
-    side = int(torch.randint(20, 41, (1,), generator=generator, device=images.device))
-    small = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
+    """Square images (n, h, h), each shrunk to a random side of 20 to 40 pixels and enlarged again.
+
+    Both are linear and act on rows and columns alike, so that each side is one matrix.
+    """
+    matrices = _coarse_matrices(images.shape[1], images.device)
+    side = torch.randint(len(matrices), (len(images),), generator=generator, device=images.device)
+    chosen = matrices[side]
+    return chosen @ images @ chosen.transpose(1, 2)
+
+
+@cache
+def _coarse_matrices(height: int, device: torch.device) -> Tensor:
+    """What shrinking to each of the sides and enlarging does to a column, float32 (sides, h, h)."""
+    columns = torch.eye(height).view(1, 1, height, height)
+    made = []
+    for side in _COARSE_SIDES:
+        small = F.interpolate(columns, (side, height), mode="bilinear", antialias=True, align_corners=False)
+        made.append(F.interpolate(small, (height, height), mode="bilinear", align_corners=False)[0, 0])
+    return torch.stack(made).to(device)
+
+
+def _uneven(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Images (n, h, w) under uneven light: times a smooth random field, 2 to the power of +-``strength``.
+
+    Of the field 3x3 values are random and those between are interpolated.
+    """
+    field = torch.rand(len(images), 1, 3, 3, generator=generator, device=images.device) * 2 - 1
+    smooth = F.interpolate(field, images.shape[1:], mode="bilinear", align_corners=True)[:, 0]
+    return images * torch.exp2(strength * smooth)
 
 
 # Luminance quantization of ITU-T T.81 (JPEG), annex K.
@@ -90,16 +128,22 @@ def _jpeg(images: Tensor, generator: torch.Generator) -> Tensor:
     count, height, width = images.shape
     quality = 20 + 50 * torch.rand(count, generator=generator, device=images.device)
     factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
-    table = torch.tensor(_LUMINANCE, dtype=torch.float32, device=images.device)
+    table, cosines = _jpeg_tables(images.device)
     steps = (table * factor.view(-1, 1, 1)).round().clamp(1, 255).view(-1, 1, 8, 1, 8)
-    index = torch.arange(8, device=images.device, dtype=torch.float32)
-    cosines = torch.cos(math.pi / 8 * (index + 0.5) * index[:, None]) / 2
-    cosines[0] /= math.sqrt(2)
     blocks = (images - 128).view(count, height // 8, 8, width // 8, 8)
     spectrum = torch.einsum("ui,nyixj,vj->nyuxv", cosines, blocks, cosines)
     kept = (spectrum / steps).round() * steps
     restored = torch.einsum("ui,nyuxv,vj->nyixj", cosines, kept, cosines)
     return (restored.reshape(count, height, width) + 128).clamp(0, 255)
+
+
+@cache
+def _jpeg_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Luminance quantization and the discrete cosine transform, float32 (8, 8) each."""
+    index = torch.arange(8, dtype=torch.float32)
+    cosines = torch.cos(math.pi / 8 * (index + 0.5) * index[:, None]) / 2
+    cosines[0] /= math.sqrt(2)
+    return torch.tensor(_LUMINANCE, dtype=torch.float32).to(device), cosines.to(device)
 
 
 def _rectangles(

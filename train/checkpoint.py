@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +26,101 @@ class CheckpointError(FerEdgeError, ValueError):
     """A checkpoint cannot be read or does not fit the request."""
 
 
+_PIECE = b"fer-edge piece 1\n"
+_NUMBERED = re.compile(r"(?P<base>.+)\.(?P<number>\d+)of(?P<count>\d+)")
+_LEAST_PIECE = 1000
+
+
 def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) under ``path``; raises OSError."""
-    # By way of memory, because torch.save hides why a disk refuses.
-    content = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, content)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    _write(Path(path), _content(state))
+
+
+def save_weights(path: str | os.PathLike[str], state: dict[str, Any], piece_bytes: int) -> list[Path]:
+    """Write what is needed to use the network of ``state``, not to resume its run; returns the files.
+
+    The averaged weights become float16, but for tensors that exceed its range. Where that makes more than
+    ``piece_bytes``, it is written in pieces ``PATH.1of3`` … of at most that size, each with a hash of the
+    whole; :func:`load` takes the name of any of them, or PATH. Raises OSError, and ValueError for
+    less than 1000 bytes a piece.
+    """
+    if piece_bytes < _LEAST_PIECE:
+        raise ValueError(f"pieces of {piece_bytes} bytes; want at least {_LEAST_PIECE}")
+    left_out = ("format", "identity", "net", "averaged", "optimizer", "ema")
+    kept = {name: value for name, value in state.items() if name not in left_out}
+    content = _content({**kept, "ema": {name: _half(value) for name, value in state["ema"].items()}})
+    path = Path(path)
+    if len(content) <= piece_bytes:
+        _write(path, content)
+        return [path]
+    header = _PIECE + hashlib.sha256(content).digest()
+    size = piece_bytes - len(header)
+    count = -(-len(content) // size)
+    files = [path.with_name(f"{path.name}.{number}of{count}") for number in range(1, count + 1)]
+    for number, file in enumerate(files):
+        _write(file, header + content[number * size : (number + 1) * size])
+    return files
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what :func:`save` wrote, under current names; raises CheckpointError for anything else."""
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
+    """Read what :func:`save` or :func:`save_weights` wrote, under current names.
+
+    Raises CheckpointError for anything else, and where a piece is missing.
+    """
+    content = _joined(Path(path))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a fer-edge checkpoint (expected format {FORMAT!r})")
     return current_state(state, path)
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    half = value.half() if value.dtype == torch.float32 else value
+    return half if bool(half.isfinite().all()) else value
+
+
+def _content(state: dict[str, Any]) -> bytes:
+    # By way of memory, because torch.save hides why a disk refuses.
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, content)
+    return content.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _joined(path: Path) -> bytes:
+    """The content of a checkpoint, of its pieces where ``path`` is the name of one, or of all."""
+    if not path.is_file():
+        first = sorted(path.parent.glob(f"{glob.escape(path.name)}.*of*"))
+        if not first:
+            raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
+        path = first[0]
+    content = path.read_bytes()
+    numbered = _NUMBERED.fullmatch(path.name)
+    if not content.startswith(_PIECE) or numbered is None:
+        return content
+    base, count = path.with_name(numbered["base"]), int(numbered["count"])
+    names = [base.with_name(f"{base.name}.{number}of{count}") for number in range(1, count + 1)]
+    missing = [name.name for name in names if not name.is_file()]
+    if missing:
+        raise CheckpointError(f"{base}: in {count} pieces, of which {', '.join(missing)} is not there")
+    header = len(_PIECE) + hashlib.sha256().digest_size
+    pieces = [name.read_bytes() for name in names]
+    whole = b"".join(piece[header:] for piece in pieces)
+    digest = hashlib.sha256(whole).digest()
+    for name, piece in zip(names, pieces, strict=True):
+        if piece[:header] != content[:header]:
+            raise CheckpointError(f"{name}: not a piece of the same checkpoint as {path.name}")
+    if digest != content[len(_PIECE) : header]:
+        raise CheckpointError(f"{base}: its pieces do not add up to what was written; copy them again")
+    return whole
 
 
 def load_net(path: str | os.PathLike[str]) -> tuple[EmotionNet, dict[str, Any]]:

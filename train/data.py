@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.duplicates import held_out_tenth, in_training
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.fer2013.votes import people_votes, read_votes
+from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
 
+from .bank import Bank, make_bank
 from .batch_norm import folded_copy
 from .ferplus_votes import label_logits
-from .model import EmotionNet
+from .logits_file import Answers
+from .model import EmotionNet, Heads
 from .options import TrainOptions
 
 SAMPLE_ROWS = 512
@@ -35,8 +40,8 @@ class TrainingData:
 
     faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (those that count, in
     :data:`~fer_edge.labels.PEOPLE_ANSWERS` order, rows of zeros where there are none); val_faces,
-    val_labels and val_votes likewise; teacher float32 (n, 7) logits, or the networks that are to give them
-    during training, or None. calibration_faces, _labels and _votes are the tenth of Training's images that
+    val_labels and val_votes likewise; teacher: stored answers, or the networks that are to give them during
+    training, or None. calibration_faces, _labels and _votes are the tenth of Training's images that
     is not learned from (:func:`~fer_edge.fer2013.duplicates.held_out_tenth`), None where there is none.
     """
 
@@ -45,7 +50,7 @@ class TrainingData:
     votes: NDArray[np.float32] | None
     val_faces: NDArray[np.uint8]
     val_labels: NDArray[np.int64]
-    teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None = None
+    teacher: Answers | tuple[EmotionNet, ...] | None = None
     val_votes: NDArray[np.float32] | None = None
     calibration_faces: NDArray[np.uint8] | None = None
     calibration_labels: NDArray[np.int64] | None = None
@@ -54,40 +59,67 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The rows of :class:`TrainingData` on the device; vote_answers are the label logits of the votes."""
+    """The rows of :class:`TrainingData` on the device; vote_answers are the label logits of the votes.
+
+    ``teacher``, ``bank`` and ``live_teachers`` are three ways to teach, of which there is one, or none.
+    """
 
     faces: Tensor
     labels: Tensor
     votes: Tensor | None
     vote_answers: Tensor | None
-    teacher: Tensor | None
+    teacher: Heads | None
+    bank: Bank | None
     live_teachers: tuple[EmotionNet, ...]
     val_faces: Tensor
     val_labels: Tensor
     val_votes: Tensor | None
 
 
-def on_device(data: TrainingData, options: TrainOptions, device: torch.device) -> DeviceData:
-    """What a run with these options needs of ``data``, on the device."""
+def on_device(
+    data: TrainingData, options: TrainOptions, device: torch.device, bank_seconds: float | None = None
+) -> DeviceData:
+    """What a run with these options needs of ``data``; a bank is made in ``bank_seconds`` at most."""
 
     def moved(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
     votes, teacher = data.votes, data.teacher
     corrected = options.vote_share > 0 and teacher is not None
+    faces = moved(data.faces)
+    stored: Heads | None = None
+    bank: Bank | None = None
+    live: tuple[EmotionNet, ...] = ()
+    if isinstance(teacher, Answers):
+        stored = Heads(moved(teacher.fer2013), None if teacher.people is None else moved(teacher.people))
+    elif teacher is not None:
+        nets = tuple(folded_copy(net).to(device) for net in teacher)
+        if options.bank:
+            generator = device_generator(device, options.seed)
+            bank = make_bank(
+                *(nets, faces, options.bank, options.augmentation, generator),
+                bfloat16=options.bfloat16,
+                seconds=bank_seconds,
+            )
+        else:
+            live = nets
     return DeviceData(
-        faces=moved(data.faces),
+        faces=faces,
         labels=moved(data.labels),
         votes=None if votes is None else moved(votes),
         vote_answers=(moved(label_logits(votes, data.labels)) if votes is not None and corrected else None),
-        teacher=moved(teacher) if isinstance(teacher, np.ndarray) else None,
-        live_teachers=tuple(
-            folded_copy(net).to(device) for net in (teacher if isinstance(teacher, tuple) else ())
-        ),
+        teacher=stored,
+        bank=bank,
+        live_teachers=live,
         val_faces=moved(data.val_faces),
         val_labels=moved(data.val_labels),
         val_votes=None if data.val_votes is None else moved(data.val_votes),
     )
+
+
+def device_generator(device: torch.device, seed: int) -> torch.Generator:
+    """A source of random numbers on the device."""
+    return torch.Generator(device=device).manual_seed(seed)
 
 
 def load_training_data(
@@ -99,6 +131,9 @@ def load_training_data(
 ) -> tuple[TrainingData, FerDataset]:
     """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
 
+    Instead of a CSV ``path`` may be an ``.npz`` file of arrays, as :func:`_read_arrays` wants them, which may
+    hold the votes as well.
+
     Training rows train, but for a tenth of their images, chosen by their content, that is held out for
     calibration; PublicTest rows whose image is not in Training validate. Data without a Usage gives
     another tenth of its images to validation. With votes, Training rows without votes that count are left
@@ -109,13 +144,19 @@ def load_training_data(
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
     if votes is not None and Path(path).is_dir():
         raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
-    dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
+    counts: NDArray[np.uint8] | None = None
+    if Path(path).suffix == ".npz":
+        dataset, counts = _read_arrays(path)
+    else:
+        dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
     if dataset.labels is None:
         raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
     training, validation = _split(dataset)
     ballots = None
     if votes is not None:
-        ballots = people_votes(read_votes(votes, len(dataset), dataset.usage))
+        counts = read_votes(votes, len(dataset), dataset.usage)
+    if counts is not None:
+        ballots = people_votes(counts)
         training &= ballots.any(1)
     held_out = training & held_out_tenth(dataset.pixels)
     training &= ~held_out
@@ -138,6 +179,35 @@ def load_training_data(
         calibration_votes=votes_of(held_out),
     )
     return data, dataset
+
+
+def _read_arrays(path: str | os.PathLike[str]) -> tuple[FerDataset, NDArray[np.uint8] | None]:
+    """A data set, and FER+ votes where they are there, from an ``.npz`` file of NumPy arrays.
+
+    ``pixels`` uint8 (n, 48, 48), ``labels`` (n,) from 0 to 6, ``usage`` (n,) texts as in a CSV, and ``votes``
+    (n, 10) in :data:`~fer_edge.labels.VOTE_COLUMNS` order. It is read in a moment, a CSV in half a minute.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            pixels, labels, usage = (stored[name] for name in ("pixels", "labels", "usage"))
+            votes = stored.get("votes")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a file of the arrays pixels, labels and usage ({error})") from error
+    count = len(pixels)
+    wanted = [
+        ("pixels", pixels, (count, FACE_SIZE, FACE_SIZE)),
+        ("labels", labels, (count,)),
+        ("usage", usage, (count,)),
+    ]
+    if votes is not None:
+        wanted.append(("votes", votes, (count, len(VOTE_COLUMNS))))
+    for name, array, shape in wanted:
+        if array.shape != shape or array.dtype.kind != ("U" if name == "usage" else "u"):
+            kind = "texts" if name == "usage" else "unsigned integers"
+            raise DataError(f"{path}: {name} is {array.dtype} {array.shape}; want {kind} {shape}")
+    if pixels.dtype != np.uint8 or (count and labels.max() >= len(EMOTIONS)):
+        raise DataError(f"{path}: want pixels as uint8 and labels from 0 to {len(EMOTIONS) - 1}")
+    return FerDataset(pixels, labels.astype(np.int8), usage), votes
 
 
 def _split(dataset: FerDataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

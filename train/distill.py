@@ -4,63 +4,53 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from fer_edge.errors import DataError
-from fer_edge.labels import EMOTIONS
 
 from .distributed import join_world
-from .logits_file import LOGITS_NAME, load_logits, load_origin, save_logits
+from .logits_file import LOGITS_NAME, Answers, load_answers, load_origin, save_answers
 from .model import EmotionNet
 from .pretrained import pretrained_net
 from .provenance import describe
-from .validation import predict_logits
+from .teachers import mean_answers
 
 _BATCH = 256
 
-SHIFTS = ((-1, 0), (1, 0))
-"""Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
 
-
-def teacher_logits(
+def teacher_answers(
     checkpoints: Sequence[str | os.PathLike[str]],
     faces: NDArray[np.uint8],
     *,
     device: str = "cpu",
     bfloat16: bool = False,
-) -> NDArray[np.float32]:
-    """Logits float32 (n, 7) of uint8 faces (n, 48, 48), averaged over teachers, shifts and mirroring.
+) -> Answers:
+    """Logits for uint8 faces (n, 48, 48), averaged over teachers, shifts or crops, and mirroring.
 
     Under ``torchrun`` each process does its share, and all get the whole. Raises as
     :func:`.pretrained.pretrained_net`.
     """
     world = join_world(device)
-    share = faces[world.rank :: world.size]
+    share = torch.from_numpy(np.ascontiguousarray(faces[world.rank :: world.size])).to(device)
     teachers = [pretrained_net(name).to(device) for name in checkpoints]
-    total = torch.zeros(len(share), len(EMOTIONS), device=device)
     bar = tqdm(
-        range(0, len(share), _BATCH),
+        share.split(_BATCH),
         desc="teachers",
         unit="batch",
         leave=False,
         disable=None if world.first else True,
     )
-    for start in bar:
-        part = torch.from_numpy(share[start : start + _BATCH]).to(device)
-        views = torch.cat(list(_views(part)))
-        for teacher in teachers:
-            logits = predict_logits(teacher, views, bfloat16=bfloat16)
-            total[start : start + _BATCH] += logits.reshape(-1, len(part), len(EMOTIONS)).mean(0)
-    mean: NDArray[np.float32] = world.gather_shares(total / len(teachers), len(faces)).cpu().numpy()
-    return mean
+    parts = [mean_answers(teachers, part, bfloat16) for part in bar]
+    people = [part.people for part in parts if part.people is not None]
+    fer2013 = world.gather_shares(torch.cat([part.fer2013 for part in parts]), len(faces))
+    told = world.gather_shares(torch.cat(people), len(faces)).cpu().numpy() if people else None
+    return Answers(fer2013.cpu().numpy(), told)
 
 
 def prepare_teachers(
@@ -71,11 +61,11 @@ def prepare_teachers(
     live: bool = False,
     device: str = "cpu",
     bfloat16: bool = False,
-) -> NDArray[np.float32] | tuple[EmotionNet, ...]:
-    """What a run learns from its teachers: checkpoints, exported models, or a file of stored logits (.npz).
+) -> Answers | tuple[EmotionNet, ...]:
+    """What a run learns from its teachers: checkpoints, exported models, or a file of stored answers (.npz).
 
-    Their logits, float32 (n, 7), from the run's folder ``out`` where they are stored there already;
-    or, ``live``, the networks themselves, which a file of logits cannot give. Raises
+    Their answers, from the run's folder ``out`` where they are stored there already; or, ``live`` or for
+    a bank, the networks themselves, which a file of answers cannot give. Raises
     CheckpointError, DataError (also where those stored in ``out`` came from other teachers), ModelError,
     MissingExtraError.
     """
@@ -88,25 +78,15 @@ def prepare_teachers(
     if live:
         return tuple(map(pretrained_net, teachers))
     if len(teachers) == 1 and stored_files:
-        return load_logits(teachers[0], faces)
+        return load_answers(teachers[0], faces)
     stored = out / LOGITS_NAME
     origin = describe(teachers)
     if stored.exists():
-        logits = load_logits(stored, faces)
+        answers = load_answers(stored, faces)
         if load_origin(stored) != json.loads(json.dumps(origin)):
             raise DataError(f"{stored}: answers of other teachers; choose another --out, or delete it")
-        return logits
-    logits = teacher_logits(teachers, faces, device=device, bfloat16=bfloat16)
+        return answers
+    answers = teacher_answers(teachers, faces, device=device, bfloat16=bfloat16)
     if join_world(device).first:
-        save_logits(stored, logits, faces, origin)
-    return logits
-
-
-def _views(faces: Tensor) -> Iterable[Tensor]:
-    height, width = faces.shape[1:]
-    border = max(max(abs(x), abs(y)) for x, y in SHIFTS)
-    padded = F.pad(faces.unsqueeze(1).float(), [border] * 4, mode="replicate")[:, 0].to(faces.dtype)
-    for x, y in SHIFTS:
-        view = padded[:, border + y : border + y + height, border + x : border + x + width]
-        yield view
-        yield view.flip(2)
+        save_answers(stored, answers, faces, origin)
+    return answers

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from fer_edge.errors import FerEdgeError
@@ -22,19 +24,21 @@ class DivergedError(Exception):
 
 def refuse_infinite(net: nn.Module, averaged: nn.Module, row: dict[str, float]) -> None:
     """Raise DivergedError where an epoch's last step, whose loss nobody saw, spoilt the weights."""
+    where = f"in epoch {row['epoch']:.0f}"
     infinite = [name for name, value in row.items() if not math.isfinite(value)]
     if infinite:
-        raise DivergedError(f"{infinite[0]} became {row[infinite[0]]}")
-    for tensor in (*net.state_dict().values(), *averaged.state_dict().values()):
-        if not bool(tensor.isfinite().all()):
-            raise DivergedError("weights became infinite, or no numbers,")
+        raise DivergedError(f"{infinite[0]} became {row[infinite[0]]} {where}")
+    tensors = (*net.state_dict().values(), *averaged.state_dict().values())
+    # One question to the device instead of one for each tensor.
+    if not bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()):
+        raise DivergedError(f"weights became infinite, or no numbers, {where}")
 
 
-def way_out(out: Path, epochs: int) -> str:
-    """What can be done after a run diverged that had saved so many epochs."""
-    if not epochs:
+def way_out(out: Path, history: Sequence[dict[str, float]]) -> str:
+    """What can be done after a run diverged that had saved these rows."""
+    if not history:
         return "nothing was saved: try a lower --learning-rate"
     return (
-        f"{out / 'last.pt'} keeps epoch {epochs}: start anew with a lower --learning-rate and another --out, "
-        "or train that further with --initial-weights"
+        f"{out / 'last.pt'} keeps epoch {history[-1]['epoch']:.0f}: start anew with a lower --learning-rate "
+        "and another --out, or train that further with --initial-weights"
     )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from .accelerate import autocast
 from .augment import augment
-from .data import DeviceData
+from .averaging import AveragedNet
+from .budget import Budget
+from .data import DeviceData, device_generator
 from .distributed import World
 from .divergence import DivergedError
 from .losses import label_targets, objective, teacher_targets
 from .mixup import mix
-from .model import EmotionNet
+from .model import EmotionNet, Heads
 from .optimizer import Optimizer
 from .options import TrainOptions
 from .schedule import augmentation_strength, learning_rate
+from .teachers import live_answers
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,24 @@ class Learner:
 
     net: EmotionNet
     wrapped: nn.Module
-    averaged: AveragedModel
+    averaged: AveragedNet
     optimizer: Optimizer
 
     @property
     def averaged_net(self) -> EmotionNet:
         """The network with averaged weights."""
-        net = self.averaged.module
-        assert isinstance(net, EmotionNet)
-        return net
+        return self.averaged.module
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Figures of some steps, on the device: each one's loss, and sums over ``seen`` images."""
+
+    totals: Tensor
+    label_loss: Tensor
+    correct: Tensor
+    steps: int
+    seen: int
 
 
 def train_epoch(
@@ -51,59 +64,97 @@ def train_epoch(
     epoch: int,
     world: World,
     last_accuracy: float | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, float]:
     """Train for one epoch (from 0); returns mean label loss and accuracy on the augmented images.
 
-    ``last_accuracy`` on the validation rows is shown on the progress bar. Raises DivergedError.
+    With a ``budget`` rates and augmentation follow that, and the epoch ends with it, after one step at
+    least. ``last_accuracy`` on the validation rows is shown on the progress bar. Raises DivergedError.
     """
-    device = data.faces.device
-    generator = torch.Generator(device=device)
-    generator.manual_seed(epoch_seed(options.seed, epoch, world.rank))
-    torch.manual_seed(epoch_seed(options.seed, epoch, world.rank))
-    augmentation = options.augmentation.scaled(augmentation_strength(options, epoch))
-    steps = list(batches(len(data.faces), options, epoch, world))
+    order = torch.stack(list(batches(len(data.faces), options, epoch, world)))
     bar = tqdm(
-        steps,
-        desc=f"epoch {epoch + 1}/{options.epochs}",
+        order.to(data.faces.device),
+        desc=f"epoch {epoch + 1}" + ("" if budget else f"/{options.epochs}"),
         unit="batch",
         leave=False,
         disable=None if world.first else True,
     )
     if last_accuracy is not None:
         bar.set_postfix(val=f"{last_accuracy:.4f}")
-    # Figures stay on the device: reading one in the loop would make a GPU wait for every step.
-    totals, label_losses = torch.zeros(len(steps), device=device), torch.zeros((), device=device)
-    correct, seen = torch.zeros((), dtype=torch.int64, device=device), 0
-    learner.wrapped.train()
-    for step, indices in enumerate(bar):
-        learner.optimizer.learning_rate = learning_rate(options, epoch + step / len(steps))
-        index = indices.to(device, non_blocking=True)
-        views = augment(data.faces[index], augmentation, generator)
-        inputs = [learner.net.inputs(views), *(teacher.inputs(views) for teacher in data.live_teachers)]
-        targets = _targets(data, index, options)
-        if options.mixup > 0:
-            mixed, targets = mix(torch.cat(inputs, 1), targets, options.mixup, generator)
-            inputs = list(mixed.split(1, 1))
-        inputs = [one.contiguous(memory_format=torch.channels_last) for one in inputs]
-        with torch.autocast(device.type, torch.bfloat16, enabled=options.bfloat16):
-            if data.live_teachers:
-                answers = _mean_answers(data.live_teachers, inputs[1:])
-                targets["teacher"] = teacher_targets(answers, targets.get("vote_answers"), options)
-            output = learner.wrapped(inputs[0])
-        total, label_loss, logits = objective(output, targets, options)
-        learner.optimizer.zero_grad()
-        total.backward()
-        learner.optimizer.step()
-        learner.averaged.update_parameters(learner.net)
-        totals[step] = total.detach()
-        label_losses += label_loss.detach() * len(index)
-        correct += (logits.argmax(1) == targets["labels"].argmax(1)).sum()
-        seen += len(index)
+    sums = train_steps(learner, data, options, epoch, bar, world, budget)
+    totals = sums.totals[: sums.steps].cpu()
     bad = (~totals.isfinite()).nonzero()
     if len(bad):
         step = int(bad[0])
-        raise DivergedError(f"the loss became {totals[step].item()} in step {step + 1}")
-    return {"train_loss": label_losses.item() / seen, "train_accuracy": correct.item() / seen}
+        raise DivergedError(f"the loss became {totals[step].item()} in step {step + 1} in epoch {epoch + 1}")
+    return {
+        "train_loss": sums.label_loss.item() / sums.seen,
+        "train_accuracy": sums.correct.item() / sums.seen,
+    }
+
+
+def train_steps(
+    learner: Learner,
+    data: DeviceData,
+    options: TrainOptions,
+    epoch: int,
+    order: Iterable[Tensor],
+    world: World,
+    budget: Budget | None = None,
+) -> _Sums:
+    """Make a step for each batch of ``order``, rows int64 (m,) on the device.
+
+    Nothing is read from the device in between, for that would make a GPU wait in every step.
+    """
+    device = data.faces.device
+    seed = epoch_seed(options.seed, epoch, world.rank)
+    generator = device_generator(device, seed)
+    torch.manual_seed(seed)
+    count = len(data.faces) // min(options.batch, len(data.faces))
+    # From the host, which needs the number itself.
+    shares = np.random.default_rng(seed).beta(options.mixup, options.mixup, count) if options.mixup else None
+    augmentation = options.augmentation.scaled(augmentation_strength(options, epoch))
+    totals, label_loss = torch.zeros(count, device=device), torch.zeros((), device=device)
+    correct, seen, step = torch.zeros((), dtype=torch.int64, device=device), 0, -1
+    learner.wrapped.train()
+    for step, index in enumerate(order):
+        now = epoch + step / count if budget is None else options.epochs * budget.fraction()
+        learner.optimizer.learning_rate = learning_rate(options, now)
+        if budget is not None:
+            augmentation = options.augmentation.scaled(augmentation_strength(options, now))
+        faces, answers = data.faces[index], None
+        if data.bank is not None:
+            varied, answers = data.bank.draw(index, _calm(options, now), generator)
+        else:
+            varied = augment(faces, augmentation, generator)
+        # Each network wants the faces in its own way.
+        inputs = [learner.net.inputs(varied), *(teacher.inputs(varied) for teacher in data.live_teachers)]
+        if data.teacher is not None:
+            people = data.teacher.people
+            answers = Heads(data.teacher.fer2013[index], None if people is None else people[index])
+        targets = _targets(data, index, options)
+        if answers is not None:
+            _teach(targets, answers, options)
+        if shares is not None:
+            mixed, targets = mix(torch.cat(inputs, 1), targets, float(shares[step]), generator)
+            inputs = list(mixed.split(1, 1))
+        inputs = [one.contiguous(memory_format=torch.channels_last) for one in inputs]
+        with autocast(device, options.bfloat16):
+            if data.live_teachers:
+                _teach(targets, live_answers(data.live_teachers, inputs[1:]), options)
+            output = learner.wrapped(inputs[0])
+        total, batch_loss, logits = objective(output, targets, options)
+        learner.optimizer.zero_grad()
+        total.backward()
+        learner.optimizer.step()
+        learner.averaged.update(learner.net)
+        totals[step] = total.detach()
+        label_loss += batch_loss.detach() * len(index)
+        correct += (logits.argmax(1) == targets["labels"].argmax(1)).sum()
+        seen += len(index)
+        if budget is not None and budget.over():
+            break
+    return _Sums(totals, label_loss, correct, step + 1, seen)
 
 
 def batches(count: int, options: TrainOptions, epoch: int, world: World) -> Iterator[Tensor]:
@@ -123,20 +174,24 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
 
 
 def _targets(data: DeviceData, index: Tensor, options: TrainOptions) -> dict[str, Tensor]:
-    """What a batch is to learn, except from live teachers, who have not seen it yet."""
+    """What a batch is to learn, except from teachers."""
     targets = {"labels": label_targets(data.labels[index], options.label_smoothing)}
     if data.votes is not None:
         targets["votes"] = data.votes[index]
-    vote_answers = None if data.vote_answers is None else data.vote_answers[index]
-    if data.teacher is not None:
-        targets["teacher"] = teacher_targets(data.teacher[index], vote_answers, options)
-    elif vote_answers is not None:
-        targets["vote_answers"] = vote_answers
+    if data.vote_answers is not None:
+        targets["vote_answers"] = data.vote_answers[index]
     return targets
 
 
-@torch.no_grad()
-def _mean_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> Tensor:
-    """Mean logits, float32 (n, 7), of the same faces as each teacher wants them, (n, 1, 48, 48)."""
-    answers = [teacher(own).fer2013.float() for teacher, own in zip(teachers, inputs, strict=True)]
-    return torch.stack(answers).mean(0)
+def _teach(targets: dict[str, Tensor], answers: Heads, options: TrainOptions) -> None:
+    """Add what a batch is to learn from the teachers' logits."""
+    targets["teacher"] = teacher_targets(answers.fer2013, targets.get("vote_answers"), options)
+    if answers.people is not None and "votes" in targets:
+        targets["teacher_people"] = F.softmax(answers.people / options.distill_temperature, 1)
+
+
+def _calm(options: TrainOptions, now: float) -> float:
+    """How far augmentation has decayed, from 0 to 1."""
+    if options.augmentation_floor >= 1:
+        return 0.0
+    return (1 - augmentation_strength(options, now)) / (1 - options.augmentation_floor)

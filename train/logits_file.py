@@ -1,4 +1,4 @@
-"""A file of teachers' logits (.npz): which faces they answer to, and how the teachers came to be."""
+"""A file of teachers' answers (.npz): which faces they answer to, and how the teachers came to be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,54 @@ from numpy.typing import NDArray
 
 from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 
 from .renamed import current_stages
 
 LOGITS_NAME = "teacher_logits.npz"
 """Its name in the folder of a run."""
+FORMAT = 2
 
 
-def save_logits(
-    path: str | os.PathLike[str],
-    logits: NDArray[np.float32],
-    faces: NDArray[np.uint8],
-    origin: list[dict[str, Any]],
+@dataclass(frozen=True)
+class Answers:
+    """Teachers' logits for n faces: ``fer2013`` float32 (n, 7), ``people`` float32 (n, 9) or None."""
+
+    fer2013: NDArray[np.float32]
+    people: NDArray[np.float32] | None = None
+
+
+def save_answers(
+    path: str | os.PathLike[str], answers: Answers, faces: NDArray[np.uint8], origin: list[dict[str, Any]]
 ) -> None:
-    """Write logits, float32 (n, 7), with a checksum of the faces they belong to and who gave them."""
+    """Write answers with a checksum of the faces that they belong to, and who gave them."""
+    people = {} if answers.people is None else {"people": answers.people}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, logits=logits, faces=_checksum(faces), origin=json.dumps(origin))
+        np.savez(
+            stream,
+            format=FORMAT,
+            logits=answers.fer2013,
+            faces=_checksum(faces),
+            origin=json.dumps(origin),
+            **people,  # type: ignore[arg-type]
+        )
 
 
-def load_logits(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Read what :func:`save_logits` wrote; raises DataError where it is not for these faces."""
+def load_answers(path: str | os.PathLike[str], faces: NDArray[np.uint8]) -> Answers:
+    """Read what :func:`save_answers` wrote; raises DataError where it is not for these faces.
+
+    Files of the first format, without a number, have the answers of one head, ``fer2013``.
+    """
     stored = _stored(path)
     logits, checksum = stored["logits"], int(stored["faces"])
     if checksum != _checksum(faces) or logits.shape != (len(faces), len(EMOTIONS)):
         raise DataError(f"{path}: the logits are for {len(logits)} other training images, not for these")
-    return logits.astype(np.float32)
+    people = stored.get("people")
+    if people is not None and people.shape != (len(faces), len(PEOPLE_ANSWERS)):
+        raise DataError(
+            f"{path}: people's answers have shape {people.shape}; want {(len(faces), len(PEOPLE_ANSWERS))}"
+        )
+    return Answers(logits.astype(np.float32), None if people is None else people.astype(np.float32))
 
 
 def load_origin(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -49,8 +72,13 @@ def load_origin(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def _stored(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("logits", "faces", "origin")}
+            if int(stored.get("format", 1)) > FORMAT:
+                raise DataError(f"{path}: of a later version of fer-edge (format {int(stored['format'])})")
+            names = ["logits", "faces", "origin", *(["people"] if "people" in stored else [])]
+            return {name: stored[name] for name in names}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: not a file of teacher logits ({error})") from error
 
 

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .accelerate import compiled, prepare_device
 from .architectures import ARCHITECTURES
-from .averaging import averaged_model
-from .data import TrainingData, on_device
-from .distributed import join_world
+from .averaging import AveragedNet
+from .budget import REPORTS, Budget
+from .data import DeviceData, TrainingData, on_device
+from .distributed import World, join_world
 from .divergence import DivergedError, TrainingError, refuse_infinite, way_out
 from .epoch import Learner, train_epoch
 from .model import EmotionNet
@@ -23,6 +25,9 @@ from .options import TrainOptions
 from .provenance import held_out_record
 from .resume import load_resumable, run_identity, save_epoch
 from .validation import validate
+
+_BANK_SHARE = 0.25
+"""How much of a budget the bank of views may take."""
 
 
 def fit(
@@ -41,18 +46,24 @@ def fit(
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
     ``start`` is a network to train further instead of a new one. ``resume`` continues from
-    ``last.pt`` to the same result as an uninterrupted run. Under ``torchrun`` every process takes
-    its share of each batch. Its checkpoints tell that it is the ``stage``, and ``origin``, one
-    entry for each run that this one builds on; and ``people``, the settings of the model it grew out of,
-    for an export without votes. Returns one row of :data:`.metrics.METRICS` an epoch.
-    Raises TrainingError where a batch has fewer images than there are processes, and where loss or weights
-    become infinite or no numbers (that epoch is not saved), CheckpointError where the run to be resumed
-    had other options.
+    ``last.pt`` to the same result as an uninterrupted run. With ``options.minutes`` the run takes that
+    long, however many epochs that makes, and reports after each twentieth of it (or each epoch, where that is
+    longer); resumed, it has what is left of the time, and cannot come to the same result. Under
+    ``torchrun`` every process takes its share of each batch. Its checkpoints tell that it is the ``stage``,
+    and ``origin``, one entry for each run that this one builds on; and ``people``, the settings of the model
+    it grew out of, for an export without votes. Returns one row of :data:`.metrics.METRICS` a report.
+    Raises TrainingError where a batch has fewer images than there are processes, where several share a
+    budget of time, and where loss or weights become infinite or no numbers (that epoch is not saved),
+    CheckpointError where the run to be resumed had other options.
     """
+    started = time.perf_counter()
     world = join_world(device)
     if min(options.batch, len(data.faces)) < world.size:
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
+    if options.minutes and world.size > 1:
+        raise TrainingError("--minutes goes with one process only: several would not end with the same step")
     target = torch.device(device)
+    prepare_device(target)
     torch.manual_seed(options.seed)
     net = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
     if data.votes is None:
@@ -61,7 +72,7 @@ def fit(
         net.add_people()
     net.to(target)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = averaged_model(net, options.ema)
+    averaged = AveragedNet(net, options.ema)
     optimizer = Optimizer(net, options.optimizer, options.learning_rate, options.weight_decay)
     identity = run_identity(data, world)
     history: list[dict[str, float]] = []
@@ -74,16 +85,32 @@ def fit(
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
-    wrapped: nn.Module = DistributedDataParallel(net) if world.size > 1 else net
-    learner = Learner(net, wrapped, averaged, optimizer)
-    rows = on_device(data, options, target)
+    provenance = {
+        "stage": stage,
+        "origin": origin,
+        "held_out": held_out_record(data, origin),
+        **({"people": people} if people else {}),
+    }
 
-    for epoch in range(len(history), options.epochs):
-        started = time.perf_counter()
+    spent = sum(row["seconds"] for row in history)
+    budget = Budget(60 * options.minutes, spent, started) if options.minutes else None
+    epoch = int(history[-1]["epoch"]) if history else 0
+    ended = _ended(history, options, budget)
+    if not ended:
+        seconds = None if budget is None else _BANK_SHARE * (budget.seconds - spent)
+        rows = on_device(data, options, target, seconds)
+        learner = Learner(net, _wrapped(net, rows, options, world), averaged, optimizer)
+
+    while not ended:
         last_accuracy = history[-1].get("val_accuracy") if history else None
         try:
-            train = train_epoch(learner, rows, options, epoch, world, last_accuracy)
-            row = {"epoch": float(epoch + 1), "learning_rate": optimizer.learning_rate, **train}
+            train = train_epoch(learner, rows, options, epoch, world, last_accuracy, budget)
+            epoch += 1
+            reporting = time.perf_counter()
+            due = budget is None or budget.over() or reporting - started > budget.seconds / REPORTS
+            if not due:
+                continue
+            row = {"epoch": float(epoch), "learning_rate": optimizer.learning_rate, **train}
             if world.first:
                 row.update(
                     validate(
@@ -94,22 +121,37 @@ def fit(
                         rows.val_votes,
                     )
                 )
-            refuse_infinite(net, averaged, row)
+            refuse_infinite(net, averaged.module, row)
         except DivergedError as error:
-            raise TrainingError(f"{error} in epoch {epoch + 1}; {way_out(out, len(history))}") from error
+            raise TrainingError(f"{error}; {way_out(out, history)}") from error
         row["seconds"] = time.perf_counter() - started
+        started = time.perf_counter()
         history.append(row)
         if world.first:
-            provenance = {
-                "stage": stage,
-                "origin": origin,
-                "held_out": held_out_record(data, origin),
-                **({"people": people} if people else {}),
-            }
             save_epoch(
                 out, learner, net.architecture, options, history, len(data.faces), identity, provenance
             )
             if on_epoch is not None:
                 on_epoch(history)
+        if budget is not None:
+            budget.reported(time.perf_counter() - reporting)
+        ended = _ended(history, options, budget)
     world.barrier()
     return history
+
+
+def _ended(history: list[dict[str, float]], options: TrainOptions, budget: Budget | None) -> bool:
+    # At least one report: a bank of views may have taken all the time of a small budget.
+    if not history:
+        return False
+    return history[-1]["epoch"] >= options.epochs if budget is None else budget.over()
+
+
+def _wrapped(net: EmotionNet, rows: DeviceData, options: TrainOptions, world: World) -> nn.Module:
+    """The network as it is called in training."""
+    if world.size > 1:
+        return DistributedDataParallel(net)
+    if options.compile and rows.faces.device.type == "cuda":
+        few = net.inputs(rows.faces[: options.batch]).contiguous(memory_format=torch.channels_last)
+        return compiled(net, few, bfloat16=options.bfloat16)
+    return net

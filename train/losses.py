@@ -53,8 +53,8 @@ def objective(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What a step minimizes, its part that the labels give, and the emotion logits (n, 7).
 
-    ``targets`` have ``votes`` (n, 9) where the network has a head for them. The others are distributions
-    (n, 7): ``labels``, and ``teacher`` where there is one.
+    ``targets`` have ``votes`` (n, 9) where the network has a head for them. The others are distributions:
+    ``labels`` (n, 7), and ``teacher`` (n, 7) and ``teacher_people`` (n, 9) where there is one.
     """
     logits = output.fer2013.float()
     total = label_loss = soft_cross_entropy(logits, targets["labels"])
@@ -63,5 +63,12 @@ def objective(
             logits, targets["teacher"], options.distill_temperature
         )
     if output.people is not None:
-        total = total + options.vote_weight * vote_loss(output.people.float(), targets["votes"])
+        people = output.people.float()
+        people_loss = vote_loss(people, targets["votes"])
+        if "teacher_people" in targets:
+            share = options.people_distill_weight
+            people_loss = (1 - share) * people_loss + share * distillation_loss(
+                people, targets["teacher_people"], options.distill_temperature
+            )
+        total = total + options.vote_weight * people_loss
     return total, label_loss, logits

@@ -7,13 +7,12 @@ from torch import Tensor
 
 
 def mix(
-    inputs: Tensor, targets: dict[str, Tensor], strength: float, generator: torch.Generator
+    inputs: Tensor, targets: dict[str, Tensor], share: float, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Blend each image with another of the batch, and all its targets alike.
 
-    One share a batch, from Beta(strength, strength).
+    ``share`` of the first in the blend, one a batch, comes from Beta(strength, strength).
     """
-    share = float(torch.distributions.Beta(strength, strength).sample())
     order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
 
     def blend(values: Tensor) -> Tensor:

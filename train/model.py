@@ -5,8 +5,9 @@ arXiv:1801.04381). The early stages use the fused form (one full 3x3 convolution
 1x1 expansion + 3x3 depthwise) of EfficientNetV2 (Tan & Le 2021, arXiv:2104.00298): with few
 channels at high resolution a full convolution costs little more arithmetic and far less memory
 traffic. There is no squeeze-excite and no hard-swish because both quantize badly. The teachers, for
-distillation and not for a device, are a ResNet of basic blocks (He et al. 2015, arXiv:1512.03385) and
-one with the shape of a face recognizer, see :mod:`fer_edge.train.dlib_weights`.
+distillation and not for a device, are ResNets of basic blocks (He et al. 2015, arXiv:1512.03385), one
+with the shape of a face recognizer (:mod:`fer_edge.train.dlib_weights`), a VGG with batch norms (Simonyan
+& Zisserman 2014, arXiv:1409.1556) and EfficientNet-Lite0 (:mod:`fer_edge.train.imagenet_weights`).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class InvertedResidual(nn.Module):
     """Expand, filter, project; added to its input where shapes allow it."""
 
     def __init__(
-        self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int, fused: bool
+        self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int, fused: bool, lean: bool
     ) -> None:
         super().__init__()
         hidden = inputs * expansion
@@ -78,13 +79,26 @@ class InvertedResidual(nn.Module):
             )
         else:
             self.block = nn.Sequential(
-                _conv(inputs, hidden, 1),
+                *([] if lean else [_conv(inputs, hidden, 1)]),
                 _conv(hidden, hidden, kernel, stride, groups=hidden),
                 _conv(hidden, outputs, 1, activation=None),
             )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.block(x) if self.residual else self.block(x)
+
+
+class PlainBlock(nn.Module):
+    """One full convolution, where it has a stride after a maximum over each 2x2, as in a VGG."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        pool = [nn.MaxPool2d(stride)] if stride > 1 else []
+        self.block = nn.Sequential(*pool, _conv(inputs, outputs, kernel, activation=nn.ReLU))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return y
 
 
 class BasicBlock(nn.Module):
@@ -158,7 +172,7 @@ class EmotionNet(nn.Module):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(_block(stage, channels, stride))
                 channels = stage.channels
-                size = size // stride if stage.block == "pooled" else -(-size // stride)
+                size = size // stride if stage.block in ("pooled", "plain") else -(-size // stride)
         if architecture.head:
             blocks.append(_conv(channels, architecture.head, 1))
             channels = architecture.head
@@ -224,6 +238,10 @@ class EmotionNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Pooled features, float32 (n, k): k is the width of the head, or of the last stage without one."""
+        crop = self.architecture.crop
+        if crop:
+            top, left = (x.shape[2] - crop) // 2, (x.shape[3] - crop) // 2
+            x = x[:, :, top : top + crop, left : left + crop]
         if self.architecture.side != FACE_SIZE:
             side = (self.architecture.side, self.architecture.side)
             x = F.interpolate(x, side, mode="bilinear", align_corners=False)
@@ -252,9 +270,9 @@ def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:
     """The first blocks, and the side of what they give."""
     kernel, stride, window = architecture.stem_kernel, architecture.stem_stride, architecture.stem_pool
     if not window:
-        return [_conv(1, architecture.stem, kernel, stride)], architecture.side // stride
+        return [_conv(1, architecture.stem, kernel, stride)], architecture.input_side // stride
     stem = _conv(1, architecture.stem, kernel, stride, activation=nn.ReLU, border=False)
-    size = (architecture.side - kernel) // stride + 1
+    size = (architecture.input_side - kernel) // stride + 1
     return [stem, nn.MaxPool2d(window, 2)], (size - window) // 2 + 1
 
 
@@ -263,8 +281,10 @@ def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:
         return BasicBlock(inputs, stage.channels, stride, stage.kernel)
     if stage.block == "pooled":
         return PooledBlock(inputs, stage.channels, stride, stage.kernel)
+    if stage.block == "plain":
+        return PlainBlock(inputs, stage.channels, stride, stage.kernel)
     fused = stage.block == "fused"
-    return InvertedResidual(inputs, stage.channels, stage.expansion, stride, stage.kernel, fused)
+    return InvertedResidual(inputs, stage.channels, stage.expansion, stride, stage.kernel, fused, stage.lean)
 
 
 def normalize(faces: Tensor) -> Tensor:

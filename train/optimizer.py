@@ -32,6 +32,7 @@ class Optimizer:
             (p, nn.Parameter(_channels_last(p.detach()).view(len(p), -1))) for p in trained if id(p) in mixing
         ]
         rest = [p for p in trained if id(p) not in mixing]
+        on_gpu = bool(trained) and trained[0].device.type == "cuda"
         self.sgd = torch.optim.SGD(
             [
                 {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},
@@ -40,6 +41,7 @@ class Optimizer:
             lr=learning_rate,
             momentum=0.9,
             nesterov=True,
+            fused=on_gpu or None,
         )
         self.muon = (
             torch.optim.Muon(
@@ -86,7 +88,10 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`; also takes what versions wrote that knew SGD only."""
+        fused = self.sgd.param_groups[0]["fused"]
         self.sgd.load_state_dict(state.get("sgd", state))
+        for group in self.sgd.param_groups:  # a property of the device, not of the run
+            group["fused"] = fused
         if self.muon is not None:
             self.muon.load_state_dict(state["muon"])
 

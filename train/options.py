@@ -18,7 +18,9 @@ class Augmentation:
     """How far faces are varied; every range is symmetric around "unchanged".
 
     rotation: degrees; scale and aspect: relative; shift: fraction of the side; brightness: grey
-    levels; contrast: relative; gamma: logarithm of the exponent; blur: chance of a 3x3 binomial
+    levels; contrast: relative; exposure: factor as a power of two (photographic stops); local_contrast: the
+    same for each place, varying smoothly over the face, as under light from one side; gamma: logarithm
+    of the exponent; blur: chance of a 3x3 binomial
     blur; coarse: chance that the face is seen with 20 to 40 pixels only; noise: largest standard
     deviation in grey levels; jpeg: chance of JPEG compression with a quality of 20 to 70; erase:
     chance that a random rectangle is overwritten.
@@ -30,6 +32,8 @@ class Augmentation:
     shift: float = 0.08
     brightness: float = 25.0
     contrast: float = 0.3
+    exposure: float = 0.0
+    local_contrast: float = 0.0
     gamma: float = 0.0
     blur: float = 0.1
     coarse: float = 0.0
@@ -44,6 +48,9 @@ class Augmentation:
 
 POOR_CAMERA = Augmentation(gamma=0.3, coarse=0.15, jpeg=0.15)
 """Besides, what cheap cameras do: bad exposure, few pixels, compression."""
+
+HARD_LIGHT = Augmentation(contrast=0.5, exposure=1.0, local_contrast=0.7, gamma=0.5, coarse=0.15, jpeg=0.15)
+"""Besides, what light does: faces at half and double exposure, lit from one side, flat or harsh."""
 
 
 def _number(default: float, low: float, high: float, text: str) -> Any:
@@ -61,20 +68,27 @@ class TrainOptions:
     learning_rate: peak for ``batch`` images; weight_decay: on convolution and linear weights only.
     label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016,
         arXiv:1512.00567).
-    vote_weight: weight of the FER+ vote loss where votes are given.
+    vote_weight: weight of the loss of the people head, on FER+ votes, where votes are given.
+    people_distill_weight: share in that loss of what the teachers say people would answer, where
+        teachers are given that do; the rest is of the votes.
     distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
         temperature at which they are compared, where teachers are given (Hinton et al. 2015,
         arXiv:1503.02531).
     vote_share: how much of the teachers' targets comes from the labels that the FER+ votes predict,
         where both are given: the geometric mean of the two, so that people correct a teacher
         that errs on an image.
+    bank: number of varied views of each face that the teachers answer once, before the student learns from
+        these views (:mod:`.bank`), 0: none; in place of ``live_teachers``.
     live_teachers: whether teachers see every augmented image the student sees and answer to that
         (Beyer et al. 2021, arXiv:2106.05237), instead of once to each image as it is.
     ema: decay a step of the averaged weights, which are what is validated and exported.
     augmentation_decay_start: fraction of the run after which augmentation decays linearly, to
         ``augmentation_floor`` of its strength in the last epoch.
+    minutes: budget of the run, validation included, 0: none. Then ``epochs`` only gives the scale of warm-up:
+        rates and augmentation follow the time that has passed, and the run ends with it.
     mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
     bfloat16: compute activations in bfloat16; faster where the processor has matrix units for it.
+    compile: run the network through ``torch.compile`` on a GPU, where that works.
     seed: decides initial weights, order, augmentation and dropout.
     """
 
@@ -86,20 +100,26 @@ class TrainOptions:
     learning_rate: float = _number(0.1, 1e-9, 100, "peak learning rate")
     weight_decay: float = _number(4e-4, 0, 1, "on convolution and linear weights")
     label_smoothing: float = _number(0.1, 0, 0.9, "share of the target that is spread over all classes")
-    vote_weight: float = _number(0.5, 0, 100, "weight of the FER+ vote loss")
+    vote_weight: float = _number(0.5, 0, 100, "weight of the loss on FER+ votes")
+    people_distill_weight: float = _number(
+        0.5, 0, 1, "share of the teachers' answers, beside the votes, in the loss on votes"
+    )
     distill_weight: float = _number(0.7, 0, 1, "share of the teachers' targets in the loss")
     distill_temperature: float = _number(2.0, 0.1, 100, "temperature at which they are compared")
     vote_share: float = _number(
         0.0, 0, 1, "share in the teachers' targets of the labels that the FER+ votes predict"
     )
     live_teachers: bool = False
+    bank: int = _number(0, 0, 1000, "views of each face that teachers answer once, 0: each face as it is")
     ema: float = _number(0.999, 0, 0.999999, "decay a step of the averaged weights")
     augmentation_decay_start: float = _number(
         0.75, 0, 1, "fraction of the run after which augmentation decays"
     )
     augmentation_floor: float = _number(0.4, 0, 1, "strength of augmentation in the last epoch")
     mixup: float = _number(0.0, 0, 10, "strength of mixing pairs of images, 0: none")
+    minutes: float = _number(0.0, 0, 100_000, "budget of the run in minutes, in place of epochs; 0: none")
     bfloat16: bool = False
+    compile: bool = False
     seed: int = _number(1, 0, 2**62, "decides initial weights, order, augmentation and dropout")
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -166,6 +186,8 @@ def make_options(
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
     if options.optimizer not in OPTIMIZERS:
         raise DataError(f"--optimizer {options.optimizer!r}: known are {', '.join(OPTIMIZERS)}")
+    if options.bank and options.live_teachers:
+        raise DataError("--bank goes without --live-teachers: it is in their place")
     for name, number in NUMBERS.items():
         value = getattr(options, name)
         if not number.low <= value <= number.high:

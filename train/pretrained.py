@@ -21,11 +21,12 @@ from fer_edge.models.manifest import (
     read_manifest,
 )
 
-from .architectures import ARCHITECTURES, FACE_TEACHER, Architecture
+from .architectures import ARCHITECTURES, EFFICIENTNET, FACE_TEACHER, Architecture
 from .batch_norm import is_folded, restore_norms
 from .checkpoint import load_net
 from .data import sample
 from .dlib_weights import package_file, recognizing_net
+from .imagenet_weights import imagenet_file, imagenet_net
 from .model import EmotionNet
 from .renamed import current_names, current_stages, warn_of_former_names
 
@@ -35,15 +36,18 @@ def initial_net(
 ) -> EmotionNet | None:
     """Where the training of an architecture on uint8 faces (n, 48, 48) begins; None: at random weights.
 
-    With ``weights``, as for :func:`pretrained_net`, at those; else ``face-teacher`` begins at dlib's. Batch
-    norms that were folded are measured anew on some of the faces. Raises DataError where the weights are
-    not of the architecture ``model``, CheckpointError, ModelError, MissingExtraError.
+    With ``weights``, as for :func:`pretrained_net`, at those; else ``face-teacher`` begins at dlib's and
+    ``efficientnet`` at ImageNet's. Batch norms that were folded are measured anew on some of the faces.
+    Raises DataError where the weights are not of the architecture ``model``, CheckpointError, ModelError,
+    MissingExtraError.
     """
     if weights is None:
-        if model != FACE_TEACHER:
-            return None
         torch.manual_seed(seed)
-        return recognizing_net(package_file(), sample(faces, seed))
+        if model == FACE_TEACHER:
+            return recognizing_net(package_file(), sample(faces, seed))
+        if model == EFFICIENTNET:
+            return imagenet_net(imagenet_file(), sample(faces, seed))
+        return None
     if Path(weights).suffix == ".npz":
         raise DataError(f"{weights}: holds logits, which a student cannot begin with; want a checkpoint")
     net = pretrained_net(weights)
@@ -54,6 +58,14 @@ def initial_net(
     if is_folded(net):
         restore_norms(net, sample(faces, seed))
     return net
+
+
+def require_public_weights(model: str) -> None:
+    """Raise MissingExtraError where an architecture begins at weights whose package is not installed."""
+    if model == FACE_TEACHER:
+        package_file()
+    elif model == EFFICIENTNET:
+        imagenet_file()
 
 
 def pretrained_net(name: str | os.PathLike[str]) -> EmotionNet:

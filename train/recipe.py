@@ -1,16 +1,16 @@
 """Recipes: the stages that lead from FER-2013 to shipped weights, each resumable.
 
-Teachers are trained one after the other. The student is pretrained on labels alone, or begins as the
-bundled model; it learns the teachers' averaged answers to the images beside the labels, and may settle
-on mildly varied images.
+Teachers are trained one after the other, on labels and votes alone, from random or public weights, so that
+they differ and know nothing of the student. They answer to a bank of varied views of the faces; the student,
+from random weights, learns these answers beside labels and votes.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,28 @@ from fer_edge import __version__
 from fer_edge.errors import DataError
 from fer_edge.files import write_text
 
-from .architectures import FACE_TEACHER
-from .checkpoint import load, load_net
+from .architectures import EFFICIENTNET, FACE_TEACHER
+from .checkpoint import load, load_net, save_weights
 from .data import RESULTS, TrainingData, refuse_overwriting
 from .distill import prepare_teachers
 from .distributed import join_world
-from .dlib_weights import package_file
 from .logits_file import LOGITS_NAME
 from .loop import fit
 from .model import EmotionNet
-from .options import POOR_CAMERA, TrainOptions
-from .pretrained import initial_net
+from .options import HARD_LIGHT, TrainOptions
+from .pretrained import initial_net, require_public_weights
 from .provenance import INITIAL_WEIGHTS, describe, distinct
 from .renamed import GIVEN, current_names, current_stages, rename_stage_folders, warn_of_former_names
 
 RECORD_NAME = "recipe.json"
 FORMAT = "fer-edge recipe 1"
 
+CARRY = "carry"
+"""Folder of what is to be carried to another machine."""
+
 _TEACHER_STAGE = "teacher-"
+_OVERHEAD = 0.08
+"""Share of a recipe's time for reading data, imports, and the networks' first weights."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Recipe:
     ``pretraining`` is the student's training before it has teachers (None: it has them from the start);
     with ``self_distillation`` what came of that is one of them, where they answer live (Furlanello et
     al. 2018, arXiv:1805.04770). ``settling`` is the end of the student's training, on mildly varied
-    images (None: left out).
+    images (None: left out). ``shares`` tell how a budget of time is split over the stages, by name; one that
+    is not named has a share of 1.
     """
 
     teachers: tuple[TrainOptions, ...]
@@ -56,6 +61,28 @@ class Recipe:
     student: TrainOptions
     settling: TrainOptions | None = None
     self_distillation: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def without(self, models: Sequence[str]) -> Recipe:
+        """The recipe without the teachers of these architectures; raises DataError for one it has not."""
+        known = [options.model for options in self.teachers]
+        strange = [model for model in models if model not in known]
+        if strange or set(models) >= set(known) > set():
+            told = f"{strange[0]!r} is no teacher of this recipe" if strange else "no teacher is left"
+            raise DataError(f"--without: {told}; it has {', '.join(known)}")
+        kept = [(old, options) for old, options in enumerate(self.teachers, 1) if options.model not in models]
+        shares = {name: share for name, share in self.shares.items() if not name.startswith(_TEACHER_STAGE)}
+        for new, (old, _) in enumerate(kept, 1):
+            if f"{_TEACHER_STAGE}{old}" in self.shares:
+                shares[f"{_TEACHER_STAGE}{new}"] = self.shares[f"{_TEACHER_STAGE}{old}"]
+        return replace(self, teachers=tuple(options for _, options in kept), shares=shares)
+
+    def minutes(self, total: float, stages: Sequence[str]) -> dict[str, float]:
+        """The budget of each of the ``stages``; some of the ``total`` is left for what is between them."""
+        shares = {stage: self.shares.get(stage, 1.0) for stage in stages}
+        return {
+            stage: (1 - _OVERHEAD) * total * share / sum(shares.values()) for stage, share in shares.items()
+        }
 
     def epochs(self, stage: str) -> int:
         """Length of a stage, named as its folder."""
@@ -66,55 +93,60 @@ class Recipe:
 
 
 _TEACHER = TrainOptions(
-    model=FACE_TEACHER,
-    epochs=16,
-    warmup=0.5,
+    epochs=40,
+    warmup=1.0,
+    batch=256,
     optimizer="muon",
-    learning_rate=0.05,
-    mixup=0.2,
-    augmentation_decay_start=0.6,
+    learning_rate=0.06,
+    vote_weight=1.0,
+    mixup=0.4,
+    augmentation_decay_start=0.5,
     bfloat16=True,
-    augmentation=POOR_CAMERA,
+    augmentation=HARD_LIGHT,
 )
-_PRETRAINING = TrainOptions(epochs=80, bfloat16=True)
+_TEACHERS = (
+    replace(_TEACHER, model="vgg"),
+    replace(_TEACHER, model="resnet18", mixup=1.0),
+    replace(_TEACHER, model=EFFICIENTNET, epochs=16, learning_rate=0.04),
+    replace(_TEACHER, model=FACE_TEACHER, epochs=16, learning_rate=0.05),
+)
 _STUDENT = TrainOptions(
-    epochs=42,
-    warmup=0.5,
+    epochs=120,
+    warmup=2.0,
+    batch=512,
     optimizer="muon",
-    learning_rate=0.05,
+    learning_rate=0.08,
+    vote_weight=1.0,
     distill_weight=0.8,
-    live_teachers=True,
-    augmentation_decay_start=0.0,
+    people_distill_weight=0.7,
+    bank=16,
+    augmentation_decay_start=0.3,
     augmentation_floor=0.3,
     bfloat16=True,
-    augmentation=POOR_CAMERA,
+    compile=True,
+    augmentation=HARD_LIGHT,
 )
-_SETTLING = replace(_STUDENT, epochs=36, learning_rate=0.04, vote_share=0.1)
-
+_SHARES = {"teacher-1": 0.12, "teacher-2": 0.24, "teacher-3": 0.12, "teacher-4": 0.12, "student": 0.4}
+"""How ten minutes of a large GPU are spent; a student's share includes the bank."""
 
 RECIPES = {
-    "edge": Recipe((_TEACHER,), _PRETRAINING, _STUDENT, _SETTLING, self_distillation=True),
-    "nano": Recipe(
-        (_TEACHER, _PRETRAINING),
-        replace(_PRETRAINING, model="nano", weight_decay=1e-4),
-        replace(
-            _STUDENT,
-            model="nano",
-            epochs=80,
-            vote_weight=0.25,
-        ),
-    ),
+    "edge": Recipe(_TEACHERS, None, _STUDENT, shares=_SHARES),
+    "nano": Recipe(_TEACHERS, None, replace(_STUDENT, model="nano", weight_decay=1e-4), shares=_SHARES),
 }
 """The recipes of the bundled models, by name."""
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage went: its last epoch (from 1) and the accuracy on the validation rows after it."""
+    """How a stage went: its last epoch (from 1), and the figures on the validation rows after it.
+
+    ``val_people``, the agreement with people, is None without votes.
+    """
 
     stage: str
     epoch: int
     val_accuracy: float
+    val_people: float | None = None
 
 
 def follow(
@@ -126,6 +158,8 @@ def follow(
     teachers: tuple[str, ...] = (),
     initial_weights: str | None = None,
     device: str = "cpu",
+    minutes: float = 0.0,
+    piece_bytes: int | None = None,
     report: Callable[[str, list[dict[str, float]]], None] = lambda stage, history: None,
 ) -> list[StageResult]:
     """Do every stage in its folder below ``out``, or go on with it; returns one result a stage.
@@ -135,18 +169,24 @@ def follow(
     are not repeated; one that was interrupted continues after its last whole epoch. What was done
     with which options and versions is in ``recipe.json`` and in every checkpoint. Each stage hands on
     its last epoch, ``last.pt``, and the last stage's is the result: rates end at zero, so that a best
-    epoch would be chosen by chance. Raises TrainingError, CheckpointError, DataError, ModelError,
-    MissingExtraError.
+    epoch would be chosen by chance. With ``minutes`` (0: none) each stage takes its share of that time,
+    however many epochs that makes. With ``piece_bytes`` each stage's weights alone are written into
+    :data:`CARRY` as well, see :func:`.checkpoint.save_weights`. Raises TrainingError, CheckpointError,
+    DataError, ModelError, MissingExtraError.
     """
     world = join_world(device)
-    given = {"teachers": list(teachers), "initial_weights": initial_weights}
+    given = {"teachers": list(teachers), "initial_weights": initial_weights, "minutes": minutes}
     before = _begun(out)
     _refuse_other(out, before, recipe.student.model, given, seed)
     start: EmotionNet | None = None
     if initial_weights is not None:
         start = initial_net(recipe.student.model, data.faces, seed, initial_weights)
-    if not teachers and any(options.model == FACE_TEACHER for options in recipe.teachers):
-        package_file()
+    for options in () if teachers else recipe.teachers:
+        require_public_weights(options.model)
+    to_do = [] if teachers else [f"{_TEACHER_STAGE}{number + 1}" for number in range(len(recipe.teachers))]
+    to_do += ["pretraining"] if initial_weights is None and recipe.pretraining is not None else []
+    to_do += ["student"] if recipe.settling is None else ["student", "settling"]
+    budgets = recipe.minutes(minutes, to_do)
     if world.first:
         out.mkdir(parents=True, exist_ok=True)
         rename_stage_folders(out)
@@ -165,6 +205,7 @@ def follow(
     def run(
         stage: str, options: TrainOptions, learned: TrainingData, start: EmotionNet | None = None
     ) -> Path:
+        options = replace(options, minutes=budgets[stage])
         folder = out / stage
         if world.first:
             folder.mkdir(exist_ok=True)
@@ -182,7 +223,10 @@ def follow(
             origin=origin,
         )
         # Other processes have no validation figures, and need none.
-        results.append(StageResult(stage, len(history), history[-1].get("val_accuracy", 0.0)))
+        row = history[-1]
+        results.append(
+            StageResult(stage, int(row["epoch"]), row.get("val_accuracy", 0.0), row.get("val_people"))
+        )
         last = load(folder / "last.pt")
         settings = {
             "options": asdict(options),
@@ -192,6 +236,9 @@ def follow(
         origin.append({**asdict(results[-1]), **settings, "history": history if world.first else []})
         if world.first:
             record()
+            if piece_bytes is not None:
+                (out / CARRY).mkdir(exist_ok=True)
+                save_weights(out / CARRY / f"{stage}.pt", last, piece_bytes)
         return folder / "last.pt"
 
     def teach(number: int, options: TrainOptions) -> Path:
@@ -213,15 +260,20 @@ def follow(
         initial_weights = str(run("pretraining", replace(recipe.pretraining, seed=seed), data))
         start = initial_net(recipe.student.model, data.faces, seed, initial_weights)
     # Stored logits that are given are all there is to learn from.
-    live = recipe.student.live_teachers and not any(Path(teacher).suffix == ".npz" for teacher in teachers)
+    stored = any(Path(teacher).suffix == ".npz" for teacher in teachers)
+    live = recipe.student.live_teachers and not stored
+    banked = recipe.student.bank > 0 and not stored
     bfloat16 = recipe.student.bfloat16
     if initial_weights is not None and recipe.self_distillation and live:
         teachers = (*teachers, initial_weights)
-    answers = prepare_teachers(out, teachers, data.faces, live=live, device=device, bfloat16=bfloat16)
+    answers = prepare_teachers(
+        out, teachers, data.faces, live=live or banked, device=device, bfloat16=bfloat16
+    )
     taught = replace(data, teacher=answers)
 
     def learn(stage: str, options: TrainOptions, start: EmotionNet | None) -> Path:
-        return run(stage, replace(options, seed=seed, live_teachers=live), taught, start)
+        bank = options.bank if banked else 0
+        return run(stage, replace(options, seed=seed, live_teachers=live, bank=bank), taught, start)
 
     reached = learn("student", recipe.student, start)
     if recipe.settling is not None:
@@ -254,8 +306,12 @@ def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[s
         ("--recipe", before.get("student", student), student),
         ("--seed", str(before.get("seed", seed)), str(seed)),
         *(
-            (option, " ".join(_several(before.get("given", given)[name])), " ".join(_several(given[name])))
-            for option, name in (("--teacher", "teachers"), ("--initial-weights", "initial_weights"))
+            (option, _several(before.get("given", given).get(name)), _several(given[name]))
+            for option, name in (
+                ("--teacher", "teachers"),
+                ("--initial-weights", "initial_weights"),
+                ("--minutes", "minutes"),
+            )
         ),
     ):
         if was != now:
@@ -263,8 +319,8 @@ def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[s
             raise DataError(f"{out}: was begun {how}; --resume needs the same")
 
 
-def _several(names: str | list[str] | None) -> list[str]:
-    return [names] if isinstance(names, str) else names or []
+def _several(names: str | float | list[str] | None) -> str:
+    return " ".join(names) if isinstance(names, list) else str(names) if names else ""
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:

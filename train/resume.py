@@ -20,6 +20,7 @@ from .architectures import Architecture
 from .data import TrainingData
 from .distributed import World
 from .epoch import Learner
+from .logits_file import Answers
 from .metrics import best_row, metrics_csv
 from .model import EmotionNet
 from .options import TrainOptions
@@ -46,7 +47,7 @@ def save_epoch(
         "torch": str(torch.__version__),
         "fer-edge": __version__,
         "rows": rows,
-        "epoch": len(history),
+        "epoch": int(history[-1]["epoch"]),
         "history": copy.deepcopy(history),
         **provenance,
         "ema": learner.averaged_net.state_dict(),
@@ -102,8 +103,9 @@ def run_identity(data: TrainingData, world: World) -> dict[str, int]:
     return {"number of processes": world.size, **checks}
 
 
-def _teachers_identity(teacher: NDArray[np.float32] | tuple[EmotionNet, ...] | None) -> NDArray[np.float32]:
-    if isinstance(teacher, np.ndarray):
-        return teacher
+def _teachers_identity(teacher: Answers | tuple[EmotionNet, ...] | None) -> NDArray[np.float32]:
+    if isinstance(teacher, Answers):
+        heads = (teacher.fer2013, teacher.people)
+        return np.concatenate([head.ravel() for head in heads if head is not None])
     tensors = [tensor.cpu().float() for net in teacher or () for tensor in net.state_dict().values()]
     return np.concatenate([np.empty(0), *(tensor.numpy().ravel() for tensor in tensors)], dtype=np.float32)

@@ -56,8 +56,9 @@ def run(
             )
     if teachers:
         origin = distinct(origin + describe(teachers))
+        live = options.live_teachers or options.bank > 0
         answers = prepare_teachers(
-            out, teachers, data.faces, live=options.live_teachers, device=device, bfloat16=options.bfloat16
+            out, teachers, data.faces, live=live, device=device, bfloat16=options.bfloat16
         )
         data = replace(data, teacher=answers)
     return fit(

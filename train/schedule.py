@@ -15,7 +15,7 @@ def learning_rate(options: TrainOptions, epoch: float) -> float:
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def augmentation_strength(options: TrainOptions, epoch: int) -> float:
+def augmentation_strength(options: TrainOptions, epoch: float) -> float:
     """1 until ``augmentation_decay_start`` of the run, then falling linearly to ``augmentation_floor``."""
     start = options.augmentation_decay_start * options.epochs
     if epoch < start or options.augmentation_decay_start >= 1:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from fer_edge.labels import EMOTIONS
 
+from .accelerate import autocast
 from .model import EmotionNet, Heads
 
 
@@ -15,7 +16,7 @@ def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bo
     """Logits of both heads, float32, of uint8 faces (n, 48, 48) in evaluation mode."""
     training = net.training
     net.eval()
-    with torch.no_grad(), torch.autocast(faces.device.type, torch.bfloat16, enabled=bfloat16):
+    with torch.no_grad(), autocast(faces.device, bfloat16):
         parts = [net(net.inputs(part)) for part in faces.split(batch)]
     net.train(training)
     people = [part.people for part in parts if part.people is not None]

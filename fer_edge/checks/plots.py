@@ -57,19 +57,25 @@ def save_learning_curve(path: str | os.PathLike[str], history: Sequence[dict[str
     """Write loss and accuracy over epochs as a PNG; rows as ``fer_edge.train.loop.fit`` returns them."""
     figure = _figure(9.0, 3.8)
     epochs = [row["epoch"] for row in history]
+    people = all("val_people" in row for row in history)
     for index, (quantity, scale, label) in enumerate(
         (("loss", 1.0, "cross-entropy"), ("accuracy", 100.0, "accuracy, %")), start=1
     ):
         axes = figure.add_subplot(1, 2, index)
         for split, name in (("train", "training, augmented"), ("val", "validation, averaged weights")):
             axes.plot(epochs, [scale * row[f"{split}_{quantity}"] for row in history], label=name)
+        if quantity == "accuracy" and people:
+            agreement = [scale * row["val_people"] for row in history]
+            axes.plot(epochs, agreement, label="validation, agreement with people")
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         axes.legend()
     # As best.pt is chosen: of several, the one with the least loss.
-    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
-    figure.suptitle(f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}")
+    chosen = "val_people" if people else "val_accuracy"
+    name = "agreement with people" if people else "validation accuracy"
+    best = max(history, key=lambda row: (row[chosen], -row["val_loss"]))
+    figure.suptitle(f"best {name} {best[chosen]:.2%} after epoch {best['epoch']:.0f}")
     _save(figure, path)
 
 

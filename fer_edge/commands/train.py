@@ -28,6 +28,7 @@ EPILOG = """examples:
   fer-edge train --faces mine --detect --out runs/mine && fer-edge run --model runs/mine/model
   torchrun --nproc-per-node 2 -m fer_edge.train --data fer2013.csv --out runs/mine
   fer-edge train --recipe edge --data fer2013.csv --votes fer2013new.csv --out runs/edge
+  fer-edge train --recipe edge --device cuda --minutes 10 --no-export --votes fer2013new.csv --out runs/edge
   fer-edge train --people-only --initial-weights edge --data fer2013.csv --votes votes.csv --out runs/people
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
@@ -38,6 +39,11 @@ needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
     "people_only": ("votes", "initial_weights"),
+    "people_distill_weight": ("votes", "teacher"),
+    "bank": ("teacher",),
+    "no_export": ("recipe",),
+    "without": ("recipe",),
+    "split_size": ("recipe",),
     "vote_weight": ("votes",),
     "vote_share": ("votes", "teacher"),
     "distill_weight": ("teacher",),
@@ -54,8 +60,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=nonempty,
         metavar="DATA",
-        help="FER-2013 CSV, plain or compressed, or a folder of pictures, train/happy/*.jpg and "
-        "test/happy/*.jpg …, as fer-edge evaluate reads it; default: the environment variable FER2013_CSV",
+        help="FER-2013 CSV, plain or compressed, .npz with the arrays pixels, labels, usage and votes, or a "
+        "folder of pictures, train/happy/*.jpg and test/happy/*.jpg …, as fer-edge evaluate reads it; "
+        "default: the environment variable FER2013_CSV",
     )
     parser.add_argument(
         "--faces",
@@ -97,6 +104,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="train all stages of a bundled model (edge, nano) with its own options: teachers unless "
         "--teacher gives them, distillation, export",
     )
+    parser.add_argument(
+        "--without",
+        type=nonempty,
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="leave this teacher out of a recipe, such as one whose package is missing (repeat for several)",
+    )
+    parser.add_argument(
+        "--no-export",
+        action="store_true",
+        help="end a recipe with the student's last.pt, for a machine without the extra [export]",
+    )
+    parser.add_argument(
+        "--split-size",
+        type=positive_int,
+        metavar="MB",
+        help="with --recipe, also write each stage's weights alone, as float16, into carry/, in pieces of at "
+        "most that many megabytes: STAGE.pt.1of2 …; where a checkpoint is wanted, the first stands for all",
+    )
     parser.add_argument("--optimizer", help="muon or sgd (default: sgd)")
     for name, number in NUMBERS.items():
         parser.add_argument(flag(name), type=number.kind, help=f"{number.text} ({_defaults(number)})")
@@ -105,6 +132,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="compute in bfloat16, which is faster where the processor has matrix units for it",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the network for a GPU by torch.compile, where that works",
     )
     parser.add_argument(
         "--live-teachers",
@@ -170,7 +203,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     from ..train.metrics import best_row
     from ..train.run import run
 
-    names = ("model", "optimizer", "bfloat16", "live_teachers", *NUMBERS)
+    names = ("model", "optimizer", "bfloat16", "compile", "live_teachers", *NUMBERS)
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     fine_tuning = arguments.faces is not None
     options = make_options(given, fine_tuning=fine_tuning, poor_camera=bool(arguments.poor_camera))
@@ -185,12 +218,13 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         fine_tuning=fine_tuning,
         resume=arguments.resume,
         device=device,
-        on_epoch=_reporter(arguments.out, options.epochs),
+        on_epoch=_reporter(arguments.out, None if options.minutes else options.epochs),
     )
     if _first():
         best = best_row(history)
+        people = f", agreement with people {best['val_people']:.2%}," if "val_people" in best else ""
         print(
-            f"best validation accuracy {best['val_accuracy']:.2%} after epoch {best['epoch']:.0f}: "
+            f"best validation accuracy {best['val_accuracy']:.2%}{people} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
         )
         if fine_tuning:
@@ -202,8 +236,8 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
     from ..train.people_head import WEIGHT_DECAY, train_people_only
 
     others = (
-        *("faces", "recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "live_teachers"),
-        *("poor_camera", *(name for name in NUMBERS if name != "weight_decay")),
+        *("faces", "recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "compile"),
+        *("live_teachers", "poor_camera", *(name for name in NUMBERS if name != "weight_decay")),
     )
     given = [flag(name) for name in others if getattr(arguments, name) not in (None, False, [])]
     if given:
@@ -230,11 +264,16 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
 def _recipe(arguments: argparse.Namespace, device: str) -> int:
     from .export_int8 import require_export
 
-    names = ("faces", "model", "optimizer", "bfloat16", "live_teachers", "poor_camera", *NUMBERS)
-    given = [flag(name) for name in names if name != "seed" and getattr(arguments, name) is not None]
+    names = ("faces", "model", "optimizer", "bfloat16", "compile", "live_teachers", "poor_camera", *NUMBERS)
+    free = ("seed", "minutes")
+    given = [flag(name) for name in names if name not in free and getattr(arguments, name) is not None]
     if given:
-        raise DataError(f"--recipe decides everything but --seed, so it goes without {', '.join(given)}")
-    require_export()
+        raise DataError(
+            f"--recipe decides everything but --seed and --minutes, so it goes without {', '.join(given)}"
+        )
+    minutes = make_options({"minutes": arguments.minutes or 0.0}).minutes
+    if not arguments.no_export:
+        require_export()
     from ..train.recipe import RECIPES, follow, prepare_recipe_folder
 
     if arguments.recipe not in RECIPES:
@@ -243,10 +282,10 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     # In each process, or the others would wait for one that has given up.
     prepare_recipe_folder(arguments.out, resume=arguments.resume)
     _print_rows(data, dataset)
-    recipe = RECIPES[arguments.recipe]
+    recipe = RECIPES[arguments.recipe].without(arguments.without)
 
     def report(stage: str, history: list[dict[str, float]]) -> None:
-        _reporter(arguments.out / stage, recipe.epochs(stage), f"{stage}  ")(history)
+        _reporter(arguments.out / stage, None if minutes else recipe.epochs(stage), f"{stage}  ")(history)
 
     results = follow(
         recipe,
@@ -256,16 +295,22 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         teachers=tuple(arguments.teacher),
         initial_weights=arguments.initial_weights,
         device=device,
+        minutes=minutes,
+        piece_bytes=None if arguments.split_size is None else arguments.split_size * 1_000_000,
         report=report,
     )
     if _first():
         for result in results:
+            people = "" if result.val_people is None else f", agreement with people {result.val_people:.2%},"
             print(
-                f"{result.stage}: validation accuracy {result.val_accuracy:.2%} after {result.epoch} epochs"
+                f"{result.stage}: validation accuracy {result.val_accuracy:.2%}{people} after {result.epoch} "
+                "epochs"
             )
-        _export(
-            arguments.out / results[-1].stage / "last.pt", dataset, arguments.out / "model", arguments.votes
-        )
+        trained = arguments.out / results[-1].stage / "last.pt"
+        if arguments.no_export:
+            print(f"to export: fer-edge export-int8 {trained}")
+        else:
+            _export(trained, dataset, arguments.out / "model", arguments.votes)
     return 0
 
 
@@ -276,9 +321,13 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         "teacher": "--teacher FILE",
         "faces": "--faces DIR",
         "initial_weights": "--initial-weights FILE",
+        "recipe": "--recipe NAME",
     }
+    given = {name for name in flags if getattr(arguments, name)}
+    if str(arguments.data).endswith(".npz"):
+        given.add("votes")  # which it may hold
     for option, needed in _NEEDED_BY.items():
-        if getattr(arguments, option) and not all(getattr(arguments, name) for name in needed):
+        if getattr(arguments, option) and not given.issuperset(needed):
             told = " and ".join(flags[name] for name in needed)
             raise DataError(f"{flag(option)} does nothing without {told}")
     if arguments.detect and not arguments.faces and not (arguments.data and Path(arguments.data).is_dir()):
@@ -305,16 +354,17 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     )
 
 
-def _reporter(folder: Path, epochs: int, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
-    """Prints a line and draws the learning curve after each epoch."""
+def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
+    """Prints a line and draws the learning curve at each report; ``epochs`` is None with a budget of time."""
     from ..checks.plots import save_learning_curve
 
     def report(history: list[dict[str, float]]) -> None:
         row = history[-1]
+        people = f"  people {row['val_people']:.2%}" if "val_people" in row else ""
         print(
-            f"{prefix}epoch {row['epoch']:.0f}/{epochs}  loss {row['train_loss']:.4f}  "
-            f"accuracy {row['train_accuracy']:.2%}  validation {row['val_accuracy']:.2%}  "
-            f"{row['seconds']:.0f} s",
+            f"{prefix}epoch {row['epoch']:.0f}{'' if epochs is None else f'/{epochs}'}  "
+            f"loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}  "
+            f"validation {row['val_accuracy']:.2%}{people}  {row['seconds']:.0f} s",
             flush=True,
         )
         save_learning_curve(folder / "learning_curve.png", history)

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.augment import augment
+from fer_edge.train.augment import _coarse, augment
 from fer_edge.train.options import Augmentation
 
 
@@ -88,6 +88,46 @@ def test_gamma_augmentation_keeps_black_and_white_and_moves_the_middle():
     middle = varied[:, 24, 24]
     assert middle.min() < 45
     assert middle.max() > 90
+
+
+def test_exposure_is_in_stops():
+    faces = torch.full((300, 48, 48), 60, dtype=torch.uint8)
+    varied = augment(faces, _only(exposure=1.0), torch.Generator().manual_seed(0))[:, 20, 20]
+    assert varied.min() >= 30 - 1e-3
+    assert varied.max() <= 120 + 1e-3
+    assert (varied < 45).sum() > 60
+    assert (varied > 80).sum() > 60
+
+
+def test_local_contrast_lights_one_side_more_than_the_other_and_smoothly():
+    faces = torch.full((100, 48, 48), 100, dtype=torch.uint8)
+    varied = augment(faces, _only(local_contrast=0.7), torch.Generator().manual_seed(0))
+    assert varied.min() >= 100 * 2**-0.7 - 1e-3
+    assert varied.max() <= 100 * 2**0.7 + 1e-3
+    sides = varied[:, :, :8].mean((1, 2)) / varied[:, :, 40:].mean((1, 2))
+    assert sides.log2().abs().max() > 0.5
+    assert sides.log2().mean().abs() < 0.15
+    assert (varied[:, :, 1:] - varied[:, :, :-1]).abs().max() < 10
+
+
+def test_coarse_faces_are_those_of_the_library_at_their_side():
+    """One of the sides from 20 to 40 gives each face, shrunk and enlarged by PyTorch itself."""
+    from torch.nn.functional import interpolate
+
+    images = torch.rand(30, 48, 48, generator=torch.Generator().manual_seed(3)) * 255
+    found = _coarse(images, torch.Generator().manual_seed(0))
+    sides = set()
+    for image, coarse in zip(images, found, strict=True):
+        errors = {}
+        for side in range(20, 41):
+            small = interpolate(
+                image[None, None], (side, side), mode="bilinear", antialias=True, align_corners=False
+            )
+            again = interpolate(small, (48, 48), mode="bilinear", align_corners=False)[0, 0]
+            errors[side] = (again - coarse).abs().max().item()
+        sides.add(min(errors, key=errors.__getitem__))
+        assert min(errors.values()) < 0.01
+    assert len(sides) > 8
 
 
 def test_rotation_is_in_degrees():

@@ -12,6 +12,8 @@ from conftest import draw_face, write_csv, write_votes
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
+import fer_edge
+from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import EMOTIONS
 from fer_edge.train.data import load_training_data
 
@@ -82,6 +84,48 @@ def test_a_tenth_of_the_images_in_training_is_held_out_by_content(tmp_path):
         assert int(hashlib.sha256(face.tobytes()).hexdigest()[:8], 16) % 10 == 0
         assert answer.argmax() == label
     assert data.val_votes.argmax(1).tolist() == data.val_labels.tolist()
+
+
+def test_arrays_are_read_as_the_csv_and_votes_that_hold_the_same(tmp_path):
+    path = write_csv(tmp_path / "data.csv", {"Training": 6, "PublicTest": 2})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(56)])
+    told, dataset = load_training_data(path, votes)
+    arrays = {
+        "pixels": dataset.pixels,
+        "labels": dataset.labels.astype(np.uint8),
+        "usage": dataset.usage,
+        "votes": read_votes(votes),
+    }
+    packed = tmp_path / "data.npz"
+    np.savez(packed, **arrays)
+    for data in (load_training_data(packed)[0], load_training_data(packed, votes)[0]):
+        for name, value in vars(told).items():
+            np.testing.assert_array_equal(getattr(data, name), value)
+    np.savez(packed, **{name: arrays[name] for name in ("pixels", "labels", "usage")})
+    assert load_training_data(packed)[0].votes is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pixels": np.zeros((3, 24, 24), np.uint8)}, r"pixels is uint8 \(3, 24, 24\); want .*48, 48"),
+        ({"labels": np.array([0, 1], np.uint8)}, r"labels is uint8 \(2,\)"),
+        ({"labels": np.array([0, 1, 7], np.uint8)}, "labels from 0 to 6"),
+        ({"usage": np.array([0, 1, 1], np.uint8)}, "usage is uint8 .*; want texts"),
+        ({"votes": np.zeros((3, 9), np.uint8)}, r"votes is uint8 \(3, 9\)"),
+        ({"usage": None}, "not a file of the arrays"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(tmp_path, changed, message):
+    arrays = {
+        "pixels": np.zeros((3, 48, 48), np.uint8),
+        "labels": np.zeros(3, np.uint8),
+        "usage": np.array(["Training", "Training", "PublicTest"]),
+        **changed,
+    }
+    np.savez(tmp_path / "data.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(fer_edge.DataError, match=message):
+        load_training_data(tmp_path / "data.npz")
 
 
 def test_only_a_majority_for_no_face_drops_a_row(tmp_path):

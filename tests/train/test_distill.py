@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +15,12 @@ pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 import fer_edge
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import ARCHITECTURES
-from fer_edge.train.distill import prepare_teachers, teacher_logits
-from fer_edge.train.logits_file import load_logits, save_logits
+from fer_edge.train.distill import prepare_teachers, teacher_answers
+from fer_edge.train.logits_file import LOGITS_NAME, Answers, load_answers, save_answers
 from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads, predict_logits
 
 
 def _interrupt(history):
@@ -31,7 +32,7 @@ def test_a_student_follows_its_teacher_rather_than_the_labels(drawn, tmp_path):
     happy = np.full((len(drawn.faces), 7), -4, np.float32)
     happy[:, 3] = 4
     options = TrainOptions(model="tiny", epochs=4, batch=20, warmup=0, ema=0.5, distill_weight=1.0)
-    fit(replace(drawn, teacher=happy), options, tmp_path)
+    fit(replace(drawn, teacher=Answers(happy)), options, tmp_path)
     net, _ = checkpoint.load_net(tmp_path / "last.pt")
     answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
     assert (answers == 3).float().mean() > 0.9
@@ -75,7 +76,7 @@ def test_votes_correct_a_teacher_that_errs(drawn, tmp_path, live):
         taught = replace(drawn, votes=votes, teacher=(teacher,))
     else:
         happy = np.tile(np.array([-2, -2, -2, 2, -2, -2, -2], np.float32), (len(drawn.faces), 1))
-        taught = replace(drawn, votes=votes, teacher=happy)
+        taught = replace(drawn, votes=votes, teacher=Answers(happy))
     options = TrainOptions(
         model="tiny",
         epochs=10,
@@ -124,8 +125,8 @@ def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_pat
     teacher = tmp_path / "strong.pt"
     checkpoint.save(teacher, {key: value for key, value in state.items() if key != "format"})
     faces = drawn.faces[:5]
-    logits = teacher_logits([teacher, teacher], faces)
-    mirrored = teacher_logits([teacher], np.ascontiguousarray(faces[:, :, ::-1]))
+    logits = teacher_answers([teacher, teacher], faces).fer2013
+    mirrored = teacher_answers([teacher], np.ascontiguousarray(faces[:, :, ::-1])).fer2013
     np.testing.assert_allclose(logits, mirrored, atol=1e-4)
     net, _ = checkpoint.load_net(teacher)
     assert np.abs(logits - predict_logits(net, torch.from_numpy(faces)).numpy()).max() > 1e-3
@@ -133,14 +134,78 @@ def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_pat
 
 def test_stored_logits_belong_to_their_faces(drawn, tmp_path):
     logits = np.arange(35, dtype=np.float32).reshape(5, 7)
+    people = np.arange(45, dtype=np.float32).reshape(5, 9)
     path = tmp_path / "logits.npz"
-    save_logits(path, logits, drawn.faces[:5], [])
-    np.testing.assert_array_equal(load_logits(path, drawn.faces[:5]), logits)
+    save_answers(path, Answers(logits), drawn.faces[:5], [])
+    assert load_answers(path, drawn.faces[:5]).people is None
+    save_answers(path, Answers(logits, people), drawn.faces[:5], [])
+    np.testing.assert_array_equal(load_answers(path, drawn.faces[:5]).fer2013, logits)
+    np.testing.assert_array_equal(load_answers(path, drawn.faces[:5]).people, people)
     with pytest.raises(fer_edge.DataError, match="other training images"):
-        load_logits(path, drawn.faces[1:6])
+        load_answers(path, drawn.faces[1:6])
     path.write_bytes(b"no zip")
     with pytest.raises(fer_edge.DataError, match=r"logits\.npz"):
-        load_logits(path, drawn.faces[:5])
+        load_answers(path, drawn.faces[:5])
+
+
+def test_a_file_of_one_head_by_an_earlier_version_is_read(drawn, tmp_path):
+    """Its checksum is that of the faces' bytes; it has no number of a format."""
+    logits, path = np.ones((len(drawn.faces), 7), np.float32), tmp_path / LOGITS_NAME
+    np.savez(path, logits=logits, faces=zlib.crc32(drawn.faces.tobytes()), origin="[]")
+    answers = load_answers(path, drawn.faces)
+    assert answers.people is None
+    np.testing.assert_array_equal(answers.fer2013, logits)
+    np.savez(path, format=3, logits=logits, faces=zlib.crc32(drawn.faces.tobytes()), origin="[]")
+    with pytest.raises(fer_edge.DataError, match="of a later version"):
+        load_answers(path, drawn.faces)
+
+
+def _certain(code, answer):
+    """A network that gives every face the label ``code``, and people the answer ``answer``."""
+    net = EmotionNet(ARCHITECTURES["tiny"])
+    with torch.no_grad():
+        for head, chosen in ((net.classifier, code), (net.people, answer)):
+            head.weight.zero_()
+            head.bias.fill_(-3.0)
+            head.bias[chosen] = 3.0
+    return net.eval()
+
+
+@pytest.mark.parametrize("way", ["stored", "live", "bank"])
+def test_teachers_teach_both_heads(drawn, tmp_path, way):
+    """Teachers that call every face sad, and people "unknown"; labels and votes do not count."""
+    votes = np.zeros((len(drawn.faces), 9), np.float32)
+    votes[:, 0] = 10
+    count = len(drawn.faces)
+    teacher = (_certain(4, 8), _certain(4, 8))
+    if way == "stored":
+        logits = [np.full((count, k), -3, np.float32) for k in (7, 9)]
+        logits[0][:, 4] = logits[1][:, 8] = 3
+        teacher = Answers(*logits)
+    options = TrainOptions(
+        model="tiny",
+        epochs=4,
+        batch=20,
+        warmup=0,
+        ema=0.5,
+        distill_weight=1.0,
+        vote_weight=1.0,
+        mixup=0.2,
+        live_teachers=way == "live",
+        bank=3 if way == "bank" else 0,
+    )
+    faces = torch.from_numpy(drawn.val_faces)
+    chosen = {}
+    for share in (0.0, 1.0):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        taught = replace(drawn, votes=votes, teacher=teacher)
+        fit(taught, replace(options, people_distill_weight=share), folder)
+        heads = predict_heads(checkpoint.load_net(folder / "last.pt")[0], faces)
+        assert (heads.fer2013.argmax(1) == 4).float().mean() > 0.9
+        chosen[share] = heads.people.argmax(1)
+    assert (chosen[0.0] == 0).float().mean() > 0.9
+    assert (chosen[1.0] == 8).float().mean() > 0.9
 
 
 def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_path):
@@ -163,7 +228,8 @@ def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_
     code, _, err = cli(*arguments, "--teacher", teacher, "--out", tmp_path / "student")
     assert code == 0, err
     stored = tmp_path / "student" / "teacher_logits.npz"
-    np.testing.assert_allclose(load_logits(stored, drawn.faces), teacher_logits([teacher], drawn.faces))
+    expected = teacher_answers([teacher], drawn.faces)
+    np.testing.assert_allclose(load_answers(stored, drawn.faces).fer2013, expected.fer2013)
     code, _, err = cli(*arguments, "--teacher", stored, "--out", tmp_path / "second")
     assert code == 0, err
     losses = [read_metrics(tmp_path / name)[0]["train_loss"] for name in ("student", "second")]

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train import checkpoint
-from fer_edge.train.distill import teacher_logits
+from fer_edge.train.distill import teacher_answers
 
 HANGS = 900
 """Seconds after which a process is taken to hang, on however busy a machine."""
@@ -81,7 +81,7 @@ from pathlib import Path
 from fer_edge.cli import main
 from fer_edge.train import loop
 from fer_edge.train.data import TrainingData
-from fer_edge.train.distill import teacher_logits
+from fer_edge.train.distill import teacher_answers
 from fer_edge.train.options import TrainOptions
 nets = []
 class Net(loop.EmotionNet):
@@ -95,10 +95,10 @@ votes = np.ones((16, 9), np.float32)
 data = TrainingData(faces, labels, votes, faces, labels)
 loop.fit(data, TrainOptions(model="nano", epochs=1, batch=8, warmup=0), Path(sys.argv[1]))
 weights = [float(value.double().sum()) for value in nets[0].parameters()]
-logits = teacher_logits([sys.argv[2]], faces[:9])
+logits = teacher_answers([sys.argv[2]], faces[:9])
 with contextlib.redirect_stdout(io.StringIO()) as printed:
     code = main(["train", *sys.argv[3:]])
-print(json.dumps({"weights": weights, "faces": faces[:9].tolist(), "logits": logits.tolist(),
+print(json.dumps({"weights": weights, "faces": faces[:9].tolist(), "logits": logits.fer2013.tolist(),
                   "code": code, "printed": printed.getvalue()}))
 """
 
@@ -133,7 +133,7 @@ def test_processes_exchange_gradients_so_that_their_weights_stay_equal(two_ranks
 def test_processes_share_the_work_of_teachers_and_all_get_the_whole(two_ranks, trained_edge):
     one, two = (rank["logits"] for rank in two_ranks[0])
     assert one == two
-    alone = teacher_logits([trained_edge], np.array(two_ranks[0][0]["faces"], np.uint8))
+    alone = teacher_answers([trained_edge], np.array(two_ranks[0][0]["faces"], np.uint8)).fer2013
     assert alone.shape == (9, 7)
     np.testing.assert_allclose(alone, one, atol=2e-4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,16 @@ from conftest import read_metrics
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
+from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.train import checkpoint, loop
 from fer_edge.train.data import TrainingData
 from fer_edge.train.distributed import World
 from fer_edge.train.divergence import TrainingError
 from fer_edge.train.epoch import batches
 from fer_edge.train.loop import fit
+from fer_edge.train.metrics import best_row
 from fer_edge.train.options import TrainOptions
+from fer_edge.train.validation import people_agreement
 
 QUICK = TrainOptions(model="tiny", epochs=3, batch=35, warmup=0.5, ema=0.9, seed=3)
 
@@ -87,6 +91,93 @@ def test_votes_train_a_second_head(drawn, tmp_path):
     assert heads.fer2013.shape == (2, 7)
     assert heads.people.shape == (2, 9)
     assert (heads.people.argmax(1) == 0).all()
+
+
+def test_validation_tells_how_often_the_network_agrees_with_the_crowd():
+    """Counted: rows with one top vote, for one of the seven; contempt and unknown cannot be chosen."""
+    votes = torch.zeros(5, 9)
+    votes[0, 3], votes[1, 4], votes[2, 8], votes[3, 0] = 10, 6, 10, 5
+    votes[3, 1] = 5
+    votes[1, 8], votes[4, 6] = 4, 10
+    logits = torch.zeros(5, 9)
+    logits[0, 3] = logits[1, 4] = logits[2, 8] = logits[4, 0] = 1
+    logits[1, 8] = 5
+    assert people_agreement(logits, votes) == pytest.approx(2 / 3)
+    assert people_agreement(logits[2:4], votes[2:4]) is None
+
+
+def test_with_votes_the_best_epoch_is_the_one_that_agrees_best_with_people(drawn, tmp_path, monkeypatch):
+    rows = [(0.9, 0.5), (0.8, 0.7), (0.7, 0.6)]
+    told = iter([{"val_loss": 1.0, "val_accuracy": a, "val_people": p} for a, p in rows])
+    monkeypatch.setattr(loop, "validate", lambda *_: next(told))
+    history = fit(drawn, QUICK, tmp_path)
+    assert best_row(history)["epoch"] == 2
+    assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 2
+    assert [row["val_people"] for row in read_metrics(tmp_path)] == ["0.5", "0.7", "0.6"]
+
+
+def test_without_votes_the_agreement_stays_blank(drawn, tmp_path):
+    fit(drawn, replace(QUICK, epochs=1), tmp_path)
+    assert read_metrics(tmp_path)[0]["val_people"] == ""
+
+
+def test_a_run_with_votes_tells_what_was_held_out_and_resumes(drawn, tmp_path):
+    votes = 10 * np.eye(9, dtype=np.float32)
+    data = replace(drawn, votes=votes[drawn.labels], val_votes=votes[drawn.val_labels])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    history = fit(data, QUICK, whole)
+    assert all(0 <= row["val_people"] <= 1 for row in history)
+
+    def stop(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, QUICK, parts, on_epoch=stop)
+    fit(data, QUICK, parts, resume=True)
+    one, two = checkpoint.load(whole / "last.pt"), checkpoint.load(parts / "last.pt")
+    assert all(torch.equal(one["ema"][key], two["ema"][key]) for key in one["ema"])
+    assert "people.weight" in one["ema"]
+    assert one["held_out"] == {"rule": HELD_OUT_RULE, "rows": 16, "seen_by": []}
+
+
+def test_a_budget_of_time_decides_the_length_and_the_schedule(drawn, tmp_path):
+    """Four seconds: rates fall to next to nothing, the last report ends in time."""
+    options = replace(QUICK, minutes=4 / 60, learning_rate=0.1)
+    started = time.perf_counter()
+    history = fit(drawn, options, tmp_path)
+    assert time.perf_counter() - started < 4.5
+    assert time.perf_counter() - started > 2
+    assert sum(row["seconds"] for row in history) == pytest.approx(time.perf_counter() - started, abs=0.5)
+    assert 3 <= len(history) <= 21
+    assert history[-1]["epoch"] > 3
+    assert history[-1]["learning_rate"] < 0.01
+    assert max(row["learning_rate"] for row in history) > 0.05
+    assert checkpoint.load(tmp_path / "last.pt")["epoch"] == history[-1]["epoch"]
+    assert fit(drawn, options, tmp_path, resume=True) == history
+
+
+def test_a_budget_that_is_too_small_gives_one_report(drawn, tmp_path):
+    history = fit(drawn, replace(QUICK, minutes=1e-6), tmp_path)
+    assert [row["epoch"] for row in history] == [1]
+    assert checkpoint.load(tmp_path / "last.pt")["epoch"] == 1
+
+
+def test_a_budgeted_run_that_was_killed_has_the_rest_of_its_time(drawn, tmp_path):
+    options = replace(QUICK, minutes=5 / 60)
+
+    def stop(history):
+        if sum(row["seconds"] for row in history) > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn, options, tmp_path, on_epoch=stop)
+    before = checkpoint.load(tmp_path / "last.pt")["history"]
+    started = time.perf_counter()
+    history = fit(drawn, options, tmp_path, resume=True)
+    assert time.perf_counter() - started < 3.5
+    assert history[: len(before)] == before
+    assert history[-1]["epoch"] > before[-1]["epoch"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(drawn, tmp_path):

@@ -8,10 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
-from fer_edge.train.averaging import moving_average
+from fer_edge.train.architectures import Architecture, Stage
+from fer_edge.train.averaging import AveragedNet, ramped_decay
 from fer_edge.train.ferplus_votes import label_logits
 from fer_edge.train.losses import label_targets, soft_cross_entropy, teacher_targets
 from fer_edge.train.mixup import mix
+from fer_edge.train.model import EmotionNet
 from fer_edge.train.options import TrainOptions
 
 
@@ -55,8 +57,37 @@ def test_votes_tell_how_often_each_label_goes_with_them():
 
 
 def test_averaging_follows_fast_at_first_and_slowly_later():
-    average = moving_average(0.99)
     for steps, decay in ((1, 2 / 11), (90, 91 / 100), (10_000, 0.99)):
-        values = [torch.zeros(3)]
-        average(values, [torch.ones(3)], torch.tensor(steps))
-        torch.testing.assert_close(values[0], torch.full((3,), 1 - decay))
+        assert ramped_decay(0.99, steps) == decay
+
+
+def test_averaged_weights_and_states_are_those_of_the_library():
+    """The library's, with the same ramp, on a network with batch norms, over four steps."""
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    torch.manual_seed(1)
+    architecture = Architecture(stem=4, stages=(Stage("fused", 1, 4, 1, 2),), head=0)
+    net = EmotionNet(architecture)
+    own = AveragedNet(net, 0.5)
+    theirs = AveragedModel(
+        net,
+        multi_avg_fn=lambda a, v, n: get_ema_multi_avg_fn(min(0.5, (1 + int(n)) / (10 + int(n))))(a, v, n),
+        use_buffers=True,
+    )
+    for _ in range(4):
+        with torch.no_grad():
+            for value in (*net.parameters(), *net.buffers()):
+                value.add_(
+                    torch.ones_like(value) if not value.is_floating_point() else torch.rand_like(value)
+                )
+        own.update(net)
+        theirs.update_parameters(net)
+    expected, found = theirs.state_dict(), own.state_dict()
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        if "num_batches" not in name:
+            torch.testing.assert_close(found[name], value)
+    again = AveragedNet(EmotionNet(architecture), 0.5)
+    again.load_state_dict(expected)
+    assert again.steps == 4
+    assert torch.equal(again.module.classifier.weight, theirs.module.classifier.weight)

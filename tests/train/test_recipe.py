@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,9 +21,9 @@ from fer_edge.train import checkpoint, dlib_weights, loop, recipe
 from fer_edge.train.architectures import ARCHITECTURES
 from fer_edge.train.distill import prepare_teachers
 from fer_edge.train.finetune import frozen_net
-from fer_edge.train.logits_file import load_logits
+from fer_edge.train.logits_file import load_answers
 from fer_edge.train.loop import fit
-from fer_edge.train.options import Augmentation, TrainOptions
+from fer_edge.train.options import Augmentation, TrainOptions, make_options
 from fer_edge.train.pretrained import exported_net
 from fer_edge.train.validation import predict_logits
 
@@ -41,7 +43,7 @@ NANO = replace(
 def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     results = recipe.follow(RECIPE, drawn, tmp_path, seed=4)
     assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
-    assert load_logits(tmp_path / "teacher_logits.npz", drawn.faces).shape == (124, 7)
+    assert load_answers(tmp_path / "teacher_logits.npz", drawn.faces).fer2013.shape == (124, 7)
     record = json.loads((tmp_path / "recipe.json").read_text())
     assert record["seed"] == 4
     assert record["rows"] == {"training": 124, "validation": 35}
@@ -125,6 +127,82 @@ def test_a_recipe_hands_on_the_last_epoch_of_each_stage(drawn, tmp_path, monkeyp
     ]
     final = checkpoint.load(tmp_path / "settling" / "last.pt")
     assert [stage["val_accuracy"] for stage in final["origin"]] == [0.9, 0.7]
+
+
+BANKED = replace(
+    RECIPE,
+    student=replace(BRIEF, epochs=8, bank=2),
+    settling=None,
+    shares={"teacher-1": 0.25, "student": 0.75},
+)
+
+
+def test_a_recipe_with_votes_a_bank_and_a_budget_hands_weights_on_in_pieces(drawn, tmp_path):
+    votes = 10 * np.eye(9, dtype=np.float32)
+    data = replace(drawn, votes=votes[drawn.labels], val_votes=votes[drawn.val_labels])
+    started = time.perf_counter()
+    results = recipe.follow(BANKED, data, tmp_path, minutes=10 / 60, piece_bytes=15_000)
+    assert time.perf_counter() - started < 10
+    assert all(0 <= result.val_people <= 1 for result in results)
+    spent = {
+        stage: sum(row["seconds"] for row in checkpoint.load(tmp_path / stage / "last.pt")["history"])
+        for stage in ("teacher-1", "student")
+    }
+    assert 1 < spent["teacher-1"] <= 0.25 * 9.2 + 0.2
+    assert 4 < spent["student"] <= 0.75 * 9.2 + 0.2
+    student, state = checkpoint.load_net(tmp_path / "carry" / "student.pt")
+    assert state["held_out"]["seen_by"] == []
+    whole, _ = checkpoint.load_net(tmp_path / "student" / "last.pt")
+    torch.testing.assert_close(student.people.weight, whole.people.weight, rtol=1e-3, atol=1e-4)
+    assert len(list((tmp_path / "carry").glob("teacher-1.pt.*of*"))) > 1
+    record = json.loads((tmp_path / "recipe.json").read_text())
+    assert record["stages"][1]["options"]["minutes"] == pytest.approx(0.75 * 0.92 * 10 / 60)
+    with pytest.raises(fer_edge.DataError, match=r"was begun with --minutes 0\.1"):
+        recipe.follow(BANKED, data, tmp_path)
+    # What is finished is not repeated.
+    again = recipe.follow(BANKED, data, tmp_path, minutes=10 / 60)
+    assert [result.epoch for result in again] == [result.epoch for result in results]
+
+
+def test_an_interrupted_student_of_a_bank_goes_on_to_the_same_result(drawn, tmp_path):
+    short = replace(BANKED, student=replace(BANKED.student, epochs=2))
+    recipe.follow(short, drawn, tmp_path / "whole")
+
+    def stop(stage, history):
+        if stage == "student" and len(history) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipe.follow(short, drawn, tmp_path / "parts", report=stop)
+    recipe.follow(short, drawn, tmp_path / "parts")
+    one, two = (checkpoint.load(tmp_path / run / "student" / "last.pt")["ema"] for run in ("whole", "parts"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["edge", "nano"])
+def test_the_recipes_of_the_bundled_models_begin_with_nothing_of_them(name):
+    shipped = recipe.RECIPES[name]
+    models = [options.model for options in shipped.teachers]
+    assert models == ["vgg", "resnet18", "efficientnet", "face-teacher"]
+    assert shipped.pretraining is None
+    assert shipped.student.model == name
+    assert sum(shipped.shares.values()) == pytest.approx(1)
+    stages = [f"teacher-{number}" for number in range(1, 5)] + ["student"]
+    assert sum(shipped.minutes(10.0, stages).values()) == pytest.approx(9.2)
+    assert shipped.minutes(10.0, ["student"]) == {"student": pytest.approx(9.2)}
+    for options in (*shipped.teachers, shipped.student):
+        make_options({key: value for key, value in vars(options).items() if key != "augmentation"})
+
+
+def test_a_recipe_can_do_without_some_of_its_teachers():
+    less = recipe.RECIPES["edge"].without(["vgg", "face-teacher"])
+    assert [options.model for options in less.teachers] == ["resnet18", "efficientnet"]
+    assert less.shares == {"teacher-1": 0.24, "teacher-2": 0.12, "student": 0.4}
+    assert recipe.RECIPES["edge"].without([]) == recipe.RECIPES["edge"]
+    with pytest.raises(fer_edge.DataError, match="'teacher' is no teacher of this recipe; it has vgg"):
+        recipe.RECIPES["edge"].without(["teacher"])
+    with pytest.raises(fer_edge.DataError, match="no teacher is left"):
+        RECIPE.without(["tiny-teacher"])
 
 
 def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
@@ -279,6 +357,12 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     code, _, err = cli(*arguments)
     assert code == 2
     assert "already holds a run" in err
+    shorter = ("--no-export", "--minutes", "0.1", "--split-size", "1", "--out", tmp_path / "short")
+    code, text, err = cli(*arguments[:-4], "--threads", 1, *shorter)
+    assert code == 0, err
+    assert f"fer-edge export-int8 {tmp_path / 'short' / 'settling' / 'last.pt'}" in text
+    assert (tmp_path / "short" / "carry" / "settling.pt").exists()
+    assert not (tmp_path / "short" / "model").exists()
     again = []
     report = ExportReport(
         "tiny", 70, {}, {}, None, {"tiny-int8.onnx": {"fer2013": Parity(0, 0, 1, 0)}}, {}, 0, {}

@@ -103,19 +103,19 @@ def test_former_checkpoints_teach_and_are_begun_with(cli, drawn_csv, former_run,
 
 
 def test_stored_logits_of_former_teachers_are_taken_for_theirs(drawn, former_run, tmp_path):
-    from fer_edge.train.distill import prepare_teachers, teacher_logits
-    from fer_edge.train.logits_file import LOGITS_NAME, save_logits
+    from fer_edge.train.distill import prepare_teachers, teacher_answers
+    from fer_edge.train.logits_file import LOGITS_NAME, Answers, save_answers
 
     teacher = str(former_run / "last.pt")
     with pytest.warns(RenamedWarning):
         told = describe([teacher])
-        logits = teacher_logits([teacher], drawn.faces)
+        logits = teacher_answers([teacher], drawn.faces)
     for stage in told:
         stage["options"] = with_former_names(stage["options"])
-    save_logits(tmp_path / LOGITS_NAME, logits + 1, drawn.faces, told)
+    save_answers(tmp_path / LOGITS_NAME, Answers(logits.fer2013 + 1), drawn.faces, told)
     with pytest.warns(RenamedWarning):
         answers = prepare_teachers(tmp_path, [teacher], drawn.faces)
-    assert (answers == logits + 1).all()
+    assert (answers.fer2013 == logits.fer2013 + 1).all()
 
 
 def test_the_bundled_models_are_told_under_current_names_and_without_a_note():
@@ -124,7 +124,7 @@ def test_the_bundled_models_are_told_under_current_names_and_without_a_note():
         stages = describe(["edge", "nano"])
     assert len(stages) > 2
     for stage in stages:
-        assert "label_smoothing" in stage["options"]
+        assert "label_smoothing" in stage["options"] or "people_only" in stage["options"]
         assert not set(FORMER.values()) & stage["options"].keys()
         assert "beginning" not in stage["stage"]
 
@@ -161,7 +161,7 @@ def test_a_former_recipe_goes_on(cli, drawn, drawn_csv, tmp_path, monkeypatch):
     assert results[-1].val_accuracy == whole[-1].val_accuracy
     assert not (tmp_path / "beginning").exists()
     record = json.loads((tmp_path / "recipe.json").read_text())
-    assert record["given"] == {"teachers": [], "initial_weights": None}
+    assert record["given"] == {"teachers": [], "initial_weights": None, "minutes": 0.0}
     assert [stage["stage"] for stage in record["stages"]] == ["teacher-1", "pretraining", "student"]
     assert all("label_smoothing" in stage["options"] for stage in record["stages"])
 

@@ -1,0 +1,113 @@
+"""A bank of varied views of all training faces, with the teachers' answers to each, on the device.
+
+Teachers that answer every image a student sees teach best (Beyer et al. 2021, arXiv:2106.05237), but cost
+more than the student itself. Here they answer to some views of each face once; the student draws from those.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .augment import augment
+from .model import EmotionNet, Heads
+from .options import Augmentation
+from .teachers import mean_answers
+
+_BATCH = {"cuda": 2048}
+_CPU_BATCH = 256
+_GOLDEN = 0.6180339887498949
+_SHIFT = 2
+"""Pixels by which a view is shifted at most when it is drawn."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """``views`` uint8 (k, n, 48, 48) of n faces, the most varied ones first, and the teachers' logits.
+
+    ``answers`` have the shapes (k, n, 7) and (k, n, 9). Each is the mean over mirroring (and the teacher's
+    crops), so that it holds for the mirrored view as well.
+    """
+
+    views: Tensor
+    answers: Heads
+
+    def draw(self, index: Tensor, calm: float, generator: torch.Generator) -> tuple[Tensor, Heads]:
+        """A view of each face of ``index`` int64 (m,), mirrored and shifted by chance: uint8 (m, 48, 48).
+
+        And the answers to it. As ``calm`` goes from 0 to 1, the more varied half is drawn less and less, in
+        the end never.
+        """
+        count = len(self.views)
+        first = int(calm * (count // 2))
+        view = torch.randint(first, count, index.shape, generator=generator, device=index.device)
+        people = self.answers.people
+        return (
+            _moved(self.views[view, index], generator),
+            Heads(self.answers.fer2013[view, index], None if people is None else people[view, index]),
+        )
+
+
+def make_bank(
+    teachers: Sequence[EmotionNet],
+    faces: Tensor,
+    views: int,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    *,
+    bfloat16: bool = False,
+    seconds: float | None = None,
+) -> Bank:
+    """Up to ``views`` views of uint8 ``faces`` (n, 48, 48), varied from not at all to ``augmentation``.
+
+    The teachers are in evaluation mode, on the device of the faces. After ``seconds`` no further view is
+    begun, so that there may be less of them, but at least one; any number spans the whole range evenly.
+    """
+    started = time.perf_counter()
+    batch = _BATCH.get(faces.device.type, _CPU_BATCH)
+    made: list[tuple[float, Tensor, Heads]] = []
+    for number in range(views):
+        strength = number * _GOLDEN % 1
+        varied = [
+            augment(part, augmentation.scaled(strength), generator).round().to(torch.uint8)
+            for part in faces.split(batch)
+        ]
+        parts = [mean_answers(teachers, part, bfloat16) for part in varied]
+        people = [part.people for part in parts if part.people is not None]
+        fer2013 = torch.cat([part.fer2013 for part in parts])
+        made.append((strength, torch.cat(varied), Heads(fer2013, torch.cat(people) if people else None)))
+        _wait_for(fer2013)
+        spent = time.perf_counter() - started
+        if seconds is not None and spent * (number + 2) / (number + 1) > seconds:
+            break
+    made.sort(key=lambda view: -view[0])
+    told = [answers.people for _, _, answers in made if answers.people is not None]
+    return Bank(
+        torch.stack([view for _, view, _ in made]),
+        Heads(torch.stack([answers.fer2013 for _, _, answers in made]), torch.stack(told) if told else None),
+    )
+
+
+def _wait_for(answers: Tensor) -> None:
+    """Until a GPU has computed them, instead of having them in its queue."""
+    answers[-1, 0].item()
+
+
+def _moved(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Faces (m, 48, 48), each mirrored in half the cases and shifted by whole pixels, edges repeated."""
+    count, height, width = faces.shape
+    device = faces.device
+
+    def places(size: int) -> Tensor:
+        shift = torch.randint(-_SHIFT, _SHIFT + 1, (count, 1), generator=generator, device=device)
+        return (torch.arange(size, device=device) + shift).clamp(0, size - 1)
+
+    rows, columns = places(height), places(width)
+    mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    return faces.flatten(1).gather(1, index).view(count, height, width)

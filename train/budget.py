@@ -1,0 +1,40 @@
+"""A run's budget of time: how much of it has passed, and when the last step has to be made."""
+
+from __future__ import annotations
+
+import time
+
+_SHARE_OF_A_REPORT = 0.02
+"""What validating and saving is thought to take of the budget before it was measured."""
+_MARGIN = 1.3
+"""Reports may take that much longer than the longest so far."""
+REPORTS = 20
+"""Reports in the course of a budget, at most about; each validates and saves."""
+
+
+class Budget:
+    """``seconds`` for a run that goes on since ``started`` (of ``time.perf_counter``), ``spent`` before that.
+
+    The time for a last report, which validates and saves, is kept free.
+    """
+
+    def __init__(self, seconds: float, spent: float = 0.0, started: float | None = None) -> None:
+        self.seconds = seconds
+        self._begun = (time.perf_counter() if started is None else started) - spent
+        self._report = _SHARE_OF_A_REPORT * seconds
+
+    def elapsed(self) -> float:
+        """Seconds gone."""
+        return time.perf_counter() - self._begun
+
+    def fraction(self) -> float:
+        """Which part of the time for steps is gone, 0 to 1."""
+        return min(self.elapsed() / max(self.seconds - _MARGIN * self._report, 1e-6), 1.0)
+
+    def over(self) -> bool:
+        """Whether there is no more time for steps."""
+        return self.fraction() >= 1
+
+    def reported(self, seconds: float) -> None:
+        """Tell how long a report took."""
+        self._report = max(self._report, seconds)

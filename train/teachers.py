@@ -1,0 +1,70 @@
+"""What teachers answer: the mean over teachers, mirror images, and crops or shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .accelerate import autocast
+from .architectures import Architecture
+from .model import EmotionNet, Heads
+
+SHIFTS = ((-1, 0), (1, 0))
+"""Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
+
+
+@torch.no_grad()
+def mean_answers(teachers: Sequence[EmotionNet], faces: Tensor, bfloat16: bool = False) -> Heads:
+    """Mean logits, float32 (n, 7) and (n, 9), of uint8 faces (n, 48, 48), over teachers and :func:`views`.
+
+    Of the teachers, in evaluation mode, those with a people head answer for people; None where none has.
+    """
+    answers = []
+    for teacher in teachers:
+        answers.append(
+            mean_heads([_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture)])
+        )
+    return mean_heads(answers)
+
+
+def live_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> Heads:
+    """Mean logits of the teachers for the same faces as each wants them, (n, 1, 48, 48), each seen once."""
+    with torch.no_grad():
+        return mean_heads([teacher(own) for teacher, own in zip(teachers, inputs, strict=True)])
+
+
+def mean_heads(answers: Sequence[Heads]) -> Heads:
+    """The mean of several logits, in float32; of people's where there are any."""
+    people = [answer.people.float() for answer in answers if answer.people is not None]
+    return Heads(
+        torch.stack([answer.fer2013.float() for answer in answers]).mean(0),
+        torch.stack(people).mean(0) if people else None,
+    )
+
+
+def views(faces: Tensor, architecture: Architecture) -> Iterator[Tensor]:
+    """The faces (n, 48, 48) shifted, and each also mirrored.
+
+    For a network that looks at a centred crop the shifts are such that it sees the four corners and
+    the centre: ten crops in all.
+    """
+    height, width = faces.shape[1:]
+    margin = (width - architecture.crop) // 2 if architecture.crop else 0
+    corners = tuple((x, y) for x in (-margin, margin) for y in (-margin, margin))
+    shifts = ((0, 0), *corners) if margin else SHIFTS
+    border = max(max(abs(x), abs(y)) for x, y in shifts)
+    padded = F.pad(faces.unsqueeze(1).float(), [border] * 4, mode="replicate")[:, 0].to(faces.dtype)
+    for x, y in shifts:
+        view = padded[:, border + y : border + y + height, border + x : border + x + width]
+        yield view
+        yield view.flip(2)
+
+
+def _answer(teacher: EmotionNet, faces: Tensor, bfloat16: bool) -> Heads:
+    with autocast(faces.device, bfloat16):
+        inputs = teacher.inputs(faces).contiguous(memory_format=torch.channels_last)
+        output: Heads = teacher(inputs)
+    return output
