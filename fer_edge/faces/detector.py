@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.shrink import shrink
+from ..models.manifest import MAX_MODEL_BYTES, read_bounded
 from .engines import DetectorEngine, open_engine
 from .faces import Faces, no_faces
 
@@ -75,9 +76,9 @@ def read_model(path: str | os.PathLike[str] | None = None) -> bytes:
     """
     file = packaged_model() if path is None else Path(path)
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ModelError(f"face detector {file}: {error.strerror}") from error
+        data = read_bounded(file, MAX_MODEL_BYTES)
+    except ModelError as error:
+        raise ModelError(f"face detector {error}") from error
     if path is None:
         digest = hashlib.sha256(data).hexdigest()
         if digest != MODEL_SHA256:

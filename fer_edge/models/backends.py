@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,14 +14,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingRuntimeError, ModelError
+from ..errors import SHOWN, MissingRuntimeError, ModelError, shortened
 from ..kernels.crop import FACE_SIZE
 from ..labels import ANSWERS, Labels
-from .manifest import BACKENDS, Backend, ModelFile, TensorSpec
+from .manifest import BACKENDS, Backend, ModelFile, TensorSpec, unfit
 
 _LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
 _EXACT_SUMS = "session.x64quantprecision"
 """ONNX Runtime's option for 8-bit kernels whose sums are exact on every x86-64 processor."""
+
+_EXTERNAL_DATA = b"\x0a\x08location"
+"""What every tensor of an ONNX file with external data holds: the key of its file's name, as Protocol Buffers
+writes it."""
 
 _PROBE = bytes.fromhex(
     "08083a560a180a01780a0177120179220d4d61744d756c496e74656765721201672a0d0802080110034201774a027f7f"
@@ -70,6 +75,48 @@ def load_onnxruntime() -> Any:
         ) from error
 
 
+def open_session(file: ModelFile, content: bytes, threads: int) -> Session:
+    """Load a model file and try it out.
+
+    Raises ModelError for a file that the runtime cannot load or whose tensors are not those of a
+    classifier of faces, MissingRuntimeError without the runtime.
+    """
+    session: Session = (LiteRTSession if file.backend == "litert" else OnnxSession)(file, content, threads)
+    _try_out(file, session)
+    return session
+
+
+def _try_out(file: ModelFile, session: Session) -> None:
+    """Classify two grey faces: what a model says of its tensors tells little of how many faces it takes."""
+    heads = tuple(file.outputs)
+    try:
+        session.buffer(2)[...] = 0
+        outputs = session.run(heads)
+    except Exception as error:  # the runtimes raise classes of their own
+        reason = shortened(str(error).strip().replace("\n", " "), 20 * SHOWN)
+        raise unfit(file.path, f"fails on two faces at once ({reason})", "takes any number") from error
+    for head, output in zip(heads, outputs, strict=True):
+        if output.shape[0] != 2 or output.size != 2 * len(ANSWERS[head]):
+            raise unfit(
+                file.path,
+                f"answers two faces with an array of shape {output.shape} ({head})",
+                f"gives (2, {len(ANSWERS[head])})",
+            )
+        check_finite(file, output)
+
+
+def check_finite(file: ModelFile, output: NDArray[Any]) -> None:
+    """Raise ModelError where answers, one row a face, are not numbers."""
+    bad = ~np.isfinite(output)
+    if bad.any():
+        face, *_ = np.argwhere(bad)[0]
+        raise unfit(
+            file.path,
+            f"answers {output[bad][0]} to face {face + 1} of {len(output)}",
+            "gives finite numbers; its weights are damaged or its training diverged",
+        )
+
+
 class LiteRTSession:
     """A :class:`Session` of LiteRT; raises ModelError for a file that it cannot load or that does not fit."""
 
@@ -80,12 +127,15 @@ class LiteRTSession:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot load it ({error})") from error
-        source = self._interpreter.get_input_details()[0]
-        _check_tensor(file, "input", file.input, source["dtype"], source["quantization"])
+        source = _only_input(file, self._interpreter.get_input_details())
+        shape = tuple(map(int, source["shape"]))
+        _check_input_shape(file, shape, (FACE_SIZE, FACE_SIZE, 1))
+        _check_tensor(file, "input", file.input, _numpy_name(source["dtype"]), source["quantization"])
         found = self._interpreter.get_output_details()
-        results = _by_width(file, [(int(details["shape"][-1]), details) for details in found])
+        results = _by_width(file, [(_width(details["shape"]), details) for details in found])
         for head, result in results.items():
-            _check_tensor(file, head, file.outputs[head], result["dtype"], result["quantization"])
+            dtype = _numpy_name(result["dtype"])
+            _check_tensor(file, head, file.outputs[head], dtype, result["quantization"])
         self._input = source["index"]
         self._outputs = {head: result["index"] for head, result in results.items()}
         self._count = 0
@@ -108,16 +158,28 @@ class OnnxSession:
 
     def __init__(self, file: ModelFile, content: bytes, threads: int) -> None:
         onnxruntime = load_onnxruntime()
+        if _EXTERNAL_DATA in content:
+            raise unfit(
+                file.path,
+                "keeps weights in another file, which the manifest's hash does not cover",
+                "holds them itself: torch.onnx.export(external_data=False), or onnx.save of the loaded model",
+            )
         try:
             self._session = _inference_session(onnxruntime, file, content, threads)
         except Exception as error:  # onnxruntime raises its own classes, none of them public
             raise ModelError(f"{file.path}: ONNX Runtime cannot load it ({error})") from error
-        types = {"tensor(int8)": np.int8, "tensor(float)": np.float32}
-        source = self._session.get_inputs()[0]
-        _check_tensor(file, "input", file.input, types.get(source.type, source.type), None)
-        results = _by_width(file, [(result.shape[1], result) for result in self._session.get_outputs()])
+        source = _only_input(file, self._session.get_inputs())
+        _check_input_shape(file, tuple(source.shape), (1, FACE_SIZE, FACE_SIZE))
+        if isinstance(source.shape[0], int):
+            raise unfit(
+                file.path,
+                f"takes {source.shape[0]} face{'s' * (source.shape[0] != 1)} at a time, no more and no fewer",
+                "has a first dimension of any size, as torch.onnx.export makes it with dynamic_shapes",
+            )
+        _check_tensor(file, "input", file.input, _onnx_name(source.type), None)
+        results = _by_width(file, [(_width(result.shape), result) for result in self._session.get_outputs()])
         for head, result in results.items():
-            _check_tensor(file, head, file.outputs[head], types.get(result.type, result.type), None)
+            _check_tensor(file, head, file.outputs[head], _onnx_name(result.type), None)
         self._name = source.name
         self._outputs = {head: result.name for head, result in results.items()}
         self._dtype = np.dtype(file.input.dtype)
@@ -180,6 +242,33 @@ def onnx_session(onnxruntime: Any, content: bytes, threads: int, exact: bool) ->
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+def _only_input(file: ModelFile, found: Sequence[Any]) -> Any:
+    if len(found) != 1:
+        raise unfit(file.path, f"has {len(found)} inputs", "has one, the faces")
+    return found[0]
+
+
+def _check_input_shape(file: ModelFile, shape: tuple[Any, ...], face: tuple[int, ...]) -> None:
+    if shape[1:] != face:
+        raise unfit(
+            file.path,
+            f"takes input of shape {_told(shape)}",
+            f"takes {_told(('n', *face))}: grey faces of {FACE_SIZE}x{FACE_SIZE}",
+        )
+
+
+def _told(shape: Sequence[Any]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _width(shape: Sequence[Any]) -> int:
+    """How many numbers an output has for each face; 0 where that is not fixed."""
+    sizes = list(shape[1:])
+    if not sizes or not all(isinstance(size, int | np.integer) for size in sizes):
+        return 0
+    return math.prod(map(int, sizes))
+
+
 def _by_width(file: ModelFile, found: Sequence[tuple[int, Any]]) -> dict[Labels, Any]:
     """The outputs that the manifest tells of, found by how many answers they choose among."""
     by_width = dict(found)
@@ -192,12 +281,22 @@ def _by_width(file: ModelFile, found: Sequence[tuple[int, Any]]) -> dict[Labels,
     return {head: by_width[width] for head, width in widths.items()}
 
 
+def _numpy_name(dtype: Any) -> str:
+    return str(getattr(dtype, "__name__", dtype))
+
+
+def _onnx_name(kind: str) -> str:
+    """NumPy's name of a type that ONNX Runtime calls ``tensor(float)``."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
 def _check_tensor(
-    file: ModelFile, role: str, spec: TensorSpec, found: Any, quantization: tuple[float, int] | None
+    file: ModelFile, role: str, spec: TensorSpec, found: str, quantization: tuple[float, int] | None
 ) -> None:
     """Compare what the runtime reports with the manifest, so that numbers are never misread."""
     expected = spec.dtype
-    if found not in (np.int8, np.float32) or np.dtype(found) != np.dtype(expected):
+    if found != expected:
         raise ModelError(f"{file.path}: {role} is {found}, the manifest says {expected}")
     if expected == "int8" and quantization is not None:
         scale, zero_point = quantization

@@ -16,7 +16,7 @@ from ..errors import MissingRuntimeError, ModelError
 from ..kernels.contrast import normalize_contrast
 from ..kernels.crop import FACE_SIZE
 from ..labels import ANSWERS, LABELS, Labels
-from .backends import LiteRTSession, OnnxSession, Session
+from .backends import check_finite, open_session
 from .manifest import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, TensorSpec, find_model
 from .people import Answers, interpret, interpret_labels
 
@@ -45,11 +45,7 @@ class Classifier:
                 "fer2013), or export a model that was trained on FER+ votes"
             )
         content = file.read()
-        self._session: Session = (
-            LiteRTSession(file, content, threads)
-            if file.backend == "litert"
-            else OnnxSession(file, content, threads)
-        )
+        self._session = open_session(file, content, threads)
         self._lock = threading.Lock()
 
     @property
@@ -126,6 +122,8 @@ class Classifier:
                 traceback.clear_frames(error.__traceback__)
                 raise
             outputs = self._session.run(heads)
+        for output in outputs:
+            check_finite(self.file, output)
         return [
             _dequantized(output.reshape(count, len(ANSWERS[head])), self.file.outputs[head])
             for head, output in zip(heads, outputs, strict=True)

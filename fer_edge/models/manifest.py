@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -24,6 +26,9 @@ MANIFEST_FORMAT = "fer-edge manifest 2"
 FORMER_FORMAT = "fer-edge manifest 1"
 """Of exports whose models have the one output ``fer2013``; still read."""
 WEIGHTS = Path(__file__).parent / "weights"
+MAX_MODEL_BYTES = 1 << 30
+"""Largest model file that is read: a thousand times the bundled ones, and what a Pi has room for."""
+_MAX_MANIFEST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -73,15 +78,7 @@ class ModelFile:
 
     def read(self) -> bytes:
         """The file's content, verified against size and hash of the manifest; raises ModelError."""
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from error
-        if len(content) != self.size:
-            raise ModelError(
-                f"{self.path}: has {len(content)} bytes but {MANIFEST_NAME} says {self.size}: the file "
-                "was cut off or exchanged; reinstall fer-edge or export the model again"
-            )
+        content = read_bounded(self.path, MAX_MODEL_BYTES, self.size)
         digest = hashlib.sha256(content).hexdigest()
         if digest != self.sha256:
             raise ModelError(
@@ -91,17 +88,48 @@ class ModelFile:
         return content
 
 
+def read_bounded(path: Path, limit: int, expected: int | None = None) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes, ``expected`` ones where they are known.
+
+    Whether it is that is settled before anything is read: a file may be larger than the memory, and a
+    device may never end. Raises ModelError.
+    """
+    try:
+        # Without O_NONBLOCK a FIFO would wait for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelError(f"{path}: not a regular file; want a file on a disk")
+            if expected is not None and found.st_size != expected:
+                raise ModelError(
+                    f"{path}: has {found.st_size} bytes but {MANIFEST_NAME} says {expected}: the file "
+                    "was cut off or exchanged; reinstall fer-edge or export the model again"
+                )
+            if found.st_size > limit:
+                raise ModelError(f"{path}: has {found.st_size} bytes; at most {limit} are read")
+            return stream.read(found.st_size)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def unfit(path: Path, found: str, wanted: str) -> ModelError:
+    """The error for a model file that is intact, but no classifier of faces."""
+    return ModelError(f"{path}: {found}; a classifier {wanted}. fer-edge export-int8 writes files that fit")
+
+
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of a folder of models; raises ModelError where there is none or a foreign one."""
     path = Path(folder) / MANIFEST_NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        manifest = json.loads(read_bounded(path, _MAX_MANIFEST_BYTES).decode("utf-8"))
+    except ModelError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise ModelError(
             f"{path}: no manifest, so the models beside it cannot be checked; "
             "fer-edge export-int8 writes models together with their manifest"
         ) from error
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a readable manifest ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") not in (MANIFEST_FORMAT, FORMER_FORMAT):
         raise ModelError(f"{path}: not a manifest of this version (expected format {MANIFEST_FORMAT!r})")
@@ -120,11 +148,11 @@ def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
             ModelFile(
                 model=model,
                 path=Path(folder) / name,
-                backend=entry["backend"],
-                precision=entry["precision"],
-                size=entry["bytes"],
-                sha256=entry["sha256"],
-                input=TensorSpec(**entry["input"]),
+                backend=_one_of(entry, "backend", BACKENDS),
+                precision=_one_of(entry, "precision", PRECISIONS),
+                size=_whole(entry, "bytes"),
+                sha256=_digest(entry),
+                input=_tensor(entry["input"]),
                 outputs=_outputs(entry),
                 reference=_reference(entry.get("reference")),
                 people=_people(description.get("people")),
@@ -134,12 +162,48 @@ def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
             for name, entry in description["files"].items()
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{Path(folder) / MANIFEST_NAME}: an entry is incomplete ({error!r})") from error
+        raise ModelError(
+            f"{Path(folder) / MANIFEST_NAME}: an entry is incomplete or not as it should be ({error!r})"
+        ) from error
+
+
+def _tensor(entry: dict[str, Any]) -> TensorSpec:
+    scale = entry["scale"]
+    if not _is_number(scale) or not 0 < scale < math.inf:
+        raise ValueError(f"scale is {scale!r}; want a number above 0")
+    return TensorSpec(_one_of(entry, "dtype", ("int8", "float32")), scale, _whole(entry, "zero_point"))
+
+
+def _one_of(entry: dict[str, Any], key: str, choices: tuple[str, ...]) -> Any:
+    if entry[key] not in choices:
+        raise ValueError(f"{key} is {entry[key]!r}; want one of {', '.join(choices)}")
+    return entry[key]
+
+
+def _whole(entry: dict[str, Any], key: str) -> int:
+    value = entry[key]
+    if not _is_number(value) or value != int(value):
+        raise ValueError(f"{key} is {value!r}; want a whole number")
+    return int(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _digest(entry: dict[str, Any]) -> str:
+    value = entry["sha256"]
+    if not isinstance(value, str):
+        raise ValueError(f"sha256 is {value!r}; want 64 hexadecimal digits")
+    return value
 
 
 def _outputs(entry: dict[str, Any]) -> dict[Labels, TensorSpec]:
     named = entry["outputs"] if "outputs" in entry else {"fer2013": entry["output"]}
-    return {name: TensorSpec(**named[name]) for name in ANSWERS if name in named}
+    outputs = {name: _tensor(named[name]) for name in ANSWERS if name in named}
+    if not outputs:
+        raise ValueError(f"outputs are {', '.join(named) or 'none'}; want {' and '.join(ANSWERS)}")
+    return outputs
 
 
 def _reference(entry: dict[str, Any] | None) -> Reference | None:
@@ -147,7 +211,8 @@ def _reference(entry: dict[str, Any] | None) -> Reference | None:
         return None
     logits = entry["logits"]
     named = logits if isinstance(logits, dict) else {"fer2013": logits}
-    return Reference(entry["face"], {name: tuple(named[name]) for name in ANSWERS if name in named})
+    answers = {name: tuple(map(float, named[name])) for name in ANSWERS if name in named}
+    return Reference(_whole(entry, "face"), answers)
 
 
 def _people(entry: dict[str, Any] | None) -> People | None:
