@@ -218,8 +218,6 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, ModuleNotFoundError) and error.name == "cv2":
-        return "this needs OpenCV: pip install opencv-python-headless"
     text = str(error).strip().partition("\n")[0][:300]
     if isinstance(error, ValueError):
         return text

@@ -127,10 +127,42 @@ def test_litert_that_does_not_load_gives_way_to_onnx(photo, tmp_path):
 
 def test_opencv_that_does_not_load_is_said_in_one_line(photo, tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')\n")
-    done = program("predict", photo, env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert done.returncode == 1
-    assert b"libGL.so.1 is missing" in done.stderr
-    assert b"Traceback" not in done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for command in (("predict", photo), ("predict", photo, "--aligned"), ("run", photo)):
+        done = program(*command, env=environment)
+        assert done.returncode == 2
+        assert b"OpenCV is broken: it does not load (libGL.so.1 is missing)" in done.stderr
+        assert b"pip install --force-reinstall 'opencv-python-headless" in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_what_two_opencv_packages_leave_of_each_other_is_told_with_the_remedy(photo, tmp_path):
+    """After one of two was uninstalled, cv2 is a folder without modules, which Python takes for a package."""
+    (tmp_path / "cv2" / "data").mkdir(parents=True)
+    for package in ("opencv_python", "opencv_python_headless"):
+        (tmp_path / f"{package}-4.12.0.dist-info").mkdir()
+        (tmp_path / f"{package}-4.12.0.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: 4.12.0\n"
+        )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import importlib.machinery, importlib.util\n"
+        "spec = importlib.machinery.ModuleSpec('cv2', None, is_package=True)\n"
+        "sys.modules['cv2'] = importlib.util.module_from_spec(spec)\n"
+        "from fer_edge.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    remedy = "pip uninstall -y opencv-python-headless opencv-python; pip install --force-reinstall"
+    for command in ("predict", "run", "doctor"):
+        arguments = [command] if command == "doctor" else [command, str(photo)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, timeout=120, text=True
+        )
+        assert done.returncode == (1 if command == "doctor" else 2)
+        told = done.stdout if command == "doctor" else done.stderr
+        assert "OpenCV is broken: its module cv2 has no imdecode. 2 packages share one folder" in told
+        assert remedy in told
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.heavy

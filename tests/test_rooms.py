@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; rooms of one storey do not know each other.
 STOREYS = (
     {"labels", "errors"},
-    {"files", "machine", "native_output", "interrupts", "kernels"},
+    {"files", "machine", "native_output", "interrupts", "opencv", "kernels"},
     {"fer2013", "models", "sources"},
     {"faces"},
     {"pipeline"},

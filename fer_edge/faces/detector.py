@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
+from ..opencv import check_opencv
 from .engines import DetectorEngine, open_engine
 from .faces import Faces, no_faces
 
@@ -113,8 +114,8 @@ class FaceDetector:
     Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4.
 
     Raises :class:`~fer_edge.errors.ModelError` for a file that is missing, damaged, or no YuNet,
-    :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed, ``ValueError`` for
-    an option out of range.
+    :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed and for an OpenCV that
+    is missing or broken, ``ValueError`` for an option out of range.
     """
 
     engine: DetectorEngine
@@ -134,6 +135,7 @@ class FaceDetector:
             if engine not in ("auto", "opencv"):
                 raise ValueError(f"a detector_model of your own runs on opencv, not on {engine!r}")
             engine = "opencv"
+        check_opencv()
         import cv2
 
         self._lock = threading.Lock()

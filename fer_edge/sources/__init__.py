@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 
 from ..errors import SourceError
+from ..opencv import check_opencv
 from .animation import AnimationSource, frame_count
 from .base import Source
 from .cameras import describe_cameras, list_cameras
@@ -91,8 +92,10 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
 
     ``-`` is standard input, ``/dev/videoN`` a camera. Files are told apart by what is in them: more
     than one frame is a film. Raises :class:`~fer_edge.errors.SourceError` for what is missing or
-    neither image nor video, and for a stream that does not answer.
+    neither image nor video, and for a stream that does not answer,
+    :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
     """
+    check_opencv()
     text = os.fspath(spec)
     if is_url(text):
         if options.raw is not None:
@@ -130,8 +133,10 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     """Open a camera: a number N (``/dev/videoN``), ``picamera2`` or ``demo``.
 
     Raises :class:`~fer_edge.errors.SourceError` for another name and for a camera that is missing, busy
-    or forbidden, :class:`~fer_edge.errors.MissingExtraError` for the demo camera without its photo.
+    or forbidden, :class:`~fer_edge.errors.MissingExtraError` for the demo camera without its photo,
+    :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
     """
+    check_opencv()
     if spec == "demo":
         return DemoSource()
     if spec == "picamera2":

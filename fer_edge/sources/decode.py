@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, SourceError
+from ..opencv import check_opencv
 from .headers import HEAD_BYTES, picture_kind, picture_size
 from .opencv_capture import as_uint8
 
@@ -64,6 +65,7 @@ def check_pixels(size: tuple[int, int] | None, name: str, max_pixels: int) -> No
 
 
 def _decode_with_opencv(content: bytes, name: str) -> NDArray[np.uint8] | None:
+    check_opencv()
     import cv2
 
     try:

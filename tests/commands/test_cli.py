@@ -144,7 +144,7 @@ def test_missing_opencv_is_named_with_its_cure(cli, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     code, _, err = cli("run", "--camera", "demo", "--frames", "1")
     assert code == 2
-    assert "pip install opencv-python-headless" in err
+    assert "pip install 'opencv-python-headless" in err
 
 
 @pytest.mark.parametrize(
