@@ -73,6 +73,26 @@ def add_detector_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_detect_size_argument(parser: argparse._ActionsContainer, default: str) -> None:
+    """How large the detector sees pictures: ``detect_size`` of ``fer_edge.Recognizer``."""
+    parser.add_argument(
+        "--detect-size",
+        type=_detect_size,
+        metavar="N",
+        help="shrink pictures to a longest side of N pixels to find faces: more finds smaller ones, slower; "
+        f"full: search large ones as large as they are, in tiles (default: {default})",
+    )
+
+
+def _detect_size(text: str) -> int | str:
+    if text == "full":
+        return text
+    try:
+        return positive_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor full") from error
+
+
 def add_align_argument(parser: argparse._ActionsContainer) -> None:
     """Whether to turn faces: ``align`` of ``fer_edge.Recognizer``."""
     parser.add_argument(

@@ -14,6 +14,7 @@ from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
 from ._arguments import (
     add_align_argument,
+    add_detect_size_argument,
     add_detector_arguments,
     add_labels_argument,
     add_model_arguments,
@@ -68,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_labels_argument(parser, default=None)
     add_detector_arguments(parser)
+    add_detect_size_argument(parser, "640, then 320 and 160 until a face is found")
     add_align_argument(parser)
 
 
@@ -76,6 +78,8 @@ def execute(arguments: argparse.Namespace) -> int:
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
+    if arguments.detect_size and arguments.aligned:
+        raise DataError("--detect-size is for the detector, but --aligned runs none; give one of the two")
     if arguments.align and arguments.aligned:
         raise DataError(
             "--align needs the detector's landmarks, but --aligned runs no detector; give one of the two"
@@ -88,8 +92,16 @@ def execute(arguments: argparse.Namespace) -> int:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
         raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
-    if arguments.jsonl or arguments.aligned or arguments.align or arguments.detector_model:
-        raise DataError("--jsonl, --aligned, --align and --detector-model are for images, not for a CSV")
+    if (
+        arguments.jsonl
+        or arguments.aligned
+        or arguments.align
+        or arguments.detector_model
+        or arguments.detect_size
+    ):
+        raise DataError(
+            "--jsonl, --aligned, --align, --detect-size and --detector-model are for images, not for a CSV"
+        )
     if arguments.out != "-":
         check_target(arguments.out, arguments.inputs, force=arguments.force)
     return _predict_table(arguments)
@@ -203,6 +215,7 @@ def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Cal
         arguments.threads,
         arguments.detector_model,
         detector_engine=arguments.detector_engine,
+        detect_size=arguments.detect_size,
         align=arguments.align,
         labels=arguments.labels or "people",
     )

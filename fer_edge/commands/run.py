@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import DataError, OutputError, printable
 from ._arguments import (
     add_align_argument,
+    add_detect_size_argument,
     add_detector_arguments,
     add_labels_argument,
     add_model_arguments,
@@ -132,13 +133,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="find faces on every Nth frame, follow them in between (default: %(default)s)",
     )
-    recognition.add_argument(
-        "--detect-size",
-        type=positive_int,
-        metavar="PIXELS",
-        help="shrink frames to this longest side to find faces: more finds smaller ones, slower "
-        "(default: 320; images 640, then 320 and 160 until a face is found)",
-    )
+    add_detect_size_argument(recognition, "320; images 640, then 320 and 160 until a face is found")
     recognition.add_argument(
         "--min-hits",
         type=positive_int,

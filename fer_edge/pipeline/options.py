@@ -6,8 +6,9 @@ import math
 import os
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Literal
 
-from ..faces.detector import LIVE_SIZE, MIN_SCORE, check_size
+from ..faces.detector import LIVE_SIZE, MIN_SCORE, DetectSize, check_size
 from ..faces.tracker import MIN_HITS
 from ..sources.decode import MAX_PIXELS
 from ..sources.options import SourceOptions
@@ -33,9 +34,10 @@ class WatchOptions:
     """A YuNet ONNX file instead of the packaged one."""
     detector_engine: str = "auto"
     """What runs the packaged detector: ``auto``, ``litert``, ``onnx`` or ``opencv``."""
-    detect_size: int | None = None
-    """Longest side, in pixels, to which frames are shrunk to find faces; ``None``: 320, and for
-    single pictures the sizes of :data:`fer_edge.faces.detector.PICTURE_SIZES`."""
+    detect_size: DetectSize = None
+    """Longest side, in pixels, to which frames are shrunk to find faces; ``"full"``: search large ones as
+    large as they are, in tiles; ``None``: 320, and for single pictures the sizes of
+    :data:`fer_edge.faces.detector.PICTURE_SIZES`."""
     min_score: float = MIN_SCORE
     """Faces with a lower detector score are ignored, 0 to 1."""
     align: bool = False
@@ -72,14 +74,13 @@ class WatchOptions:
 
     def __post_init__(self) -> None:
         _ = self.source_options  # checks those
-        for name in ("detect_every", "min_hits", "frames", "detect_size"):
+        for name in ("detect_every", "min_hits", "frames"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         if not self.silence > 0:
             raise ValueError(f"silence must be more than 0 seconds, got {self.silence}")
-        if self.detect_size is not None:
-            check_size(self.detect_size)
+        check_size(self.detect_size)
         if self.detect_every < 1:
             raise ValueError(f"detect_every must be 1 or more, got {self.detect_every}")
         if self.min_hits < 1:
@@ -109,6 +110,6 @@ class WatchOptions:
         )
 
     @property
-    def live_size(self) -> int:
+    def live_size(self) -> int | Literal["full"]:
         """The detector's size for frames that follow from each other."""
         return self.detect_size or LIVE_SIZE

@@ -7,13 +7,16 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from ..faces.detector import MIN_SCORE, PICTURE_SIZES, FaceDetector, check_size
+from ..faces.detector import FULL, MIN_SCORE, PICTURE_SIZES, DetectSize, FaceDetector, check_size
 from ..faces.faces import Face, Faces
 from ..faces.geometry import centre_square, eye_angles, training_squares
 from ..kernels.crop import crop_faces
 from ..labels import ANSWERS
 from ..models.classifier import Classifier, load_classifier
 from ..models.people import Answers
+
+MOST_FACES = 64
+"""Faces that are classified at once: the memory of a crowd would be that of all of them."""
 
 
 def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
@@ -58,8 +61,9 @@ class Recognizer:
     number (``cv2.setNumThreads``), at most 4. ``detector_model``: a YuNet ONNX file instead of the
     packaged one. ``detector_engine``: what runs the packaged one, ``auto``, ``litert``, ``onnx`` or
     ``opencv``; a file of your own runs on OpenCV. ``detect_size``: longest side, in pixels, to which
-    pictures are shrunk to find faces; ``None``: the sizes of
-    :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found. ``min_score``: faces
+    pictures are shrunk to find faces; ``"full"``: search large ones as large as they are, in tiles;
+    ``None``: the sizes of :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found.
+    ``min_score``: faces
     of which the detector is less sure are left out, 0 to 1. ``align``: turn each face until its eyes
     are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
     bundled model was not trained on such faces. ``labels``: ``people``, what ten people would say, or
@@ -79,17 +83,16 @@ class Recognizer:
         detector_model: str | os.PathLike[str] | None = None,
         *,
         detector_engine: str = "auto",
-        detect_size: int | None = None,
+        detect_size: DetectSize = None,
         min_score: float = MIN_SCORE,
         align: bool = False,
         labels: str = "people",
     ) -> None:
-        if detect_size is not None:
-            check_size(detect_size)
+        check_size(detect_size)
         self.align = align
         self.classifier = load_classifier(model, backend, precision, threads, labels)
         self.detector = FaceDetector(detector_model, min_score=min_score, engine=detector_engine)
-        self._sizes = PICTURE_SIZES if detect_size is None else (detect_size,)
+        self._detect_size: DetectSize = detect_size
 
     def recognize(self, frame: NDArray[np.uint8]) -> list[Face]:
         """Return the faces in ``frame`` with their emotions, best detector score first.
@@ -105,10 +108,13 @@ class Recognizer:
 
     def detect(self, frame: NDArray[np.uint8]) -> Faces:
         """Return the faces in ``frame`` without emotions; errors as for :meth:`recognize`."""
-        return self.detector.detect_in_picture(frame, self._sizes)
+        size = self._detect_size
+        if size == FULL:
+            return self.detector.detect_full(frame)
+        return self.detector.detect_in_picture(frame, PICTURE_SIZES if size is None else (size,))
 
     def classify(self, frame: NDArray[np.uint8], faces: Faces) -> Faces:
-        """Return the ``faces`` of ``frame`` with their emotions, all in one batch."""
+        """Return the ``faces`` of ``frame`` with their emotions, in batches of at most :data:`MOST_FACES`."""
         return answered(faces, self.classifier.answers(self.distributions(frame, faces)))
 
     def distributions(self, frame: NDArray[np.uint8], faces: Faces) -> NDArray[np.float32]:
@@ -121,7 +127,11 @@ class Recognizer:
         squares = training_squares(faces.boxes)
         angles = eye_angles(faces.landmarks) if self.align else None
 
-        def crop(inputs: NDArray[np.generic]) -> None:
-            crop_faces(frame, squares, out=inputs, angles=angles)
+        def told(part: slice) -> NDArray[np.float32]:
+            def crop(inputs: NDArray[np.generic]) -> None:
+                crop_faces(frame, squares[part], out=inputs, angles=None if angles is None else angles[part])
 
-        return self.classifier.predict_filled(len(faces), crop)
+            return self.classifier.predict_filled(len(squares[part]), crop)
+
+        parts = (slice(start, start + MOST_FACES) for start in range(0, len(faces), MOST_FACES))
+        return np.concatenate([told(part) for part in parts])

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import SourceLostError
+from ..faces.detector import FULL
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..sources import open_any
@@ -198,7 +199,8 @@ class Watch(Iterator[FrameResult]):
     def _follow(self, frame: Frame) -> Faces:
         tracker, timestamp = self._tracker, frame.timestamp
         if self._tally.frames % self.options.detect_every == 0 or tracker.lost:
-            found = self.recognizer.detector.detect(frame.image, self.options.live_size)
+            detector, size = self.recognizer.detector, self.options.live_size
+            found = detector.detect_full(frame.image) if size == FULL else detector.detect(frame.image, size)
             faces = tracker.update(found, timestamp)
             self._smoother.keep(tracker.kept_keys)
         else:

@@ -73,6 +73,10 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
         (("a.csv", "--out", "c.csv", "--detector-model", "x"), "--detector-model"),
         (("a.csv", "--out", "c.csv", "--jsonl"), "for images"),
         (("a.csv", "--out", "c.csv", "--align"), "for images"),
+        (("a.csv", "--out", "c.csv", "--detect-size", "full"), "for images"),
+        (("a.png", "--aligned", "--detect-size", "64"), "--detect-size is for the detector"),
+        (("a.png", "--detect-size", "large"), "whole number of at least 1, nor full"),
+        (("a.png", "--detect-size", "8"), "32 pixels or more"),
         (("a.png", "--align", "--aligned"), "--align needs the detector"),
         (("a.png", "b.png", "--out", "c.csv"), "--jsonl > FILE"),
     ],
@@ -190,6 +194,25 @@ def test_bench_times_a_former_export(cli, photo, former_export):
     subjects = [timing["subject"] for timing in report["timings"]]
     assert [one["model"] for one in subjects if one["name"] == "whole frame"] == [str(former_export)]
     assert report["peak_memory"] is None or report["peak_memory"] > 20e6
+
+
+def test_detect_size_finds_a_small_face_in_a_large_picture(cli, photo, tmp_path):
+    import cv2
+
+    picture = np.full((1500, 2000, 3), 90, np.uint8)
+    picture[700:900, 1000:1200] = cv2.resize(cv2.imread(str(photo)), (200, 200), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "large.png"), picture)
+    for command in (("predict", "--jsonl"), ("run", "--jsonl", "-")):
+        for size, count in (("320", 0), ("2000", 1), ("full", 1)):
+            code, out, err = cli(command[0], tmp_path / "large.png", *command[1:], "--detect-size", size)
+            assert code == 0, err
+            records = [json.loads(line) for line in out.splitlines()]
+            (faces,) = (record["faces"] for record in records if record["type"] == "frame")
+            assert len(faces) == count
+            for face in faces:
+                scale = 200 / 512
+                expected = [1000 + 178 * scale, 700 + 63 * scale, 90 * scale, 113 * scale]
+                assert face["box"] == pytest.approx(expected, abs=4)
 
 
 def test_predict_turns_a_tilted_face_upright_on_request(cli, photo):
