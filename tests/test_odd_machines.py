@@ -128,7 +128,7 @@ def test_litert_that_does_not_load_gives_way_to_onnx(photo, tmp_path):
 def test_opencv_that_does_not_load_is_said_in_one_line(photo, tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for command in (("predict", photo), ("predict", photo, "--aligned"), ("run", photo)):
+    for command in (("predict", photo), ("predict", photo, "--crops"), ("run", photo)):
         done = program(*command, env=environment)
         assert done.returncode == 2
         assert b"OpenCV is broken: it does not load (libGL.so.1 is missing)" in done.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+from pathlib import Path
 
 from ..labels import LABELS, Labels
 
@@ -91,6 +93,36 @@ def _detect_size(text: str) -> int | str:
         return positive_int(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, nor full") from error
+
+
+def add_jsonl_argument(parser: argparse._ActionsContainer, told: str) -> None:
+    """Where JSON lines go; ``told`` is what they are of and what else there is to say."""
+    parser.add_argument(
+        "--jsonl",
+        nargs="?",
+        const="-",
+        type=_no_picture,
+        metavar="FILE",
+        help=f"write one JSON object {told}; - or no FILE, at the end of the line, is stdout",
+    )
+
+
+def _no_picture(text: str) -> str:
+    """An argparse type: a file to write to, and not the picture that was to be read."""
+    from ..sources.headers import HEAD_BYTES, picture_kind
+
+    path = Path(nonempty(text))
+    head = b""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    if path.is_dir() or picture_kind(head) is not None:
+        kind = "folder" if path.is_dir() else "picture"
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a {kind}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at "
+            "the end of the line"
+        )
+    return text
 
 
 def add_align_argument(parser: argparse._ActionsContainer) -> None:

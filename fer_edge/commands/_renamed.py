@@ -34,6 +34,7 @@ def accept_former_name(parser: argparse.ArgumentParser, former: str, current: st
     parser.add_argument(
         former,
         action=Former,
+        nargs=target.nargs,
         dest=target.dest,
         type=convert,
         default=target.default,

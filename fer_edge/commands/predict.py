@@ -16,12 +16,14 @@ from ._arguments import (
     add_align_argument,
     add_detect_size_argument,
     add_detector_arguments,
+    add_jsonl_argument,
     add_labels_argument,
     add_model_arguments,
     add_picture_arguments,
     add_unsure_argument,
     nonempty,
 )
+from ._renamed import accept_former_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +39,7 @@ HELP = "Label the rows of a FER-2013 test.csv, or the faces in image files."
 EPILOG = """examples:
   fer-edge predict test.csv --out submission.csv
   fer-edge predict party.jpg me.png --jsonl
-  fer-edge predict crops/*.png --aligned
+  fer-edge predict crops/*.png --crops
 
 submission.csv has the column emotion, the FER-2013 code of each row in the same order; with --skip-bad
 also the column row, its number in the input, from 1
@@ -58,12 +60,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=nonempty, metavar="CSV", help="write the labels of a CSV to this file; - is stdout"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the file of --out")
+    parser.add_argument("--force", action="store_true", help="overwrite the file of --out or --jsonl")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
-    parser.add_argument("--jsonl", action="store_true", help="print one JSON object an image")
+    add_jsonl_argument(parser, "an image")
     parser.add_argument(
-        "--aligned", action="store_true", help="take each image as one face crop, without the detector"
+        "--crops", action="store_true", help="take each image as one face crop, without the detector"
     )
+    accept_former_name(parser, "--aligned", "--crops")
     add_picture_arguments(parser)
     add_unsure_argument(parser)
     add_model_arguments(parser)
@@ -78,29 +81,31 @@ def execute(arguments: argparse.Namespace) -> int:
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
-    if arguments.detect_size and arguments.aligned:
-        raise DataError("--detect-size is for the detector, but --aligned runs none; give one of the two")
-    if arguments.align and arguments.aligned:
+    if arguments.detect_size and arguments.crops:
+        raise DataError("--detect-size is for the detector, but --crops runs none; give one of the two")
+    if arguments.align and arguments.crops:
         raise DataError(
-            "--align needs the detector's landmarks, but --aligned runs no detector; give one of the two"
+            "--align needs the detector's landmarks, but --crops runs no detector; give one of the two"
         )
     if not arguments.out and arguments.skip_bad:
         raise DataError("--skip-bad is for the rows of a CSV; unreadable images are always skipped")
-    if not arguments.out and arguments.force:
-        raise DataError("--force is for the file of --out")
     if not arguments.out:
+        if arguments.force and arguments.jsonl in (None, "-"):
+            raise DataError("--force is for the file of --out or --jsonl")
+        if arguments.jsonl not in (None, "-"):
+            check_target(arguments.jsonl, arguments.inputs, force=arguments.force)
         return _predict_images(arguments)
     if len(arguments.inputs) > 1:
-        raise DataError("--out is for the labels of one CSV; use --jsonl > FILE for images")
+        raise DataError("--out is for the labels of one CSV; use --jsonl FILE for images")
     if (
         arguments.jsonl
-        or arguments.aligned
+        or arguments.crops
         or arguments.align
         or arguments.detector_model
         or arguments.detect_size
     ):
         raise DataError(
-            "--jsonl, --aligned, --align, --detect-size and --detector-model are for images, not for a CSV"
+            "--jsonl, --crops, --align, --detect-size and --detector-model are for images, not for a CSV"
         )
     if arguments.out != "-":
         check_target(arguments.out, arguments.inputs, force=arguments.force)
@@ -120,7 +125,7 @@ def _predict_table(arguments: argparse.Namespace) -> int:
             arguments.labels or "fer2013",
         )
     rows = skipped = 0
-    with _table(arguments.out) as stream:
+    with _written(arguments.out) as stream:
         stream.write("row,emotion\n" if arguments.skip_bad else "emotion\n")
         for piece in iter_fer2013(arguments.inputs[0], skip_bad=arguments.skip_bad, pixels_only=True):
             codes = classifier.answer(piece.pixels).emotions
@@ -139,12 +144,15 @@ def _predict_table(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _table(out: str) -> Iterator[TextIO]:
+def _written(out: str) -> Iterator[TextIO]:
     """The file ``out`` to write to, which appears when it is complete; - is standard output."""
     if out == "-":
         yield sys.stdout
         return
-    with atomic_path(out) as temporary, temporary.open("w", encoding="ascii") as stream:
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         yield stream
 
 
@@ -155,30 +163,32 @@ def _predict_images(arguments: argparse.Namespace) -> int:
 
     turn = Turn(arguments.rotate, arguments.mirror)
     with litert_greeting():
-        if arguments.aligned:
+        if arguments.crops:
             recognize, finish = _whole_image(arguments), _nothing
         else:
             recognize, finish = _detected(arguments, turn)
     failed = False
-    for name in arguments.inputs:
-        try:
-            source = _open_images(name, arguments)
-            for frame in source:
-                image = turn.apply(frame.image)
-                faces = recognize(image)
-                if arguments.jsonl:
-                    told = [_known(face_to_json(face), arguments.aligned) for face in faces]
-                    record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), told)
-                    print(to_line(record), flush=True)
-                else:
-                    print(
-                        f"{printable(frame.name)}  {describe_faces(tuple(faces), arguments.unsure)}",
-                        flush=True,
-                    )
-            failed = failed or source.skipped > 0
-        except (SourceError, MissingExtraError) as error:
-            print(f"fer-edge predict: {printable(str(error))}", file=sys.stderr)
-            failed = True
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(_written(arguments.jsonl)) if arguments.jsonl else None
+        for name in arguments.inputs:
+            try:
+                source = _open_images(name, arguments)
+                for frame in source:
+                    image = turn.apply(frame.image)
+                    faces = recognize(image)
+                    if lines:
+                        told = [_known(face_to_json(face), arguments.crops) for face in faces]
+                        record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), told)
+                        print(to_line(record), file=lines, flush=True)
+                    if arguments.jsonl != "-":
+                        print(
+                            f"{printable(frame.name)}  {describe_faces(tuple(faces), arguments.unsure)}",
+                            flush=True,
+                        )
+                failed = failed or source.skipped > 0
+            except (SourceError, MissingExtraError) as error:
+                print(f"fer-edge predict: {printable(str(error))}", file=sys.stderr)
+                failed = True
     finish()
     return 2 if failed else 0
 
@@ -197,9 +207,9 @@ def _open_images(name: str, arguments: argparse.Namespace) -> Source:
     return source
 
 
-def _known(face: dict[str, Any], aligned: bool) -> dict[str, Any]:
+def _known(face: dict[str, Any], crop: bool) -> dict[str, Any]:
     """Drop what is unknown of a face: its track, and for a crop what the detector would say."""
-    unknown = {"track", "detected"} | ({"score", "landmarks"} if aligned else set())
+    unknown = {"track", "detected"} | ({"score", "landmarks"} if crop else set())
     return {key: value for key, value in face.items() if key not in unknown}
 
 

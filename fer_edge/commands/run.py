@@ -15,6 +15,7 @@ from ._arguments import (
     add_align_argument,
     add_detect_size_argument,
     add_detector_arguments,
+    add_jsonl_argument,
     add_labels_argument,
     add_model_arguments,
     add_picture_arguments,
@@ -85,12 +86,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
 
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--jsonl",
-        type=nonempty,
-        metavar="FILE",
-        help="write one JSON object a frame; - is stdout, and messages then go to stderr",
-    )
+    add_jsonl_argument(output, "a frame")
     output.add_argument("--append", action="store_true", help="add to a --jsonl file that has content")
     output.add_argument("--force", action="store_true", help="overwrite files that exist")
     output.add_argument(

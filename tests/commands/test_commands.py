@@ -74,11 +74,11 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
         (("a.csv", "--out", "c.csv", "--jsonl"), "for images"),
         (("a.csv", "--out", "c.csv", "--align"), "for images"),
         (("a.csv", "--out", "c.csv", "--detect-size", "full"), "for images"),
-        (("a.png", "--aligned", "--detect-size", "64"), "--detect-size is for the detector"),
+        (("a.png", "--crops", "--detect-size", "64"), "--detect-size is for the detector"),
         (("a.png", "--detect-size", "large"), "whole number of at least 1, nor full"),
         (("a.png", "--detect-size", "8"), "32 pixels or more"),
-        (("a.png", "--align", "--aligned"), "--align needs the detector"),
-        (("a.png", "b.png", "--out", "c.csv"), "--jsonl > FILE"),
+        (("a.png", "--align", "--crops"), "--align needs the detector"),
+        (("a.png", "b.png", "--out", "c.csv"), "--jsonl FILE"),
     ],
 )
 def test_predict_explains_what_goes_together(cli, arguments, message):
@@ -110,9 +110,9 @@ def test_predict_finds_the_happy_astronaut(cli, photo):
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("aligned", [(), ("--aligned",)])
-def test_predict_tells_images_what_people_would_say(cli, photo, aligned):
-    if aligned:
+@pytest.mark.parametrize("crops", [(), ("--crops",)])
+def test_predict_tells_images_what_people_would_say(cli, photo, crops):
+    if crops:
         import cv2
 
         cv2.imwrite(str(photo), cv2.imread(str(photo))[60:180, 160:280])
@@ -121,7 +121,7 @@ def test_predict_tells_images_what_people_would_say(cli, photo, aligned):
         (("--labels", "people"), r"\d+ of 10 would say happy"),
         (("--labels", "fer2013"), r"happy \d+ %"),
     ):
-        code, out, err = cli("predict", photo, *aligned, *labels)
+        code, out, err = cli("predict", photo, *crops, *labels)
         assert code == 0, err
         assert re.fullmatch(rf"{re.escape(str(photo))}  1 face: {words}\n", out)
 
@@ -135,10 +135,10 @@ def test_predict_says_unsure_unless_it_is_off(cli, tmp_path):
     assert expected.unsure.tolist() == [True]
     told = {}
     for unsure in ("on", "off"):
-        code, out, err = cli("predict", path, "--aligned", "--unsure", unsure)
+        code, out, err = cli("predict", path, "--crops", "--unsure", unsure)
         assert code == 0, err
         told[unsure] = out
-        code, out, err = cli("predict", path, "--aligned", "--unsure", unsure, "--jsonl")
+        code, out, err = cli("predict", path, "--crops", "--unsure", unsure, "--jsonl")
         assert code == 0, err
         (face,) = json.loads(out)["faces"]
         assert face["unsure"] is True
@@ -237,12 +237,58 @@ def test_predict_takes_an_aligned_crop_whole(cli, photo, tmp_path):
 
     crop = tmp_path / "crop.png"
     cv2.imwrite(str(crop), cv2.imread(str(photo))[60:180, 160:280])
-    code, out, err = cli("predict", crop, "--aligned", "--jsonl")
+    code, out, err = cli("predict", crop, "--crops", "--jsonl")
     assert code == 0, err
     (face,) = json.loads(out)["faces"]
     assert face["emotion"] == "happy"
     assert face["box"] == [0, 0, 120, 120]
     assert "landmarks" not in face
+
+
+def test_the_former_name_of_crops_works_and_says_what_it_is_called(cli, photo):
+    code, out, err = cli("predict", photo, "--aligned", "--jsonl")
+    assert code == 0, err
+    assert err.count("--aligned is now called --crops") == 1
+    assert "score" not in json.loads(out)["faces"][0]
+    assert "--aligned" not in cli("predict", "--help")[1]
+
+
+def test_json_lines_go_to_a_file_and_the_lines_for_people_to_stdout(cli, photo, tmp_path):
+    lines = tmp_path / "faces.jsonl"
+    code, out, err = cli("predict", photo, "--jsonl", lines)
+    assert code == 0, err
+    assert out.startswith(f"{photo}  ")
+    written = lines.read_text()
+    for arguments in ((photo, "--jsonl"), ("--jsonl", "-", photo)):
+        assert cli("predict", *arguments)[:2] == (0, written)
+    assert json.loads(written)["faces"][0]["emotion"] == "happy"
+
+    code, _, err = cli("predict", photo, "--jsonl", lines)
+    assert code == 2
+    assert "--force overwrites it" in err
+    lines.write_text("old")
+    assert cli("predict", photo, "--jsonl", lines, "--force")[0] == 0
+    assert lines.read_text() == written
+    code, _, err = cli("predict", photo, "--jsonl", "--force")
+    assert code == 2
+    assert "--force is for the file of --out or --jsonl" in err
+
+
+@pytest.mark.parametrize("command", ["predict", "run"])
+def test_a_picture_is_never_taken_for_the_file_of_json_lines(cli, photo, command):
+    """Behind a bare --jsonl a picture looks like its value."""
+    content = photo.read_bytes()
+    for arguments in (("--jsonl", photo), ("--jsonl", photo, photo, "--force"), ("--jsonl", photo.parent)):
+        code, _, err = cli(command, *arguments)
+        assert code == 2
+        assert "not a file for JSON lines; for stdout give --jsonl -" in err
+    assert photo.read_bytes() == content
+
+
+def test_run_without_a_file_for_json_lines_writes_to_stdout(cli, photo):
+    code, out, err = cli("run", photo, "--jsonl")
+    assert code == 0, err
+    assert [json.loads(line)["type"] for line in out.splitlines()] == ["start", "frame", "end"]
 
 
 def test_predict_answers_the_rest_when_one_image_is_broken(cli, photo, tmp_path):

@@ -112,7 +112,7 @@ def odd_picture(tmp_path):
 def test_names_are_printed_in_any_locale(odd_picture, encoding, name, command):
     path = odd_picture(name)
     process = subprocess.run(
-        [*PROGRAM, command, path, *(["--aligned"] if command == "predict" else [])],
+        [*PROGRAM, command, path, *(["--crops"] if command == "predict" else [])],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"},
     )

@@ -657,7 +657,7 @@ def test_command_asks_whom_it_is_told_to(cli, video, given, labels):
     ("outputs", "message"),
     [
         (("--save-image", "a.png"), "is also the input"),
-        (("--jsonl", "a.png", "--force"), "is also the input"),
+        (("--jsonl", "a.png", "--force"), "is a picture, not a file for JSON lines"),
         (("--save-image", "."), "holds the input"),
         (("--save-image", "out"), "is also the input"),
         (("--jsonl", "x.png", "--save-image", "./x.png"), "two outputs cannot be the same file"),

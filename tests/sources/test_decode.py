@@ -98,10 +98,10 @@ def test_the_limit_holds_for_every_format(suffix):
 
 def test_the_command_line_has_the_same_default(cli, tmp_path):
     (tmp_path / "a.png").write_bytes(bomb(MAX_PIXELS // 1000 + 1, 1000))
-    code, _, err = cli("predict", tmp_path / "a.png", "--aligned")
+    code, _, err = cli("predict", tmp_path / "a.png", "--crops")
     assert code == 2
     assert "100001x1000 pixels are 100 megapixels; at most 100" in err
-    assert "megapixels" not in cli("predict", tmp_path / "a.png", "--aligned", "--max-pixels", "101M")[2]
+    assert "megapixels" not in cli("predict", tmp_path / "a.png", "--crops", "--max-pixels", "101M")[2]
     assert cli("run", tmp_path / "a.png")[0] == 2
     assert "is not a number of pixels" in cli("run", tmp_path / "a.png", "--max-pixels", "many")[2]
 

@@ -83,7 +83,7 @@ def test_names_in_messages_cannot_drive_a_terminal(tmp_path, caplog):
 
 
 def test_predict_reads_a_folder_as_run_does(folder, cli):
-    code, out, err = cli("predict", folder, "--recursive", "--aligned")
+    code, out, err = cli("predict", folder, "--recursive", "--crops")
     assert code == 0
     assert [line.split("  ")[0] for line in out.splitlines()] == [
         str(folder / name) for name in ("a.jfif", "b.avif", "c.gif", "d.jp2", "e.mpo", "f", "g.png", "h.dat")
@@ -93,7 +93,7 @@ def test_predict_reads_a_folder_as_run_does(folder, cli):
 
 def test_predict_tells_of_a_bad_picture_in_a_folder(folder, cli):
     (folder / "bad.jpg").write_bytes(b"no picture")
-    code, out, err = cli("predict", folder, "--aligned")
+    code, out, err = cli("predict", folder, "--crops")
     assert code == 2
     assert len(out.splitlines()) == 8
     assert "bad.jpg: not an image that OpenCV can read; skipped" in err

@@ -218,7 +218,7 @@ def test_run_reads_a_film_that_is_redirected(tmp_path):
 
 
 def test_predict_reads_a_picture_from_standard_input_but_no_film(tmp_path):
-    out, _ = fer_edge("predict", "-", "--aligned").communicate(encoded(".png", gradient()), timeout=60)
+    out, _ = fer_edge("predict", "-", "--crops").communicate(encoded(".png", gradient()), timeout=60)
     assert out.startswith(b"/dev/stdin  1 face: ")
     process = fer_edge("predict", "-")
     _, err = process.communicate(film(tmp_path / "a.avi"), timeout=60)
