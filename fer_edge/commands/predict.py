@@ -45,7 +45,9 @@ submission.csv has the column emotion, the FER-2013 code of each row in the same
 also the column row, its number in the input, from 1
 exit code 2 if an image cannot be read; the others are still processed"""
 
-_CSV_SUFFIXES = frozenset((".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar"))
+_CSV_SUFFIXES = frozenset(
+    (".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar", ".tsv", ".xls", ".xlsx", ".ods", ".parquet")
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,38 @@ _DECOMPRESSORS: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = 
     b"BZh": bz2.open,
 }
 
+_SAVE_AS = "save it as CSV: in Excel or LibreOffice, File > Save As > CSV UTF-8"
+_BY_PANDAS = "python -c \"import pandas; pandas.{reader}('{name}').to_csv('faces.csv', index=False)\""
+
+_FOREIGN: dict[bytes, tuple[str, str]] = {
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel workbook (.xls)", _SAVE_AS),
+    b"PAR1": ("a Parquet file", _BY_PANDAS.replace("{reader}", "read_parquet")),
+    b"ARROW1": ("a Feather file", _BY_PANDAS.replace("{reader}", "read_feather")),
+    b"\x89HDF\r\n": ("an HDF5 file", _BY_PANDAS.replace("{reader}", "read_hdf")),
+    b"\x93NUMPY": (
+        "a NumPy array",
+        "give the pixels as text: a column pixels of 2304 numbers with blanks between",
+    ),
+    b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", "unzstd '{name}'"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x '{name}'"),
+    b"Rar!": ("a RAR archive", "unrar x '{name}'"),
+    b"\x89PNG": ("a picture", "fer-edge predict '{name}', without --out"),
+    b"\xff\xd8\xff": ("a picture", "fer-edge predict '{name}', without --out"),
+    b"%PDF": ("a PDF document", "export the table as CSV"),
+    b"version https://git-lfs": ("a pointer of Git LFS, not the file itself", "git lfs pull"),
+    b"<!doctype html": ("a web page, maybe of a login", "download the file again, signed in"),
+    b"<html": ("a web page, maybe of a login", "download the file again, signed in"),
+}
+"""What is no CSV, by how it begins (text in lower case): what it is, and how to get a CSV of it."""
+
+_WORKBOOKS = {
+    "xl/workbook.xml": "an Excel workbook (.xlsx)",
+    "xl/workbook.bin": "an Excel workbook (.xlsb)",
+    "content.xml": "an OpenDocument spreadsheet (.ods)",
+    "Index/Document.iwa": "a Numbers spreadsheet",
+}
+"""Zip archives that are none to people, by a member."""
+
 
 # ---------------------------------------------------------------- files, compressed files, archives
 
@@ -55,17 +87,33 @@ def _csv_stream(
     for start, unpacked in _DECOMPRESSORS.items():
         if magic.startswith(start):
             stream = stack.enter_context(unpacked(raw))
-    is_tar = stream.read(262)[257:] == b"ustar"
+    head = stream.read(262)
+    is_tar = head[257:] == b"ustar"
+    _refuse_foreign(head, name)
     stream.seek(0)
     if is_tar:
         return _only_csv_of_tar(stack.enter_context(tarfile.open(fileobj=stream, mode="r:")), name, stack)
     return stream, name
 
 
+def _refuse_foreign(head: bytes, name: str) -> None:
+    for start, (kind, remedy) in _FOREIGN.items():
+        if head.lstrip().lower().startswith(start.lower()):
+            raise _foreign(name, kind, remedy)
+
+
+def _foreign(name: str, kind: str, remedy: str) -> DataError:
+    return DataError(f"{name}: this is {kind}; want a CSV file: {remedy.replace('{name}', name)}")
+
+
 def _only_csv_of_zip(
     archive: zipfile.ZipFile, name: str, stack: contextlib.ExitStack
 ) -> tuple[io.BufferedIOBase, str]:
-    member = _only_csv([info.filename for info in archive.infolist() if not info.is_dir()], name)
+    members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    for member, kind in _WORKBOOKS.items():
+        if member in members:
+            raise _foreign(name, kind, _SAVE_AS)
+    member = _only_csv(members, name)
     try:
         stream = stack.enter_context(archive.open(member))
     except (RuntimeError, NotImplementedError) as error:

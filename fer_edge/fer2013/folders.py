@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, shortened
 from ..labels import EMOTIONS
 from .archives import open_csv
-from .header import find_column, header_names
+from .header import find_column, header_names, separator_of
 from .table import table_rows
 from .window import LINE_LIMIT
 
@@ -125,7 +125,8 @@ def _ordered(emotions: Iterable[str]) -> tuple[str, ...]:
 
 def _listed(folder: Path) -> PictureFolder:
     with open_csv(folder / LIST_NAME) as (stream, name):
-        header = header_names(stream.readline(LINE_LIMIT), name)
+        line = stream.readline(LINE_LIMIT)
+        header = header_names(line, name)
         file_at, emotion_at = (find_column(header, wanted, name) for wanted in ("file", "emotion"))
         usage_at = find_column(header, "usage", name) if "usage" in map(str.lower, header) else None
         others = [at for at in range(len(header)) if at not in (file_at, emotion_at, usage_at)]
@@ -133,7 +134,8 @@ def _listed(folder: Path) -> PictureFolder:
             # An index column of pandas has no name, and is one picture's own.
             if header[at]:
                 find_column(header, header[at], name)
-        rows = list(_pictures(table_rows(stream, len(header), name, "line", 2), folder, file_at, emotion_at))
+        table = table_rows(stream, len(header), name, "line", 2, separator_of(line))
+        rows = list(_pictures(table, folder, file_at, emotion_at))
     if not rows:
         raise DataError(f"{name}: no rows after the header")
     groups, notes = {}, []

@@ -31,13 +31,26 @@ class Columns(NamedTuple):
 
 def read_columns(buffer: LineWindow) -> Columns:
     buffer.fill_line()
-    names = header_names(buffer.take_line(), buffer.name)
+    line = buffer.take_line()
+    buffer.separator = separator_of(line)
+    names = header_names(line, buffer.name)
     return Columns(
         names=names,
         emotion=find_column(names, "emotion", buffer.name) if "emotion" in map(str.lower, names) else -1,
         pixels=find_column(names, "pixels", buffer.name),
         usage=find_column(names, "usage", buffer.name) if "usage" in map(str.lower, names) else -1,
     )
+
+
+def separator_of(line: bytes) -> str:
+    """What stands between the fields of a file with this header line.
+
+    A semicolon or a tab where it has no comma: spreadsheets in countries with a decimal comma write these.
+    """
+    text = line.strip()
+    if b"," in text:
+        return ","
+    return ";" if b";" in text else "\t" if b"\t" in text else ","
 
 
 def header_names(line: bytes, name: str) -> list[str]:
@@ -49,7 +62,8 @@ def header_names(line: bytes, name: str) -> list[str]:
         raise DataError(f"{name}: the first line is longer than {LINE_LIMIT} bytes; want a CSV header")
     try:
         text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8").rstrip("\r\n")
-        return [column.strip() for column in next(csv.reader([text], skipinitialspace=True), [""])]
+        reader = csv.reader([text], delimiter=separator_of(line), skipinitialspace=True)
+        return [column.strip() for column in next(reader, [""])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: the first line is not a CSV header in UTF-8: {error}") from error
 

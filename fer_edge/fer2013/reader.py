@@ -72,7 +72,8 @@ def iter_fer2013(
 
     The file has one header line and a column ``pixels`` of 48x48 grey values, and maybe ``emotion``
     and ``Usage``, in any order, upper or lower case; other columns are ignored. That covers Kaggle's
-    fer2013.csv, icml_face_data.csv, train.csv and test.csv. Fields may be in quotes (on one line),
+    fer2013.csv, icml_face_data.csv, train.csv and test.csv. Semicolons or tabs may separate fields, where
+    the header has no comma. Fields may be in quotes (on one line),
     with blanks around. The file may be compressed (gzip, xz, bzip2) or the only .csv in a zip or tar
     archive, which its content tells, not its name. Empty lines at the end do not count.
 

@@ -11,16 +11,24 @@ from .window import LINE_LIMIT
 
 
 def table_rows(
-    stream: io.BufferedIOBase, width: int, name: str, counted: str = "row", first: int = 1
+    stream: io.BufferedIOBase,
+    width: int,
+    name: str,
+    counted: str = "row",
+    first: int = 1,
+    separator: str = ",",
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield of each row of ``stream``, behind the header, where it is (``votes.csv: row 7``) and its fields.
 
     ``width``: fields that the header has; ``counted`` and ``first``: what messages call a row, and the
-    number of the first. Empty lines may only end the file. Raises DataError.
+    number of the first; ``separator``: what stands between fields. Empty lines may only end the file.
+    Raises DataError.
     """
     empty = 0
     try:
-        rows = csv.reader(_text_lines(stream, name, counted, first), skipinitialspace=True)
+        rows = csv.reader(
+            _text_lines(stream, name, counted, first), delimiter=separator, skipinitialspace=True
+        )
         for row, fields in enumerate(rows, start=first):
             where = f"{name}: {counted} {row}"
             if not any(fields):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import DataError, shortened
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, VOTE_COLUMNS, VOTE_OF_ANSWER
 from .archives import open_csv
-from .header import find_column, header_names
+from .header import find_column, header_names, separator_of
 from .table import table_rows
 from .window import LINE_LIMIT
 
@@ -35,12 +35,13 @@ def read_votes(
             with the row (from 1, without the header) and column.
     """
     with open_csv(path) as (stream, name):
-        header = header_names(stream.readline(LINE_LIMIT), name)
+        line = stream.readline(LINE_LIMIT)
+        header = header_names(line, name)
         columns = [find_column(header, wanted, name) for wanted in VOTE_COLUMNS]
         own = [index for index, column in enumerate(header) if column.lower() == "usage"]
         told = own[0] if usage is not None and len(own) == 1 else None
         votes, usages = [], []
-        for where, fields in table_rows(stream, len(header), name):
+        for where, fields in table_rows(stream, len(header), name, separator=separator_of(line)):
             votes.append([_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns])
             if told is not None:
                 usages.append(fields[told].strip())

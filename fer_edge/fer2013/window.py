@@ -39,11 +39,26 @@ class LineWindow:
         self._data = np.empty(_BUFFER_BYTES, dtype=np.uint8)
         self._start = 0
         self._end = 0
+        self._separator = ","
 
     @property
     def text(self) -> NDArray[np.uint8]:
         """What is in the window and not yet consumed; ``final`` tells whether more follows."""
         return self._data[self._start : self._end]
+
+    @property
+    def separator(self) -> str:
+        """What separates the fields of the lines that follow; in :attr:`text` commas stand for it."""
+        return self._separator
+
+    @separator.setter
+    def separator(self, separator: str) -> None:
+        self._separator = separator
+        self._put_commas(self.text)
+
+    def _put_commas(self, text: NDArray[np.uint8]) -> None:
+        if self._separator != ",":
+            text[text == ord(self._separator)] = ord(",")
 
     @property
     def exhausted(self) -> bool:
@@ -77,6 +92,7 @@ class LineWindow:
         wanted = self._data.size if rest.size >= _CHUNK_BYTES else rest.size + _CHUNK_BYTES
         while self._end < wanted and not self.final:
             count = self._stream.readinto(self._data[self._end : wanted].data)
+            self._put_commas(self._data[self._end : self._end + count])
             self._end += count
             self.final = count == 0
 

@@ -112,7 +112,7 @@ def test_columns_of_many_values_are_no_groups(tmp_path):
         (["file,emotion", "", "happy/a.png,sad"], "line 2 is empty"),
         (["file,emotion", "a" * 5000 + ",sad"], "line 2: no file"),
         (["file,emotion"], "no rows after the header"),
-        (["file;emotion", "happy/a.png;sad"], 'no column "file" in the header, which is .file;emotion'),
+        (["file|emotion", "happy/a.png;sad"], 'no column "file" in the header, which is .file.emotion'),
         (["file,label", "happy/a.png,sad"], 'no column "emotion"'),
         (["file,emotion,sex,Sex", "happy/a.png,sad,f,f"], '2 columns "sex"'),
     ],

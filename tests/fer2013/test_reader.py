@@ -185,6 +185,44 @@ def test_an_archive_needs_exactly_one_csv(write, pack):
         read_fer2013(write(pack({"notes.txt": b"hello"})))
 
 
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        (
+            ("[Content_Types].xml", "xl/workbook.xml", "xl/worksheets/sheet1.xml"),
+            r"an Excel workbook \(\.xlsx\)",
+        ),
+        (("mimetype", "content.xml"), r"an OpenDocument spreadsheet \(\.ods\)"),
+    ],
+)
+def test_spreadsheets_are_told_from_archives_whatever_their_name(write, members, kind):
+    path = write(zipped(dict.fromkeys(members, b"<xml/>")), "faces.csv")
+    with pytest.raises(DataError, match=rf"faces\.csv: this is {kind}; want a CSV file: save it as CSV"):
+        read_fer2013(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_semicolons_and_tabs_may_separate_fields(write, separator, pack):
+    rows = [
+        f'"{code}"{separator}"{text}"{separator}{usage}\r\n'
+        for code, text, usage in zip(LABELS, TEXTS, USAGE, strict=True)
+    ]
+    header = f"emotion{separator}pixels{separator}Usage\r\n"
+    check(read_fer2013(write(pack((header + "".join(rows)).encode()))))
+    # More than the window holds at once.
+    long = read_fer2013(write(pack((header + "".join(rows * 200)).encode())))
+    np.testing.assert_array_equal(long.pixels, np.tile(PIXELS, (200, 1, 1)))
+    with pytest.raises(DataError, match=r'row 4, column "emotion": found .7.; want an emotion code'):
+        read_fer2013(write(pack((header + "".join(rows) + rows[0].replace('"3"', "7")).encode())))
+
+
+def test_a_comma_in_the_header_leaves_semicolons_and_tabs_alone(write):
+    tabs = text_of(PIXELS[0], "\t")
+    found = read_fer2013(write(f"note;more,pixels\na;b,{tabs}\n"))
+    np.testing.assert_array_equal(found.pixels, PIXELS[:1])
+
+
 def test_an_error_inside_an_archive_names_the_member(write):
     with pytest.raises(DataError, match=r"faces\.zip:x/y\.csv: no column"):
         read_fer2013(write(zipped({"x/y.csv": b"a,b\n1,2\n"}), "faces.zip"))
@@ -228,7 +266,21 @@ def test_a_damaged_zip_is_a_data_error(write):
         (PLAIN.encode("utf-16-le"), "UTF-16"),
         (PLAIN.encode("utf-32"), "UTF-16"),
         (b"\0" * 5000, "binary"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(128, 256)) * 9, "UTF-8"),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(range(128, 256)) * 9,
+            "this is a picture; .*fer-edge predict '.*faces.csv'",
+        ),
+        (bytes(range(128, 256)) * 9, "UTF-8"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600,
+            r"Excel workbook \(\.xls\); want a CSV file: save it",
+        ),
+        (b"PAR1" + bytes(600) + b"PAR1", r"Parquet file; .*pandas\.read_parquet\('.*faces\.csv'\)\.to_csv"),
+        (gzip.compress(b"PAR1" + bytes(600)), "this is a Parquet file"),
+        (b"ARROW1\0\0" + bytes(600), "this is a Feather file; .*read_feather"),
+        (b"(\xb5/\xfd" + bytes(600), "compressed with Zstandard; want a CSV file: unzstd"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "this is a web page.*signed in"),
         (b"x" * 3_000_000, "first line is longer than 1048576 bytes"),
         ("\n" + PLAIN, 'no column "pixels"'),
     ],
@@ -552,6 +604,12 @@ def test_c_and_numpy_parse_any_text_alike(text, final, columns):
 
 
 VOTES = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_votes_may_be_separated_otherwise(write, separator):
+    lines = [separator.join(VOTE_COLUMNS), separator.join("9876543210")]
+    assert read_votes(write("\n".join(lines) + "\n")).tolist() == [[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]]
 
 
 def test_votes_come_in_the_order_of_vote_columns_whatever_the_header(write):
