@@ -10,6 +10,7 @@
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
+# make man          docs/fer-edge.1, the manual page, anew from the options of all commands
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make release      make wheels, with SHA256SUMS and LICENSES.txt, where commit, tag and changelog are ready
 # make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV and FERPLUS_CSV
@@ -44,8 +45,8 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench fuzz sanitize weights reference wheels release \
-    clean
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench fuzz sanitize weights reference man \
+    wheels release clean
 
 run: $(VENV)/.run
 	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
@@ -118,6 +119,9 @@ weights: $(VENV)/.dev
 
 reference: $(VENV)/.device
 	$(bin)/python tests/reference.py
+
+man: $(VENV)/.run
+	$(bin)/python tools/man.py
 
 wheels: $(VENV)-wheels/.tools
 	$(VENV)-wheels/bin/python tools/wheels.py

@@ -20,18 +20,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from .commands import COMMANDS, set_up
 from .errors import FerEdgeError, printable
 from .interrupts import ended_at_once
-
-COMMANDS: dict[str, str] = {
-    "run": "recognize emotions on a camera, stream, video, image or folder",
-    "bench": "measure latency on this machine",
-    "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
-    "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",
-    "predict": "label a FER-2013 test.csv or image files",
-    "train": "train a model on a FER-2013 CSV",
-    "doctor": "check this installation",
-}
 
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
 
@@ -179,11 +170,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == command:
-            module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
-            subparser.description = module.HELP
-            subparser.epilog = module.EPILOG
-            module.configure(subparser)
-            subparser.set_defaults(execute=module.execute)
+            set_up(subparser, name)
     return parser
 
 

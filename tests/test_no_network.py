@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 # In {photo} there is a face, {table} is a CSV, {out} a folder for what a command is asked to write.
 COMMANDS = {
     "doctor": ["doctor"],
+    "completion": ["completion", "bash"],
     "predict an image": ["predict", "{photo}", "--backend", "{backend}"],
     "predict a CSV": ["predict", "{table}", "--backend", "{backend}", "--out", "{out}/answers.csv"],
     "run": ["run", "--camera", "demo", "--frames", "3", "--jsonl", "{out}/faces.jsonl"],

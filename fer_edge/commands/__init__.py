@@ -1,1 +1,39 @@
 """One module a sub-command: HELP, EPILOG, configure(parser), execute(arguments)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+COMMANDS: dict[str, str] = {
+    "run": "recognize emotions on a camera, stream, video, image or folder",
+    "bench": "measure latency on this machine",
+    "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
+    "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",
+    "predict": "label a FER-2013 test.csv or image files",
+    "train": "train a model on a FER-2013 CSV",
+    "doctor": "check this installation",
+    "completion": "print a script that lets a shell complete commands and options",
+}
+
+
+def set_up(parser: argparse.ArgumentParser, command: str) -> None:
+    """Load the module of a sub-command and let ``parser`` be its command line."""
+    module = importlib.import_module(f".{command.replace('-', '_')}", __package__)
+    parser.description = module.HELP
+    parser.epilog = module.EPILOG
+    module.configure(parser)
+    parser.set_defaults(execute=module.execute)
+
+
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The command lines of all sub-commands, whose modules are all loaded for it."""
+    parsers = {
+        name: argparse.ArgumentParser(
+            f"fer-edge {name}", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        for name in COMMANDS
+    }
+    for name, parser in parsers.items():
+        set_up(parser, name)
+    return parsers
