@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from .commands import COMMANDS, set_up
-from .errors import FerEdgeError, printable
+from .errors import FerEdgeError, is_out_of_memory, printable
 from .interrupts import ended_at_once
+
+_NO_MEMORY = "not enough memory: end other programs, or raise the limit (ulimit -v, MemoryMax of the service)"
 
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
 
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        print(f"fer-edge {parsed.command}: {_masked(printable(_describe(error)))}", file=sys.stderr)
+        told = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(_describe(error)))
+        print(f"fer-edge {parsed.command}: {told}", file=sys.stderr)
         _flush_stdout()
         return _exit_code(error)
 
@@ -119,6 +122,9 @@ def _prepare_process() -> None:
     # them. Both read this when they are loaded.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # OpenBLAS, which NumPy and OpenCV bring along and no command uses, takes 30 MB of address space for each
+    # thread, and OpenCV's crashes where it does not get them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class _Messages(logging.Handler):
@@ -213,6 +219,8 @@ def _describe(error: Exception) -> str:
 
 def _exit_code(error: Exception) -> int:
     """2 where the user can put the input right, 1 where the work itself failed."""
+    if is_out_of_memory(error):
+        return 1
     if isinstance(error, FerEdgeError):
         return error.exit_code
     return 2 if isinstance(error, (ValueError, ModuleNotFoundError, *_USER_OS_ERRORS)) else 1

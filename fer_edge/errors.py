@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 
@@ -47,6 +48,17 @@ class MissingExtraError(FerEdgeError, ImportError):
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(f"{feature} needs {package}: pip install 'fer-edge[{extra}]'")
+
+
+_NOT_LOADED = "failed to map segment"
+"""What the loader of shared libraries says where the memory for one is lacking."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is one of the forms in which a lack of memory is told."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, ImportError) and _NOT_LOADED in str(error)
 
 
 SHOWN = 16

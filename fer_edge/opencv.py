@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from .errors import MissingRuntimeError
+from .errors import MissingRuntimeError, is_out_of_memory
 
 _WANTED = "opencv-python-headless>=4.11,<5"
 
@@ -22,7 +22,8 @@ _NEEDED = ("imdecode", "error", "VideoCapture", "FaceDetectorYN")
 def check_opencv() -> None:
     """Raise MissingRuntimeError, with the remedy, where ``cv2`` is missing, does not load or is in pieces.
 
-    Of two of its packages installed over each other, uninstalling one leaves a ``cv2`` without content.
+    Of two of its packages installed over each other, uninstalling one leaves a ``cv2`` without content. A
+    lack of memory is raised as it is.
     """
     try:
         import cv2
@@ -31,6 +32,8 @@ def check_opencv() -> None:
             raise MissingRuntimeError(f"this needs OpenCV: pip install '{_WANTED}'") from error
         raise _broken(f"it does not load ({error})") from error
     except Exception as error:  # pieces of two versions raise anything
+        if is_out_of_memory(error):
+            raise
         raise _broken(f"it does not load ({error})") from error
     missing = [name for name in _NEEDED if not hasattr(cv2, name)]
     if missing:

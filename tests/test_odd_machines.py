@@ -165,6 +165,41 @@ def test_what_two_opencv_packages_leave_of_each_other_is_told_with_the_remedy(ph
         assert "Traceback" not in done.stderr
 
 
+def limited(megabytes, *arguments):
+    """The program with so much address space, as ``ulimit -v`` gives it."""
+    command = f'ulimit -v {megabytes * 1024}; exec "{sys.executable}" -m fer_edge "$@"'
+    return subprocess.run(
+        ["/bin/sh", "-c", command, "sh", *map(str, arguments)], capture_output=True, timeout=120, text=True
+    )
+
+
+@pytest.mark.parametrize("command", ["predict", "run"])
+def test_a_lack_of_memory_is_told_in_one_line(photo, command):
+    done = limited(140, command, photo)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"fer-edge {command}: not enough memory: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.heavy
+def test_no_limit_of_memory_ends_in_a_crash_or_hangs(photo):
+    """OpenCV's OpenBLAS, with more than one thread, crashes at 350 MB, where all works with one."""
+    codes = [limited(megabytes, "predict", photo).returncode for megabytes in range(100, 550, 50)]
+    assert set(codes) == {0, 1}
+    assert codes == sorted(codes, reverse=True)
+
+
+def test_a_picture_too_large_for_the_memory_is_told_as_such(tmp_path):
+    """243 MB of pixels, packed into some kilobytes."""
+    import cv2
+
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.zeros((9000, 9000), np.uint8))
+    done = limited(450, "predict", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "fer-edge predict: not enough memory: " in done.stderr
+
+
 @pytest.mark.heavy
 def test_classifiers_load_in_parallel_and_leave_stderr_alone():
     from concurrent.futures import ThreadPoolExecutor

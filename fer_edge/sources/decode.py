@@ -72,6 +72,8 @@ def _decode_with_opencv(content: bytes, name: str) -> NDArray[np.uint8] | None:
         # Not with cv2.imread, which crashes on names that are not UTF-8.
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(f"{name}: {error.err}") from error
         raise SourceError(f"{name}: OpenCV refuses this image ({error.err})") from error
     return None if image is None else to_eight_bits(image)
 

@@ -126,7 +126,9 @@ def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
             if picture_kind(head) is None:
                 # Whatever it is, it need not be read to its end.
                 return head
-            content = head + stream.read(limit)
+            # Python makes room for all that it is asked to read, before it reads.
+            rest = max(0, os.fstat(stream.fileno()).st_size - len(head))
+            content = head + stream.read(min(limit, rest))
     except OSError as error:
         raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
     # Behind a JPEG may lie a film.
