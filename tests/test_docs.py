@@ -58,6 +58,18 @@ def test_python_snippets_compile(page):
         ast.parse(block)
 
 
+def test_reliability_names_tests_that_exist():
+    named = re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "reliability.md").read_text())
+    assert len(named) > 40
+    tests = {
+        node.name
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert [name for name in named if name not in tests] == []
+
+
 def said_by_the_package() -> str:
     """All texts of the package's modules, with names that are filled in left out.
 
