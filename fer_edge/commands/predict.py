@@ -65,8 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_picture_arguments(parser)
     add_unsure_argument(parser)
-    add_model_arguments(parser)
-    add_labels_argument(parser, default=None)
+    add_labels_argument(add_model_arguments(parser), default=None)
     add_detector_arguments(parser)
     add_align_argument(parser)
 
