@@ -114,7 +114,7 @@ sanitize: $(VENV)/.device
 	        -k "c_and_numpy or not numpy" $(SANITIZE_TESTS)
 
 weights: $(VENV)/.dev
-	$(bin)/fer-edge export-int8 runs/edge/settling/last.pt --out fer_edge/models/weights --force
+	$(bin)/fer-edge export-int8 runs/edge/student/last.pt --out fer_edge/models/weights --force
 	$(bin)/fer-edge export-int8 runs/nano/student/last.pt --out fer_edge/models/weights --force
 
 reference: $(VENV)/.device

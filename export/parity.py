@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.errors import FerEdgeError
+from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import PRECISIONS, SUFFIXES, Backend, Precision, TensorSpec
 from fer_edge.models.people import People
 
 from .calibration import Rows
-from .people import top_votes
 
 MAX_DROP = 1.0
 """Points of accuracy that a file may lose against the PyTorch network."""
@@ -140,9 +140,10 @@ def _truth(head: Labels, rows: Rows, logits: NDArray[np.float32]) -> NDArray[np.
     """The right answer of each row, int64 (n,); -1 where there is none."""
     if head == "fer2013":
         return rows.labels
-    if rows.votes is None or not (top_votes(rows.votes) >= 0).any():
+    top = None if rows.votes is None else top_votes(rows.votes)
+    if top is None or not (top >= 0).any():
         return logits.argmax(1).astype(np.int64)
-    return top_votes(rows.votes)
+    return top
 
 
 def refuse_bad(report: ExportReport) -> None:

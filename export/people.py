@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import EMOTIONS
 from fer_edge.models.classifier import softmax
 from fer_edge.models.people import BALANCES, People, choose, shares, uncertainty
@@ -14,13 +15,6 @@ from .temperature import matching_temperature
 
 SURE_ACCURACY = 0.92
 """Of the faces called sure, how many have to be answered as most people do."""
-
-
-def top_votes(votes: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The answer with most votes, int64 (n,), of votes that count, (n, 9); -1 for none or several."""
-    most = votes.max(1, keepdims=True)
-    single = ((votes == most).sum(1) == 1) & (most[:, 0] > 0)
-    return np.where(single, votes.argmax(1), -1)
 
 
 def prior(votes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -38,8 +38,8 @@ from .parity import FEW_ROWS, ExportReport, check_files, check_int8_input, refus
 from .people import fit_people, fit_people_temperature, prior
 from .temperature import fit_temperature
 
-Answers = dict[Labels, NDArray[np.float32]]
-"""Logits (n, k) by output."""
+Logits = dict[Labels, NDArray[np.float32]]
+"""Those of n faces, (n, k) by output."""
 
 
 def export(
@@ -75,10 +75,10 @@ def export(
     folder = Path(out)
     refuse_overwriting(folder, name, force)
     rows = choose_rows(dataset, votes, calibration_rows, seed)
-    raw = _answers(net, rows.check.faces)
+    raw = _logits(net, rows.check.faces)
     # Rows that were trained on would make for too much confidence.
     unseen = _unseen(state) and len(rows.held_out) > 0
-    fitting = (rows.held_out, _answers(net, rows.held_out.faces)) if unseen else (rows.check, raw)
+    fitting = (rows.held_out, _logits(net, rows.held_out.faces)) if unseen else (rows.check, raw)
     temperature, people = _settings(checkpoint, state, rows, fitting, raw)
     deployed = InferenceNet(net, temperature)
     calibration = rows.calibration.copy()
@@ -130,18 +130,18 @@ def _settings(
     checkpoint: str | os.PathLike[str],
     state: dict[str, Any],
     rows: Choice,
-    fitting: tuple[Rows, Answers],
-    checked: Answers,
+    fitting: tuple[Rows, Logits],
+    checked: Logits,
 ) -> tuple[dict[Labels, float], People | None]:
     """Temperatures of the outputs, and how predicted votes become answers.
 
-    ``fitting``: rows to fit on, and the network's answers to them; ``checked``: those to ``rows.check``.
+    ``fitting``: rows to fit on, and the network's logits for them; ``checked``: those for ``rows.check``.
     """
-    known, answers = fitting
+    known, logits = fitting
     temperature: dict[Labels, float] = {
-        "fer2013": fit_temperature(torch.from_numpy(answers["fer2013"]), torch.from_numpy(known.labels))
+        "fer2013": fit_temperature(torch.from_numpy(logits["fer2013"]), torch.from_numpy(known.labels))
     }
-    if "people" not in answers:
+    if "people" not in logits:
         return temperature, None
     training, votes = rows.training_votes, rows.check.votes
     if training is None or votes is None or known.votes is None or not votes.any() or not known.votes.any():
@@ -151,17 +151,17 @@ def _settings(
                 "(--votes CSV)"
             )
         return temperature | {"people": 1.0}, People(**state["people"])
-    temperature["people"] = fit_people_temperature(answers["people"], known.votes)
+    temperature["people"] = fit_people_temperature(logits["people"], known.votes)
     scale = np.float32(temperature["people"])
     people = fit_people(
-        (answers["people"] / scale, known.votes), (checked["people"] / scale, votes), prior(training)
+        (logits["people"] / scale, known.votes), (checked["people"] / scale, votes), prior(training)
     )
     return temperature, people
 
 
-def _answers(net: EmotionNet, faces: NDArray[np.uint8]) -> Answers:
+def _logits(net: EmotionNet, faces: NDArray[np.uint8]) -> Logits:
     heads = predict_heads(net, torch.from_numpy(faces))
-    named: Answers = {"fer2013": heads.fer2013.numpy()}
+    named: Logits = {"fer2013": heads.fer2013.numpy()}
     return named if heads.people is None else {**named, "people": heads.people.numpy()}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .augment import augment
-from .model import EmotionNet, Heads
+from .model import EmotionNet, Heads, combine_heads
 from .options import Augmentation
 from .teachers import mean_answers
 
@@ -45,10 +45,9 @@ class Bank:
         count = len(self.views)
         first = int(calm * (count // 2))
         view = torch.randint(first, count, index.shape, generator=generator, device=index.device)
-        people = self.answers.people
         return (
             _moved(self.views[view, index], generator),
-            Heads(self.answers.fer2013[view, index], None if people is None else people[view, index]),
+            self.answers.map(lambda logits: logits[view, index]),
         )
 
 
@@ -65,7 +64,7 @@ def make_bank(
     """Up to ``views`` views of uint8 ``faces`` (n, 48, 48), varied from not at all to ``augmentation``.
 
     The teachers are in evaluation mode, on the device of the faces. After ``seconds`` no further view is
-    begun, so that there may be less of them, but at least one; any number spans the whole range evenly.
+    begun, so that there may be fewer of them, but at least one; any number spans the whole range evenly.
     """
     started = time.perf_counter()
     batch = _BATCH.get(faces.device.type, _CPU_BATCH)
@@ -77,18 +76,16 @@ def make_bank(
             for part in faces.split(batch)
         ]
         parts = [mean_answers(teachers, part, bfloat16) for part in varied]
-        people = [part.people for part in parts if part.people is not None]
-        fer2013 = torch.cat([part.fer2013 for part in parts])
-        made.append((strength, torch.cat(varied), Heads(fer2013, torch.cat(people) if people else None)))
-        _wait_for(fer2013)
+        answers = combine_heads(parts, torch.cat)
+        made.append((strength, torch.cat(varied), answers))
+        _wait_for(answers.fer2013)
         spent = time.perf_counter() - started
         if seconds is not None and spent * (number + 2) / (number + 1) > seconds:
             break
     made.sort(key=lambda view: -view[0])
-    told = [answers.people for _, _, answers in made if answers.people is not None]
     return Bank(
         torch.stack([view for _, view, _ in made]),
-        Heads(torch.stack([answers.fer2013 for _, _, answers in made]), torch.stack(told) if told else None),
+        combine_heads([answers for _, _, answers in made], torch.stack),
     )
 
 

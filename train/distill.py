@@ -16,7 +16,7 @@ from fer_edge.errors import DataError
 
 from .distributed import join_world
 from .logits_file import LOGITS_NAME, Answers, load_answers, load_origin, save_answers
-from .model import EmotionNet
+from .model import EmotionNet, combine_heads
 from .pretrained import pretrained_net
 from .provenance import describe
 from .teachers import mean_answers
@@ -47,10 +47,10 @@ def teacher_answers(
         disable=None if world.first else True,
     )
     parts = [mean_answers(teachers, part, bfloat16) for part in bar]
-    people = [part.people for part in parts if part.people is not None]
-    fer2013 = world.gather_shares(torch.cat([part.fer2013 for part in parts]), len(faces))
-    told = world.gather_shares(torch.cat(people), len(faces)).cpu().numpy() if people else None
-    return Answers(fer2013.cpu().numpy(), told)
+    fer2013, people = combine_heads(parts, torch.cat).map(
+        lambda logits: world.gather_shares(logits, len(faces)).cpu()
+    )
+    return Answers(fer2013.numpy(), None if people is None else people.numpy())
 
 
 def prepare_teachers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -130,8 +131,7 @@ def train_steps(
         # Each network wants the faces in its own way.
         inputs = [learner.net.inputs(varied), *(teacher.inputs(varied) for teacher in data.live_teachers)]
         if data.teacher is not None:
-            people = data.teacher.people
-            answers = Heads(data.teacher.fer2013[index], None if people is None else people[index])
+            answers = data.teacher.map(itemgetter(index))
         targets = _targets(data, index, options)
         if answers is not None:
             _teach(targets, answers, options)

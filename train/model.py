@@ -13,7 +13,7 @@ with the shape of a face recognizer (:mod:`fer_edge.train.dlib_weights`), a VGG 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -152,6 +152,16 @@ class Heads(NamedTuple):
     """(n, 7): the labels of 2013, in their order."""
     people: Tensor | None
     """(n, 9): votes for each of :data:`fer_edge.labels.PEOPLE_ANSWERS`; None without that head."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Heads:
+        """Each output changed in the same way."""
+        return Heads(change(self.fer2013), None if self.people is None else change(self.people))
+
+
+def combine_heads(parts: Sequence[Heads], combine: Callable[[list[Tensor]], Tensor]) -> Heads:
+    """One of several: each output's tensors combined, of people's those that there are."""
+    people = [part.people for part in parts if part.people is not None]
+    return Heads(combine([part.fer2013 for part in parts]), combine(people) if people else None)
 
 
 class EmotionNet(nn.Module):

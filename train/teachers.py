@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .accelerate import autocast
 from .architectures import Architecture
-from .model import EmotionNet, Heads
+from .model import EmotionNet, Heads, combine_heads
 
 SHIFTS = ((-1, 0), (1, 0))
 """Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
@@ -22,12 +22,12 @@ def mean_answers(teachers: Sequence[EmotionNet], faces: Tensor, bfloat16: bool =
 
     Of the teachers, in evaluation mode, those with a people head answer for people; None where none has.
     """
-    answers = []
-    for teacher in teachers:
-        answers.append(
+    return mean_heads(
+        [
             mean_heads([_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture)])
-        )
-    return mean_heads(answers)
+            for teacher in teachers
+        ]
+    )
 
 
 def live_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> Heads:
@@ -38,11 +38,7 @@ def live_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> He
 
 def mean_heads(answers: Sequence[Heads]) -> Heads:
     """The mean of several logits, in float32; of people's where there are any."""
-    people = [answer.people.float() for answer in answers if answer.people is not None]
-    return Heads(
-        torch.stack([answer.fer2013.float() for answer in answers]).mean(0),
-        torch.stack(people).mean(0) if people else None,
-    )
+    return combine_heads(answers, lambda logits: torch.stack([one.float() for one in logits]).mean(0))
 
 
 def views(faces: Tensor, architecture: Architecture) -> Iterator[Tensor]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fer_edge.checks.agreement import agreement
+from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import EMOTIONS
 
 from .accelerate import autocast
-from .model import EmotionNet, Heads
+from .model import EmotionNet, Heads, combine_heads
 
 
 def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bool = False) -> Heads:
@@ -19,10 +22,7 @@ def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bo
     with torch.no_grad(), autocast(faces.device, bfloat16):
         parts = [net(net.inputs(part)) for part in faces.split(batch)]
     net.train(training)
-    people = [part.people for part in parts if part.people is not None]
-    return Heads(
-        torch.cat([part.fer2013 for part in parts]).float(), torch.cat(people).float() if people else None
-    )
+    return combine_heads(parts, torch.cat).map(Tensor.float)
 
 
 def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bool = False) -> Tensor:
@@ -43,22 +43,20 @@ def validate(
         "val_accuracy": (output.fer2013.argmax(1) == labels).float().mean().item(),
     }
     if votes is not None and output.people is not None:
-        agreement = people_agreement(output.people, votes)
-        if agreement is not None:
-            row["val_people"] = agreement
+        agreed = people_agreement(output.people, votes)
+        if agreed is not None:
+            row["val_people"] = agreed
     return row
 
 
 def people_agreement(logits: Tensor, votes: Tensor) -> float | None:
     """How often the crowd's choice is that of ``logits`` (n, 9), among the seven emotions.
 
-    Counted are the rows of ``votes`` (n, 9), outliers left out already
-    (:func:`fer_edge.fer2013.votes.people_votes`), with one top vote, for one of the seven; None where
-    there are no such rows.
+    Counted are the rows of ``votes`` (n, 9) whose one top vote (:func:`~fer_edge.fer2013.votes.top_votes`)
+    is for one of the seven; None where there are no such rows.
     """
     emotions = len(EMOTIONS)
-    most = votes.amax(1, keepdim=True)
-    counted = ((votes == most).sum(1) == 1) & (votes.argmax(1) < emotions)
-    if not bool(counted.any()):
-        return None
-    return (logits[:, :emotions].argmax(1) == votes.argmax(1))[counted].float().mean().item()
+    top = top_votes(votes.cpu().numpy())
+    answers = logits[:, :emotions].argmax(1).cpu().numpy()
+    found = agreement(answers, np.where(top < emotions, top, -1))
+    return found.agreement if found.rows else None

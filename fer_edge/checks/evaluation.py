@@ -131,7 +131,7 @@ def _rows_of(dataset: FerDataset, usage: str | None) -> NDArray[np.bool_]:
         return np.ones(len(dataset), np.bool_)
     if dataset.usage is None:
         raise DataError(
-            f"no Usage is told (a CSV has a column for it, a folder sub-folders train/ and test/), so "
+            f"the data has no Usage (a column of a CSV, sub-folders train/ and test/ of a folder), so "
             f"--usage {usage} selects nothing; leave it out"
         )
     chosen: NDArray[np.bool_] = dataset.usage == usage

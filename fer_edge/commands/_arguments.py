@@ -10,7 +10,7 @@ from pathlib import Path
 from ..labels import LABELS, Labels
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Which classifier to load: the arguments of ``fer_edge.load_classifier`` but ``labels``."""
     group = parser.add_argument_group("classifier")
     group.add_argument(
@@ -29,16 +29,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads", type=positive_int, default=1, help="CPU threads of one inference (default: %(default)s)"
     )
+    return group
 
 
-def add_labels_argument(parser: argparse._ActionsContainer, default: Labels | None = "people") -> None:
+def add_labels_argument(group: argparse._ArgumentGroup, default: Labels | None = "people") -> None:
     """Whose answers are wanted; ``default`` ``None``: what is read decides."""
-    told = default or "people, for the rows of a CSV fer2013"
-    parser.add_argument(
+    shown = default or "people, for the rows of a CSV fer2013"
+    group.add_argument(
         "--labels",
         choices=LABELS,
         default=default,
-        help=f"people: what ten people would say; fer2013: the labels of 2013 (default: {told})",
+        help=f"people: what ten people would say; fer2013: the labels of 2013 (default: {shown})",
     )
 
 

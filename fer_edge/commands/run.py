@@ -118,8 +118,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
     add_unsure_argument(output)
-    add_model_arguments(parser)
-    add_labels_argument(parser)
+    add_labels_argument(add_model_arguments(parser))
     recognition = parser.add_argument_group("faces")
     add_detector_arguments(recognition)
     recognition.add_argument(

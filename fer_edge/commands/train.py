@@ -85,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--initial-weights",
         type=nonempty,
         metavar="FILE",
-        help="train this checkpoint or exported model further; with --recipe, instead of the pretraining",
+        help="train this checkpoint or exported model further; with --recipe, as the student",
     )
     parser.add_argument(
         "--out",

@@ -43,7 +43,7 @@ class Face:
 
     @property
     def share(self) -> float:
-        """Of the probabilities that of ``emotion``."""
+        """The probability of ``emotion``, 0 to 1."""
         return float(self.probabilities[EMOTIONS.index(self.emotion)])
 
     @property

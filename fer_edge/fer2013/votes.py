@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,6 +81,17 @@ def vote_shares(votes: ArrayLike) -> NDArray[np.float32]:
     """
     kept = people_votes(votes)
     return np.asarray(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1), np.float32)
+
+
+def top_votes(votes: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """The one answer with most of the votes that count, float (n, 9) of :func:`people_votes`: int64 (n,).
+
+    An index of :data:`~fer_edge.labels.PEOPLE_ANSWERS`; -1 where several answers share the first place, or
+    nobody voted. :func:`majority_votes` counts "not a face" as an answer besides.
+    """
+    most = votes.max(axis=1, keepdims=True)
+    alone = (np.count_nonzero(votes == most, axis=1) == 1) & (most[:, 0] > 0)
+    return np.where(alone, votes.argmax(axis=1), -1)
 
 
 def majority_votes(votes: ArrayLike) -> NDArray[np.int8]:

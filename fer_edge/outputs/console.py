@@ -19,8 +19,8 @@ class ConsoleOutput:
 
     With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
     beginning with the image's path. With ``live``, lines are left out while the reader of the stream
-    does not read, as a paused terminal: recognition must not wait for it. ``unsure``: say that word of
-    faces of which the model is.
+    does not read, as a paused terminal: recognition must not wait for it. ``unsure``: put that word
+    before the answer of faces that count as unsure.
     """
 
     def __init__(

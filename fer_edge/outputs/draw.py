@@ -101,7 +101,8 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], unsure: bool = Tru
 
     ``image``: uint8 (h, w, 3) BGR or (h, w) grey. The result is (h, w, 3) BGR, enlarged by a whole
     number where the longest side is below :data:`MIN_WIDTH`. Probabilities are left out where they
-    would cover another face. With ``unsure`` a face of which the model is says that word.
+    would cover another face. With ``unsure`` a face that counts as unsure is labelled with that
+    word, in grey, instead of its emotion.
     """
     import cv2
 

@@ -25,7 +25,7 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
     ``picture``: uint8, (h, w, 3) in BGR order or (h, w) grey. Score is 1, landmarks are zeros.
     """
     square = centre_square(picture.shape[1], picture.shape[0])
-    told = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
+    distribution = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
     x, y, side = square[0].tolist()
     face = Faces(
         np.array([[x, y, side, side]], np.float32),
@@ -33,7 +33,7 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
         np.zeros((1, 5, 2), np.float32),
         detected=np.zeros(1, np.bool_),
     )
-    return answered(face, classifier.answers(told))[0]
+    return answered(face, classifier.answers(distribution))[0]
 
 
 def answered(faces: Faces, answers: Answers) -> Faces:

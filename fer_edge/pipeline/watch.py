@@ -205,6 +205,6 @@ class Watch(Iterator[FrameResult]):
             self._smoother.keep(tracker.kept_keys)
         else:
             faces = tracker.predict(timestamp)
-        told = self.recognizer.distributions(frame.image, faces)
-        smoothed = self._smoother.update(tracker.keys, told, timestamp)
+        distributions = self.recognizer.distributions(frame.image, faces)
+        smoothed = self._smoother.update(tracker.keys, distributions, timestamp)
         return answered(faces, self.recognizer.classifier.answers(smoothed))

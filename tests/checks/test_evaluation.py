@@ -171,5 +171,5 @@ def test_groups_are_those_of_the_chosen_rows():
 
 
 def test_a_usage_that_nothing_tells_is_refused():
-    with pytest.raises(DataError, match=r"no Usage is told.*leave it out"):
+    with pytest.raises(DataError, match=r"the data has no Usage.*leave it out"):
         evaluate(classifier(), dataset(), "PublicTest")

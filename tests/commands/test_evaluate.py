@@ -252,7 +252,7 @@ def test_faces_are_searched_for_in_photographs(cli, tmp_path, astronaut, monkeyp
         (("{folder}", "--skip-bad"), "people: --skip-bad is for a CSV"),
         (("{folder}", "--votes", "votes.csv"), "people: is a folder; --votes needs a CSV"),
         (("{csv}", "--votes", "votes.csv", "--skip-bad"), "--votes needs a CSV without bad rows"),
-        (("{folder}", "--usage", "PublicTest"), "people: no Usage is told"),
+        (("{folder}", "--usage", "PublicTest"), "people: the data has no Usage"),
         (("{csv}", "--usage", "Test"), "no row has Usage 'Test'; there are PublicTest, Training"),
         (("{csv}", "--confusion", "confusion.jpg"), "writes a PNG"),
     ],

@@ -15,7 +15,6 @@ from fer_edge.export.people import (
     fit_people_temperature,
     fit_unsure,
     prior,
-    top_votes,
 )
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 from fer_edge.models.classifier import softmax
@@ -31,11 +30,6 @@ def votes(*rows: dict[str, float]) -> np.ndarray:
 def logits(*rows: dict[str, float]) -> np.ndarray:
     """Those whose distribution the shares are; what is not named is next to impossible."""
     return np.log(np.maximum(votes(*rows), 1e-6)).astype(np.float32)
-
-
-def test_the_top_vote_is_single_and_may_be_no_emotion():
-    given = votes({"happy": 6, "neutral": 4}, {"happy": 5, "sad": 5}, {"unknown": 7, "sad": 3}, {})
-    assert top_votes(given).tolist() == [EMOTIONS.index("happy"), -1, PEOPLE_ANSWERS.index("unknown"), -1]
 
 
 def test_the_prior_is_the_mean_share_among_the_seven():

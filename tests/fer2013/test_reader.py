@@ -25,10 +25,11 @@ from fer_edge.fer2013.votes import (
     majority_votes,
     people_votes,
     read_votes,
+    top_votes,
     vote_shares,
 )
 from fer_edge.kernels import fallback
-from fer_edge.labels import VOTE_COLUMNS
+from fer_edge.labels import PEOPLE_ANSWERS, VOTE_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -670,6 +671,12 @@ def test_a_tie_has_no_majority():
     )
     assert majority_votes(votes).tolist() == [-1, -1, 6, -1]
     assert majority_votes(votes).dtype == np.int8
+
+
+def test_the_top_vote_is_single_and_may_be_no_emotion():
+    given = [{"happy": 6, "neutral": 4}, {"happy": 5, "sad": 5}, {"unknown": 7, "sad": 3}, {}]
+    votes = np.array([[row.get(name, 0) for name in PEOPLE_ANSWERS] for row in given], np.float32)
+    assert top_votes(votes).tolist() == [3, -1, 8, -1]
 
 
 def test_single_votes_are_outliers():
