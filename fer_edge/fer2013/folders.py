@@ -177,9 +177,11 @@ def _pictures(
             raise DataError(
                 f"{where}: no file {shortened(file, 80)!r} in {folder}; want the path of a picture from there"
             )
-        if file in lines:
-            raise DataError(f"{where}: {shortened(file, 80)!r} is listed already, in {lines[file]}")
-        lines[file] = where.rpartition(": ")[2]
+        # Not the target of a link: stores of large files link equal pictures to one.
+        place = os.path.normpath(folder / file)
+        if place in lines:
+            raise DataError(f"{where}: {shortened(file, 80)!r} is listed already, in {lines[place]}")
+        lines[place] = where.rpartition(": ")[2]
         yield folder / file, EMOTIONS.index(emotion), fields
 
 

@@ -108,6 +108,10 @@ def test_columns_of_many_values_are_no_groups(tmp_path):
             ["file,emotion", "happy/a.png,sad", "sad/c.jpg,sad", "happy/a.png,happy"],
             r"line 4: 'happy/a\.png' is listed already, in line 2",
         ),
+        (
+            ["file,emotion", "happy/a.png,happy", "./happy//a.png,sad"],
+            r"line 3: '\./happy//a\.png' is listed already, in line 2",
+        ),
         (["file,emotion", "happy/a.png,sad", "sad/c.jpg"], "line 3 has 1 fields; want 2 as in the header"),
         (["file,emotion", "", "happy/a.png,sad"], "line 2 is empty"),
         (["file,emotion", "a" * 5000 + ",sad"], "line 2: no file"),
