@@ -155,8 +155,8 @@ def model_files(folder: str | os.PathLike[str] = WEIGHTS) -> list[ModelFile]:
                 input=_tensor(entry["input"]),
                 outputs=_outputs(entry),
                 reference=_reference(entry.get("reference")),
-                people=_people(description.get("people")),
-                contrast=bool(description.get("contrast", False)),
+                people=_people(description.get("people"), entry),
+                contrast=_flag(description.get("contrast", False)),
             )
             for model, description in manifest["models"].items()
             for name, entry in description["files"].items()
@@ -201,7 +201,7 @@ def _digest(entry: dict[str, Any]) -> str:
 def _outputs(entry: dict[str, Any]) -> dict[Labels, TensorSpec]:
     named = entry["outputs"] if "outputs" in entry else {"fer2013": entry["output"]}
     outputs = {name: _tensor(named[name]) for name in ANSWERS if name in named}
-    if not outputs:
+    if "fer2013" not in outputs:
         raise ValueError(f"outputs are {', '.join(named) or 'none'}; want {' and '.join(ANSWERS)}")
     return outputs
 
@@ -215,13 +215,28 @@ def _reference(entry: dict[str, Any] | None) -> Reference | None:
     return Reference(_whole(entry, "face"), answers)
 
 
-def _people(entry: dict[str, Any] | None) -> People | None:
-    if entry is None:
+def _people(settings: dict[str, Any] | None, entry: dict[str, Any]) -> People | None:
+    """The settings of the output ``people`` of the file of this ``entry``."""
+    if settings is None:
+        if "people" in entry.get("outputs", ()):
+            raise ValueError("an output people without the settings of that name")
         return None
-    prior = tuple(map(float, entry["prior"]))
+    prior = tuple(map(float, settings["prior"]))
     if len(prior) != len(EMOTIONS):
         raise ValueError(f"people.prior has {len(prior)} numbers")
-    return People(prior, float(entry["balance"]), float(entry["unsure_above"]))
+    people = People(prior, float(settings["balance"]), float(settings["unsure_above"]))
+    # Comparisons with NaN are false.
+    if not all(0 <= share <= 1 for share in prior):
+        raise ValueError(f"people.prior is {prior}, want shares from 0 to 1")
+    if not (math.isfinite(people.balance) and 0 <= people.unsure_above <= 1):
+        raise ValueError(f"people.balance is {people.balance}, unsure_above {people.unsure_above}")
+    return people
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"contrast is {value!r}, want true or false")
+    return value
 
 
 def bundled_models() -> list[str]:

@@ -119,11 +119,32 @@ def test_a_manifest_of_another_format_is_refused(weights):
         lambda people: people.pop("balance"),
         lambda people: people["prior"].pop(),
         lambda people: people.update(unsure_above="often"),
+        lambda people: people.update(unsure_above=float("nan")),
+        lambda people: people.update(unsure_above=1.5),
+        lambda people: people.update(balance=float("nan")),
+        lambda people: people["prior"].__setitem__(2, float("nan")),
+        lambda people: people["prior"].__setitem__(2, -0.1),
     ],
 )
 def test_incomplete_settings_of_people_are_refused(weights, spoil):
     manifest = read_manifest(weights)
     spoil(manifest["models"]["edge"]["people"])
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fer_edge.ModelError, match=r"manifest\.json: an entry is incomplete"):
+        fer_edge.load_classifier(weights)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda model: model.pop("people"),
+        lambda model: model.update(contrast="false"),
+        lambda model: model["files"]["edge-int8.onnx"]["outputs"].pop("fer2013"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(weights, spoil):
+    manifest = read_manifest(weights)
+    spoil(manifest["models"]["edge"])
     (weights / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(fer_edge.ModelError, match=r"manifest\.json: an entry is incomplete"):
         fer_edge.load_classifier(weights)
