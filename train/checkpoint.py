@@ -41,8 +41,9 @@ def save_weights(path: str | os.PathLike[str], state: dict[str, Any], piece_byte
 
     The averaged weights become float16, but for tensors that exceed its range. Where that makes more than
     ``piece_bytes``, it is written in pieces ``PATH.1of3`` … of at most that size, each with a hash of the
-    whole; :func:`load` takes the name of any of them, or PATH. Raises OSError, and ValueError for
-    less than 1000 bytes a piece.
+    whole; :func:`load` takes the name of any of them, or PATH. Whatever was written under PATH before, in
+    pieces of another number or in one, is removed. Raises OSError, and ValueError for less than 1000 bytes a
+    piece.
     """
     if piece_bytes < _LEAST_PIECE:
         raise ValueError(f"pieces of {piece_bytes} bytes; want at least {_LEAST_PIECE}")
@@ -50,22 +51,27 @@ def save_weights(path: str | os.PathLike[str], state: dict[str, Any], piece_byte
     kept = {name: value for name, value in state.items() if name not in left_out}
     content = _content({**kept, "ema": {name: _half(value) for name, value in state["ema"].items()}})
     path = Path(path)
+    former = [path, *_pieces(path)]
     if len(content) <= piece_bytes:
+        files = [path]
         _write(path, content)
-        return [path]
-    header = _PIECE + hashlib.sha256(content).digest()
-    size = piece_bytes - len(header)
-    count = -(-len(content) // size)
-    files = [path.with_name(f"{path.name}.{number}of{count}") for number in range(1, count + 1)]
-    for number, file in enumerate(files):
-        _write(file, header + content[number * size : (number + 1) * size])
+    else:
+        header = _PIECE + hashlib.sha256(content).digest()
+        size = piece_bytes - len(header)
+        count = -(-len(content) // size)
+        files = [path.with_name(f"{path.name}.{number}of{count}") for number in range(1, count + 1)]
+        for number, file in enumerate(files):
+            _write(file, header + content[number * size : (number + 1) * size])
+    for file in set(former) - set(files):
+        file.unlink(missing_ok=True)
     return files
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what :func:`save` or :func:`save_weights` wrote, under current names.
 
-    Raises CheckpointError for anything else, and where a piece is missing.
+    Raises CheckpointError for anything else, and where a piece is missing or two checkpoints' pieces have
+    the same name but for their number.
     """
     content = _joined(Path(path))
     try:
@@ -95,13 +101,25 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def _pieces(path: Path) -> list[Path]:
+    """The pieces beside ``path`` that are named as its own, of whatever number."""
+    beside = path.parent.glob(f"{glob.escape(path.name)}.*of*")
+    named = ((file, _NUMBERED.fullmatch(file.name)) for file in sorted(beside))
+    return [file for file, match in named if match is not None and match["base"] == path.name]
+
+
 def _joined(path: Path) -> bytes:
     """The content of a checkpoint, of its pieces where ``path`` is the name of one, or of all."""
     if not path.is_file():
-        first = sorted(path.parent.glob(f"{glob.escape(path.name)}.*of*"))
-        if not first:
+        found = _pieces(path)
+        if not found:
             raise CheckpointError(f"{path}: no such checkpoint; fer-edge train writes best.pt and last.pt")
-        path = first[0]
+        counts = sorted({file.name.rpartition("of")[2] for file in found}, key=int)
+        if len(counts) > 1:
+            raise CheckpointError(
+                f"{path}: there are pieces of it in {' and in '.join(counts)}; name a piece of those wanted"
+            )
+        path = found[0]
     content = path.read_bytes()
     numbered = _NUMBERED.fullmatch(path.name)
     if not content.startswith(_PIECE) or numbered is None:

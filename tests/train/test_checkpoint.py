@@ -43,6 +43,23 @@ def test_small_weights_are_one_ordinary_checkpoint(trained, tmp_path):
     assert path.stat().st_size < 0.7 * (tmp_path / "run" / "best.pt").stat().st_size
 
 
+def test_pieces_of_another_size_replace_the_former_ones(trained, tmp_path):
+    path = tmp_path / "net.pt"
+    trained["epoch"] = 3
+    former = checkpoint.save_weights(path, trained, 30_000)
+    (tmp_path / "net.pt.of").write_text("no piece")
+    trained["epoch"] = 7
+    for size in (20_000, 30_000, 10_000_000, 20_000):
+        files = checkpoint.save_weights(path, trained, size)
+        assert sorted(tmp_path.glob("net.pt*")) == sorted([*files, tmp_path / "net.pt.of"])
+        assert checkpoint.load(path)["epoch"] == 7
+    for file in former:
+        file.write_bytes(b"fer-edge piece 1\n")
+    with pytest.raises(checkpoint.CheckpointError, match=rf"in {len(former)} and in {len(files)}; name"):
+        checkpoint.load(path)
+    assert checkpoint.load(files[0])["epoch"] == 7
+
+
 def test_a_missing_a_strange_and_a_damaged_piece_are_named(trained, tmp_path):
     files = checkpoint.save_weights(tmp_path / "net.pt", trained, 20_000)
     second = files[1].read_bytes()
