@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from .model import EmotionNet, Heads
 from .options import TrainOptions
 
 SAMPLE_ROWS = 512
+_MOST_VOTES = 255
 RESULTS = ("best.pt", "metrics.csv", "recipe.json", "model/manifest.json")
 """What a training run, of whatever kind, may leave in its folder besides ``last.pt``."""
 
@@ -144,19 +145,19 @@ def load_training_data(
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
     if votes is not None and Path(path).is_dir():
         raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
-    counts: NDArray[np.uint8] | None = None
     if Path(path).suffix == ".npz":
-        dataset, counts = _read_arrays(path)
+        dataset = _read_arrays(path)
     else:
         dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
     if dataset.labels is None:
         raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
+    labels = dataset.labels.astype(np.int64)
     training, validation = _split(dataset)
     ballots = None
     if votes is not None:
-        counts = read_votes(votes, len(dataset), dataset.usage)
-    if counts is not None:
-        ballots = people_votes(counts)
+        dataset = replace(dataset, votes=read_votes(votes, len(dataset), dataset.usage))
+    if dataset.votes is not None:
+        ballots = people_votes(dataset.votes)
         training &= ballots.any(1)
     held_out = training & held_out_tenth(dataset.pixels)
     training &= ~held_out
@@ -165,7 +166,6 @@ def load_training_data(
             f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "
             "both are needed (rows of Usage Training train, those of PublicTest validate)"
         )
-    labels = dataset.labels.astype(np.int64)
     votes_of = (lambda rows: None) if ballots is None else ballots.__getitem__
     data = TrainingData(
         dataset.pixels[training],
@@ -181,19 +181,23 @@ def load_training_data(
     return data, dataset
 
 
-def _read_arrays(path: str | os.PathLike[str]) -> tuple[FerDataset, NDArray[np.uint8] | None]:
-    """A data set, and FER+ votes where they are there, from an ``.npz`` file of NumPy arrays.
+def _read_arrays(path: str | os.PathLike[str]) -> FerDataset:
+    """A data set, with FER+ votes where they are there, from an ``.npz`` file of NumPy arrays.
 
     ``pixels`` uint8 (n, 48, 48), ``labels`` (n,) from 0 to 6, ``usage`` (n,) texts as in a CSV, and ``votes``
-    (n, 10) in :data:`~fer_edge.labels.VOTE_COLUMNS` order. It is read in a moment, a CSV in half a minute.
+    (n, 10), at most 255, in :data:`~fer_edge.labels.VOTE_COLUMNS` order. It is read in a moment, a CSV in
+    half a minute. Raises DataError.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # NumPy would take a file that is no archive for a single array, or for pickled code.
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
             pixels, labels, usage = (stored[name] for name in ("pixels", "labels", "usage"))
             votes = stored.get("votes")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a file of the arrays pixels, labels and usage ({error})") from error
-    count = len(pixels)
+    count = len(pixels) if pixels.ndim else 0
     wanted = [
         ("pixels", pixels, (count, FACE_SIZE, FACE_SIZE)),
         ("labels", labels, (count,)),
@@ -207,7 +211,11 @@ def _read_arrays(path: str | os.PathLike[str]) -> tuple[FerDataset, NDArray[np.u
             raise DataError(f"{path}: {name} is {array.dtype} {array.shape}; want {kind} {shape}")
     if pixels.dtype != np.uint8 or (count and labels.max() >= len(EMOTIONS)):
         raise DataError(f"{path}: want pixels as uint8 and labels from 0 to {len(EMOTIONS) - 1}")
-    return FerDataset(pixels, labels.astype(np.int8), usage), votes
+    if votes is not None:
+        if count and votes.max() > _MOST_VOTES:
+            raise DataError(f"{path}: votes has {votes.max()}; want numbers from 0 to {_MOST_VOTES}")
+        votes = votes.astype(np.uint8)
+    return FerDataset(pixels, labels.astype(np.int8), usage, votes=votes)
 
 
 def _split(dataset: FerDataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

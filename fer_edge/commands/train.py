@@ -192,10 +192,9 @@ def execute(arguments: argparse.Namespace) -> int:
             return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
     except KeyboardInterrupt:
         if _first():
-            print(
-                f"\nstopped; --resume continues after the last whole epoch in {arguments.out}",
-                file=sys.stderr,
-            )
+            # Fitting the head alone has no epochs.
+            how = f"; --resume continues after the last whole epoch in {arguments.out}"
+            print(f"\nstopped{'' if arguments.people_only else how}", file=sys.stderr)
         return 130
 
 
@@ -279,6 +278,11 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     if arguments.recipe not in RECIPES:
         raise DataError(f"--recipe {arguments.recipe!r}: known are {', '.join(RECIPES)}")
     data, dataset = _fer2013(arguments)
+    if not arguments.no_export and dataset.usage is None:
+        raise DataError(
+            "the recipe's export needs data with a Usage (a CSV has a column for it, a folder sub-folders "
+            "train/ and test/); --no-export ends before it"
+        )
     # In each process, or the others would wait for one that has given up.
     prepare_recipe_folder(arguments.out, resume=arguments.resume)
     _print_rows(data, dataset)
@@ -308,9 +312,10 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
             )
         trained = arguments.out / results[-1].stage / "last.pt"
         if arguments.no_export:
-            print(f"to export: fer-edge export-int8 {trained}")
+            votes = f" --votes {arguments.votes or 'VOTES'}" if data.votes is not None else ""
+            print(f"to export: fer-edge export-int8 {trained} --calibration CSV{votes} --out DIR")
         else:
-            _export(trained, dataset, arguments.out / "model", arguments.votes)
+            _export(trained, dataset, arguments.out / "model")
     return 0
 
 
@@ -395,15 +400,14 @@ def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]
     return training_data(dataset), dataset
 
 
-def _export(checkpoint: Path, dataset: FerDataset, folder: Path, votes: str | None = None) -> None:
+def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
     from ..export.pipeline import export
-    from ..fer2013.votes import read_votes
 
     report = export(
         checkpoint,
         dataset,
         folder,
-        votes=None if votes is None else read_votes(votes, len(dataset), dataset.usage),
+        votes=dataset.votes,
         force=True,
         progress=lambda message: print(message, file=sys.stderr, flush=True),
     )

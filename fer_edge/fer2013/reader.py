@@ -47,6 +47,9 @@ class FerDataset:
     first_row: int = 1
     """The number in the file of the first row, good or bad, that this is of."""
 
+    votes: NDArray[np.uint8] | None = None
+    """(n,10), FER+ votes in ``VOTE_COLUMNS`` order; None where none were read beside the rows."""
+
     @property
     def rows(self) -> NDArray[np.int64]:
         """The number in the file of each row, int64 (n,), from 1, the header not counted."""

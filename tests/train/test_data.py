@@ -98,9 +98,10 @@ def test_arrays_are_read_as_the_csv_and_votes_that_hold_the_same(tmp_path):
     }
     packed = tmp_path / "data.npz"
     np.savez(packed, **arrays)
-    for data in (load_training_data(packed)[0], load_training_data(packed, votes)[0]):
+    for data, whole in (load_training_data(packed), load_training_data(packed, votes)):
         for name, value in vars(told).items():
             np.testing.assert_array_equal(getattr(data, name), value)
+        np.testing.assert_array_equal(whole.votes, arrays["votes"])
     np.savez(packed, **{name: arrays[name] for name in ("pixels", "labels", "usage")})
     assert load_training_data(packed)[0].votes is None
 
@@ -113,6 +114,8 @@ def test_arrays_are_read_as_the_csv_and_votes_that_hold_the_same(tmp_path):
         ({"labels": np.array([0, 1, 7], np.uint8)}, "labels from 0 to 6"),
         ({"usage": np.array([0, 1, 1], np.uint8)}, "usage is uint8 .*; want texts"),
         ({"votes": np.zeros((3, 9), np.uint8)}, r"votes is uint8 \(3, 9\)"),
+        ({"votes": np.full((3, 10), 2**63, np.uint64)}, r"votes has 9223372036854775808; want .* to 255"),
+        ({"pixels": np.uint8(3)}, r"pixels is uint8 \(\); want"),
         ({"usage": None}, "not a file of the arrays"),
     ],
 )
@@ -126,6 +129,18 @@ def test_arrays_of_another_kind_are_refused(tmp_path, changed, message):
     np.savez(tmp_path / "data.npz", **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(fer_edge.DataError, match=message):
         load_training_data(tmp_path / "data.npz")
+
+
+def test_files_that_are_no_archive_of_arrays_are_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    with pytest.raises(fer_edge.DataError, match="there is no such file"):
+        load_training_data(path)
+    with path.open("wb") as stream:
+        np.save(stream, np.zeros((3, 48, 48), np.uint8))
+    for content in (path.read_bytes(), b"", b"emotion,pixels,Usage"):
+        path.write_bytes(content)
+        with pytest.raises(fer_edge.DataError, match=r"not a file of the arrays .*File is not a zip file"):
+            load_training_data(path)
 
 
 def test_only_a_majority_for_no_face_drops_a_row(tmp_path):

@@ -88,6 +88,19 @@ def test_a_bundled_model_gets_another_people_head_and_counts_as_having_seen_all_
     assert "already holds a run" in err
 
 
+def test_ctrl_c_does_not_speak_of_a_resumption_that_there_is_not(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fer_edge.train.people_head.train_people_only", interrupted)
+    arguments = ("--data", drawn_csv, "--votes", drawn_votes, "--initial-weights", "nano")
+    code, _, err = cli("train", "--people-only", *arguments, "--out", tmp_path / "run")
+    assert code == 130
+    assert err == "\nstopped\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

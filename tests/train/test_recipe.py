@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 import fer_edge
 from fer_edge.export import pipeline
 from fer_edge.export.parity import ExportReport, Parity
+from fer_edge.fer2013.reader import read_fer2013
+from fer_edge.fer2013.votes import read_votes
 from fer_edge.train import checkpoint, dlib_weights, loop, recipe
 from fer_edge.train.architectures import ARCHITECTURES
 from fer_edge.train.distill import prepare_teachers
@@ -376,6 +378,40 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     (trained, _, folder), options = again[0]
     assert (trained, folder, options["force"]) == (out / "settling" / "last.pt", out / "model", True)
     assert options["votes"].shape == (210, 10)
+
+
+def test_votes_of_an_npz_file_reach_the_export_of_a_recipe(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    dataset, votes = read_fer2013(drawn_csv), read_votes(drawn_votes)
+    packed = tmp_path / "data.npz"
+    labels = dataset.labels.astype(np.uint8)
+    np.savez(packed, pixels=dataset.pixels, labels=labels, usage=dataset.usage, votes=votes)
+    exported = []
+    report = ExportReport(
+        "edge", 70, {}, {}, None, {"edge-int8.onnx": {"fer2013": Parity(0, 0, 1, 0)}}, {}, 0, {}
+    )
+    monkeypatch.setattr(pipeline, "export", lambda *_, **options: exported.append(options) or report)
+    done = [recipe.StageResult("student", 1, 0.5)]
+    monkeypatch.setattr(recipe, "follow", lambda *arguments, **options: done)
+    code, _, err = cli("train", "--recipe", "edge", "--data", packed, "--out", tmp_path / "run")
+    assert code == 0, err
+    np.testing.assert_array_equal(exported[0]["votes"], votes)
+    code, text, _ = cli(
+        *("train", "--recipe", "edge", "--data", packed, "--no-export", "--out", tmp_path / "run2")
+    )
+    last = tmp_path / "run2" / "student" / "last.pt"
+    assert f"to export: fer-edge export-int8 {last} --calibration CSV --votes VOTES --out DIR" in text
+
+
+def test_a_recipe_refuses_before_it_begins_data_that_its_export_would_refuse(cli, drawn_csv, tmp_path):
+    lines = [line.rpartition(",")[0] for line in drawn_csv.read_text().splitlines()]
+    data = tmp_path / "no_usage.csv"
+    data.write_text("\n".join(lines) + "\n")
+    code, _, err = cli("train", "--recipe", "edge", "--data", data, "--out", tmp_path / "run")
+    assert code == 2
+    assert "the recipe's export needs data with a Usage" in err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
