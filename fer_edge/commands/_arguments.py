@@ -43,6 +43,27 @@ def add_labels_argument(group: argparse._ArgumentGroup, default: Labels | None =
     )
 
 
+def add_balance_argument(group: argparse._ArgumentGroup) -> None:
+    """How people's emotion is chosen: ``balance`` of ``fer_edge.load_classifier``."""
+    group.add_argument(
+        "--balance",
+        type=_balance,
+        metavar="T",
+        help="favour rare emotions among people's answers: 0 not at all, 1 as if all were as frequent, at "
+        "most 2 (default: the model's own)",
+    )
+
+
+def _balance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 2")
+    return value
+
+
 def add_unsure_argument(parser: argparse._ActionsContainer) -> None:
     """Whether people are told that an answer is unsure."""
     parser.add_argument(

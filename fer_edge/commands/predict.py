@@ -14,6 +14,7 @@ from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
 from ._arguments import (
     add_align_argument,
+    add_balance_argument,
     add_detect_size_argument,
     add_detector_arguments,
     add_jsonl_argument,
@@ -71,7 +72,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     accept_former_name(parser, "--aligned", "--crops")
     add_picture_arguments(parser)
     add_unsure_argument(parser)
-    add_labels_argument(add_model_arguments(parser), default=None)
+    classifier = add_model_arguments(parser)
+    add_labels_argument(classifier, default=None)
+    add_balance_argument(classifier)
     add_detector_arguments(parser)
     add_detect_size_argument(parser, "640, then 320 and 160 until a face is found")
     add_align_argument(parser)
@@ -124,6 +127,7 @@ def _predict_table(arguments: argparse.Namespace) -> int:
             arguments.precision,
             arguments.threads,
             arguments.labels or "fer2013",
+            arguments.balance,
         )
     rows = skipped = 0
     with _written(arguments.out) as stream:
@@ -229,6 +233,7 @@ def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Cal
         detect_size=arguments.detect_size,
         align=arguments.align,
         labels=arguments.labels or "people",
+        balance=arguments.balance,
     )
     upright = UprightCheck(recognizer.detector, turn)
 
@@ -250,6 +255,7 @@ def _whole_image(arguments: argparse.Namespace) -> Recognize:
         arguments.precision,
         arguments.threads,
         arguments.labels or "people",
+        arguments.balance,
     )
     return lambda image: [recognize_crop(classifier, image)]
 

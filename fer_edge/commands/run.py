@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import DataError, OutputError, printable
 from ._arguments import (
     add_align_argument,
+    add_balance_argument,
     add_detect_size_argument,
     add_detector_arguments,
     add_jsonl_argument,
@@ -118,7 +119,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--window", action="store_true", help="show the annotated frames; q quits")
 
     add_unsure_argument(output)
-    add_labels_argument(add_model_arguments(parser))
+    classifier = add_model_arguments(parser)
+    add_labels_argument(classifier)
+    add_balance_argument(classifier)
     recognition = parser.add_argument_group("faces")
     add_detector_arguments(recognition)
     recognition.add_argument(
@@ -171,6 +174,7 @@ def execute(args: argparse.Namespace) -> int:
         precision=args.precision,
         threads=args.threads,
         labels=args.labels,
+        balance=args.balance,
         detector_model=args.detector_model,
         detector_engine=args.detector_engine,
         detect_size=args.detect_size,

@@ -6,6 +6,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..kernels.crop import FACE_SIZE
 from ..labels import ANSWERS, LABELS, Labels
 from .backends import check_finite, open_session
 from .manifest import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, TensorSpec, find_model
-from .people import Answers, interpret, interpret_labels
+from .people import MOST_BALANCE, Answers, interpret, interpret_labels
 
 _BATCH = 64
 
@@ -31,7 +32,9 @@ class Classifier:
     Threads may share one and then take turns; for speed give each its own.
     """
 
-    def __init__(self, file: ModelFile, threads: int, labels: Labels = "fer2013") -> None:
+    def __init__(
+        self, file: ModelFile, threads: int, labels: Labels = "fer2013", balance: float | None = None
+    ) -> None:
         self.file = file
         self.model = file.model
         self.backend: Backend = file.backend
@@ -39,6 +42,8 @@ class Classifier:
         self.threads = threads
         self.labels: Labels = labels
         self.people = file.people
+        if balance is not None and file.people is not None:
+            self.people = replace(file.people, balance=balance)
         if labels not in file.outputs or (labels == "people" and file.people is None):
             raise ModelError(
                 f"{file.path}: answers with the labels of 2013 only; choose labels='fer2013' (--labels "
@@ -151,6 +156,7 @@ def load_classifier(
     precision: str = "int8",
     threads: int = 1,
     labels: str = "people",
+    balance: float | None = None,
 ) -> Classifier:
     """Load and verify a model.
 
@@ -158,9 +164,10 @@ def load_classifier(
     whose format and precision then count. ``backend`` is ``auto`` (LiteRT where it works, else
     ONNX Runtime), ``litert`` or ``onnx``; ``precision`` is ``int8`` or ``fp32``; ``threads`` counts
     the CPU threads of one inference, 1 to 256; ``labels`` is the question: ``people``, what ten people
-    would say, or ``fer2013``, the label of 2013. Raises ValueError for other values, ModelError for a
-    missing, damaged or foreign file and for one that cannot answer that question, MissingRuntimeError
-    where no runtime is installed that loads.
+    would say, or ``fer2013``, the label of 2013; ``balance``, 0 to 2, is how much rare emotions are favoured
+    among people's answers (:func:`.people.choose`), ``None``: as the model was exported. Raises
+    ValueError for other values, ModelError for a missing, damaged or foreign file and for one that
+    cannot answer that question, MissingRuntimeError where no runtime is installed that loads.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}; got {backend!r}")
@@ -168,6 +175,8 @@ def load_classifier(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if not 1 <= threads <= _MAX_THREADS:
         raise ValueError(f"threads must be at least 1 and at most {_MAX_THREADS}, got {threads}")
+    if balance is not None and not 0 <= balance <= MOST_BALANCE:
+        raise ValueError(f"balance must be from 0 to {MOST_BALANCE:g}, got {balance}")
     if labels not in LABELS:
         raise ValueError(f"labels must be one of {', '.join(LABELS)}; got {labels!r}")
     choices = [name for name in BACKENDS if backend in ("auto", name)]
@@ -178,7 +187,7 @@ def load_classifier(
     reasons = []
     for choice in choices:
         try:
-            return Classifier(find_model(model, choice, wanted), threads, labels)
+            return Classifier(find_model(model, choice, wanted), threads, labels, balance)
         except MissingRuntimeError as error:
             reasons.append(error)
     if len(reasons) == 1:

@@ -21,6 +21,10 @@ BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The T of :func:`choose` among which an export chooses, and for which figures are given."""
 
 
+MOST_BALANCE = 2.0
+"""With more, only the rarest emotions would be chosen."""
+
+
 @dataclass(frozen=True)
 class People:
     """How a model's predicted votes become an answer; chosen where it was exported.

@@ -30,6 +30,9 @@ class WatchOptions:
     """CPU threads of one inference of the classifier."""
     labels: str = "people"
     """``people``: what ten people would say; ``fer2013``: the labels of 2013."""
+    balance: float | None = None
+    """How much rare emotions are favoured among people's answers, 0: not at all, to 2; ``None``: as the
+    model was exported."""
     detector_model: str | os.PathLike[str] | None = None
     """A YuNet ONNX file instead of the packaged one."""
     detector_engine: str = "auto"

@@ -67,7 +67,8 @@ class Recognizer:
     of which the detector is less sure are left out, 0 to 1. ``align``: turn each face until its eyes
     are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
     bundled model was not trained on such faces. ``labels``: ``people``, what ten people would say, or
-    ``fer2013``, the labels of 2013.
+    ``fer2013``, the labels of 2013. ``balance``: how much rare emotions are favoured among people's
+    answers, 0 to 2; ``None``: as the model was exported.
 
     Raises :class:`~fer_edge.errors.ModelError` for a model that is missing or does not fit,
     :class:`~fer_edge.errors.MissingRuntimeError` for a backend or engine that is not installed,
@@ -87,10 +88,11 @@ class Recognizer:
         min_score: float = MIN_SCORE,
         align: bool = False,
         labels: str = "people",
+        balance: float | None = None,
     ) -> None:
         check_size(detect_size)
         self.align = align
-        self.classifier = load_classifier(model, backend, precision, threads, labels)
+        self.classifier = load_classifier(model, backend, precision, threads, labels, balance)
         self.detector = FaceDetector(detector_model, min_score=min_score, engine=detector_engine)
         self._detect_size: DetectSize = detect_size
 

@@ -135,6 +135,7 @@ class Watch(Iterator[FrameResult]):
             min_score=options.min_score,
             align=options.align,
             labels=options.labels,
+            balance=options.balance,
         )
 
     def _run(self) -> Generator[FrameResult, None, None]:
