@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 from pathlib import Path
 
 # One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
@@ -23,6 +24,10 @@ try:
     from fer_edge.kernels import _native as c_kernels
 except ImportError:
     c_kernels = None
+
+# A shell starts what runs in its background with Ctrl-C ignored, and tests' programs would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 needs_extension = pytest.mark.skipif(c_kernels is None, reason="the C extension is not built")
 
