@@ -223,7 +223,7 @@ def test_predict_turns_a_tilted_face_upright_on_request(cli, photo):
     cv2.imwrite(str(photo), cv2.warpAffine(image, tilt, (512, 512), borderMode=cv2.BORDER_REPLICATE))
     answers = []
     for options in ((), ("--align",)):
-        code, out, err = cli("predict", photo, "--jsonl", *options)
+        code, out, err = cli("predict", photo, "--jsonl", "--labels", "fer2013", *options)
         assert code == 0, err
         answers.append(json.loads(out)["faces"][0])
     as_it_is, aligned = answers

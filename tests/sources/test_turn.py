@@ -131,10 +131,10 @@ def test_one_option_and_the_hint_set_a_turned_photo_right(cli, tmp_path, astrona
     assert f"--rotate {degrees} sets it right" in err
     code, out, err = cli("predict", tmp_path / "a.png", "--rotate", degrees)
     assert (code, err) == (0, "")
-    assert "1 face: happy 9" in out
+    assert "1 face: 10 of 10 would say happy" in out
     code, out, err = cli("run", tmp_path / "a.png", "--rotate", degrees)
     assert (code, err) == (0, "")
-    assert "1 face: happy 9" in out
+    assert "1 face: 10 of 10 would say happy" in out
 
 
 def test_the_hint_counts_on_from_what_is_turned_already(cli, tmp_path, astronaut):
