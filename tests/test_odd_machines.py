@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -181,7 +182,17 @@ def test_a_lack_of_memory_is_told_in_one_line(photo, command):
     assert "Traceback" not in done.stderr
 
 
+def _old_litert() -> bool:
+    """Whether LiteRT is of a version that may hang when the process ends after it had no memory."""
+    try:
+        major, minor = importlib.metadata.version("ai-edge-litert").split(".")[:2]
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) < (2, 3)
+
+
 @pytest.mark.heavy
+@pytest.mark.skipif(_old_litert(), reason="LiteRT before 2.3 may hang at its own end without memory")
 def test_no_limit_of_memory_ends_in_a_crash_or_hangs(photo):
     """OpenCV's OpenBLAS, with more than one thread, crashes at 350 MB, where all works with one."""
     codes = [limited(megabytes, "predict", photo).returncode for megabytes in range(100, 550, 50)]
