@@ -10,7 +10,7 @@
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
-# make man          docs/fer-edge.1, the manual page, anew from the options of all commands
+# make man          docs/fer-edge.1 and the table of docs/configuration.md anew from the options of all commands
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make release      make wheels, with SHA256SUMS and LICENSES.txt, where commit, tag and changelog are ready
 # make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV and FERPLUS_CSV
@@ -122,6 +122,7 @@ reference: $(VENV)/.device
 
 man: $(VENV)/.run
 	$(bin)/python tools/man.py
+	$(bin)/python tools/options.py
 
 wheels: $(VENV)-wheels/.tools
 	$(VENV)-wheels/bin/python tools/wheels.py

@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up; rooms of one storey do not know each other.
 STOREYS = (
-    {"labels", "errors"},
+    {"labels", "errors", "defaults", "option"},
     {"files", "machine", "native_output", "interrupts", "opencv", "kernels"},
     {"fer2013", "models", "sources"},
     {"faces"},
     {"pipeline"},
-    {"outputs", "checks"},
+    {"outputs", "checks", "config"},
     {"train"},
     {"export"},
     {"commands"},

@@ -42,6 +42,10 @@ work failed.
 .B 2
 Usage, bad input, or a camera or stream that cannot be opened.
 .TP
+.B 78
+A bad configuration file, or a bad environment variable that is an option of
+.BR run .
+.TP
 .B 130
 A command other than
 .B run
@@ -53,6 +57,21 @@ If set, and not 0, errors come with the place in the program where they arose.
 .TP
 .B FER_EDGE_PURE
 If set, and not 0, NumPy does the work of the C kernels: the same bytes, slower.
+.TP
+.B FER_EDGE_CONFIG
+The file of
+.BR \-\-config ,
+where that is not given.
+.TP
+.BR FER_EDGE_ \fINAME\fR
+The option
+.BI \-\- NAME
+of
+.BR run ,
+where that is not given:
+.B FER_EDGE_SAVE_VIDEO
+is
+.BR \-\-save\-video .
 """
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ._arguments import nonempty, positive_int
+from ..option import nonempty, positive_int
 from ._json import to_json
 
 if TYPE_CHECKING:

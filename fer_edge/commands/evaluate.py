@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, printable
 from ..labels import EMOTIONS, Labels
-from ._arguments import add_balance_argument, add_model_arguments, nonempty
+from ..option import nonempty
+from ._arguments import add_model_arguments, add_options
 from ._json import to_json
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite the file of --confusion")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    add_balance_argument(add_model_arguments(parser))
+    add_options(add_model_arguments(parser), ("balance",))
 
 
 def execute(arguments: argparse.Namespace) -> int:

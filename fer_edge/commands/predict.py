@@ -6,24 +6,16 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..config import OPTIONS
 from ..errors import DataError, MissingExtraError, SourceError, printable
 from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
-from ._arguments import (
-    add_align_argument,
-    add_balance_argument,
-    add_detect_size_argument,
-    add_detector_arguments,
-    add_jsonl_argument,
-    add_labels_argument,
-    add_model_arguments,
-    add_picture_arguments,
-    add_unsure_argument,
-    nonempty,
-)
+from ..option import nonempty
+from ._arguments import add_model_arguments, add_option, add_options
 from ._renamed import accept_former_name
 
 if TYPE_CHECKING:
@@ -65,19 +57,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite the file of --out or --jsonl")
     parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and name them")
-    add_jsonl_argument(parser, "an image")
+    jsonl = OPTIONS["jsonl"]
+    add_option(parser, replace(jsonl, help=jsonl.help.replace("a frame", "an image")))
     parser.add_argument(
         "--crops", action="store_true", help="take each image as one face crop, without the detector"
     )
     accept_former_name(parser, "--aligned", "--crops")
-    add_picture_arguments(parser)
-    add_unsure_argument(parser)
+    add_options(parser, ("rotate", "mirror", "recursive", "max_pixels", "unsure"))
     classifier = add_model_arguments(parser)
-    add_labels_argument(classifier, default=None)
-    add_balance_argument(classifier)
-    add_detector_arguments(parser)
-    add_detect_size_argument(parser, "640, then 320 and 160 until a face is found")
-    add_align_argument(parser)
+    labels = replace(OPTIONS["labels"], shown="people, for the rows of a CSV fer2013")
+    add_option(classifier, labels, default=None)
+    add_options(classifier, ("balance",))
+    add_options(parser, ("detector_model", "detector_engine"))
+    add_option(parser, replace(OPTIONS["detect_size"], shown="640, then 320 and 160 until a face is found"))
+    add_options(parser, ("align",))
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, MissingExtraError
+from ..option import nonempty, positive_int
 from ..train.options import NUMBERS, Number, flag, make_options
 from ..train.renamed import OPTIONS as RENAMED_OPTIONS
-from ._arguments import nonempty, positive_int
 from ._renamed import accept_former_name, renamed_names_told
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..defaults import MIN_SCORE
 from ..errors import ModelError
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
@@ -50,8 +51,6 @@ FULL: Literal["full"] = "full"
 """Instead of a size: pictures are searched as large as they are, see :meth:`FaceDetector.detect_full`."""
 
 DetectSize = int | Literal["full"] | None
-
-MIN_SCORE = 0.7
 
 MIN_SIZE = 32
 """Least size, in pixels, to which frames may be shrunk."""
@@ -137,8 +136,7 @@ class FaceDetector:
         min_score: float = MIN_SCORE,
         engine: str = "auto",
     ) -> None:
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score must be from 0 to 1, got {min_score}")
+        check_score(min_score)
         if model is not None:
             if engine not in ("auto", "opencv"):
                 raise ValueError(f"a detector_model of your own runs on opencv, not on {engine!r}")
@@ -209,6 +207,12 @@ def _distinct(sizes: Sequence[int], picture: NDArray[np.uint8]) -> list[int]:
     if len(distinct) < len(sizes):
         distinct.insert(0, max(longest, MIN_SIZE))
     return distinct
+
+
+def check_score(min_score: float) -> None:
+    """Raise ``ValueError`` for a ``min_score`` that is not from 0 to 1."""
+    if not 0 <= min_score <= 1:
+        raise ValueError(f"min_score must be from 0 to 1, got {min_score}")
 
 
 def check_size(size: DetectSize) -> None:

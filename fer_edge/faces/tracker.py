@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..defaults import MIN_HITS
 from .faces import Faces, no_faces
-
-MIN_HITS = 3
-"""Detections after which a track counts as a person, so that a one-frame flicker does not."""
 
 MIN_IOU = 0.2
 """Least overlap of the predicted and the detected box of one face; low, as frames may be few a second."""
@@ -76,8 +74,8 @@ class _Tracks:
 class Tracker:
     """Keeps tracks of the faces of one camera or video.
 
-    ``min_hits``: see :data:`MIN_HITS`. Timestamps given to the methods are seconds that never
-    decrease.
+    ``min_hits``: see :data:`fer_edge.defaults.MIN_HITS`. Timestamps given to the methods are seconds that
+    never decrease.
     """
 
     def __init__(self, min_hits: int = MIN_HITS) -> None:

@@ -6,76 +6,175 @@ import math
 import os
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ..faces.detector import LIVE_SIZE, MIN_SCORE, DetectSize, check_size
-from ..faces.tracker import MIN_HITS
-from ..sources.decode import MAX_PIXELS
-from ..sources.options import SourceOptions
-from ..sources.raw import raw_format
-from ..sources.turn import Turn
+from ..defaults import MAX_PIXELS, MIN_HITS, MIN_SCORE
+from ..labels import LABELS
+from ..option import BALANCE, COUNT, DETECT_SIZE, NUMBER, PIXELS, WHOLE, option
+
+if TYPE_CHECKING:
+    from ..faces.detector import DetectSize
+    from ..sources.options import SourceOptions
+    from ..sources.turn import Turn
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Options of :func:`fer_edge.watch`. Raises ``ValueError`` for a value out of range."""
+    """Options of :func:`fer_edge.watch`. Raises ``ValueError`` for a value out of range.
 
-    model: str | os.PathLike[str] = "edge"
+    Those that ``fer-edge run`` has, too, are made by :func:`~fer_edge.option.option` and stand in the order
+    of its help. This module loads the rooms below only where it needs them: ``--help`` does not.
+    """
+
+    model: str | os.PathLike[str] = option(
+        "edge",
+        "classifier",
+        "a bundled name, or a folder or file that export-int8 wrote (default: %(default)s)",
+    )
     """Name of a bundled classifier, or path of a model."""
-    backend: str = "auto"
+    backend: str = option(
+        "auto",
+        "classifier",
+        "what runs the classifier; auto: LiteRT where installed, else ONNX Runtime",
+        choices=("auto", "litert", "onnx"),
+    )
     """``auto``, ``litert`` or ``onnx``."""
-    precision: str = "int8"
+    precision: str = option("int8", "classifier", "default: %(default)s", choices=("int8", "fp32"))
     """``int8`` or ``fp32``."""
-    threads: int = 1
+    threads: int = option(1, "classifier", "CPU threads of one inference (default: %(default)s)", COUNT)
     """CPU threads of one inference of the classifier."""
-    labels: str = "people"
+    labels: str = option(
+        "people",
+        "classifier",
+        "people: what ten people would say; fer2013: the labels of 2013 (default: %(default)s)",
+        choices=LABELS,
+    )
     """``people``: what ten people would say; ``fer2013``: the labels of 2013."""
-    balance: float | None = None
+    balance: float | None = option(
+        None,
+        "classifier",
+        "favour rare emotions among people's answers: 0 not at all, 1 as if all were as frequent, at "
+        "most 2 (default: the model's own)",
+        BALANCE,
+        metavar="T",
+    )
     """How much rare emotions are favoured among people's answers, 0: not at all, to 2; ``None``: as the
     model was exported."""
-    detector_model: str | os.PathLike[str] | None = None
+    detector_model: str | os.PathLike[str] | None = option(
+        None,
+        "faces",
+        "find faces with this YuNet ONNX file instead of the packaged one; OpenCV runs it",
+        metavar="PATH",
+    )
     """A YuNet ONNX file instead of the packaged one."""
-    detector_engine: str = "auto"
+    detector_engine: str = option(
+        "auto",
+        "faces",
+        "what runs the packaged detector; auto: LiteRT where installed, else ONNX Runtime, else OpenCV",
+        choices=("auto", "litert", "onnx", "opencv"),
+    )
     """What runs the packaged detector: ``auto``, ``litert``, ``onnx`` or ``opencv``."""
-    detect_size: DetectSize = None
+    detect_every: int = option(
+        1,
+        "faces",
+        "find faces on every Nth frame, follow them in between (default: %(default)s)",
+        WHOLE,
+        metavar="N",
+    )
+    """The detector, which costs most, runs on every Nth frame; in between, boxes move on evenly."""
+    detect_size: DetectSize = option(
+        None,
+        "faces",
+        "shrink pictures to a longest side of N pixels to find faces: more finds smaller ones, slower; "
+        "full: search large ones as large as they are, in tiles (default: %(default)s)",
+        DETECT_SIZE,
+        metavar="N",
+        shown="320; images 640, then 320 and 160 until a face is found",
+    )
     """Longest side, in pixels, to which frames are shrunk to find faces; ``"full"``: search large ones as
     large as they are, in tiles; ``None``: 320, and for single pictures the sizes of
     :data:`fer_edge.faces.detector.PICTURE_SIZES`."""
-    min_score: float = MIN_SCORE
-    """Faces with a lower detector score are ignored, 0 to 1."""
-    align: bool = False
-    """Turn each face until its eyes are level."""
-    detect_every: int = 1
-    """The detector, which costs most, runs on every Nth frame; in between, boxes move on evenly."""
-    min_hits: int = MIN_HITS
+    min_hits: int = option(
+        MIN_HITS,
+        "faces",
+        "count a face as a person after N detections (default: %(default)s)",
+        COUNT,
+        metavar="N",
+    )
     """Detections after which a face counts as a person and gets a number."""
-    smoothing: float = 0.4
+    smoothing: float = option(
+        0.4,
+        "faces",
+        "average each person's emotions with this time constant in seconds, 0: not at all (default: "
+        "%(default)s)",
+        NUMBER,
+        metavar="S",
+    )
     """Time constant in seconds over which a person's probabilities are averaged; 0: not at all."""
-    frames: int | None = None
+    min_score: float = option(
+        MIN_SCORE,
+        "faces",
+        "ignore faces with a lower detector score, 0 to 1 (default: %(default)s)",
+        NUMBER,
+        metavar="P",
+    )
+    """Faces with a lower detector score are ignored, 0 to 1."""
+    align: bool = option(
+        False,
+        "faces",
+        "turn each face until its eyes are level; the bundled model was not trained on such faces",
+    )
+    """Turn each face until its eyes are level."""
+    raw: str | None = option(
+        None,
+        "source",
+        "read a file or pipe as raw frames: bgr24:640x480@25, or rgb24, gray, yuv420p, nv12",
+        metavar="FORMAT",
+    )
+    """Read a file or pipe as raw frames, for example ``bgr24:640x480@25``; see
+    :data:`fer_edge.sources.raw.PIXEL_FORMATS`."""
+    poll: float = option(
+        1.0,
+        "source",
+        "read the URL of a picture again every S seconds, 0: once (default: %(default)s)",
+        NUMBER,
+        metavar="S",
+    )
+    """Seconds after which the URL of a picture is read again; 0: read it once."""
+    rotate: int = option(
+        0,
+        "source",
+        "turn pictures clockwise, for a camera that hangs upside down or on its side",
+        WHOLE,
+        choices=(90, 180, 270),
+    )
+    """Turn frames clockwise by 90, 180 or 270 degrees, for a camera that is not mounted upright."""
+    mirror: bool = option(False, "source", "mirror pictures left to right")
+    """Mirror frames left to right, after turning them."""
+    recursive: bool = option(False, "source", "read the sub-folders of a folder as well")
+    """Of a folder of images, read the sub-folders as well."""
+    max_pixels: int = option(
+        MAX_PIXELS,
+        "source",
+        "refuse images with more pixels, unread; 200M is 200 megapixels (default: %(default)s)",
+        PIXELS,
+        metavar="N",
+    )
+    """Images with more pixels are refused before they are decoded."""
+    frames: int | None = option(None, "source", "stop after N processed frames", WHOLE, metavar="N")
     """Stop after this many processed frames."""
-    seconds: float | None = None
+    seconds: float | None = option(None, "source", "stop after S seconds", NUMBER, metavar="S")
     """Stop after this many seconds by the clock."""
     silence: float = 15.0
     """A live source that gives no frame for this many seconds has failed."""
-    rotate: int = 0
-    """Turn frames clockwise by 90, 180 or 270 degrees, for a camera that is not mounted upright."""
-    mirror: bool = False
-    """Mirror frames left to right, after turning them."""
-    recursive: bool = False
-    """Of a folder of images, read the sub-folders as well."""
-    raw: str | None = None
-    """Read a file or pipe as raw frames, for example ``bgr24:640x480@25``; see
-    :data:`fer_edge.sources.raw.PIXEL_FORMATS`."""
-    poll: float = 1.0
-    """Seconds after which the URL of a picture is read again; 0: read it once."""
-    max_pixels: int = MAX_PIXELS
-    """Images with more pixels are refused before they are decoded."""
     colour: bool = False
     """Ask a camera for BGR frames where grey ones would cost less, as for pictures to look at."""
     camera: str | None = None
     """What results call the camera; ``None``: the source's name."""
 
     def __post_init__(self) -> None:
+        from ..faces.detector import check_score, check_size
+
         _ = self.source_options  # checks those
         for name in ("detect_every", "min_hits", "frames"):
             value = getattr(self, name)
@@ -84,6 +183,7 @@ class WatchOptions:
         if not self.silence > 0:
             raise ValueError(f"silence must be more than 0 seconds, got {self.silence}")
         check_size(self.detect_size)
+        check_score(self.min_score)
         if self.detect_every < 1:
             raise ValueError(f"detect_every must be 1 or more, got {self.detect_every}")
         if self.min_hits < 1:
@@ -98,11 +198,16 @@ class WatchOptions:
     @property
     def turn(self) -> Turn:
         """How frames are turned."""
+        from ..sources.turn import Turn
+
         return Turn(self.rotate, self.mirror)
 
     @property
     def source_options(self) -> SourceOptions:
         """Those that say how a source is opened."""
+        from ..sources.options import SourceOptions
+        from ..sources.raw import raw_format
+
         return SourceOptions(
             colour=self.colour,
             recursive=self.recursive,
@@ -115,4 +220,6 @@ class WatchOptions:
     @property
     def live_size(self) -> int | Literal["full"]:
         """The detector's size for frames that follow from each other."""
+        from ..faces.detector import LIVE_SIZE
+
         return self.detect_size or LIVE_SIZE

@@ -7,7 +7,8 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from ..faces.detector import FULL, MIN_SCORE, PICTURE_SIZES, DetectSize, FaceDetector, check_size
+from ..defaults import MIN_SCORE
+from ..faces.detector import FULL, PICTURE_SIZES, DetectSize, FaceDetector, check_size
 from ..faces.faces import Face, Faces
 from ..faces.geometry import centre_square, eye_angles, training_squares
 from ..kernels.crop import crop_faces

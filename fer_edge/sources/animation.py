@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..defaults import MAX_PIXELS
 from ..errors import SourceError
 from .base import Frame, Source
-from .decode import MAX_PIXELS, check_pixels
+from .decode import check_pixels
 from .headers import HEAD_BYTES, is_sequence, picture_kind, picture_size
 
 SHORTEST = 0.02

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..defaults import MAX_PIXELS
 from ..errors import MissingExtraError, SourceError
 from ..opencv import check_opencv
 from .headers import HEAD_BYTES, picture_kind, picture_size
@@ -18,9 +19,6 @@ from .opencv_capture import as_uint8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MAX_PIXELS = 100_000_000
-"""Width times height above which a picture is refused by default: a small file can unpack to gigabytes."""
 
 _log = logging.getLogger(__name__)
 

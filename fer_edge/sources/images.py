@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..defaults import MAX_PIXELS
 from ..errors import MissingExtraError, SourceError
 from .animation import frame_count
 from .base import Frame, Source
-from .decode import MAX_PIXELS, check_pixels, decode
+from .decode import check_pixels, decode
 from .folder import left_out, read_folder
 from .headers import HEAD_BYTES, picture_kind, tiff_pages
 from .jpeg import followers

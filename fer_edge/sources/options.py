@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .decode import MAX_PIXELS
+from ..defaults import MAX_PIXELS
 from .raw import RawFormat
 from .turn import NO_TURN, Turn
 

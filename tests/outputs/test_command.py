@@ -16,8 +16,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from fer_edge.commands._arguments import duration
 from fer_edge.errors import OutputError
+from fer_edge.option import duration
 from fer_edge.outputs.base import FLUSH_SECONDS
 from fer_edge.outputs.video import VideoOutput
 

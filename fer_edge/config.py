@@ -1,0 +1,459 @@
+"""The configuration of ``fer-edge run``: every option, from flags, environment, a TOML file, or its default.
+
+An option is one field: here where it concerns the source's name or an output, in
+:class:`~fer_edge.pipeline.options.WatchOptions` where it concerns the loop. Of the field
+(:func:`fer_edge.option.option`) are made its flag, its key in the file, its environment variable, its line in
+``--print-config`` and its row in docs/configuration.md.
+
+**The file** is flat: ``min_score = 0.8`` is ``--min-score 0.8`` and ``FER_EDGE_MIN_SCORE=0.8``. Values of the
+right TOML type are then parsed as the flag's text is, so that they obey the same limits.
+
+**Several cameras** will be an array of tables, which one process reads::
+
+    min_score = 0.8                 # of all cameras that say nothing else
+    jsonl = "/var/lib/fer-edge/all.jsonl"
+
+    [[camera]]
+    name = "door"                   # what results, file names and messages call it; needed, unique
+    source = "0"                    # whatever SOURCE or --camera takes
+    rotate = 180
+    region = [0.1, 0.0, 0.9, 1.0]   # left, top, right, bottom in parts of the turned picture
+    masks = [[[0.0, 0.0], [0.3, 0.0], [0.3, 1.0]]]   # polygons in parts of it; faces in them are ignored
+    save_video = "door.mp4"
+
+    [[camera]]
+    name = "till"
+    source = "rtsp://viewer@192.168.1.20/stream"
+    password_file = "/etc/fer-edge/till.password"
+
+``[[camera]]`` excludes the keys ``source`` and ``camera`` (TOML itself refuses the latter) and SOURCE and
+``--camera``. A camera's table takes ``name``, ``source``, ``password_file``, ``region``, ``masks``, and of
+the options those of the group *source* but ``frames`` and ``seconds``, all of the group *faces*, and the
+outputs ``jsonl``, ``append``, ``force``, ``save_video``, ``segment`` and ``save_image``. What it does not say
+it has from the keys above the tables, except outputs: those above are written once, with the results of all
+cameras, a table's with that camera's alone. The classifier is one for all. Until several cameras are read,
+such a table is an unknown key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, FerEdgeError, printable
+from .option import (
+    CAMERA,
+    DURATION,
+    ON_OFF,
+    PREFIX,
+    Kind,
+    Option,
+    Scalar,
+    nonempty,
+    option,
+    options_of,
+)
+from .pipeline.options import WatchOptions
+
+GROUPS = ("source", "output", "classifier", "faces")
+"""The headings of options, in the order of the help."""
+
+RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
+"""Environment variables that are no options of a run."""
+
+REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image"}
+"""What asks for each output that can be required."""
+
+_log = logging.getLogger(__name__)
+
+
+class ConfigError(FerEdgeError, ValueError):
+    """A configuration file or environment variable is not what it should be."""
+
+    exit_code = os.EX_CONFIG
+
+
+def _jsonl_file(text: str) -> str:
+    """An argparse type: a file to write to, and not the picture that was to be read."""
+    from .sources.headers import HEAD_BYTES, picture_kind
+
+    path = Path(nonempty(text))
+    head = b""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    if path.is_dir() or picture_kind(head) is not None:
+        kind = "folder" if path.is_dir() else "picture"
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a {kind}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at "
+            "the end of the line"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is to do."""
+
+    source: str | None = option(
+        None,
+        "source",
+        "read an image, folder, video file, rtsp/http URL, or pipe (-: standard input)",
+        metavar="SOURCE",
+        positional=True,
+        instead_of=("camera",),
+    )
+    camera: str | None = option(
+        None,
+        "source",
+        "read a camera: N of /dev/videoN, picamera2, or demo (without a value: 0)",
+        CAMERA,
+        metavar="CAMERA",
+        alone="0",
+        instead_of=("source",),
+    )
+    jsonl: str | None = option(
+        None,
+        "output",
+        "write one JSON object a frame; - or no FILE, at the end of the line, is stdout",
+        Kind("a file", _jsonl_file),
+        metavar="FILE",
+        alone="-",
+    )
+    append: bool = option(False, "output", "add to a --jsonl file that has content", instead_of=("force",))
+    force: bool = option(False, "output", "overwrite files that exist", instead_of=("append",))
+    save_video: str | None = option(
+        None,
+        "output",
+        "write an annotated video: .mp4, .avi or .mkv; a camera or stream adds the time to the name",
+        metavar="FILE",
+    )
+    segment: float = option(
+        600.0,
+        "output",
+        "start a new --save-video file after this time: 30s, 10m, 1h (default: %(default)s)",
+        DURATION,
+        metavar="TIME",
+    )
+    save_image: str | None = option(
+        None,
+        "output",
+        "write the annotated last frame; given a folder (existing, or with a / at its end), each image",
+        metavar="FILE",
+    )
+    require: tuple[str, ...] = option(
+        (),
+        "output",
+        "end the run when this output fails, instead of going on and retrying",
+        choices=tuple(REQUIRABLE),
+    )
+    window: bool = option(False, "output", "show the annotated frames; q quits")
+    unsure: bool = option(
+        True,
+        "output",
+        'say "unsure" of faces on which people would disagree (default: on); JSON tells it always',
+        ON_OFF,
+        metavar="on|off",
+    )
+    watch: WatchOptions = field(default_factory=WatchOptions)
+    """Options of the loop."""
+
+
+_OWN, _OF_WATCH = options_of(Config), options_of(WatchOptions)
+
+OPTIONS: dict[str, Option] = {
+    name: one for group in GROUPS for name, one in {**_OWN, **_OF_WATCH}.items() if one.group == group
+}
+"""Every option of ``fer-edge run`` by its name, in the order of its help."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The value of an option, and where it comes from."""
+
+    value: Any
+    origin: str = "default"
+    """``default``, ``--flag``, ``FER_EDGE_VARIABLE``, or the file and line."""
+    rank: int = 0
+    """0 default, 1 file, 2 environment, 3 flag: the highest wins."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration, and where each of its values comes from."""
+
+    config: Config
+    settings: Mapping[str, Setting]
+    """All options by name, in the order of :data:`OPTIONS`."""
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | None = None) -> Loaded:
+    """Put a configuration together.
+
+    ``flags``: parsed values by option name, of the flags that were given. ``file``: path of a TOML file.
+
+    Raises :class:`ConfigError` for a file that cannot be read, for a key or variable that is unknown, has the
+    wrong type or is out of range, and for options that exclude each other where not all are flags;
+    ``ValueError`` where all are.
+    """
+    settings = {name: Setting(one.default) for name, one in OPTIONS.items()}
+    layers = [dict(_from_file(Path(file))) if file else {}, dict(_from_environment(environment))]
+    layers.append(
+        {
+            name: Setting(tuple(value) if one.many else value, (not value and one.off) or one.flag, 3)
+            for name, value in flags.items()
+            for one in [OPTIONS[name]]
+        }
+    )
+    for layer in layers:
+        for name, setting in layer.items():
+            # Those of one layer exclude each other, which is checked below.
+            for other in OPTIONS[name].instead_of if setting.value != OPTIONS[name].default else ():
+                settings[other] = Setting(OPTIONS[other].default)
+        settings |= layer
+    values = {name: setting.value for name, setting in settings.items()}
+    try:
+        watch = WatchOptions(**{name: values[name] for name in _OF_WATCH})
+        config = Config(**{name: values[name] for name in _OWN}, watch=watch)
+        _refuse_contradictions(config)
+    except ValueError as error:
+        places = [
+            f"{name}: {setting.origin}"
+            for name, setting in settings.items()
+            if setting.rank in (1, 2) and re.search(rf"{OPTIONS[name].flag}\b|\b{name}\b", str(error))
+        ]
+        if not places:
+            raise
+        raise ConfigError(f"{error} ({', '.join(places)})") from error
+    return Loaded(config, settings)
+
+
+def _refuse_contradictions(config: Config) -> None:
+    """Raise DataError where options exclude each other, or are about an output that was not asked for."""
+    from .sources.urls import without_secrets
+
+    if config.source is not None and config.camera is not None:
+        raise DataError(
+            f"give either a source ({without_secrets(config.source)}) or "
+            f"--camera {without_secrets(config.camera)}, not both"
+        )
+    if config.append and not config.jsonl:
+        raise DataError("--append is for a --jsonl file")
+    if config.append and config.force:
+        raise DataError("--append adds to a --jsonl file, --force overwrites it; give one of them")
+    asked = {"jsonl": config.jsonl, "video": config.save_video, "image": config.save_image}
+    if config.force and not any(asked.values()):
+        raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
+    for name in config.require:
+        if not asked[name]:
+            raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    """The options set by variables; one that is empty counts as not set."""
+    variables = {one.variable: one for one in OPTIONS.values()}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in RESERVED:
+            continue
+        if variable not in variables:
+            near = difflib.get_close_matches(variable, variables, 1, cutoff=0.85)
+            if near:
+                raise ConfigError(f"{variable}: there is no such variable; did you mean {near[0]}?")
+            _log.warning("%s: fer-edge has no such option; ignored", variable)
+        elif text:
+            one = variables[variable]
+            texts = [part.strip() for part in text.split(",")] if one.many else [text]
+            yield one.name, Setting(_checked(one, texts, variable), variable, 2)
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, Setting]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}, byte {error.start}: not UTF-8, which TOML has to be") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; --config wants a TOML file") from error
+    try:
+        # Of a fault in a last line without an end tomllib tells only that it is at the end.
+        table = tomllib.loads(f"{text}\n")
+    except tomllib.TOMLDecodeError as error:
+        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
+        told, line, column = found.groups() if found else (str(error), None, None)
+        place = f"{path}, line {line}, column {column}" if line else f"{path}, at its end"
+        raise ConfigError(f"{place}: no valid TOML: {told}") from error
+    lines = key_lines(text) if table else {}
+    for key, value in table.items():
+        place = f"{path}, line {lines[(key,)]}"
+        if key not in OPTIONS:
+            raise ConfigError(f"{place}: {_unknown(key, value)}")
+        one = OPTIONS[key]
+        texts = list(_texts(one, value, f"{place}: {key}"))
+        yield key, Setting(_checked(one, texts, f"{place}: {key}"), place, 1)
+
+
+def _unknown(key: str, value: Any) -> str:
+    inside = isinstance(value, dict) and any(name in OPTIONS for name in value)
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), OPTIONS, 1)
+    if inside:
+        remedy = "keys stand in no table; leave its heading out"
+    elif near:
+        remedy = f"did you mean {near[0]}?"
+    else:
+        remedy = "fer-edge run --print-config lists all"
+    return f"unknown {'table' if isinstance(value, dict) else 'key'} {key!r}; {remedy}"
+
+
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+
+
+def _type_told(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _TYPES.get(type(value), "a table" if isinstance(value, dict) else "a date or time")
+
+
+def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
+    """The texts that stand for a TOML value; raises :class:`ConfigError` where its type is wrong."""
+    if one.many and not isinstance(value, list):
+        raise ConfigError(f"{place}: must be a list of texts, not {_type_told(value)}")
+    for part in value if one.many else [value]:
+        if type(part) not in one.kind.toml:
+            wanted = [_TYPES[kind] for kind in one.kind.toml if kind is not int or float not in one.kind.toml]
+            told = " or ".join(wanted) + f", not {_type_told(part)}"
+            if one.many:
+                told = f"a list of texts, not one with {_type_told(part)}"
+            raise ConfigError(f"{place}: must be {told}")
+        yield ("off", "on")[part] if isinstance(part, bool) else str(part)
+
+
+def _checked(one: Option, texts: Iterable[str], place: str) -> Any:
+    """The value of an option from the ``texts`` that it was given; raises :class:`ConfigError`."""
+    values = tuple(_parsed(one, text, place) for text in texts)
+    value: Any = values if one.many else values[0]
+    if one.name in _OF_WATCH:
+        alone: dict[str, Any] = {one.name: value}
+        try:
+            WatchOptions(**alone)
+        except ValueError as error:
+            named = one.name in str(error)
+            raise ConfigError(
+                f"{place.removesuffix(f': {one.name}') if named else place}: {error}"
+            ) from error
+    return value
+
+
+def _parsed(one: Option, text: str, place: str) -> Any:
+    try:
+        value = one.kind.parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{place}: {text!r} is not {one.kind.told}") from error
+    if one.choices and value not in one.choices and value != one.default:
+        choices = [str(choice) for choice in one.choices]
+        near = difflib.get_close_matches(text, choices, 1)
+        remedy = f"did you mean {near[0]}?" if near else f"choose from {', '.join(choices)}"
+        raise ConfigError(f"{place}: there is no {text!r}; {remedy}")
+    return value
+
+
+KeyPath = tuple[str | int, ...]
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """Where each key of a TOML document begins: its line, from 1, by its path from the top.
+
+    ``("camera", 0, "name")`` is the key ``name`` of the first ``[[camera]]``. Keys within an inline table
+    have the line where the whole value begins. ``text`` has to be valid TOML.
+
+    ``tomllib`` tells no lines. It is asked at each line whether those since the last statement are a whole
+    one: a text, list or table over many lines is one only at its end. So there is no second grammar here.
+    """
+    found: dict[KeyPath, int] = {}
+    counts: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    pending: list[str] = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        pending.append(line)
+        try:
+            statement = tomllib.loads("\n".join(pending))
+        except tomllib.TOMLDecodeError:
+            continue
+        first, pending = number - len(pending) + 1, []
+        if line.lstrip().startswith("[") and first == number:
+            table = _header_path(statement, counts)
+            paths = [table[:end] for end in range(1, len(table) + 1)]
+        else:
+            paths = [table + path for path in _paths(statement)]
+        for path in paths:
+            found.setdefault(path, first)
+    return found
+
+
+def _header_path(header: Any, counts: dict[KeyPath, int]) -> KeyPath:
+    """The path that a heading opens, from what it alone is parsed to; ``counts`` holds the last elements."""
+    path: KeyPath = ()
+    while header:
+        ((key, header),) = header.items()
+        path = (*path, key)
+        if isinstance(header, list):
+            counts[path] = counts.get(path, -1) + 1
+            (header,) = header
+        if path in counts:
+            path = (*path, counts[path])
+    return path
+
+
+def _paths(table: Mapping[str, Any]) -> Iterator[KeyPath]:
+    for key, value in table.items():
+        yield (key,)
+        if isinstance(value, dict):
+            yield from ((key, *path) for path in _paths(value))
+
+
+def to_toml(loaded: Loaded) -> str:
+    """The configuration as a TOML file that :func:`load` reads, with the origin of each value as a comment.
+
+    Users, passwords and tokens in URLs are left out, and the comment says so. Raises DataError for a text
+    that is not Unicode, as names of files may be.
+    """
+    from .sources.urls import without_secrets
+
+    lines = ["# fer-edge run: flags, then environment, then file, then defaults"]
+    for group in GROUPS:
+        lines += ["", f"# {group}"]
+        for name, setting in loaded.settings.items():
+            if OPTIONS[name].group != group:
+                continue
+            value, origin = OPTIONS[name].written(setting.value), printable(setting.origin)
+            if value is None:
+                lines.append(f"# {name}: none ({origin})")
+                continue
+            if isinstance(value, str) and without_secrets(value) != value:
+                value, origin = without_secrets(value), f"{origin}; secrets left out"
+            lines.append(f"{name} = {toml(value)}  # {origin}")
+    return "\n".join(lines)
+
+
+def toml(value: Scalar | list[Scalar]) -> str:
+    """``value`` as it stands in a TOML file. Raises DataError for a text that is not Unicode."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{value!r} is not Unicode, so that TOML cannot hold it") from error
+        # JSON escapes all that TOML wants escaped but DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)

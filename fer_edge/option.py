@@ -1,0 +1,237 @@
+"""Options as fields of dataclasses: what flags, configuration files, variables and documentation are made of.
+
+A field made by :func:`option` carries its help and the :class:`Kind` of its values; :func:`options_of` lists
+them. This module knows no option and imports nothing but the standard library: command lines are built before
+NumPy is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Scalar = str | int | float | bool
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values an option takes.
+
+    Every value is parsed as text, also one from a TOML file: a check is stated once and holds for all.
+    """
+
+    told: str
+    """Completes "... is not"."""
+    parse: Callable[[str], Any]
+    """An argparse type: raises ``ArgumentTypeError`` or ``ValueError`` for what is no such value."""
+    toml: tuple[type[Scalar], ...] = (str,)
+    """Types of TOML values that are accepted."""
+    write: Callable[[Any], Scalar] = _as_it_is
+    """From a value that is not ``None`` back to one in TOML, whose ``str`` parses to the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option; :func:`option` explains the fields."""
+
+    name: str = ""
+    default: Any = None
+    group: str
+    help: str
+    kind: Kind
+    metavar: str | None = None
+    choices: tuple[Scalar, ...] | None = None
+    alone: str | None = None
+    positional: bool = False
+    instead_of: tuple[str, ...] = ()
+    shown: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The option on a command line; for a positional one what the help calls it."""
+        return str(self.metavar) if self.positional else "--" + self.name.replace("_", "-")
+
+    @property
+    def off(self) -> str | None:
+        """A flag that gives the default, of an option that is off or empty by default."""
+        return None if self.default else "--no-" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def switch(self) -> bool:
+        """Whether its flag takes no value."""
+        return self.kind is SWITCH
+
+    @property
+    def many(self) -> bool:
+        """Whether it can be given more than once."""
+        return isinstance(self.default, tuple)
+
+    @property
+    def explained(self) -> str:
+        """The help with the default filled in, still for argparse to format."""
+        told = self.shown or str(self.written(self.default))
+        return self.help.replace("%(default)s", told.replace("%", "%%"))
+
+    def written(self, value: Any) -> Scalar | list[Scalar] | None:
+        """``value`` as TOML has it; ``None`` for none, which TOML cannot say."""
+        if self.many:
+            return [self.kind.write(one) for one in value]
+        return None if value is None else self.kind.write(value)
+
+
+PREFIX = "FER_EDGE_"
+"""Begins the names of environment variables."""
+
+
+def option(
+    default: Any,
+    group: str,
+    help: str,
+    kind: Kind | None = None,
+    *,
+    metavar: str | None = None,
+    choices: tuple[Scalar, ...] | None = None,
+    alone: str | None = None,
+    positional: bool = False,
+    instead_of: tuple[str, ...] = (),
+    shown: str | None = None,
+) -> Any:
+    """A dataclass field that is an option.
+
+    ``default``: a tuple makes an option that can be given more than once. ``group``: its heading in the
+    help. ``help``: as argparse takes it, ``%(default)s`` included. ``kind``: by default :data:`SWITCH` where
+    ``default`` is ``False``, else :data:`TEXT`. ``metavar``: what the help calls the value. ``choices``: the
+    values there are, besides ``default``. ``alone``: the text that a flag without a value stands for.
+    ``positional``: given without a flag. ``instead_of``: options that a flag or variable of this one
+    displaces, where these come from a place of lower precedence. ``shown``: what texts call the default.
+    """
+    made = Option(
+        group=group,
+        help=help,
+        kind=kind or (SWITCH if default is False else TEXT),
+        metavar=metavar,
+        choices=choices,
+        alone=alone,
+        positional=positional,
+        instead_of=instead_of,
+        shown=shown,
+    )
+    return dataclasses.field(default=default, metadata={"option": made})
+
+
+def options_of(holder: type[Any]) -> dict[str, Option]:
+    """The options among the fields of a dataclass, by name, in their order."""
+    return {
+        field.name: dataclasses.replace(field.metadata["option"], name=field.name, default=field.default)
+        for field in dataclasses.fields(holder)
+        if "option" in field.metadata
+    }
+
+
+def nonempty(text: str) -> str:
+    """An argparse type: a non-empty text; an unset shell variable gives an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def pixel_count(text: str) -> int:
+    """An argparse type: a number of pixels, maybe with k, M or G behind it."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    value = int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels like 100M")
+    return value
+
+
+def _written_pixels(value: int) -> Scalar:
+    for letter, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value % factor == 0:
+            return f"{value // factor}{letter}"
+    return value
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str) -> float:
+    """An argparse type: a duration such as 30s, 10m or 1h, more than 0; in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 10m or 1h")
+    return seconds
+
+
+def _written_duration(seconds: float) -> Scalar:
+    for letter, factor in (("h", 3600.0), ("m", 60.0)):
+        if seconds % factor == 0:
+            return f"{seconds / factor:.0f}{letter}"
+    return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
+
+
+def _balance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 2")
+    return value
+
+
+def _detect_size(text: str) -> int | str:
+    if text == "full":
+        return text
+    try:
+        return positive_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor full") from error
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in ("on", "yes", "true", "1"):
+        return True
+    if text.lower() in ("off", "no", "false", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
+
+
+TEXT = Kind("a text", nonempty)
+WHOLE = Kind("a whole number", int, (int,))
+COUNT = Kind("a whole number of at least 1", positive_int, (int,))
+NUMBER = Kind("a number", float, (int, float))
+SWITCH = Kind("on or off", _switch, (bool,))
+"""Off by default; its flag, without a value, switches it on."""
+ON_OFF = Kind("on or off", _switch, (bool,))
+"""Its flag is followed by ``on`` or ``off``."""
+DURATION = Kind("a duration such as 30s, 10m or 1h", duration, (str,), _written_duration)
+"""In seconds."""
+PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
+BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
+DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))
+CAMERA = Kind("a camera", nonempty, (int, str))
