@@ -28,6 +28,20 @@ MAX_UNSEEN = 1.0
 MAX_EXTRAPOLATION = 0.5
 """Seconds over which a velocity is trusted; a face that moved on has stopped or turned by then."""
 
+SPARSE = 0.25
+"""Seconds between frames from which on boxes of the same face need not overlap."""
+
+_SPEED = 4.0
+"""Widths of itself that a face moves in a second at most, for what is matched without overlap, ..."""
+_REACH = 2.0
+"""... and altogether: further away it is rather somebody else, ..."""
+_REACH_SECONDS = 1.5
+"""... as it is after so many seconds."""
+_SIZES = 0.6
+"""Least ratio of the sides of such boxes."""
+_LONGEST_UNSEEN = 3.0
+"""Seconds without a detection after which a track is dropped also where a pass takes longer than a second."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Tracks:
@@ -86,6 +100,7 @@ class Tracker:
         self._last_key = 0
         self._tracks = self._new(no_faces(), 0.0)
         self._current = np.empty(0, np.int64)
+        self._updated = 0.0
 
     @property
     def count(self) -> int:
@@ -115,10 +130,14 @@ class Tracker:
 
         A kept track that was not found is not among them.
         """
-        tracks = self._tracks
+        tracks, step, self._updated = self._tracks, timestamp - self._updated, timestamp
         predicted = tracks.boxes.copy()
         predicted[:, :2] += tracks.shifts(timestamp)
-        matched, of_track = match(faces.boxes, predicted, MIN_IOU)
+        likeness = iou(faces.boxes, predicted)
+        if step >= SPARSE:
+            # The prediction for a face that moved by its width and stopped may overlap another face.
+            likeness = np.maximum(likeness, _nearness(faces.boxes, tracks, predicted, timestamp))
+        matched, of_track = _paired(likeness, MIN_IOU)
         again = self._seen_again(tracks.at(of_track), faces, matched, timestamp)
         is_new = np.ones(len(faces), np.bool_)
         is_new[matched] = False
@@ -127,7 +146,9 @@ class Tracker:
         current = self._with_ids(current)
         missed = np.ones(len(tracks), np.bool_)
         missed[of_track] = False
-        missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= MAX_UNSEEN)
+        # A pass that misses a face once in a while must not end its track, however seldom passes are.
+        unseen = max(MAX_UNSEEN, min(1.5 * step, _LONGEST_UNSEEN))
+        missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= unseen)
         rest = tracks.at(missed)
         self._tracks = current.followed_by(replace(rest, missed=rest.missed + 1))
         self._current = current.keys
@@ -217,16 +238,42 @@ def match(
 
     Returns the indices of the pairs in each, int64 (k,), by the first in ascending order.
     """
-    overlaps = iou(boxes, others)
+    return _paired(iou(boxes, others), min_iou)
+
+
+def _paired(likeness: NDArray[np.float64], least: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair rows with columns of ``likeness`` (n, m), which is overwritten, as :func:`match` does."""
     pairs = []
-    for _ in range(min(overlaps.shape)):
-        index, other = np.unravel_index(overlaps.argmax(), overlaps.shape)
-        if overlaps[index, other] < min_iou:
+    for _ in range(min(likeness.shape)):
+        index, other = np.unravel_index(likeness.argmax(), likeness.shape)
+        if likeness[index, other] < least:
             break
         pairs.append((index, other))
-        overlaps[index], overlaps[:, other] = -1, -1
+        likeness[index], likeness[:, other] = -1, -1
     found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
     return found[:, 0], found[:, 1]
+
+
+def _nearness(
+    boxes: NDArray[np.float32], tracks: _Tracks, predicted: NDArray[np.float32], timestamp: float
+) -> NDArray[np.float64]:
+    """How near each of ``boxes`` (n, 4) is to each of m tracks, float64 (n, m): 1 and more, 0 out of reach.
+
+    At two frames a second a head that turns aside is a whole width further on. What counts is the nearer of
+    where the face was last and where it was going, as it may have stopped.
+    """
+    seconds = timestamp - tracks.seen
+    reach = np.where(seconds <= _REACH_SECONDS, np.minimum(_SPEED * seconds, _REACH), 0.0)
+    centres = _centres(boxes)[:, np.newaxis]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sides, others = (
+            np.sqrt(each[:, 2:].prod(axis=1, dtype=np.float64)) for each in (boxes, tracks.boxes)
+        )
+        ways = [np.linalg.norm(centres - _centres(each), axis=2) for each in (tracks.boxes, predicted)]
+        far = np.minimum(*ways) / others
+        ratios = sides[:, np.newaxis] / others
+        within = (far <= reach) & (ratios >= _SIZES) & (ratios <= 1 / _SIZES)
+    return np.where(within, 1 + _REACH - far, 0.0)
 
 
 def _at(faces: Faces, rows: NDArray[np.bool_]) -> Faces:

@@ -89,6 +89,52 @@ def test_face_seen_every_two_seconds_is_still_one_track():
         assert ids(tracker.update(found(0), 2.0 * step)) == [1]
 
 
+def test_face_that_moves_by_its_own_width_is_one_person_at_two_frames_a_second():
+    """Its boxes do not overlap, and it turns back as soon as its velocity is known."""
+    tracker = Tracker()
+    found_at = [0, 130, 20, 150, 10]
+    seen = [ids(tracker.update(found(left), 0.5 * step)) for step, left in enumerate(found_at)]
+    assert seen == [[0], [0], [1], [1], [1]]
+
+
+def test_each_of_two_faces_goes_to_the_nearest_track_that_is_left():
+    tracker = Tracker(min_hits=1)
+    assert ids(tracker.update(found(0, 400), 0.0)) == [1, 2]
+    assert ids(tracker.update(found(290, 130), 0.5)) == [2, 1]
+    # They stop. Track 1 was going to where 2 is now, and the third face has no track left.
+    assert ids(tracker.update(found(290, 130, 470), 1.0)) == [2, 1, 3]
+
+
+def test_face_beyond_reach_or_of_another_size_is_somebody_else():
+    for far in (found(230), found(110, size=50.0), found(110, size=190.0)):
+        tracker = Tracker(min_hits=1)
+        tracker.update(found(0), 0.0)
+        assert ids(tracker.update(far, 0.5)) == [2]
+
+
+def test_frames_in_quick_succession_ask_for_overlap():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    assert ids(tracker.update(found(90), 0.1)) == [2]
+
+
+def test_after_a_long_pause_nobody_is_matched_without_overlap():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    assert ids(tracker.update(found(110), 5.0)) == [2]
+
+
+def test_a_single_miss_at_a_frame_a_second_ends_no_track():
+    for step in (1.0, 1.05, 1.9):
+        tracker = Tracker(min_hits=1)
+        tracker.update(found(0), 0.0)
+        tracker.update(found(), step)
+        assert tracker.lost
+        assert ids(tracker.update(found(0), 2 * step)) == [1]
+    tracker.update(found(), 10.0)
+    assert not tracker.lost
+
+
 def test_box_moves_on_at_constant_velocity_between_detections():
     tracker = Tracker(min_hits=1)
     tracker.update(found(0), 0.0)
