@@ -128,7 +128,7 @@ def _prepare_process() -> None:
 
 
 class _Messages(logging.Handler):
-    """Shows the package's warnings as lines on stderr, where files' names cannot drive the terminal."""
+    """Shows the package's messages as lines on stderr, where files' names cannot drive the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(printable(record.getMessage()), file=sys.stderr)
@@ -136,12 +136,16 @@ class _Messages(logging.Handler):
 
 @contextlib.contextmanager
 def _warnings_shown() -> Iterator[None]:
-    handler = _Messages(logging.WARNING)
+    handler = _Messages()
     log = logging.getLogger(__package__)
     log.addHandler(handler)
+    # The rate that a run keeps is no warning, but whoever limits it wants to know.
+    told = logging.getLogger(f"{__package__}.pipeline.pace")
+    told.setLevel(logging.INFO)
     try:
         yield
     finally:
+        told.setLevel(logging.NOTSET)
         log.removeHandler(handler)
 
 

@@ -7,13 +7,15 @@ import time
 
 from ..errors import SourceLostError
 from ..sources.base import Frame, Source
+from .pace import Pace
 
 
 class FrameSlot:
     """Reads a source in a thread: of a live one keeps the newest frame, else waits until each is taken."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, pace: Pace) -> None:
         self._source = source
+        self._pace = pace
         self._changed = threading.Condition()
         self._frame: Frame | None = None
         self._error: BaseException | None = None
@@ -40,6 +42,10 @@ class FrameSlot:
         Raises what the source raised, :class:`~fer_edge.errors.SourceLostError` where a live one ended.
         """
         with self._changed:
+            # Came before a rest that has ended by now, or not yet.
+            if self._source.live and self._frame is not None and self._frame.monotonic < self._pace.due:
+                self._frame = None
+                self._pace.pass_over()
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
             self._changed.notify()
@@ -54,9 +60,14 @@ class FrameSlot:
             self._changed.notify()
         self._thread.join(timeout=2)
 
+    def _wants(self, timestamp: float) -> bool:
+        self._last = time.monotonic()
+        return self._pace.wants(timestamp) if self._source.live else self._pace.chooses(timestamp)
+
     def _read(self) -> None:
         try:
-            for frame in self._source:
+            self._source.chooser = self._wants
+            for frame in self._source.chosen():
                 with self._changed:
                     if not self._source.live:
                         self._changed.wait_for(lambda: self._frame is None or self._ended)

@@ -161,6 +161,45 @@ class WatchOptions:
         metavar="N",
     )
     """Images with more pixels are refused before they are decoded."""
+    unpaced: bool = option(
+        False,
+        "source",
+        "take every frame of the demo camera as fast as it goes, as those of files always are",
+    )
+    """Take the demo camera's frames as fast as they are processed, each of them, at 30 a second of its own
+    time, as a film's always are. A source that is live is refused."""
+    every: int = option(1, "source", "look at every Nth frame (default: %(default)s)", COUNT, metavar="N")
+    """Look at every Nth frame of the source."""
+    fps: float | None = option(
+        None, "source", "look at F frames a second of the source's own time", NUMBER, metavar="F"
+    )
+    """Look at this many frames a second of the source's own time; ``None``: at all of them."""
+    max_fps: float | None = option(
+        None,
+        "source",
+        "look at no more than F frames a second by the clock, of a camera or stream at the newest",
+        NUMBER,
+        metavar="F",
+    )
+    """Look at no more than this many frames a second by the clock, of a live source at the newest."""
+    budget: float | None = option(
+        None,
+        "source",
+        "use no more than this share of one core on average; rest where it would be more",
+        NUMBER,
+        metavar="PERCENT",
+    )
+    """Percent of one core that the process may use on average; where it would use more, the loop rests."""
+    idle_fps: float = option(
+        2.0,
+        "source",
+        "once a camera or stream has shown no face for a minute, look at F frames a second until one comes; "
+        "0: at as many as before (default: %(default)s)",
+        NUMBER,
+        metavar="F",
+    )
+    """Once a live source has shown no face for a minute, look at so many frames a second until one comes;
+    0: at as many as before."""
     frames: int | None = option(None, "source", "stop after N processed frames", WHOLE, metavar="N")
     """Stop after this many processed frames."""
     seconds: float | None = option(None, "source", "stop after S seconds", NUMBER, metavar="S")
@@ -176,7 +215,7 @@ class WatchOptions:
         from ..faces.detector import check_score, check_size
 
         _ = self.source_options  # checks those
-        for name in ("detect_every", "min_hits", "frames"):
+        for name in ("detect_every", "min_hits", "every", "frames"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
@@ -190,6 +229,16 @@ class WatchOptions:
             raise ValueError(f"min_hits must be 1 or more, got {self.min_hits}")
         if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
             raise ValueError(f"smoothing must be 0 or more seconds, got {self.smoothing}")
+        if self.every < 1:
+            raise ValueError(f"every must be 1 or more, got {self.every}")
+        for name in ("fps", "max_fps", "budget"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be more than 0, got {value}")
+        if not (math.isfinite(self.idle_fps) and self.idle_fps >= 0):
+            raise ValueError(f"idle_fps must be 0 or more, got {self.idle_fps}")
+        if self.every > 1 and self.fps is not None:
+            raise ValueError("every and fps both choose frames of the source; give one of them")
         if self.frames is not None and self.frames < 1:
             raise ValueError(f"frames must be 1 or more, got {self.frames}")
         if self.seconds is not None and not self.seconds > 0:
@@ -214,6 +263,7 @@ class WatchOptions:
             max_pixels=self.max_pixels,
             raw=None if self.raw is None else raw_format(self.raw),
             poll=self.poll,
+            unpaced=self.unpaced,
             turn=self.turn,
         )
 

@@ -36,6 +36,10 @@ class Summary:
     p50_ms: float
     """Median time from frame to emotions over the latest 10,000 frames; NaN without frames."""
     p95_ms: float
+    passed: int = 0
+    """Passed over by choice: frames that were not to be looked at, or that came while the loop rested."""
+    cpu_percent: float = math.nan
+    """The process's CPU time from the first frame to the last, in percent of a core; NaN below two frames."""
 
     @property
     def fps(self) -> float:
@@ -45,15 +49,19 @@ class Summary:
     @property
     def damaged(self) -> bool:
         """Whether more than a tenth of a film's frames are missing."""
-        return self.missing > MOST_MISSING * (self.frames + self.missing)
+        return self.missing > MOST_MISSING * (self.frames + self.passed + self.missing)
 
     def __str__(self) -> str:
         parts = [f"{_counted(self.frames, 'frame')} in {self.seconds:.1f} s"]
         if self.frames > 1:
             parts.append(f"{self.fps:.1f} fps")
+        if math.isfinite(self.cpu_percent):
+            parts.append(f"{self.cpu_percent:.0f} % of a core")
         if self.frames:
             parts.append(f"latency p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms")
         parts.append(f"dropped {self.dropped}")
+        if self.passed:
+            parts.append(f"passed {self.passed}")
         if self.skipped:
             parts.append(f"skipped {self.skipped} unreadable")
         if self.missing:
@@ -71,18 +79,22 @@ class Tally:
         self._faces = 0
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._started = self._ended = 0.0
+        self._first = self._last = (0.0, 0.0)
 
     def count(self, faces: int, latency_ms: float) -> None:
         """Count a frame with so many ``faces`` that was processed in ``latency_ms``."""
         self._ended = time.monotonic()
+        self._last = self._ended, time.process_time()
         if not self.frames:
             self._started = self._ended - latency_ms / 1000
+            self._first = self._last
         self.frames += 1
         self._faces += faces
         self._latencies.append(latency_ms)
 
-    def summary(self, tracks: int, skipped: int, missing: int) -> Summary:
+    def summary(self, tracks: int, skipped: int, missing: int, passed: int = 0) -> Summary:
         """Return the figures so far."""
+        seconds, cpu = (last - first for first, last in zip(self._first, self._last, strict=True))
         latencies = np.array(self._latencies)
         p50, p95 = np.percentile(latencies, (50, 95)) if len(latencies) else (math.nan, math.nan)
         return Summary(
@@ -95,6 +107,8 @@ class Tally:
             seconds=self._ended - self._started,
             p50_ms=float(p50),
             p95_ms=float(p95),
+            passed=passed,
+            cpu_percent=100 * cpu / seconds if seconds > 0 else math.nan,
         )
 
 

@@ -17,15 +17,16 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import SourceLostError
+from ..errors import SourceError, SourceLostError
 from ..faces.detector import FULL
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..sources import open_any
-from ..sources.base import Frame, Source
+from ..sources.base import CAMERA_FPS, Frame, Source
 from .capture import FrameSlot
 from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
+from .pace import Pace
 from .recognizer import Recognizer, answered
 from .result import FrameResult
 from .smoothing import Smoother
@@ -76,6 +77,7 @@ class Watch(Iterator[FrameResult]):
         self._tally = Tally()
         with contextlib.ExitStack() as opening:
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
+            self._pace = self._paced()
             self.recognizer = recognizer or self._load()
             self._opened = opening.pop_all()
         self._upright = UprightCheck(
@@ -95,7 +97,9 @@ class Watch(Iterator[FrameResult]):
     @property
     def summary(self) -> Summary:
         """What was done so far."""
-        return self._tally.summary(self._tracker.count, self.source.skipped, self.source.missing)
+        return self._tally.summary(
+            self._tracker.count, self.source.skipped, self.source.missing, self._pace.passed
+        )
 
     def __next__(self) -> FrameResult:
         with self._running:
@@ -122,6 +126,26 @@ class Watch(Iterator[FrameResult]):
     def _open(self, source: str | int | os.PathLike[str]) -> Source:
         return open_any(source, self.options.source_options)
 
+    def _paced(self) -> Pace:
+        options, source = self.options, self.source
+        if options.unpaced and source.live:
+            raise SourceError(
+                f"{source.name}: is live, its frames come in their own time; only files and the demo camera "
+                "can be read unpaced"
+            )
+        if options.fps is not None and not source.related:
+            raise SourceError(
+                f"{source.name}: single pictures have no frames a second; give every (--every N)"
+            )
+        return Pace(
+            options.every,
+            options.fps,
+            options.max_fps,
+            options.budget,
+            options.idle_fps if source.live else 0.0,
+            1 / (source.fps or CAMERA_FPS),
+        )
+
     def _load(self) -> Recognizer:
         options = self.options
         return Recognizer(
@@ -142,9 +166,12 @@ class Watch(Iterator[FrameResult]):
         began = time.monotonic()
         with self._opened, contextlib.closing(self._frames(began)) as frames:
             for frame in frames:
+                self._rest(began)
                 if self.stopped or self._is_over(began):
                     return
+                self._pace.begin()
                 yield self._recognize(self._turned(frame))
+                self._pace.end()
                 if self._tally.frames == self.options.frames:
                     return
             self._upright.close()
@@ -153,16 +180,30 @@ class Watch(Iterator[FrameResult]):
         turn = self.options.turn
         return frame if turn == self.source.turned else replace(frame, image=turn.apply(frame.image))
 
+    def _rest(self, began: float) -> None:
+        while not (self.stopped or self._is_over(began)):
+            left = self._pace.due - time.monotonic()
+            if left <= 0:
+                return
+            # Not the event: a signal handler that sets it while this thread takes its lock would hang.
+            time.sleep(min(left, _POLL))
+
     def _is_over(self, began: float) -> bool:
         limit = self.options.seconds
         return limit is not None and time.monotonic() - began >= limit
 
     def _frames(self, began: float) -> Generator[Frame, None, None]:
-        threaded = self.source.live or self.source.blocking
-        yield from self._taken(began) if threaded else self.source
+        try:
+            if self.source.live or self.source.blocking:
+                yield from self._taken(began)
+            else:
+                self.source.chooser = self._pace.chooses
+                yield from self.source.chosen()
+        finally:
+            self.source.chooser = None
 
     def _taken(self, began: float) -> Generator[Frame, None, None]:
-        slot = FrameSlot(self.source)
+        slot = FrameSlot(self.source, self._pace)
         try:
             while not self.stopped:
                 frame = slot.take(_POLL)
@@ -194,12 +235,14 @@ class Watch(Iterator[FrameResult]):
             dropped=self._tally.dropped,
         )
         self._tally.count(len(faces), latency_ms)
+        self._pace.saw(len(faces))
         self._upright.look(frame.image, faces)
         return result
 
     def _follow(self, frame: Frame) -> Faces:
         tracker, timestamp = self._tracker, frame.timestamp
-        if self._tally.frames % self.options.detect_every == 0 or tracker.lost:
+        sparse = self._pace.is_sparse(timestamp)
+        if self._tally.frames % self.options.detect_every == 0 or tracker.lost or sparse:
             detector, size = self.recognizer.detector, self.options.live_size
             found = detector.detect_full(frame.image) if size == FULL else detector.detect(frame.image, size)
             faces = tracker.update(found, timestamp)

@@ -138,7 +138,7 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     """
     check_opencv()
     if spec == "demo":
-        return DemoSource()
+        return DemoSource(paced=not options.unpaced)
     if spec == "picamera2":
         return PiCameraSource(colour=options.colour, turn=options.turn)
     if spec.isdecimal():

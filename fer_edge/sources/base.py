@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -61,9 +61,21 @@ class Source(ABC):
     """How the frames have been turned already, by the camera itself."""
     paths: Sequence[Path] = ()
     """The images, where the source is a file of one or a folder of them."""
+    chooser: Callable[[float], bool] | None = None
+    """Is told the timestamp of each frame and says whether it is wanted; ``None``: all are."""
+    choosy: bool = False
+    """Whether it asks :meth:`wants` before it decodes a frame, and gives none that is not wanted."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
+
+    def wants(self, timestamp: float) -> bool:
+        """Whether the frame at ``timestamp`` seconds is wanted; asked once a frame, in their order."""
+        return self.chooser is None or self.chooser(timestamp)
+
+    def chosen(self) -> Iterator[Frame]:
+        """Yield the frames that are wanted."""
+        return iter(self) if self.choosy else (frame for frame in self if self.wants(frame.timestamp))
 
     def close(self) -> None:  # noqa: B027 (most sources hold nothing)
         """Give the device or file back; may be called twice."""

@@ -23,6 +23,7 @@ class DemoSource(Source):
     """
 
     name = "demo camera"
+    choosy = True
     fps = CAMERA_FPS
 
     def __init__(self, size: tuple[int, int] = CAMERA_SIZE, paced: bool = True) -> None:
@@ -35,16 +36,19 @@ class DemoSource(Source):
         self.live = paced
 
     def __iter__(self) -> Iterator[Frame]:
-        if not self.live:
-            for index in itertools.count():
+        for index in self._paced() if self.live else itertools.count():
+            if self.wants(index / CAMERA_FPS):
                 yield self._frame(index)
+
+    @staticmethod
+    def _paced() -> Iterator[int]:
         started = time.monotonic()
         index = 0
         while True:
             ahead = index / CAMERA_FPS - (time.monotonic() - started)
             if ahead > 0:
                 time.sleep(ahead)
-            yield self._frame(index)
+            yield index
             index = max(index + 1, int((time.monotonic() - started) * CAMERA_FPS))
 
     def _frame(self, index: int) -> Frame:

@@ -20,7 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 def film(capture: Capture, source: Source) -> Iterator[Frame]:
-    """Yield the frames of an open ``capture``; count in ``source.missing`` those that cannot be decoded.
+    """Yield the frames of an open ``capture`` that ``source`` wants; the others are not converted to BGR.
+
+    Those that cannot be decoded are counted in ``source.missing``.
 
     Raises :class:`~fer_edge.errors.SourceError` where there is no frame at all.
     """
@@ -30,16 +32,20 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
     clock = _Clock(source.fps or CAMERA_FPS)
     index = failed = given = 0
     while failed <= FAILED_READS_ALLOWED:
-        image = capture.read()
-        if image is None:
+        grabbed = capture.grab()
+        if grabbed:
+            seconds = clock.seconds(index, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            wanted = source.wants(seconds)
+            image = capture.retrieve() if wanted else None
+        index += 1
+        if not grabbed or (wanted and image is None):
             failed += 1
-            index += 1
             continue
         source.missing += failed
         failed = 0
-        yield Frame(image, clock.seconds(index, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000), source.name)
         given += 1
-        index += 1
+        if image is not None:
+            yield Frame(image, seconds, source.name)
     if not given:
         raise SourceError(f"{source.name}: no picture or frame in it can be decoded")
     if source.missing:

@@ -80,6 +80,7 @@ class MjpegSource(Source):
     """
 
     blocking = True
+    choosy = True
     fps = CAMERA_FPS
 
     def __init__(self, parts: Iterator[bytes], name: str, max_pixels: int, stream: Readable) -> None:
@@ -92,6 +93,8 @@ class MjpegSource(Source):
         _log.warning("%s: raw MJPEG has no times; %g frames a second are assumed", self.name, CAMERA_FPS)
         given = failed = 0
         for index, picture in enumerate(self._parts):
+            if not self.wants(index / CAMERA_FPS):
+                continue
             try:
                 image = decode(picture, f"{self.name}: frame {index}", self._max_pixels)
             except SourceError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
-from .base import Frame
+from .base import Frame, Source
 from .urls import without_secrets
 
 if TYPE_CHECKING:
@@ -53,9 +53,15 @@ class Capture:
     def set(self, key: int, value: float) -> bool:
         return self._capture.set(key, value)
 
-    def read(self) -> NDArray[np.uint8] | None:
+    def grab(self) -> bool:
+        """Go on to the next frame, which takes less time than to decode it as well."""
         with self._lock:
-            ok, image = self._capture.read()
+            return self._capture.grab()
+
+    def retrieve(self) -> NDArray[np.uint8] | None:
+        """Decode the frame that was grabbed."""
+        with self._lock:
+            ok, image = self._capture.retrieve()
         return as_uint8(image) if ok else None
 
     def release(self) -> None:
@@ -92,19 +98,24 @@ def patiently(work: Callable[[], Result]) -> Result:
     return cast("Result", result)
 
 
-def live_frames(capture: Capture, name: str, gone: Callable[[], bool] = lambda: False) -> Iterator[Frame]:
-    """Yield the frames of a camera or stream until several reads in a row fail, or it is ``gone``.
+def live_frames(
+    capture: Capture, source: Source, gone: Callable[[], bool] = lambda: False
+) -> Iterator[Frame]:
+    """Yield the frames that the camera or stream ``source`` wants, until reads fail or it is ``gone``.
 
     Reads that fail after a long wait are fewer: what gave nothing for so long has stopped.
     """
     started = time.monotonic()
     failed, last = 0, started
     while failed <= FAILED_READS_ALLOWED:
-        image = capture.read()
+        grabbed = capture.grab()
         now = time.monotonic()
-        if image is not None:
+        wanted = grabbed and source.wants(now - started)
+        image = capture.retrieve() if wanted else None
+        if image is not None or (grabbed and not wanted):
             failed, last = 0, now
-            yield Frame(image, now - started, name)
+            if image is not None:
+                yield Frame(image, now - started, source.name)
         elif gone() or (failed and now - last > LIVE_PATIENCE):
             return
         else:

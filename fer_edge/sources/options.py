@@ -24,6 +24,8 @@ class SourceOptions:
     """Read a file or pipe as frames of this format, without a container."""
     poll: float = 1.0
     """Seconds after which the URL of a picture is read again; 0: read it once."""
+    unpaced: bool = False
+    """Let the demo camera give frame after frame without waiting."""
     turn: Turn = NO_TURN
     """How frames are to be turned. Only a camera that can do so itself does, and says so in
     :attr:`~fer_edge.sources.base.Source.turned`; all other turning is left to the reader."""

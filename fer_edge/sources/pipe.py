@@ -109,6 +109,7 @@ class FilmPipe(Source):
     """
 
     blocking = True
+    choosy = True
 
     def __init__(self, stream: io.FileIO, name: str, head: bytes) -> None:
         self.name = name

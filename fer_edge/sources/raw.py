@@ -72,6 +72,7 @@ class RawSource(Source):
     """
 
     blocking = True
+    choosy = True
 
     def __init__(self, stream: Readable, name: str, layout: RawFormat, colour: bool = False) -> None:
         self.name = name
@@ -86,7 +87,9 @@ class RawSource(Source):
             content = read_up_to(self._stream, self._layout.frame_bytes)
             if len(content) < self._layout.frame_bytes:
                 break
-            yield Frame(self._picture(content), index / self._layout.fps, self.name)
+            timestamp = index / self._layout.fps
+            if self.wants(timestamp):
+                yield Frame(self._picture(content), timestamp, self.name)
             index += 1
         if content:
             self.missing = 1

@@ -74,6 +74,7 @@ class MjpegStream(Source):
     """
 
     live = True
+    choosy = True
 
     def __init__(self, answer: Answer, name: str, max_pixels: int) -> None:
         self.name = name
@@ -85,6 +86,9 @@ class MjpegStream(Source):
         failed = 0
         try:
             for part in pictures(self._answer, self._answer.head):
+                timestamp = time.monotonic() - started
+                if not self.wants(timestamp):
+                    continue
                 try:
                     # Half a picture is no frame: the next one follows at once.
                     image = decode(part, self.name, self._max_pixels) if part.endswith(b"\xff\xd9") else None
@@ -93,7 +97,7 @@ class MjpegStream(Source):
                     image = None
                 failed = 0 if image is not None else failed + 1
                 if image is not None:
-                    yield Frame(image, time.monotonic() - started, self.name)
+                    yield Frame(image, timestamp, self.name)
                 elif failed > FAILED_READS_ALLOWED:
                     break
         except Errors as error:

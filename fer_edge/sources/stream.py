@@ -53,6 +53,7 @@ class StreamSource(Source):
     """
 
     blocking = True
+    choosy = True
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class StreamSource(Source):
         if not self.live:
             yield from film(self._capture, self)
             return
-        yield from live_frames(self._capture, self.name)
+        yield from live_frames(self._capture, self)
         raise SourceLostError(f"{self.name}: the stream stopped")
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ class CameraSource(Source):
     """A V4L2 camera, most often on USB."""
 
     live = True
+    choosy = True
 
     def __init__(self, index: int, size: tuple[int, int] = CAMERA_SIZE) -> None:
         import cv2
@@ -41,7 +42,7 @@ class CameraSource(Source):
         self.fps = positive_or_none(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from live_frames(self._capture, self.name, lambda: not self._device.exists())
+        yield from live_frames(self._capture, self, lambda: not self._device.exists())
         if not self._device.exists():
             raise SourceLostError(f"{self.name}: {self._device} is gone; was it unplugged?")
         raise SourceLostError(f"{self.name}: {self._device} gives no more frames; busy, unplugged or asleep?")

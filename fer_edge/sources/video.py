@@ -15,6 +15,8 @@ from .opencv_capture import check_readable, is_utf8, open_capture, positive_or_n
 class VideoSource(Source):
     """A video file, every frame in order."""
 
+    choosy = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         check_readable(Path(path))

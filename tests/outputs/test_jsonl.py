@@ -209,6 +209,8 @@ def test_a_run_is_told_from_start_to_end(tmp_path):
         "seconds": 1.5,
         "p50_ms": 10.0,
         "p95_ms": None,
+        "passed": 0,
+        "cpu_percent": None,
         "fps": 2.0,
     }
     assert end["outputs"] == {"video": {"lost": 1, "dropped": 2}}

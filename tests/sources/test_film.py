@@ -28,10 +28,13 @@ class Script(Source):
     def get(self, key):
         return {cv2.CAP_PROP_FRAME_COUNT: self.told, cv2.CAP_PROP_POS_MSEC: self.position}[key]
 
-    def read(self):
+    def grab(self):
         told = self.reads.pop(0) if self.reads else None
         self.position = 0.0 if told is None else 1000 * told
-        return None if told is None else np.zeros((4, 4), np.uint8)
+        return told is not None
+
+    def retrieve(self):
+        return np.zeros((4, 4), np.uint8)
 
     def __iter__(self):
         return film(self, self)

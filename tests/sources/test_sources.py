@@ -214,9 +214,12 @@ class FakeCapture:
     def get(self, key):
         return 30.0 if key == cv2.CAP_PROP_FPS else 0.0
 
-    def read(self):
+    def grab(self):
         self.frames -= 1
-        return (True, np.full((48, 64, 3), 9, np.uint8)) if self.frames >= 0 else (False, None)
+        return self.frames >= 0
+
+    def retrieve(self):
+        return True, np.full((48, 64, 3), 9, np.uint8)
 
     def release(self):
         self.released = True
