@@ -7,6 +7,7 @@
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
+# make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
@@ -36,6 +37,10 @@ FUZZ_SECONDS ?= 120
 FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=all -Iext
 
+# What `make soak` runs; SOAK are further options of tools/soak.py, behind -- those of `fer-edge run`.
+FRAMES ?= 200000
+SOAK ?=
+
 # What `make sanitize` builds, where, and which tests it runs.
 SANITIZED := build/sanitize
 SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -45,7 +50,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench fuzz sanitize weights reference man \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench soak fuzz sanitize weights reference man \
     wheels release clean
 
 run: $(VENV)/.run
@@ -82,6 +87,9 @@ bench: $(VENV)/.run
 	$(bin)/python benchmarks/parse.py
 	$(bin)/python benchmarks/crop.py
 	$(bin)/python benchmarks/contrast.py
+
+soak: $(VENV)/.run
+	$(bin)/python tools/soak.py --frames $(FRAMES) $(SOAK)
 
 fuzz: build/fuzz/parse build/fuzz/crop build/fuzz/normalize
 	cd build/fuzz && for target in parse crop normalize; do \

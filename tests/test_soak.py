@@ -1,0 +1,61 @@
+"""What a run needs does not grow with its length: tools/soak.py, for a few frames."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+if not (TOOLS / "soak.py").exists():
+    pytest.skip("no tools/ beside the tests", allow_module_level=True)
+pytest.importorskip("cv2")
+sys.path.insert(0, str(TOOLS))
+
+import soak
+from soak import Sample, growth
+
+
+def samples(count, rss=100_000_000, rise=0, step=10):
+    return [Sample(1000 + step * k, 0.1 * k, rss + rise * k, 4, 9) for k in range(count)]
+
+
+def test_growth_is_of_means_of_quarters_and_a_line():
+    grown = growth(samples(40, rise=1000))
+    assert (grown.frames, grown.rss) == (390, 30_000)
+    assert grown.rss_per_million_frames == pytest.approx(100_000_000)
+    assert (grown.threads, grown.descriptors) == (0, 0)
+    assert growth(samples(8)).rss == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({}, 0), ({"rss": 107_000_000}, 1), ({"threads": 5}, 1), ({"descriptors": 10}, 1)],
+)
+def test_what_grows_fails(monkeypatch, capsys, change, code):
+    steady = samples(40)
+    grown = [*steady[:30], *(replace(sample, **change) for sample in steady[30:])]
+    monkeypatch.setattr(soak, "soak", lambda *_: (grown, {}))
+    assert soak.main(["--frames", "1400"]) == code
+    assert "over 390 frames: " in capsys.readouterr().out
+
+
+def test_a_run_that_fails_is_no_result():
+    with pytest.raises(RuntimeError, match="exit code 2"):
+        soak.soak(10, ["--min-score", "7"], 2)
+
+
+@pytest.mark.heavy
+def test_memory_threads_and_descriptors_stay_as_they_are_over_2000_frames(tmp_path):
+    pytest.importorskip("skimage")
+    code = soak.main(["--frames", "2000", "--save-video", "--json", str(tmp_path / "soak.json")])
+    told = json.loads((tmp_path / "soak.json").read_text())
+    assert told["end"]["summary"]["frames"] == 2000
+    assert len(told["samples"]) >= 40
+    # A frame has 0.9 MB: one kept in a hundred would be 13 MB.
+    assert told["growth"]["rss"] < 4_000_000
+    assert (told["growth"]["threads"], told["growth"]["descriptors"]) == (0, 0)
+    assert code == 0
