@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -18,6 +19,7 @@ class FrameSlot:
         self._pace = pace
         self._changed = threading.Condition()
         self._frame: Frame | None = None
+        self._wanted_at = self._frame_wanted_at = -math.inf
         self._error: BaseException | None = None
         self._ended = False
         self._last = time.monotonic()
@@ -42,11 +44,7 @@ class FrameSlot:
         Raises what the source raised, :class:`~fer_edge.errors.SourceLostError` where a live one ended.
         """
         with self._changed:
-            # Came before a rest that has ended by now, or not yet.
-            if self._source.live and self._frame is not None and self._frame.monotonic < self._pace.due:
-                self._frame = None
-                self._pace.pass_over()
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
+            self._changed.wait_for(lambda: self._is_fresh() or self._ended, timeout)
             frame, self._frame = self._frame, None
             self._changed.notify()
             if frame is None and self._ended and (self._error or self._source.live):
@@ -60,9 +58,20 @@ class FrameSlot:
             self._changed.notify()
         self._thread.join(timeout=2)
 
+    def _is_fresh(self) -> bool:
+        """Whether a frame waits; passes over one that was wanted before a rest, and is old after it."""
+        if self._frame is not None and self._source.live and self._frame_wanted_at < self._pace.due:
+            self._frame = None
+            self._pace.pass_over()
+        return self._frame is not None
+
     def _wants(self, timestamp: float) -> bool:
         self._last = time.monotonic()
-        return self._pace.wants(timestamp) if self._source.live else self._pace.chooses(timestamp)
+        if not self._source.live:
+            return self._pace.chooses(timestamp)
+        wanted = self._pace.wants(timestamp)
+        self._wanted_at = time.monotonic()
+        return wanted
 
     def _read(self) -> None:
         try:
@@ -75,7 +84,7 @@ class FrameSlot:
                         return
                     if self._frame is not None:
                         self.dropped += 1
-                    self._frame = frame
+                    self._frame, self._frame_wanted_at = frame, self._wanted_at
                     self._last = time.monotonic()
                     self._changed.notify()
         except BaseException as error:

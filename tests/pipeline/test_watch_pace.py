@@ -16,6 +16,7 @@ from test_watch import ScriptedRecognizer, ScriptedSource, indices, watch
 
 from fer_edge.errors import SourceError
 from fer_edge.pipeline import pace
+from fer_edge.pipeline.capture import FrameSlot
 from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.watch import Watch
 from fer_edge.sources.base import Frame
@@ -109,6 +110,33 @@ def test_a_rest_ends_when_the_run_is_stopped_or_its_time_is_over():
     assert len(list(run)) == 1
     results, _ = watch(ScriptedSource(3), max_fps=0.001, seconds=0.3)
     assert len(results) == 1
+
+
+def test_a_frame_that_was_wanted_before_a_rest_and_decoded_in_it_is_passed_over():
+    """Else it would be looked at after the rest, when it is old."""
+    decoding, decoded = threading.Event(), threading.Event()
+
+    class Sluggish(ScriptedSource):
+        """Asks for a frame and takes its time to decode it."""
+
+        choosy = True
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                assert self.wants(frame.timestamp)
+                decoding.set()
+                assert decoded.wait(10)
+                yield frame
+            time.sleep(1)
+
+    rests = pace.Pace()
+    slot = FrameSlot(Sluggish(1, live=True), rests)
+    assert decoding.wait(10)
+    rests.due = time.monotonic() + 60
+    decoded.set()
+    assert slot.take(0.5) is None
+    assert rests.passed == 1
+    slot.close()
 
 
 def test_frames_passed_over_are_signs_of_life():
