@@ -116,7 +116,8 @@ class Config:
     camera: str | None = option(
         None,
         "source",
-        "read a camera: N of /dev/videoN, picamera2, or demo (without a value: 0)",
+        "read a camera: N of /dev/videoN, usb:VENDOR:PRODUCT[:SERIAL], a path such as those in "
+        "/dev/v4l/by-id, picamera2, or demo (without a value: 0)",
         CAMERA,
         metavar="CAMERA",
         alone="0",

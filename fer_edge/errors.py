@@ -33,6 +33,10 @@ class SourceLostError(SourceError):
     exit_code = 1
 
 
+class WrongSourceError(SourceError):
+    """A source that no waiting would bring: its name says nothing, is ambiguous, or needs what is missing."""
+
+
 class OutputError(FerEdgeError, OSError):
     """An output cannot be written (any more)."""
 

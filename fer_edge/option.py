@@ -8,7 +8,9 @@ NumPy is loaded.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -194,6 +196,26 @@ def _written_duration(seconds: float) -> Scalar:
     return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
 
 
+def _limit(text: str) -> float:
+    """An argparse type: on (infinite seconds), off (none), a number of seconds, or a duration."""
+    number = re.fullmatch(r"[\d.]+", text) is not None
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if not number:
+            return math.inf if _switch(text) else 0.0
+    try:
+        return duration(f"{text}s" if number else text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither on nor off nor a time such as 90s or 10m"
+        ) from error
+
+
+def _written_limit(seconds: float) -> Scalar:
+    if math.isinf(seconds):
+        return "on"
+    return _written_duration(seconds) if seconds else "off"
+
+
 def _balance(text: str) -> float:
     try:
         value = float(text)
@@ -231,6 +253,8 @@ ON_OFF = Kind("on or off", _switch, (bool,))
 """Its flag is followed by ``on`` or ``off``."""
 DURATION = Kind("a duration such as 30s, 10m or 1h", duration, (str,), _written_duration)
 """In seconds."""
+LIMIT = Kind('on, off, or a time such as "90s" or "10m"', _limit, (bool, int, float, str), _written_limit)
+"""In seconds: infinite, 0, or so many."""
 PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
 BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
 DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))

@@ -9,6 +9,7 @@ import numpy as np
 from fer_edge.faces.faces import Face
 from fer_edge.labels import EMOTIONS
 from fer_edge.pipeline.result import FrameResult
+from fer_edge.pipeline.state import Gap
 
 BEGAN = datetime(2026, 11, 26, 12, 30, tzinfo=UTC)
 
@@ -40,7 +41,7 @@ def face(
     )
 
 
-def result(*faces, index=0, timestamp=0.0, source="camera 0", image=None):
+def result(*faces, index=0, timestamp=0.0, source="camera 0", image=None, gap=None):
     """A result of a source that was opened at :data:`BEGAN`, with a dark picture."""
     return FrameResult(
         index=index,
@@ -53,4 +54,10 @@ def result(*faces, index=0, timestamp=0.0, source="camera 0", image=None):
         faces=faces,
         latency_ms=12.3456,
         dropped=2,
+        gap=gap,
     )
+
+
+def gap(seconds=12.3456, reason="camera 0: unplugged"):
+    """A gap that began at :data:`BEGAN`."""
+    return Gap(BEGAN, seconds, reason)

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TEXTS = {
     "source": "party.mp4",
     "camera": "demo",
+    "reconnect": "90s",
     "raw": "gray:64x48@5",
     "poll": "2.5",
     "rotate": "180",

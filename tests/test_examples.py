@@ -133,7 +133,8 @@ def test_crops_are_classified_without_opencv(astronaut, tmp_path):
 
 def test_json_lines_are_summed_up():
     frames = [{"type": "frame", "faces": [{"emotion": name} for name in names]} for names in ("hh", "hs", "")]
-    records = [{"type": "start"}, *frames, {"type": "gap", "lost": 3}, {"type": "new"}, {"type": "end"}]
+    gaps = [{"type": "gap", "lost": 3}, {"type": "gap", "lost": 0, "seconds": 42.1}]
+    records = [{"type": "start"}, *frames, *gaps, {"type": "new"}, {"type": "end"}]
     lines = "\n".join(json.dumps({"schema": 1, **record}) for record in records)
     out = run("read_jsonl.py", stdin=lines)
     assert [line.split() for line in out.splitlines()] == [["h", "3"], ["s", "1"]]

@@ -42,7 +42,7 @@ def _values(one: Option) -> str:
     if one.choices:
         values = ", ".join(f"`{toml(choice)}`" for choice in one.choices)
         return f"list of {values}" if one.many else values
-    if bool in one.kind.toml:
+    if one.kind.toml == (bool,):
         return "`true`, `false`"
     return one.kind.told.removeprefix("a ")
 

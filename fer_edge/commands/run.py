@@ -18,9 +18,9 @@ from ._arguments import add_option
 
 if TYPE_CHECKING:
     from ..outputs.base import Outputs
+    from ..pipeline.options import WatchOptions
     from ..pipeline.watch import Watch
     from ..sources.base import Source
-    from ..sources.options import SourceOptions
 
 HELP = "Recognize emotions on a camera, stream, video, image or folder."
 EPILOG = """\
@@ -32,9 +32,9 @@ examples:
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
 
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
-Ctrl-C ends a run cleanly.
-Exit code: 0 done, 1 the camera or stream was lost, more than a tenth of a video is missing, or an output
-failed; 2 bad input or a camera that cannot be opened; 78 a bad configuration file or environment."""
+A camera or stream that is lost is opened again, whenever it comes back. Ctrl-C ends a run cleanly.
+Exit code: 0 done, 1 the camera or stream was lost for good, more than a tenth of a video is missing, or an
+output failed; 2 bad input or a camera that cannot be opened; 78 a bad configuration file or environment."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def execute(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once():
-            source = stack.enter_context(_open_source(config, options.source_options))
+            source = stack.enter_context(_open_source(config, options))
             with litert_greeting():
                 results = stack.enter_context(Watch(source, options))
         outputs = _open_outputs(config, results)
@@ -125,9 +125,16 @@ def _told(results: Watch, outputs: Outputs) -> str:
     return ", ".join(parts)
 
 
-def _open_source(config: Config, options: SourceOptions) -> Source:
-    from ..sources import first_camera, open_camera, open_source
+def _open_source(config: Config, watched: WatchOptions) -> Source:
+    from ..sources import await_any, first_camera, open_camera, open_source
+    from ..sources.reconnect import opened_or_awaited
 
+    options = watched.source_options
+    if watched.wait_for_camera:
+        given = config.camera if config.source is None else config.source
+        if given is None:
+            return opened_or_awaited("the first camera", lambda: first_camera(options))
+        return await_any(given, options)
     if config.source is not None:
         return open_source(config.source, options)
     if config.camera is not None:

@@ -154,6 +154,11 @@ class Tracker:
         self._current = current.keys
         return replace(faces, ids=current.ids, detected=np.ones(len(faces), np.bool_))
 
+    def forget(self) -> None:
+        """Drop all tracks; the numbers of persons go on."""
+        self._tracks = self._new(no_faces(), 0.0)
+        self._current = self._tracks.keys
+
     def predict(self, timestamp: float) -> Faces:
         """Return the faces that the latest detector pass saw, moved on to ``timestamp``."""
         tracks = self._tracks.at(self._tracks.missed == 0)

@@ -28,6 +28,7 @@ import numpy as np
 
 from ..errors import OutputError
 from ..pipeline.result import FrameResult
+from ..pipeline.state import Gap
 
 FLUSH_SECONDS = 2.0
 """Time to write what is left at the end of a live run, and of any after an interruption."""
@@ -234,6 +235,7 @@ class _OutputThread:
         self._bytes = 0
         self._lost = self._dropped = 0
         self._unrecorded = 0
+        self._gap: Gap | None = None
         self._busy = self._abandoned = False
         self.failed = False
         self._error: Exception | None = None
@@ -263,7 +265,7 @@ class _OutputThread:
                 self._changed.wait(_POLL)
                 self._raise()
             while self._is_full(size):
-                self._take()
+                self._keep_gap(self._take())
                 self._dropped += 1
                 self._unrecorded += 1
             self._queue.append(result)
@@ -312,6 +314,11 @@ class _OutputThread:
             self._bytes -= entry.image.nbytes
         return entry
 
+    def _keep_gap(self, missed: FrameResult | _End) -> None:
+        """Let the next result tell of the gap before one that is not written."""
+        if isinstance(missed, FrameResult) and missed.gap is not None:
+            self._gap = self._gap.followed_by(missed.gap) if self._gap else missed.gap
+
     def _lose(self, count: int) -> None:
         """Count lost results, unless they were counted when they were given up."""
         if not self._abandoned:
@@ -356,8 +363,20 @@ class _OutputThread:
     def _write(self, result: FrameResult) -> None:
         if self._failures and self._clock() < self._retry_at:
             with self._changed:
+                self._keep_gap(result)
                 self._lose(1)
             return
+        with self._changed:
+            self._keep_gap(result)
+            gap, self._gap = self._gap, None
+        try:
+            self._deliver(result if gap is result.gap else replace(result, gap=gap))
+        except BaseException:
+            with self._changed:
+                self._gap = gap.followed_by(self._gap) if gap else self._gap
+            raise
+
+    def _deliver(self, result: FrameResult) -> None:
         self._open()
         with self._changed:
             missing = self._unrecorded

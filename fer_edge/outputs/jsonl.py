@@ -19,6 +19,7 @@ from ..faces.faces import Face
 from ..files import has_content
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
+from ..pipeline.state import Gap
 from ..pipeline.summary import Summary
 from .base import SlowOutput, write_all, write_line
 
@@ -79,7 +80,9 @@ class JsonLinesOutput(SlowOutput):
             self._start = None
 
     def write(self, result: FrameResult) -> None:
-        """Write one line; raises :class:`~fer_edge.errors.OutputError` where the disk is full."""
+        """Write a line, and before it one of a gap; OutputError where the disk is full."""
+        if result.gap is not None:
+            self._write(gap_to_json(result.gap, result.camera))
         self._write(to_json(result))
 
     def gap(self, lost: int) -> None:
@@ -162,6 +165,19 @@ def to_json(result: FrameResult) -> dict[str, Any]:
         latency_ms=round(result.latency_ms, 2),
         dropped=result.dropped,
         faces=[face_to_json(face) for face in result.faces],
+    )
+
+
+def gap_to_json(gap: Gap, camera: str) -> dict[str, Any]:
+    """Return the record of a time without frames; none was ``lost`` between recognition and record."""
+    return _record(
+        "gap",
+        lost=0,
+        **_now(),
+        camera=camera,
+        began=_utc(gap.began),
+        seconds=round(gap.seconds, 3),
+        reason=gap.reason,
     )
 
 

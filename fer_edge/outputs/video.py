@@ -30,6 +30,9 @@ SUFFIXES = (".mp4", ".avi", ".mkv")
 
 SEGMENT_SECONDS = 600.0
 
+LONGEST_STILL = 10.0
+"""Seconds without frames, after which a lost source begins a new segment."""
+
 _PIECE_SECONDS = 1.0
 _PIECE_FRAMES = 60
 _LARGEST = 2_000_000_000
@@ -48,9 +51,12 @@ class VideoOutput(SlowOutput):
     ``path`` names a recorded source's video, and its suffix the container: Matroska, MP4 or AVI; later
     segments have the time in the film added to the name. Those of a ``live`` source all have the UTC
     time at which they begin. No file is replaced by another one, save with ``force``; numbers are added
-    to names that are taken. ``fps``: the source's frames a second, where they come evenly. Frames of
-    another size than the first are scaled to it. Raises :class:`~fer_edge.errors.DataError` for
-    another suffix, a file that exists, or a folder that cannot be written to.
+    to names that are taken. Where a source was lost for :data:`LONGEST_STILL`, a segment ends and the
+    next begins when it is back; after shorter gaps the film goes on, with the last picture standing
+    still meanwhile, and all times are kept. ``fps``: the source's frames a second, where they come
+    evenly. Frames of another size than the first are scaled to it. Raises
+    :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, or a folder that cannot
+    be written to.
     """
 
     name = "video"
@@ -95,8 +101,11 @@ class VideoOutput(SlowOutput):
         time = result.timestamp
         last = self._times[-1] if self._times else self._file.end if self._file else None
         if last is not None:
-            # A source that begins anew, as a stream does that was lost, begins a new segment.
-            restarted = time < last - _PIECE_SECONDS
+            # A source that begins anew begins a new segment; so does one that was lost for long, or else
+            # its last picture would stand still for all that time.
+            restarted = time < last - _PIECE_SECONDS or (
+                result.gap is not None and result.gap.seconds >= LONGEST_STILL and not self._is_pipe
+            )
             time = time if restarted else max(time, last + _SHORTEST)
             due = restarted or self._is_due(time)
             if due or self._is_full(time):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import threading
 import time
+from collections.abc import Callable
 
 from ..errors import SourceLostError
 from ..sources.base import Frame, Source
@@ -12,16 +15,20 @@ from .pace import Pace
 
 
 class FrameSlot:
-    """Reads a source in a thread: of a live one keeps the newest frame, else waits until each is taken."""
+    """Reads a source in a thread: of a live one keeps the newest frame, else waits until each is taken.
 
-    def __init__(self, source: Source, pace: Pace) -> None:
-        self._source = source
-        self._pace = pace
+    ``source``: an open one, or what opens it in that thread. ``pace`` says which of its frames are wanted.
+    """
+
+    def __init__(self, source: Source | Callable[[], Source], pace: Pace) -> None:
+        self.source = source if isinstance(source, Source) else None
+        """``None`` while it is being opened."""
+        self._given, self._pace = source, pace
         self._changed = threading.Condition()
         self._frame: Frame | None = None
         self._wanted_at = self._frame_wanted_at = -math.inf
         self._error: BaseException | None = None
-        self._ended = False
+        self._ended = self._abandoned = False
         self._last = time.monotonic()
         self.dropped = 0
         # A daemon: a driver that never returns from a read must not keep the process alive.
@@ -30,7 +37,7 @@ class FrameSlot:
 
     @property
     def waited(self) -> float:
-        """Seconds since the source gave a frame."""
+        """Seconds since the source gave a frame or was opened; until then, since that began."""
         return time.monotonic() - self._last
 
     @property
@@ -47,27 +54,50 @@ class FrameSlot:
             self._changed.wait_for(lambda: self._is_fresh() or self._ended, timeout)
             frame, self._frame = self._frame, None
             self._changed.notify()
-            if frame is None and self._ended and (self._error or self._source.live):
-                raise self._error or SourceLostError(f"{self._source.name}: ended")
+            if frame is None and self._ended:
+                if self._error:
+                    raise self._error
+                if self.source is not None and self.source.live:
+                    raise SourceLostError(f"{self.source.name}: ended")
             return frame
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading. The source stays open, except one that is still being opened."""
+        opening = self.source is None
         with self._changed:
             self._ended = True
             self._changed.notify()
-        self._thread.join(timeout=2)
+        if not opening:
+            self._thread.join(timeout=2)
+
+    def abandon(self, patience: float) -> list[threading.Thread]:
+        """Stop reading, close the source; return the threads that hang in it for ``patience`` seconds."""
+        with self._changed:
+            self._ended = self._abandoned = True
+            self._frame = None
+            self._changed.notify()
+        # Closing may hang as reading does.
+        closing = threading.Thread(target=self._close_source, name="closing", daemon=True)
+        closing.start()
+        deadline = time.monotonic() + patience
+        threads = (closing, self._thread)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread for thread in threads if thread.is_alive()]
 
     def _is_fresh(self) -> bool:
         """Whether a frame waits; passes over one that was wanted before a rest, and is old after it."""
-        if self._frame is not None and self._source.live and self._frame_wanted_at < self._pace.due:
+        live = self.source is not None and self.source.live
+        if self._frame is not None and live and self._frame_wanted_at < self._pace.due:
             self._frame = None
             self._pace.pass_over()
         return self._frame is not None
 
-    def _wants(self, timestamp: float) -> bool:
+    def _wants(self, live: bool, timestamp: float) -> bool:
         self._last = time.monotonic()
-        if not self._source.live:
+        if self._abandoned:
+            return False
+        if not live:
             return self._pace.chooses(timestamp)
         wanted = self._pace.wants(timestamp)
         self._wanted_at = time.monotonic()
@@ -75,10 +105,13 @@ class FrameSlot:
 
     def _read(self) -> None:
         try:
-            self._source.chooser = self._wants
-            for frame in self._source.chosen():
+            source = self._given if isinstance(self._given, Source) else self._given()
+            self._last = time.monotonic()
+            self.source = source
+            source.chooser = functools.partial(self._wants, source.live)
+            for frame in source.chosen():
                 with self._changed:
-                    if not self._source.live:
+                    if not source.live:
                         self._changed.wait_for(lambda: self._frame is None or self._ended)
                     if self._ended:
                         return
@@ -90,6 +123,14 @@ class FrameSlot:
         except BaseException as error:
             self._error = error
         finally:
+            # What was abandoned while it was being opened or hung is closed by nobody else.
+            if self._abandoned:
+                self._close_source()
             with self._changed:
                 self._ended = True
                 self._changed.notify()
+
+    def _close_source(self) -> None:
+        if self.source is not None:
+            with contextlib.suppress(Exception):
+                self.source.close()

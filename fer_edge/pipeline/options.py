@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..defaults import MAX_PIXELS, MIN_HITS, MIN_SCORE
 from ..labels import LABELS
-from ..option import BALANCE, COUNT, DETECT_SIZE, NUMBER, PIXELS, WHOLE, option
+from ..option import BALANCE, COUNT, DETECT_SIZE, LIMIT, NUMBER, PIXELS, WHOLE, option
 
 if TYPE_CHECKING:
     from ..faces.detector import DetectSize
@@ -125,6 +125,21 @@ class WatchOptions:
         "turn each face until its eyes are level; the bundled model was not trained on such faces",
     )
     """Turn each face until its eyes are level."""
+    reconnect: float = option(
+        math.inf,
+        "source",
+        "open a camera or stream again that was lost; off: end with exit code 1; a time such as 90s or 10m: "
+        "end so when it has not come back until then (default: %(default)s)",
+        LIMIT,
+        metavar="on|off|TIME",
+    )
+    """A camera or stream that is lost is opened again, for at most this many seconds; 0: not at all."""
+    wait_for_camera: bool = option(
+        False,
+        "source",
+        "wait also for a camera or stream that is not there at the start, instead of ending with exit code 2",
+    )
+    """Wait also for a camera or stream that is not there at the start."""
     raw: str | None = option(
         None,
         "source",
@@ -221,6 +236,8 @@ class WatchOptions:
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         if not self.silence > 0:
             raise ValueError(f"silence must be more than 0 seconds, got {self.silence}")
+        if not self.reconnect >= 0:
+            raise ValueError(f"reconnect must be 0 or more seconds, got {self.reconnect}")
         check_size(self.detect_size)
         check_score(self.min_score)
         if self.detect_every < 1:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..faces.faces import Faces
+from .state import Gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class FrameResult:
     camera: str
     """What the operator calls this camera; the source's name where nothing else was given."""
     timestamp: float
-    """Seconds as the source counts them: since it was opened (live), in the film (video), 0 (image)."""
+    """Seconds: since a live source was first opened, in the film (video), 0 (image); never goes back."""
     monotonic: float
     """Seconds of the machine's monotonic clock when the frame was read; never goes back."""
     time: datetime
@@ -35,6 +36,8 @@ class FrameResult:
     """From frame to emotions: neither waiting for the camera nor outputs are in it."""
     dropped: int
     """Frames of a live source that were dropped so far, since others were processed."""
+    gap: Gap | None = None
+    """On the first frame after a lost source was opened again: the time without frames before it."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -40,6 +40,10 @@ class Summary:
     """Passed over by choice: frames that were not to be looked at, or that came while the loop rested."""
     cpu_percent: float = math.nan
     """The process's CPU time from the first frame to the last, in percent of a core; NaN below two frames."""
+    gaps: int = 0
+    """How often a live source was lost and came back."""
+    gap_seconds: float = 0.0
+    """Without frames, in these gaps and one that goes on."""
 
     @property
     def fps(self) -> float:
@@ -66,6 +70,8 @@ class Summary:
             parts.append(f"skipped {self.skipped} unreadable")
         if self.missing:
             parts.append(f"missing {self.missing} damaged")
+        if self.gap_seconds:
+            parts.append(f"without the camera {self.gap_seconds:.1f} s")
         parts.append(f"faces {self.faces}" + (f" ({_counted(self.tracks, 'track')})" if self.tracks else ""))
         return ", ".join(parts)
 
@@ -92,7 +98,15 @@ class Tally:
         self._faces += faces
         self._latencies.append(latency_ms)
 
-    def summary(self, tracks: int, skipped: int, missing: int, passed: int = 0) -> Summary:
+    def summary(
+        self,
+        tracks: int,
+        skipped: int,
+        missing: int,
+        passed: int = 0,
+        gaps: int = 0,
+        gap_seconds: float = 0.0,
+    ) -> Summary:
         """Return the figures so far."""
         seconds, cpu = (last - first for first, last in zip(self._first, self._last, strict=True))
         latencies = np.array(self._latencies)
@@ -109,6 +123,8 @@ class Tally:
             p95_ms=float(p95),
             passed=passed,
             cpu_percent=100 * cpu / seconds if seconds > 0 else math.nan,
+            gaps=gaps,
+            gap_seconds=gap_seconds,
         )
 
 

@@ -8,31 +8,31 @@ the loop itself, and every one of their frames is processed.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import SourceError, SourceLostError
+from ..errors import SourceError
 from ..faces.detector import FULL
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
-from ..sources import open_any
+from ..sources import await_any, open_any
 from ..sources.base import CAMERA_FPS, Frame, Source
-from .capture import FrameSlot
 from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
 from .pace import Pace
 from .recognizer import Recognizer, answered
+from .reconnect import POLL, Feed
 from .result import FrameResult
 from .smoothing import Smoother
+from .state import RUNNING, Gap, State
 from .summary import Summary, Tally
-
-_POLL = 0.2
 
 
 def watch(
@@ -59,16 +59,26 @@ def watch(
     return Watch(source, WatchOptions(**options), recognizer)
 
 
+def _untold(_: State) -> None:
+    """For those who do not ask how a run is."""
+
+
 class Watch(Iterator[FrameResult]):
-    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time."""
+    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time.
+
+    ``on_state`` is called in the thread of the loop: after every frame, and at least once a second
+    while a lost camera or stream is being opened again.
+    """
 
     def __init__(
         self,
         source: str | int | os.PathLike[str] | Source,
         options: WatchOptions | None = None,
         recognizer: Recognizer | None = None,
+        on_state: Callable[[State], None] = _untold,
     ) -> None:
         self.options = options or WatchOptions()
+        self._on_state = on_state
         self._stop = threading.Event()
         # Reentrant, because a signal handler may run within a step.
         self._running = threading.RLock()
@@ -80,6 +90,10 @@ class Watch(Iterator[FrameResult]):
             self._pace = self._paced()
             self.recognizer = recognizer or self._load()
             self._opened = opening.pop_all()
+        self._began = math.inf
+        self._feed = Feed(
+            self.source, self.options, self._pace, self._stop.is_set, self._is_over, on_state
+        )
         self._upright = UprightCheck(
             self.recognizer.detector, self.options.turn, PAUSE if self.source.related else 1
         )
@@ -97,8 +111,14 @@ class Watch(Iterator[FrameResult]):
     @property
     def summary(self) -> Summary:
         """What was done so far."""
+        feed = self._feed
         return self._tally.summary(
-            self._tracker.count, self.source.skipped, self.source.missing, self._pace.passed
+            self._tracker.count,
+            self.source.skipped,
+            self.source.missing,
+            self._pace.passed,
+            feed.gaps,
+            feed.gap_seconds,
         )
 
     def __next__(self) -> FrameResult:
@@ -124,7 +144,8 @@ class Watch(Iterator[FrameResult]):
             self._opened.close()
 
     def _open(self, source: str | int | os.PathLike[str]) -> Source:
-        return open_any(source, self.options.source_options)
+        opened = await_any if self.options.wait_for_camera else open_any
+        return opened(source, self.options.source_options)
 
     def _paced(self) -> Pace:
         options, source = self.options, self.source
@@ -163,14 +184,16 @@ class Watch(Iterator[FrameResult]):
         )
 
     def _run(self) -> Generator[FrameResult, None, None]:
-        began = time.monotonic()
-        with self._opened, contextlib.closing(self._frames(began)) as frames:
-            for frame in frames:
-                self._rest(began)
-                if self.stopped or self._is_over(began):
+        self._began = time.monotonic()
+        with self._opened, contextlib.closing(self._frames()) as frames:
+            for frame, gap in frames:
+                self._rest()
+                if self.stopped or self._is_over():
                     return
                 self._pace.begin()
-                yield self._recognize(self._turned(frame))
+                result = self._recognize(self._turned(frame), gap)
+                self._on_state(RUNNING)
+                yield result
                 self._pace.end()
                 if self._tally.frames == self.options.frames:
                     return
@@ -180,44 +203,40 @@ class Watch(Iterator[FrameResult]):
         turn = self.options.turn
         return frame if turn == self.source.turned else replace(frame, image=turn.apply(frame.image))
 
-    def _rest(self, began: float) -> None:
-        while not (self.stopped or self._is_over(began)):
+    def _rest(self) -> None:
+        while not (self.stopped or self._is_over()):
             left = self._pace.due - time.monotonic()
             if left <= 0:
                 return
             # Not the event: a signal handler that sets it while this thread takes its lock would hang.
-            time.sleep(min(left, _POLL))
+            time.sleep(min(left, POLL))
+            self._on_state(RUNNING)
 
-    def _is_over(self, began: float) -> bool:
+    def _is_over(self) -> bool:
         limit = self.options.seconds
-        return limit is not None and time.monotonic() - began >= limit
+        return limit is not None and time.monotonic() - self._began >= limit
 
-    def _frames(self, began: float) -> Generator[Frame, None, None]:
+    def _frames(self) -> Generator[tuple[Frame, Gap | None], None, None]:
         try:
             if self.source.live or self.source.blocking:
-                yield from self._taken(began)
+                yield from self._fed()
             else:
                 self.source.chooser = self._pace.chooses
-                yield from self.source.chosen()
+                for frame in self.source.chosen():
+                    yield frame, None
         finally:
             self.source.chooser = None
 
-    def _taken(self, began: float) -> Generator[Frame, None, None]:
-        slot = FrameSlot(self.source, self._pace)
-        try:
-            while not self.stopped:
-                frame = slot.take(_POLL)
-                self._tally.dropped = slot.dropped
-                if frame is not None:
-                    yield frame
-                elif self._is_over(began) or slot.ended:
-                    return
-                elif self.source.live and slot.waited > max(self.options.silence, 3 * self.source.pause):
-                    raise SourceLostError(f"{self.source.name}: no frame for {self.options.silence:g} s")
-        finally:
-            slot.close()
+    def _fed(self) -> Generator[tuple[Frame, Gap | None], None, None]:
+        with contextlib.closing(iter(self._feed)) as frames:
+            for frame, gap in frames:
+                self.source, self._tally.dropped = self._feed.source, self._feed.dropped
+                yield frame, gap
+            self._tally.dropped = self._feed.dropped
 
-    def _recognize(self, frame: Frame) -> FrameResult:
+    def _recognize(self, frame: Frame, gap: Gap | None) -> FrameResult:
+        if gap is not None:
+            self._forget()
         started = time.perf_counter()
         faces = self._follow(frame) if self.source.related else self.recognizer.recognize_all(frame.image)
         latency_ms = (time.perf_counter() - started) * 1000
@@ -233,11 +252,17 @@ class Watch(Iterator[FrameResult]):
             faces=faces,
             latency_ms=latency_ms,
             dropped=self._tally.dropped,
+            gap=gap,
         )
         self._tally.count(len(faces), latency_ms)
         self._pace.saw(len(faces))
         self._upright.look(frame.image, faces)
         return result
+
+    def _forget(self) -> None:
+        """Begin anew with tracks and means: nobody knows who came and went meanwhile."""
+        self._tracker.forget()
+        self._smoother.keep(self._tracker.kept_keys)
 
     def _follow(self, frame: Frame) -> Faces:
         tracker, timestamp = self._tracker, frame.timestamp

@@ -7,7 +7,7 @@ import re
 from numbers import Integral
 from pathlib import Path
 
-from ..errors import SourceError
+from ..errors import SourceError, WrongSourceError
 from ..opencv import check_opencv
 from .animation import AnimationSource, frame_count
 from .base import Source
@@ -22,9 +22,11 @@ from .options import SourceOptions
 from .picamera import PiCameraSource, has_picamera
 from .pipe import STANDARD_INPUT, is_pipe, open_pipe
 from .raw import RawSource
+from .reconnect import lasting, opened_or_awaited
 from .stream import StreamSource, open_stream
 from .urls import is_url, without_secrets
-from .v4l2 import CameraSource
+from .usb import find_usb_camera, finder, is_usb_name
+from .v4l2 import CameraSource, camera_at, is_camera_path
 from .video import VideoSource
 
 __all__ = [
@@ -39,8 +41,10 @@ __all__ = [
     "SourceOptions",
     "StreamSource",
     "VideoSource",
+    "await_any",
     "first_camera",
     "has_camera",
+    "is_camera",
     "is_pipe",
     "open_any",
     "open_camera",
@@ -53,16 +57,36 @@ DEFAULTS = SourceOptions()
 
 
 def open_any(source: str | int | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
-    """Open a camera, where ``source`` is a number, ``picamera2`` or ``demo``, else as :func:`open_source`.
+    """Open a camera, where :func:`is_camera` says that ``source`` names one, else as :func:`open_source`.
 
     A file of such a name is ``./demo``. Errors as for :func:`open_camera`.
     """
-    text = str(source) if isinstance(source, (int, Integral)) else os.fsdecode(source)
+    text = _text(source)
     if not text:
         raise SourceError("the source is an empty name; give a file, a folder, a URL or a camera")
-    if text.isdecimal() or text in ("picamera2", "demo"):
-        return open_camera(text, options)
-    return open_source(text, options)
+    return open_camera(text, options) if is_camera(text) else open_source(text, options)
+
+
+def await_any(source: str | int | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
+    """Open as :func:`open_any` does; what stands for a camera or stream that is not there waits for it.
+
+    Raises :class:`~fer_edge.errors.WrongSourceError` for a file or folder, and for a name that no
+    camera will ever have.
+    """
+    text = _text(source)
+    if not (is_camera(text) or is_url(text)):
+        raise WrongSourceError(f"{text or 'an empty name'}: only a camera or a stream can be waited for")
+    name = f"camera {text}" if text.isdecimal() else without_secrets(text)
+    return opened_or_awaited(name, lambda: open_any(text, options))
+
+
+def is_camera(text: str) -> bool:
+    """Whether ``text`` is a camera's name for :func:`open_camera`."""
+    return text.isdecimal() or text in ("picamera2", "demo") or is_usb_name(text) or is_camera_path(text)
+
+
+def _text(source: str | int | os.PathLike[str]) -> str:
+    return str(source) if isinstance(source, (int, Integral)) else os.fsdecode(source)
 
 
 def has_camera() -> bool:
@@ -90,9 +114,9 @@ def first_camera(options: SourceOptions = DEFAULTS) -> Source:
 def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
     """Open an image, a folder of images, a video file, a pipe, or an ``rtsp://`` or ``http://`` URL.
 
-    ``-`` is standard input, ``/dev/videoN`` a camera. Files are told apart by what is in them: more
-    than one frame is a film. Raises :class:`~fer_edge.errors.SourceError` for what is missing or
-    neither image nor video, and for a stream that does not answer,
+    ``-`` is standard input, ``/dev/videoN`` and links to it are cameras. Files are told apart by what
+    is in them: more than one frame is a film. Raises :class:`~fer_edge.errors.SourceError` for what is
+    missing or neither image nor video, and for a stream that does not answer,
     :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
     """
     check_opencv()
@@ -100,9 +124,9 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
     if is_url(text):
         if options.raw is not None:
             raise SourceError(f"{without_secrets(text)}: raw frames come from a file or pipe, not from a URL")
-        return open_stream(text, options)
-    if camera := re.fullmatch(r"/dev/video(\d+)", text):
-        return open_camera(camera[1], options)
+        return lasting(lambda: open_stream(text, options))
+    if is_camera_path(text):
+        return open_camera(text, options)
     path = Path(STANDARD_INPUT if text == "-" else text)
     if path.is_dir():
         return ImageSource(path, options.recursive, options.max_pixels)
@@ -130,9 +154,10 @@ def _open_file(path: Path, options: SourceOptions) -> Source:
 
 
 def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
-    """Open a camera: a number N (``/dev/videoN``), ``picamera2`` or ``demo``.
+    """Open a camera: a number N, ``/dev/videoN``, a link to that, ``usb:...``, ``picamera2`` or ``demo``.
 
-    Raises :class:`~fer_edge.errors.SourceError` for another name and for a camera that is missing, busy
+    :func:`~fer_edge.sources.usb.find_usb_camera` explains names that begin with ``usb:``. Raises
+    :class:`~fer_edge.errors.SourceError` for another name and for a camera that is missing, busy
     or forbidden, :class:`~fer_edge.errors.MissingExtraError` for the demo camera without its photo,
     :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
     """
@@ -140,10 +165,20 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     if spec == "demo":
         return DemoSource(paced=not options.unpaced)
     if spec == "picamera2":
-        return PiCameraSource(colour=options.colour, turn=options.turn)
-    if spec.isdecimal():
-        return CameraSource(int(spec))
-    raise SourceError(
-        f"camera {without_secrets(spec)!r}: give a number, picamera2 or demo; "
-        f"cameras seen: {describe_cameras()}"
+        return lasting(lambda: PiCameraSource(colour=options.colour, turn=options.turn))
+    if camera := re.fullmatch(r"(?:/dev/video)?(\d+)", spec):
+        return _numbered(int(camera[1]), f"camera {int(camera[1])}")
+    if is_usb_name(spec):
+        return _numbered(find_usb_camera(spec), spec)
+    if is_camera_path(spec) or spec.startswith("/dev/"):
+        return lasting(lambda: CameraSource(camera_at(spec), name=spec))
+    raise WrongSourceError(
+        f"camera {without_secrets(spec)!r}: give a number, usb:VENDOR:PRODUCT, a path in /dev, picamera2 or "
+        f"demo; cameras seen: {describe_cameras()}"
     )
+
+
+def _numbered(index: int, name: str) -> Source:
+    """Open ``/dev/video<index>``; it is found again under another number."""
+    find = finder(index)
+    return lasting(lambda: CameraSource(index, name=name), lambda: CameraSource(find(), name=name))

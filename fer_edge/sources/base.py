@@ -65,6 +65,9 @@ class Source(ABC):
     """Is told the timestamp of each frame and says whether it is wanted; ``None``: all are."""
     choosy: bool = False
     """Whether it asks :meth:`wants` before it decodes a frame, and gives none that is not wanted."""
+    reopen: Callable[[], Source] | None = None
+    """Opens a live source again after it was lost and closed; ``None`` where that cannot be done. Raises
+    :class:`~fer_edge.errors.SourceError`; called in a thread of its own."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
@@ -78,7 +81,7 @@ class Source(ABC):
         return iter(self) if self.choosy else (frame for frame in self if self.wants(frame.timestamp))
 
     def close(self) -> None:  # noqa: B027 (most sources hold nothing)
-        """Give the device or file back; may be called twice."""
+        """Give the device or file back; may be called twice, and while another thread reads."""
 
     def __enter__(self) -> Self:
         return self

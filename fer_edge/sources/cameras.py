@@ -9,6 +9,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+SYS = Path("/sys/class/video4linux")
+
+DEV = Path("/dev")
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -47,13 +51,13 @@ def list_cameras() -> list[Camera]:
     A device that this user may not open is listed too, as far as ``/sys`` names it.
     """
     cameras = []
-    for device in Path("/dev").glob("video*"):
+    for device in DEV.glob("video*"):
         digits = device.name.removeprefix("video")
         if not digits.isdecimal():
             continue
         readable = os.access(device, os.R_OK | os.W_OK)
         driver = driver_of(device)
-        if driver in _NOT_CAMERAS or (readable and not _captures_video(device)):
+        if driver in _NOT_CAMERAS or (readable and not captures_video(device)):
             continue
         cameras.append(Camera(int(digits), _name(device), driver, readable))
     return sorted(cameras, key=lambda camera: camera.index)
@@ -66,17 +70,18 @@ def describe_cameras() -> str:
 
 def _name(device: Path) -> str:
     try:
-        return Path(f"/sys/class/video4linux/{device.name}/name").read_text().strip()
+        return (SYS / device.name / "name").read_text().strip()
     except OSError:
         return str(device)
 
 
 def driver_of(device: Path) -> str:
     """Return the kernel driver of ``/dev/videoN``, as ``/sys`` names it."""
-    return Path(f"/sys/class/video4linux/{device.name}/device/driver").resolve().name
+    return (SYS / device.name / "device/driver").resolve().name
 
 
-def _captures_video(device: Path) -> bool:
+def captures_video(device: Path) -> bool:
+    """Whether the device ``/dev/videoN`` gives pictures, and not only what is said of them."""
     answer = bytearray(_CAPABILITY.size)
     try:
         handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)

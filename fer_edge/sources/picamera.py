@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceError, SourceLostError
+from ..errors import SourceError, SourceLostError, WrongSourceError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .turn import NO_TURN, Turn
 
@@ -53,11 +53,12 @@ class PiCameraSource(Source):
         try:
             from picamera2 import Picamera2
         except ImportError as error:
-            raise SourceError(
+            raise WrongSourceError(
                 f"--camera picamera2 needs Raspberry Pi OS's own package: sudo apt install "
                 f"python3-picamera2, and a venv made with --system-site-packages ({error})"
             ) from error
         self._colour = colour
+        self._closed = False
         try:
             self._camera = Picamera2()
         except (IndexError, RuntimeError) as error:
@@ -87,11 +88,19 @@ class PiCameraSource(Source):
             try:
                 # (3/2 h, stride): the Y plane, then U and V; rows are padded to the stride.
                 planes = self._camera.capture_array("lores")
-            except RuntimeError as error:
-                raise SourceLostError(f"picamera2: the camera stopped ({error})") from error
+            except Exception as error:  # libcamera's, and what close() ends the wait with
+                reason = str(error) or type(error).__name__
+                raise SourceLostError(f"picamera2: the camera stopped ({reason})") from error
             yield Frame(self._picture(planes), time.monotonic() - started, self.name)
 
     def close(self) -> None:
+        # Once only: where the camera stack hangs, a second close would hang as well.
+        if self._closed:
+            return
+        self._closed = True
+        # A frame that never comes is waited for without end. Earlier versions cannot give that up.
+        if (give_up := getattr(self._camera, "cancel_all_and_flush", None)) is not None:
+            give_up()
         self._camera.stop()
         self._camera.close()
 

@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SourceError, SourceLostError
+from ..errors import SourceError, SourceLostError, WrongSourceError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
-from .cameras import RIBBON_DRIVERS, describe_cameras, driver_of, processes_holding
+from .cameras import DEV, RIBBON_DRIVERS, captures_video, describe_cameras, driver_of, processes_holding
 from .opencv_capture import Capture, live_frames, positive_or_none
 
 
+def is_camera_path(path: str) -> bool:
+    """Whether ``path`` is ``/dev/videoN`` or leads there, or is among udev's names of cameras."""
+    return path.startswith(f"{DEV}/v4l/") or _number_at(path) is not None
+
+
+def camera_at(path: str) -> int:
+    """Return N of the ``/dev/videoN`` to which the link ``path`` leads, as those in ``/dev/v4l/by-id``.
+
+    Raises :class:`~fer_edge.errors.SourceError` where it is not there,
+    :class:`~fer_edge.errors.WrongSourceError` where it leads to another device.
+    """
+    index = _number_at(path)
+    if index is None:
+        if Path(path).exists():
+            raise WrongSourceError(f"{path}: is no camera; cameras seen: {describe_cameras()}")
+        raise SourceError(f"{path}: no such camera is plugged in; cameras seen: {describe_cameras()}")
+    device = DEV / f"video{index}"
+    if os.access(device, os.R_OK | os.W_OK) and not captures_video(device):
+        raise WrongSourceError(
+            f"{path}: gives no pictures, but what a camera tells of them; take its link that ends in "
+            f"-index0, or one of the cameras seen: {describe_cameras()}"
+        )
+    return index
+
+
+def _number_at(path: str) -> int | None:
+    target = Path(os.path.realpath(path))
+    found = re.fullmatch(r"video(\d+)", target.name) if target.parent == DEV else None
+    return int(found[1]) if found else None
+
+
 class CameraSource(Source):
-    """A V4L2 camera, most often on USB."""
+    """A V4L2 camera, ``/dev/video<index>``, most often on USB; ``name``: what else to call it."""
 
     live = True
     choosy = True
 
-    def __init__(self, index: int, size: tuple[int, int] = CAMERA_SIZE) -> None:
+    def __init__(self, index: int, size: tuple[int, int] = CAMERA_SIZE, name: str | None = None) -> None:
         import cv2
 
-        self.name = f"camera {index}"
-        self._device = Path(f"/dev/video{index}")
+        self.name = name or f"camera {index}"
+        self._device = DEV / f"video{index}"
         self._check_device()
         # Uncompressed video of this size does not fit through USB 2 at full rate on many cameras.
         wanted = {

@@ -229,3 +229,13 @@ def test_box_that_is_no_box_takes_over_no_track():
     tracker = Tracker(min_hits=1)
     tracker.update(found(10), 0.0)
     assert ids(tracker.update(found(np.nan, 12), 0.1)) == [2, 1]
+
+
+def test_what_is_forgotten_comes_back_under_a_new_number():
+    tracker = Tracker(min_hits=1)
+    assert ids(tracker.update(found(0), 0.0)) == [1]
+    tracker.forget()
+    assert not tracker.lost
+    assert len(tracker.predict(0.1)) == len(tracker.kept_keys) == 0
+    assert ids(tracker.update(found(0), 0.1)) == [2]
+    assert tracker.count == 2

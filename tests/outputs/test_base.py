@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results import result
+from results import gap, result
 
 from fer_edge.errors import OutputError
 from fer_edge.outputs import base
@@ -196,6 +196,44 @@ def test_a_failed_output_is_told_once_closed_and_tried_again_ever_later(caplog):
         "broken: disk: no space; retrying",
         "broken: works again",
     ]
+
+
+class Gaps(Kept):
+    """Keeps the seconds of each result's gap."""
+
+    def write(self, result):
+        super().write(result)
+        self.events[-1] = (result.index, result.gap and result.gap.seconds)
+
+
+def test_the_gap_before_a_result_that_is_dropped_is_told_with_the_next():
+    output = Gaps(capacity=2)
+    outputs = Outputs([], [output], live=True)
+    output.gate.clear()
+    outputs.write(result(index=0))
+    assert output.entered.wait(PATIENCE)
+    for index, before in ((1, gap(5.0)), (2, None), (3, gap(2.5)), (4, None), (5, None)):
+        outputs.write(result(index=index, gap=before))
+    output.gate.set()
+    outputs.close()
+    assert output.events == ["open", (0, None), "gap 3", (4, 7.5), (5, None), "close"]
+
+
+def test_the_gap_before_a_result_that_was_lost_is_told_with_the_next():
+    clock = [0.0]
+    output = Gaps()
+    outputs = Outputs([], [output], live=True, clock=lambda: clock[0])
+    output.failing = OSError("disk full")
+    outputs.write(result(index=0, gap=gap(5.0)))
+    wait_until(lambda: outputs.losses["kept"].lost == 1)
+    outputs.write(result(index=1, gap=gap(2.0)))
+    wait_until(lambda: outputs.losses["kept"].lost == 2)
+    output.failing = None
+    clock[0] = 100.0
+    outputs.write(result(index=2))
+    outputs.write(result(index=3))
+    outputs.close()
+    assert output.events[-3:] == [(2, 7.0), (3, None), "close"]
 
 
 def test_a_failed_output_does_not_hold_up_a_recorded_run():

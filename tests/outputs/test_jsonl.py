@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from results import face, result
+from results import face, gap, result
 
 from fer_edge.errors import DataError, FerEdgeError
 from fer_edge.labels import EMOTIONS
@@ -30,7 +30,7 @@ from fer_edge.pipeline.summary import Summary
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "jsonl.md"
 documented_here = pytest.mark.skipif(not DOCUMENTATION.exists(), reason="no docs/ beside the tests")
 
-SUMMARY = Summary(3, 1, 0, 5, 4, 2, 1.5, 10.0, math.nan)
+SUMMARY = Summary(3, 1, 0, 5, 4, 2, 1.5, 10.0, math.nan, 1, 12.3456)
 
 
 def records(path):
@@ -45,10 +45,30 @@ def whole_run(path, **options):
     output.open()
     output.write(result(face(), face("sad", track=None, detected=False), timestamp=0.25))
     output.gap(7)
-    output.write(result(index=1, timestamp=0.5))
+    output.write(result(index=1, timestamp=0.5, gap=gap()))
     output.end({"summary": summary_to_json(SUMMARY), "outputs": {"video": {"lost": 1, "dropped": 2}}})
     output.close()
     return records(path)
+
+
+def test_a_gap_of_the_camera_is_a_record_before_the_frame_after_it(tmp_path):
+    output = JsonLinesOutput(tmp_path / "log.jsonl")
+    output.open()
+    output.write(result())
+    output.write(result(index=1, timestamp=12.4, gap=gap()))
+    output.close()
+    first, told, second = records(tmp_path / "log.jsonl")
+    assert (first["frame"], second["frame"]) == (0, 1)
+    del told["time"], told["monotonic"]
+    assert told == {
+        "schema": 1,
+        "type": "gap",
+        "lost": 0,
+        "camera": "door",
+        "began": "2026-11-26T12:30:00.000Z",
+        "seconds": 12.346,
+        "reason": "camera 0: unplugged",
+    }
 
 
 def test_a_limit_that_is_infinite_is_none():
@@ -183,10 +203,11 @@ def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
 
 
 def test_a_run_is_told_from_start_to_end(tmp_path):
-    start, first, gap, second, end = whole_run(tmp_path / "log.jsonl")
-    assert [one["type"] for one in (start, first, gap, second, end)] == [
+    start, first, missed, blind, second, end = whole_run(tmp_path / "log.jsonl")
+    assert [one["type"] for one in (start, first, missed, blind, second, end)] == [
         "start",
         "frame",
+        "gap",
         "gap",
         "frame",
         "end",
@@ -198,7 +219,7 @@ def test_a_run_is_told_from_start_to_end(tmp_path):
         True,
     )
     assert start["options"] == {"frames": 3, "model": "m.onnx"}
-    assert gap["lost"] == 7
+    assert (missed["lost"], blind["lost"]) == (7, 0)
     assert end["summary"] == {
         "frames": 3,
         "dropped": 1,
@@ -211,6 +232,8 @@ def test_a_run_is_told_from_start_to_end(tmp_path):
         "p95_ms": None,
         "passed": 0,
         "cpu_percent": None,
+        "gaps": 1,
+        "gap_seconds": 12.346,
         "fps": 2.0,
     }
     assert end["outputs"] == {"video": {"lost": 1, "dropped": 2}}

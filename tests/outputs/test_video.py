@@ -14,7 +14,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from results import face, result
+from results import face, gap, result
 
 from fer_edge.errors import DataError, OutputError
 from fer_edge.outputs.video import SUFFIXES, VideoOutput
@@ -124,6 +124,44 @@ def test_a_source_that_begins_anew_begins_a_segment(tmp_path):
     (first, second) = sorted(tmp_path.iterdir(), key=lambda path: -len(film(path).times))
     assert film(first).times == pytest.approx([0, 0.1, 0.101])
     assert film(second).times == pytest.approx([0, 0.1])
+
+
+def lost(output, before, seconds, after):
+    """Record frames ``before`` and ``after`` a gap of that many seconds."""
+    end = before[-1] + seconds
+    for time in before:
+        output.write(result(timestamp=time))
+    for index, time in enumerate(after):
+        told = None if index else gap(seconds)
+        output.write(result(timestamp=end + time, gap=told))
+    output.close()
+
+
+@every_container
+def test_a_long_gap_ends_the_segment_and_the_next_has_the_time_after_it(tmp_path, suffix):
+    lost(VideoOutput(tmp_path / f"out{suffix}", live=True), [0.0, 0.1, 0.2], 100, [0.0, 0.1])
+    times = {path.name: film(path).times for path in tmp_path.iterdir()}
+    assert times == {
+        f"out-20261126T123000Z{suffix}": pytest.approx([0, 0.1, 0.2], abs=0.009),
+        f"out-20261126T123140Z{suffix}": pytest.approx([0, 0.1], abs=0.009),
+    }
+
+
+@every_container
+def test_after_a_short_gap_the_film_goes_on_at_its_own_time(tmp_path, suffix):
+    """A camera that comes and goes all day must not leave thousands of files."""
+    lost(VideoOutput(tmp_path / f"out{suffix}", live=True), [0.0, 0.1, 0.2], 9.9, [0.0, 0.1])
+    (path,) = tmp_path.iterdir()
+    assert film(path).times == pytest.approx([0, 0.1, 0.2, 10.1, 10.2], abs=0.009)
+
+
+def test_a_gap_does_not_end_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        lost(VideoOutput(pipe, live=True), [0.0, 0.1], 100, [0.0, 0.1])
+        (tmp_path / "copy.mkv").write_bytes(reader.stdout.read())
+    assert film(tmp_path / "copy.mkv").times == pytest.approx([0, 0.1, 100.1, 100.2], abs=0.001)
 
 
 @every_container

@@ -79,7 +79,7 @@ class ScriptedRecognizer:
 
     def detect(self, frame, size=320):
         time.sleep(self.pause)
-        index = int(frame[0, 0, 0])
+        index = int(frame.flat[0])
         self.detected.append(index)
         lefts = [] if index in self.without else [10.0 * index]
         count = len(lefts)
@@ -93,7 +93,7 @@ class ScriptedRecognizer:
         self.classified.append(len(faces))
         self.landmarks.append(faces.landmarks)
         answers = np.eye(9 if self.people else 7, dtype=np.float32)
-        return answers[[self.said[int(frame[0, 0, 0]) % len(self.said)]] * len(faces)]
+        return answers[[self.said[int(frame.flat[0]) % len(self.said)]] * len(faces)]
 
     def recognize_all(self, frame):
         faces = self.detect(frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import itertools
 import threading
 import time
@@ -12,6 +11,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 from sources.pictures import encoded, grey
+from sources.web import MJPEG, jpeg, multipart, serving, whole
 
 from fer_edge.errors import SourceError, SourceLostError
 from fer_edge.sources import SourceOptions, open_source, stream
@@ -23,61 +23,10 @@ pytestmark = pytest.mark.heavy
 POLLING = SourceOptions(poll=0.02)
 
 
-def multipart(parts, pause=0.0):
-    """The body of an MJPEG stream, part by part."""
-    for part in parts:
-        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n"
-        yield head.encode() + part + b"\r\n"
-        time.sleep(pause)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers a path by what the test put under it: (type, length or None, parts), or a status."""
-
-    def do_GET(self):
-        self.server.asked.append((self.path, dict(self.headers)))
-        answer = self.server.answers[self.path]
-        if callable(answer):
-            answer = answer(self)
-        if isinstance(answer, int):
-            self.send_error(answer)
-            return
-        kind, length, parts = answer
-        self.send_response(200)
-        if kind:
-            self.send_header("Content-Type", kind)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        try:
-            for part in parts:
-                self.wfile.write(part)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.daemon_threads = True
-        running.answers, running.asked = {}, []
-        running.url = f"http://127.0.0.1:{running.server_address[1]}"
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with serving() as running:
         yield running
-        running.shutdown()
-        thread.join()
-
-
-def jpeg(level):
-    return encoded(".jpg", grey(level))
-
-
-def whole(kind, content):
-    return kind, len(content), [content]
 
 
 @pytest.mark.parametrize("suffix", ["ts", "avi", "mkv"])
@@ -155,9 +104,6 @@ def test_rare_snapshots_do_not_count_as_silence(server):
     server.answers["/snap"] = whole("image/jpeg", jpeg(20))
     with fer_edge.watch(server.url + "/snap", poll=0.5, silence=0.1, frames=3) as results:
         assert len(list(results)) == 3
-
-
-MJPEG = "multipart/x-mixed-replace; boundary=frame"
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def device(monkeypatch, tmp_path):
     """A file in place of /dev/video0, and a capture in place of OpenCV's."""
     node = tmp_path / "video0"
     node.touch()
-    monkeypatch.setattr(v4l2, "Path", lambda text: node if text == "/dev/video0" else type(node)(text))
+    monkeypatch.setattr(v4l2, "DEV", tmp_path)
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
     return node
 
