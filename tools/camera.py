@@ -12,8 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,12 @@ python=/home/pi/fer/bin/python
 begin() { echo "@case $1"; }
 end() { echo "@exit $1"; }
 probe() { $pi $python /camera-probe 2>&1; }
-disturb() {  # CASE COMMAND...: what becomes of a run whose camera is disturbed after the first frame
+disturb() {  # CASE OPTIONS COMMAND...: what becomes of a run whose camera is disturbed after the first frame
     begin $1
     rm -f disturbed.jsonl
-    $pi $run --camera 0 --jsonl disturbed.jsonl > disturbed.txt 2>&1 & disturbed=$!
-    until [ -s disturbed.jsonl ]; do kill -0 $disturbed || break; sleep 0.2; done
-    "${@:2}"
+    $pi $run --camera 0 $2 --jsonl disturbed.jsonl > disturbed.txt 2>&1 & disturbed=$!
+    until grep -qs '"type":"frame"' disturbed.jsonl; do kill -0 $disturbed || break; sleep 0.2; done
+    "${@:3}"
     wait $disturbed; code=$?; cat disturbed.txt; end $code
 }
 begin doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
@@ -67,26 +68,45 @@ kill -CONT $held; kill -TERM $held; wait $held
 begin forbidden; ${pi//1000/1001} $run --camera 0 --frames 5 2>&1; end $?
 begin missing; $pi $run --camera 7 --frames 5 2>&1; end $?
 unbind() { echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind; }
-disturb unplugged unbind
+disturb unplugged "--reconnect off" unbind
 
 modprobe -a vhci-hcd uvcvideo
 plug() {  # PORT OPTION...
     $python /usb_camera.py "$@" & camera=$!
-    until [ -e /dev/video0 ]; do kill -0 $camera || break; sleep 0.2; done
+    until ls /dev/video* > video.txt 2> /dev/null; do kill -0 $camera || break; sleep 0.2; done
     chown root:1000 /dev/video*; chmod 660 /dev/video*
 }
-unplug() { kill -KILL $camera; wait $camera; while [ -e /dev/video0 ]; do sleep 0.2; done; }
+unplug() { kill -KILL $camera; wait $camera; while ls /dev/video* > /dev/null 2>&1; do sleep 0.2; done; }
+replug() {  # PORT: unplug, and plug in where another program keeps the number from being free
+    exec 9<> /dev/video0
+    unplug
+    plug $1
+    cat video.txt
+    until grep -qs '"type":"gap"' disturbed.jsonl; do kill -0 $disturbed || break; sleep 0.2; done
+    kill -TERM $disturbed
+    exec 9>&-
+}
 detach() { echo $1 > /sys/devices/platform/vhci_hcd.0/detach; }
 plug 0
 begin usb_doctor; $pi /home/pi/fer/bin/fer-edge doctor 2>&1; end $?
 begin usb_format; probe; end $?
 begin usb_frames; $pi $run --camera 0 --frames 20 --jsonl usb.jsonl 2>&1; end $?
 begin usb_lines; grep '"type":"frame"' usb.jsonl | tee usb.txt | wc -l; tail -n 1 usb.txt; end $?
-disturb usb_silent kill -USR1 $camera
+disturb usb_silent "--reconnect off" kill -USR1 $camera
 unplug
-plug 1; disturb usb_unplugged unplug
-plug 2; disturb usb_detached detach 2
+plug 1; disturb usb_unplugged "--reconnect off" unplug
+plug 2; disturb usb_detached "--reconnect off" detach 2
 wait $camera
+plug 5
+begin usb_by_name; $pi $run --camera usb:1209:0001 --frames 5 2>&1; end $?
+disturb usb_replugged "" replug 6
+unplug
+begin usb_awaited
+$pi $run --camera usb:1209:0001 --wait-for-camera --frames 5 > awaited.txt 2>&1 & awaited=$!
+until grep -qs 'waiting for it' awaited.txt; do kill -0 $awaited || break; sleep 0.2; done
+plug 7
+wait $awaited; code=$?; cat awaited.txt; end $code
+unplug
 plug 3 --formats YUYV
 begin usb_raw_format; probe; end $?
 begin usb_raw_frames; $pi $run --camera 0 --frames 10 2>&1; end $?
@@ -146,6 +166,10 @@ EXPECTED = {
     "usb_silent": Expected(1, r"camera 0: no frame for 15 s"),
     "usb_unplugged": Expected(1, GONE),
     "usb_detached": Expected(1, GONE),
+    "usb_by_name": Expected(0, r"5 frames in"),
+    # It was /dev/video0, and the number is not free.
+    "usb_replugged": Expected(0, r"^/dev/video[1-9]\n[\s\S]*camera 0: back after .* s\n"),
+    "usb_awaited": Expected(0, r"waiting for it\n[\s\S]*usb:1209:0001: there after .* s\n[\s\S]*5 frames in"),
     "usb_raw_format": Expected(0, rf"^YUYV \(480, 640, 3\) uint8 .*\n{BARS}"),
     "usb_raw_frames": Expected(0, r"10 frames in"),
     "usb_damaged": Expected(0, r"20 frames in"),
@@ -155,6 +179,7 @@ EXPECTED = {
 STREAMS = {
     "rtsp": Expected(0, "30 frames in"),
     "rtsp_ends": Expected(1, "rtsp://127.0.0.1:8555/camera: the stream stopped"),
+    "rtsp_restarted": Expected(0, "rtsp://127.0.0.1:8555/camera: back after"),
     "rtsp_refused": Expected(2, "rtsp://127.0.0.1:8555/camera: the stream cannot be opened"),
 }
 
@@ -256,7 +281,7 @@ def judge(console: str, wanted: Mapping[str, Expected] = EXPECTED) -> int:
 
 
 def stream() -> int:
-    """Read a local RTSP server on this machine: while it runs, and after it has gone; 1 where that fails."""
+    """Read a local RTSP server on this machine: while it runs, when it goes, and when it comes back."""
     program = shutil.which("fer-edge", path=os.environ.get("FER_EDGE_BIN"))
     server = ["/usr/bin/python3", str(Path(__file__).with_name("rtsp_server.py")), RTSP_PORT, "600"]
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
@@ -269,20 +294,33 @@ def stream() -> int:
         assert running.stdout is not None
         running.stdout.readline()
         limited = subprocess.run([*command, "--frames", "30"], capture_output=True, text=True, timeout=300)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
-            time.sleep(10)
-            running.kill()
-            out, err = reader.communicate(timeout=120)
+        ends, ends_told = _reading([*command, "--reconnect", "off"])
+        again, again_told = _reading(command)
+        time.sleep(10)
+        running.kill()
+        ends.wait(timeout=120)
+    with subprocess.Popen(server, stdout=subprocess.DEVNULL) as running:
+        time.sleep(20)
+        again.terminate()
+        again.wait(timeout=120)
+        running.kill()
     refused = subprocess.run(command, capture_output=True, text=True, timeout=300)
     console = "".join(
         f"@case {name}\n{text}\n@exit {code}\n"
         for name, text, code in (
             ("rtsp", limited.stdout + limited.stderr, limited.returncode),
-            ("rtsp_ends", out + err, reader.returncode),
+            ("rtsp_ends", ends_told.read_text(), ends.returncode),
+            ("rtsp_restarted", again_told.read_text(), again.returncode),
             ("rtsp_refused", refused.stdout + refused.stderr, refused.returncode),
         )
     )
     return judge(console, STREAMS)
+
+
+def _reading(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start ``command``; return it and the file with what it says."""
+    with tempfile.NamedTemporaryFile(suffix=".txt", delete=False) as told:
+        return subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT), Path(told.name)
 
 
 if __name__ == "__main__":

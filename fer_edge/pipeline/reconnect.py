@@ -27,8 +27,8 @@ from .state import RUNNING, Gap, State
 POLL = 0.2
 """Seconds after which the loop looks around while no frame comes."""
 
-OPEN_PATIENCE = 60.0
-"""Seconds for opening a source again; all but name servers and drivers that hang take less."""
+OPEN_PATIENCE = 120.0
+"""Seconds for opening a source again: name servers that do not answer can take one or two minutes."""
 
 CLOSE_PATIENCE = 0.5
 """Seconds for closing a lost source, before that is left to go on by itself."""
@@ -103,7 +103,7 @@ class Feed:
         self._latest = ""
         self._hanging: list[_Hanging] = []
         self._last: _Seen | None = None
-        self._opened_at = 0.0
+        self._opened_at = self._ended = 0.0
         self._ahead = 0.0
 
     @property
@@ -111,7 +111,7 @@ class Feed:
         """Seconds without frames, over all gaps, one that goes on included."""
         going_on = 0.0
         if self._loss is not None and self._last is not None:
-            going_on = time.monotonic() - self._last.monotonic
+            going_on = (self._ended or time.monotonic()) - self._last.monotonic
         return self._gap_seconds + going_on
 
     def __iter__(self) -> Generator[tuple[Frame, Gap | None], None, None]:
@@ -132,6 +132,7 @@ class Feed:
                 else:
                     self._wait(self._loss)
         finally:
+            self._ended = time.monotonic()
             self._close()
 
     def _taken(self) -> Frame | None:
@@ -181,8 +182,7 @@ class Feed:
         self._slot = None
         now = time.monotonic()
         if self._loss is None:
-            absent = isinstance(self.source, AbsentSource)
-            _log.warning("%s; %s", error, "waiting for it" if absent else "opening it again")
+            _log.warning("%s; %s", error, "opening it again" if self._last else "waiting for it")
             self._loss = _Loss(str(error), now, self._gap_so_far(str(error)))
             if self._last is not None and self._last.monotonic - self._opened_at >= SETTLED:
                 self._backoff.reset()
@@ -191,9 +191,13 @@ class Feed:
         self._told_at = -math.inf
 
     def _end_where_hopeless(self, error: OSError) -> None:
-        lasting = self.source.reopen is not None and self.source.live
-        wanted = self._options.reconnect > 0 or isinstance(self.source, AbsentSource)
-        if not (lasting and wanted) or (self._last is None and isinstance(error, WrongSourceError)):
+        if self._last is None:
+            # What never gave a frame is missing, not lost: whoever set it up is told at once.
+            waited_for = self._options.wait_for_camera or isinstance(self.source, AbsentSource)
+            wanted = waited_for and not isinstance(error, WrongSourceError)
+        else:
+            wanted = self._options.reconnect > 0
+        if not wanted or not self.source.live or self.source.reopen is None:
             raise error
 
     def _gap_so_far(self, reason: str) -> Gap | None:

@@ -36,7 +36,11 @@ from .summary import Summary, Tally
 
 
 def watch(
-    source: str | int | os.PathLike[str] | Source, *, recognizer: Recognizer | None = None, **options: Any
+    source: str | int | os.PathLike[str] | Source,
+    *,
+    recognizer: Recognizer | None = None,
+    on_state: Callable[[State], None] | None = None,
+    **options: Any,
 ) -> Watch:
     """Recognize the faces of every frame of ``source``, tracked and smoothed.
 
@@ -47,38 +51,31 @@ def watch(
     ``source``: a number N (the camera ``/dev/videoN``), ``"picamera2"``, ``"demo"``, the path of an
     image, a folder of images or a film, an ``rtsp://`` or ``http://`` URL, or an open
     :class:`~fer_edge.sources.base.Source`, which stays the caller's to close. ``recognizer``: one
-    that was loaded already, instead of the options that choose a model. ``options``: see
-    :class:`~fer_edge.pipeline.options.WatchOptions`.
+    that was loaded already, instead of the options that choose a model. ``on_state`` is called in the
+    thread of the loop: after every frame, and at least once a second while a lost camera or stream is
+    being opened again. ``options``: see :class:`~fer_edge.pipeline.options.WatchOptions`.
 
     The result is iterated over once and closed by its end, its ``with`` statement or ``close()``.
     Raises :class:`~fer_edge.errors.SourceError` for a source that cannot be opened,
     :class:`~fer_edge.errors.ModelError` for a model that cannot be loaded, ``ValueError`` for an
     option out of range, ``TypeError`` for an unknown one; while it runs
-    :class:`~fer_edge.errors.SourceLostError` where a camera or stream stops giving frames.
+    :class:`~fer_edge.errors.SourceLostError` where a camera or stream is lost for good.
     """
-    return Watch(source, WatchOptions(**options), recognizer)
-
-
-def _untold(_: State) -> None:
-    """For those who do not ask how a run is."""
+    return Watch(source, WatchOptions(**options), recognizer, on_state)
 
 
 class Watch(Iterator[FrameResult]):
-    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time.
-
-    ``on_state`` is called in the thread of the loop: after every frame, and at least once a second
-    while a lost camera or stream is being opened again.
-    """
+    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time."""
 
     def __init__(
         self,
         source: str | int | os.PathLike[str] | Source,
         options: WatchOptions | None = None,
         recognizer: Recognizer | None = None,
-        on_state: Callable[[State], None] = _untold,
+        on_state: Callable[[State], None] | None = None,
     ) -> None:
         self.options = options or WatchOptions()
-        self._on_state = on_state
+        self._on_state = on_state or (lambda _: None)
         self._stop = threading.Event()
         # Reentrant, because a signal handler may run within a step.
         self._running = threading.RLock()
@@ -92,7 +89,7 @@ class Watch(Iterator[FrameResult]):
             self._opened = opening.pop_all()
         self._began = math.inf
         self._feed = Feed(
-            self.source, self.options, self._pace, self._stop.is_set, self._is_over, on_state
+            self.source, self.options, self._pace, self._stop.is_set, self._is_over, self._on_state
         )
         self._upright = UprightCheck(
             self.recognizer.detector, self.options.turn, PAUSE if self.source.related else 1

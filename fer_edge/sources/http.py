@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import urllib.error
@@ -66,10 +67,13 @@ def ask(url: str, timeout: float) -> Answer | None:
     """
     name = without_secrets(url)
     try:
-        response = _opened(url, timeout)
-        head = b""
-        while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
-            head += part
+        with contextlib.ExitStack() as failing:
+            response = _opened(url, timeout)
+            failing.callback(response.close)
+            head = b""
+            while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
+                head += part
+            failing.pop_all()
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _REFUSED:

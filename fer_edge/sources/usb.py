@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import SourceError, WrongSourceError
@@ -25,6 +25,8 @@ class UsbCamera:
     """Empty where it has none; cheap cameras of one kind may all have the same."""
     interface: str
     """Of the device, that gives these pictures: some have two lenses."""
+    node: str
+    """Which device of this interface: some give two formats at once."""
     port: str
     """Where it is plugged in, for example ``1-1.2``."""
 
@@ -33,12 +35,7 @@ class UsbCamera:
 
     def is_like(self, other: UsbCamera) -> bool:
         """Whether only the port tells it from ``other``."""
-        return (self.vendor, self.product, self.serial, self.interface) == (
-            other.vendor,
-            other.product,
-            other.serial,
-            other.interface,
-        )
+        return replace(self, port="") == replace(other, port="")
 
 
 def is_usb_name(spec: str) -> bool:
@@ -59,6 +56,7 @@ def camera_on_usb(index: int) -> UsbCamera | None:
         product.strip().lower(),
         _text(device / "serial"),
         _text(interface / "bInterfaceNumber"),
+        _text(SYS / f"video{index}" / "index"),
         device.name,
     )
 
@@ -88,8 +86,8 @@ def find_usb_camera(spec: str) -> int:
             f"{spec}: several cameras have this name; give the serial number, or where each is plugged in: "
             f"{_by_path(found)}"
         )
-    # A device with two lenses has a node for each; the first is the one that others take as well.
-    return min(found, key=lambda index: (found[index].interface, index))
+    # A device with two lenses or formats has a node for each; the first is the one that others take as well.
+    return min(found, key=lambda index: (found[index].interface, found[index].node, index))
 
 
 def finder(index: int) -> Callable[[], int]:

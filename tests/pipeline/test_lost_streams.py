@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import os
 import socket
 import sys
 import threading
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +134,42 @@ def test_a_stream_that_stalls_is_closed_and_asked_again(server):
         _, back = until_back(watch)
         stalled.set()
     assert back.gap.reason == f"{server.url}/video: no frame for 0.5 s"
+
+
+def test_attempts_that_fail_leave_no_files_open(server, monkeypatch):
+    """Every kind of failure, over and over: a year has three million attempts."""
+    monkeypatch.setattr(stream, "OPEN_TIMEOUT", 0.1)
+    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.0,))
+    released = threading.Event()
+
+    def nothing():
+        released.wait(0.3)
+        yield b""
+
+    def kinds():
+        yield (MJPEG, None, multipart([jpeg(20)] * 3))
+        while True:
+            yield 404
+            yield (MJPEG, None, nothing())
+            yield (MJPEG, None, [])
+            yield (MJPEG, None, multipart([jpeg(20)] * 2))
+
+    answers = kinds()
+    server.answers["/video"] = lambda _: next(answers)
+    counts = []
+
+    def count():
+        gc.collect()
+        return sum(os.path.realpath(link).startswith("/proc") for link in Path("/proc/self/fd").iterdir())
+
+    with watching(server.url + "/video") as watch:
+        for result in watch:
+            if result.gap is not None:
+                counts.append(count())
+            if len(counts) == 5:
+                break
+    # Sockets of the server in this process close a moment later than ours.
+    assert counts[-1] <= counts[1] + 3
 
 
 @pytest.mark.parametrize("answer", [404, 401, 503, whole("text/html", b"<html>starting</html>")])

@@ -288,6 +288,7 @@ def test_a_stop_ends_the_wait_at_once(hangs, monkeypatch):
     assert watch.summary.frames == 1
     assert watch.summary.gaps == 0
     assert watch.summary.gap_seconds > 0.1
+    assert watch.summary == watch.summary
     assert time.monotonic() - began < 30
 
 
@@ -363,6 +364,14 @@ def test_a_source_that_is_not_there_yet_is_waited_for(caplog):
     assert told[1].startswith("door: there after ")
     assert told[2] == "door: unplugged; opening it again"
     assert watch.source is lives.sources[-1]
+
+
+def test_a_source_that_never_gave_a_frame_is_missing_and_not_lost():
+    with pytest.raises(SourceLostError, match=r"^door: unplugged$"):
+        run(Lives((0, UNPLUGGED), (1, None)))
+    results, watch = run(Lives((0, UNPLUGGED), (1, None)), frames=1, wait_for_camera=True)
+    assert gaps(results) == []
+    assert watch.summary.gaps == 0
 
 
 def test_waiting_at_the_start_is_not_reconnecting():

@@ -22,6 +22,9 @@ def test_summary_in_words():
     words = str(tally.summary(2, 3, 1))
     assert re.match(r"2 frames in \d\.\d s, ", words)
     assert words.endswith("dropped 0, skipped 3 unreadable, missing 1 damaged, faces 3 (2 tracks)")
+    assert str(tally.summary(2, 0, 0, 0, 1, 42.12)).endswith(
+        ", without the camera 42.1 s, faces 3 (2 tracks)"
+    )
 
 
 def test_frames_passed_over_are_told_and_count_as_there():

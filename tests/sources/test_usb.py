@@ -38,6 +38,7 @@ class Bus:
             (self.dev / name).touch()
             (self.sys / name).mkdir()
             (self.sys / name / "name").write_text("Webcam\n")
+            (self.sys / name / "index").write_text(f"{index}\n")
             (self.sys / name / "device").symlink_to(function)
             link = f"pci-0000:00:14.0-usb-0:{port[2:]}:1.{int(interface)}-video-index{index}"
             (self.dev / "v4l/by-path" / link).symlink_to(self.dev / name)
@@ -115,7 +116,7 @@ def lost(source):
 
 def test_a_camera_is_what_the_kernel_says(bus):
     bus.plug(0, "1-1.2", serial="8F2A 01")
-    assert camera_on_usb(0) == UsbCamera("046d", "082d", "8F2A 01", "00", "1-1.2")
+    assert camera_on_usb(0) == UsbCamera("046d", "082d", "8F2A 01", "00", "0", "1-1.2")
     assert str(camera_on_usb(0)) == "usb:046d:082d:8F2A 01"
     (bus.dev / "video4").touch()
     assert camera_on_usb(4) is None
@@ -146,6 +147,17 @@ def test_of_two_lenses_the_first_is_taken(bus):
     (bus.sys / "video2").mkdir()
     (bus.sys / "video2" / "device").symlink_to(function)
     assert find_usb_camera("usb:046d:082d") == 4
+
+
+def test_a_camera_with_two_formats_keeps_the_one_that_was_opened(bus):
+    bus.plug(0)
+    bus.metadata = set()
+    assert find_usb_camera("usb:046d:082d") == 0
+    first, second = finder(0), finder(1)
+    bus.unplug(0)
+    bus.plug(4)
+    bus.metadata = set()
+    assert (first(), second()) == (4, 5)
 
 
 def test_two_equal_cameras_are_told_apart_by_serial_or_port(bus):
