@@ -231,9 +231,10 @@ class Feed:
             )
 
     def _tell_not_due(self) -> None:
-        """A source that gives a picture once a minute runs also between two of them."""
+        """A source that gives a picture once a minute runs also between two of them; so does one at rest."""
         assert self._slot is not None
-        if self.source.pause > 1 and self._last is not None and self._slot.waited < self.source.pause:
+        resting = time.monotonic() < self._pace.due
+        if self._last is not None and (resting or 1 < self.source.pause > self._slot.waited):
             self._on_state(RUNNING)
 
     def _received(self, frame: Frame) -> tuple[Frame, Gap | None]:

@@ -207,7 +207,6 @@ class Watch(Iterator[FrameResult]):
                 return
             # Not the event: a signal handler that sets it while this thread takes its lock would hang.
             time.sleep(min(left, POLL))
-            self._on_state(RUNNING)
 
     def _is_over(self) -> bool:
         limit = self.options.seconds

@@ -30,7 +30,7 @@ from fer_edge.pipeline.summary import Summary
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "jsonl.md"
 documented_here = pytest.mark.skipif(not DOCUMENTATION.exists(), reason="no docs/ beside the tests")
 
-SUMMARY = Summary(3, 1, 0, 5, 4, 2, 1.5, 10.0, math.nan, 1, 12.3456)
+SUMMARY = Summary(3, 1, 0, 5, 4, 2, 1.5, 10.0, math.nan, gaps=1, gap_seconds=12.3456)
 
 
 def records(path):

@@ -53,8 +53,8 @@ class Door(Source):
     def __iter__(self):
         began = time.monotonic()
         for number in self.numbers:
-            yield Frame(np.full((48, 64, 3), number, np.uint8), time.monotonic() - began, self.name)
-            self.lives.taken.acquire(timeout=30)
+            yield Frame(np.full((48, 64, 3), number % 256, np.uint8), time.monotonic() - began, self.name)
+            self.lives.taken.acquire(timeout=self.lives.patience)
         if callable(self.then):
             self.then()
         elif self.then is not None:
@@ -69,7 +69,7 @@ class Lives:
 
     def __init__(self, *lives):
         self.script, self.sources, self.attempts = list(lives), [], 0
-        self.taken = threading.Semaphore(0)
+        self.taken, self.patience = threading.Semaphore(0), 30.0
         self.numbers = itertools.count()
 
     def __call__(self):
@@ -330,6 +330,23 @@ def test_a_source_that_gives_pictures_seldom_runs_while_none_is_due():
     lives = Lives()
     _, watch = run(lives, source=Seldom(lives, [0, 1], None), frames=2)
     assert [state.name for state in watch.states].count("running") > 2
+
+
+def test_a_run_that_rests_for_long_is_running():
+    """Whoever supervises it must not take the rest between two frames for a hang."""
+    lives = Lives((10_000, None))
+    lives.patience = 0.01
+    _, watch = run(lives, frames=2, max_fps=2.0)
+    assert [state.name for state in watch.states].count("running") > 3
+
+
+def test_frames_go_on_being_chosen_after_a_gap():
+    for options in ({"every": 2}, {"fps": 50.0}):
+        lives = Lives((6, UNPLUGGED))
+        lives.patience = 0.02  # nobody takes the frames that are passed over
+        results, watch = run(lives, frames=8, **options)
+        assert len(results) == 8
+        assert watch.summary.gaps >= 1
 
 
 def test_what_is_no_loss_is_raised():

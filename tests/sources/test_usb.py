@@ -79,9 +79,14 @@ class Capture:
     def get(self, key):
         return 30.0 if key == cv2.CAP_PROP_FPS else 0.0
 
+    def grab(self):
+        return (self.bus.dev / f"video{self.index}").exists()
+
+    def retrieve(self):
+        return True, np.full((48, 64, 3), self.index, np.uint8)
+
     def read(self):
-        there = (self.bus.dev / f"video{self.index}").exists()
-        return there, np.full((48, 64, 3), self.index, np.uint8) if there else None
+        return self.retrieve() if self.grab() else (False, None)
 
     def release(self):
         pass
