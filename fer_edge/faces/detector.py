@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..defaults import MIN_SCORE
 from ..errors import ModelError
+from ..kernels.planes import Chroma
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
 from ..opencv import check_opencv
@@ -151,12 +152,13 @@ class FaceDetector:
         )
         self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
 
-    def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE) -> Faces:
+    def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE, chroma: Chroma | None = None) -> Faces:
         """Return the faces in ``frame``, best score first, without probabilities.
 
         ``frame``: uint8, (h, w, 3) in BGR order or (h, w) grey; anything else is a ``TypeError`` or
         ``ValueError``. ``size``: the frame is shrunk (never enlarged) until its longest side has so
-        many pixels, 32 or more.
+        many pixels, 32 or more. ``chroma``: the colour of a grey frame, if it has one, see
+        :func:`~fer_edge.kernels.planes.split_planes`.
         """
         check_frame(frame)
         check_size(size)
@@ -166,7 +168,7 @@ class FaceDetector:
         if min(shape) < _LEAST_SIDE:
             return no_faces()
         with self._lock:
-            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame))
+            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame, chroma=chroma))
         rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         # Rounding to whole pixels makes the two scales differ a little.

@@ -178,7 +178,10 @@ class Watch(Iterator[FrameResult]):
 
     def _turned(self, frame: Frame) -> Frame:
         turn = self.options.turn
-        return frame if turn == self.source.turned else replace(frame, image=turn.apply(frame.image))
+        if turn == self.source.turned:
+            return frame
+        chroma = frame.chroma and (turn.apply(frame.chroma[0]), turn.apply(frame.chroma[1]))
+        return replace(frame, image=turn.apply(frame.image), chroma=chroma)
 
     def _rest(self, began: float) -> None:
         while not (self.stopped or self._is_over(began)):
@@ -244,7 +247,10 @@ class Watch(Iterator[FrameResult]):
         sparse = self._pace.is_sparse(timestamp)
         if self._tally.frames % self.options.detect_every == 0 or tracker.lost or sparse:
             detector, size = self.recognizer.detector, self.options.live_size
-            found = detector.detect_full(frame.image) if size == FULL else detector.detect(frame.image, size)
+            if size == FULL:
+                found = detector.detect_full(frame.image)
+            else:
+                found = detector.detect(frame.image, size, chroma=frame.chroma)
             faces = tracker.update(found, timestamp)
             self._smoother.keep(tracker.kept_keys)
         else:

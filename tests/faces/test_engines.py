@@ -251,15 +251,6 @@ def row(x, y, width, height, score):
     return [x, y, width, height, *[0] * 10, score]
 
 
-def test_of_overlapping_faces_the_best_is_left():
-    """Boxes of 100x100 that are 50 pixels apart share 5000 of 15000 pixels, 54 apart 4600 of 15400."""
-    faces = np.array(
-        [row(50, 0, 100, 100, 0.8), row(0, 0, 100, 100, 0.9), row(54.9, 0, 100, 100, 0.75)], np.float32
-    )
-    np.testing.assert_array_equal(decoding.best(faces), faces[[1, 2]])
-    assert len(decoding.best(faces[:0])) == 0
-
-
 def test_cells_are_decoded_by_stride():
     """Of each stride one cell: x, y = (cell + output) * stride, sizes exp(output) * stride."""
     outputs = [np.full((cells, 16), -20, np.float32) for cells in (64, 16, 4)]
