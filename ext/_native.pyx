@@ -260,8 +260,8 @@ def normalize_contrast(faces, int kind):
 def shrink(frame, int order, out):
     """Fill ``out`` with a smaller ``frame``.
 
-    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``out``: uint8 or float32
-    (h,w,3), not larger, aligned and writable, whose pixels or whose samples of a channel adjoin. Raises
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``out``: uint8, float32 or
+    int8 (h,w,3), not larger, aligned and writable, whose pixels or whose samples of a channel adjoin. Raises
     ``MemoryError`` where there is none for eight rows.
     """
     cdef Py_buffer source, target
@@ -331,14 +331,14 @@ cdef int check_shrinking(
         raise ValueError("out is not (h,w,3)")
     if target.shape[0] > source.shape[0] or target.shape[1] > source.shape[1]:
         raise ValueError("out is larger than the frame")
-    if not (has_format(target, c"B") or has_format(target, c"f")):
-        raise ValueError("out is not of uint8 or float32")
+    if not (has_format(target, c"B") or has_format(target, c"f") or has_format(target, c"b")):
+        raise ValueError("out is not of uint8, float32 or int8")
     if target.itemsize == 4 and (<size_t>target.buf | <size_t>target.strides[0] | <size_t>target.strides[2]) & 3:
         raise ValueError("out is not aligned")
     picture.pixels = <uint8_t *>target.buf
     picture.height, picture.width = target.shape[0], target.shape[1]
     picture.row_stride, picture.channel_stride = target.strides[0], target.strides[2]
-    picture.kind = <fer_picture_kind>(target.itemsize == 4)
+    picture.kind = <fer_picture_kind>(1 if has_format(target, c"f") else 2 if has_format(target, c"b") else 0)
     picture.planar = target.strides[2] != target.itemsize
     if target.shape[1] > 1 and target.strides[1] != target.itemsize * (1 if picture.planar else 3):
         raise ValueError("neither pixels nor channels of out adjoin")

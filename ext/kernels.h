@@ -89,7 +89,8 @@ void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind);
 
 typedef enum {
     FER_PICTURE_UINT8 = 0,
-    FER_PICTURE_FLOAT32 = 1 /* the same whole numbers, 0 to 255 */
+    FER_PICTURE_FLOAT32 = 1, /* the same whole numbers, 0 to 255 */
+    FER_PICTURE_INT8 = 2     /* less 128 */
 } fer_picture_kind;
 
 typedef struct {

@@ -38,9 +38,10 @@ static void fill_spans(span *spans, ptrdiff_t from, ptrdiff_t to)
 
 INLINE void store_run(uint8_t *out, const uint16_t *restrict samples, size_t n, fer_picture_kind kind)
 {
-    if (kind == FER_PICTURE_UINT8) {
+    if (kind != FER_PICTURE_FLOAT32) {
+        const unsigned flipped = kind == FER_PICTURE_INT8 ? 0x80 : 0;
         for (size_t i = 0; i < n; i++)
-            out[i] = (uint8_t)samples[i];
+            out[i] = (uint8_t)(samples[i] ^ flipped);
     } else {
         float *const numbers = (float *)(void *)out;
         for (size_t i = 0; i < n; i++)
@@ -260,10 +261,11 @@ INLINE void convert(const uint8_t *planes, const fer_picture *out, uint16_t *row
         if (out->planar) {
             for (size_t c = 0; c < 3; c++)
                 store_run(pixels + (ptrdiff_t)c * out->channel_stride, row + c * width, width, out->kind);
-        } else if (out->kind == FER_PICTURE_UINT8) {
+        } else if (out->kind != FER_PICTURE_FLOAT32) {
+            const unsigned flipped = out->kind == FER_PICTURE_INT8 ? 0x80 : 0;
             for (size_t i = 0; i < width; i++)
                 for (size_t c = 0; c < 3; c++)
-                    pixels[3 * i + c] = (uint8_t)row[c * width + i];
+                    pixels[3 * i + c] = (uint8_t)(row[c * width + i] ^ flipped);
         } else {
             float *const numbers = (float *)(void *)pixels;
             for (size_t i = 0; i < width; i++)

@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fer_picture out[2];
     uint8_t *memory[2];
-    const fer_picture_kind kind = data[0] & 16 ? FER_PICTURE_FLOAT32 : FER_PICTURE_UINT8;
+    const fer_picture_kind kind =
+        data[0] & 16 ? FER_PICTURE_FLOAT32 : data[5] & 128 ? FER_PICTURE_INT8 : FER_PICTURE_UINT8;
     const ptrdiff_t item = kind == FER_PICTURE_FLOAT32 ? (ptrdiff_t)sizeof(float) : 1, samples = rows * columns;
     const int planar = data[0] & 32 ? 1 : 0;
     for (int i = 0; i < 2; i++) {

@@ -1,8 +1,9 @@
 """Finding faces with YuNet.
 
 Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20,
-2023. The weights are OpenCV Zoo's ``face_detection_yunet_2023mar.onnx`` in single precision; the
-quantized ones give wrong landmarks on a Raspberry Pi 4 (opencv_zoo issue 116).
+2023. The weights are OpenCV Zoo's ``face_detection_yunet_2023mar.onnx`` in single precision. The zoo's
+quantized ones give wrong landmarks on a Raspberry Pi 4 (opencv_zoo issue 116); for int8 these are quantized
+when loaded.
 """
 
 from __future__ import annotations
@@ -119,7 +120,9 @@ class FaceDetector:
     ``model``: an ONNX file of YuNet, which OpenCV runs, or ``None`` for the packaged one. ``min_score``:
     faces below are left out, 0 to 1. ``engine``: what runs the packaged one: ``litert``, ``onnx``,
     ``opencv`` or ``auto``, the first of these that is installed; all find the same faces. LiteRT and ONNX
-    Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4.
+    Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4. ``precision``: ``fp32``, or
+    ``int8`` on LiteRT, which is faster where :func:`fer_edge.machine.has_dot_product`, and places boxes and
+    landmarks less exactly; with a warning elsewhere.
 
     Raises :class:`~fer_edge.errors.ModelError` for a file that is missing, damaged, or no YuNet,
     :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed and for an OpenCV that
@@ -128,6 +131,8 @@ class FaceDetector:
 
     engine: DetectorEngine
     """What runs the network."""
+    precision: str
+    """``fp32`` or ``int8``."""
     threads: int
     """Threads of the engine."""
 
@@ -136,11 +141,14 @@ class FaceDetector:
         model: str | os.PathLike[str] | None = None,
         min_score: float = MIN_SCORE,
         engine: str = "auto",
+        precision: str = "fp32",
     ) -> None:
         check_score(min_score)
         if model is not None:
             if engine not in ("auto", "opencv"):
                 raise ValueError(f"a detector_model of your own runs on opencv, not on {engine!r}")
+            if precision != "fp32":
+                raise ValueError(f"a detector_model of your own runs in fp32, not in {precision!r}")
             engine = "opencv"
         check_opencv()
         import cv2
@@ -148,8 +156,9 @@ class FaceDetector:
         self._lock = threading.Lock()
         threads = max(1, min(cv2.getNumThreads(), _MOST_THREADS))
         self.engine, self._engine = open_engine(
-            engine, read_model(model), str(model or MODEL_NAME), min_score, threads
+            engine, read_model(model), str(model or MODEL_NAME), min_score, threads, precision
         )
+        self.precision = precision
         self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
 
     def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE, chroma: Chroma | None = None) -> Faces:

@@ -361,7 +361,11 @@ def _shrunk(frame: NDArray[np.uint8], out: NDArray[np.generic]) -> None:
 
 
 def shrink(frame: NDArray[np.uint8], order: int, out: NDArray[np.generic]) -> None:
-    """``fer_shrink``: frame (h,w,c), out (h,w,3) of uint8 or float32."""
+    """``fer_shrink``: frame (h,w,c), out (h,w,3) of uint8, float32 or int8."""
+    if out.dtype == np.int8:
+        shrink(frame, order, levels := out.view(np.uint8))
+        levels ^= 0x80
+        return
     _shrunk(frame, out[:, :, ::-1] if order == _ORDER_RGB else out)
 
 
@@ -372,7 +376,11 @@ _LUMA, _BLUE_OF_U, _GREEN_OF_U, _GREEN_OF_V, _RED_OF_V = 19071, 33063, -6406, -1
 def shrink_yuv(
     luma: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8], out: NDArray[np.generic]
 ) -> None:
-    """``fer_shrink_yuv``: luma (h,w,1), u and v (h,w), out (h,w,3) of uint8 or float32."""
+    """``fer_shrink_yuv``: luma (h,w,1), u and v (h,w), out (h,w,3) of uint8, float32 or int8."""
+    if out.dtype == np.int8:
+        shrink_yuv(luma, u, v, levels := out.view(np.uint8))
+        levels ^= 0x80
+        return
     planes = np.empty((3, *out.shape[:2]), np.uint8)
     for plane, samples in zip(planes, (luma, u[:, :, np.newaxis], v[:, :, np.newaxis]), strict=True):
         _shrunk(samples, plane[:, :, np.newaxis])

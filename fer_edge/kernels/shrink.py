@@ -10,7 +10,7 @@ from fer_edge import kernels
 from .crop import GREY, RGB, Layout, checked_frame
 from .planes import Chroma, split_planes
 
-_KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
+_KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.int8))
 
 
 def shrink(
@@ -29,8 +29,8 @@ def shrink(
     Args:
         frame: as for :func:`~fer_edge.kernels.crop.crop_faces`; grey without ``chroma`` becomes three equal
             channels.
-        out: uint8 or float32 (h,w,3), no larger than the frame and not part of it. Its rows may be any
-            number of bytes apart, and channels interleaved or planes.
+        out: uint8, float32 or int8 (h,w,3), no larger than the frame and not part of it; int8 gets samples
+            less 128. Its rows may be any number of bytes apart, and channels interleaved or planes.
         layout: as for :func:`~fer_edge.kernels.crop.crop_faces`; of ``yuv420`` and ``nv12`` the colour
             counts, too.
         chroma: uint8, the colour of a grey frame; see :func:`~fer_edge.kernels.planes.split_planes`.
@@ -48,7 +48,7 @@ def shrink(
     image, order = checked_frame(frame, layout)
     if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
         described = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
-        raise TypeError(f"out is {described}; want a NumPy array of uint8 or float32")
+        raise TypeError(f"out is {described}; want a NumPy array of uint8, float32 or int8")
     height, width = image.shape[:2]
     if out.ndim != 3 or out.shape[2] != 3 or not (0 < out.shape[0] <= height and 0 < out.shape[1] <= width):
         limit = f"no larger than the frame's {height, width}"
@@ -61,7 +61,11 @@ def shrink(
     if chroma is not None:
         kernels.implementation.shrink_yuv(image, *_checked_chroma(chroma, order), out)
     elif out.shape[:2] == (height, width):
-        out[...] = image[:, :, ::-1] if order == RGB else image
+        samples = image[:, :, ::-1] if order == RGB else image
+        if out.dtype == np.int8:
+            np.bitwise_xor(samples, 0x80, out=out.view(np.uint8))
+        else:
+            out[...] = samples
     else:
         kernels.implementation.shrink(image, order, out)
     return out

@@ -155,6 +155,7 @@ class Watch(Iterator[FrameResult]):
             options.threads,
             options.detector_model,
             detector_engine=options.detector_engine,
+            detector_precision=options.detector_precision,
             detect_size=options.detect_size,
             min_score=options.min_score,
             align=options.align,

@@ -85,6 +85,10 @@ def test_every_kind_of_output_holds_the_same(kernels, size, to):
         np.testing.assert_array_equal(shrink(frame[:, :, ::-1].copy(), out, layout="rgb"), expected)
         backward = np.ascontiguousarray(frame[::-1])[::-1]
         np.testing.assert_array_equal(shrink(backward, out), expected)
+    signed = np.zeros((to[1] + 1, to[0], 3), np.int8)
+    shrink(frame, signed[1:])
+    np.testing.assert_array_equal(signed[1:], expected.astype(int) - 128)
+    assert not signed[0].any()
 
 
 @pytest.mark.parametrize(("size", "to"), SIZES)
@@ -143,6 +147,8 @@ def test_planes_become_the_colours_of_their_means(kernels, size, to):
         # NV21: the sample of V comes first.
         turned = split_planes(swapped, "nv12")[1][::-1]
         np.testing.assert_array_equal(shrink(grey, picture, chroma=turned), out)
+    signed = shrink(planes, np.zeros((*shape, 3), np.int8), layout="yuv420")
+    np.testing.assert_array_equal(signed, out.astype(int) - 128)
 
 
 def test_colours_of_planes_are_those_of_opencv(kernels):
@@ -227,7 +233,7 @@ def read_only():
         ([[1, 2]], np.zeros((1, 1, 3), np.uint8), TypeError, "frame is a list"),
         (np.zeros((8, 8, 4), np.uint8), np.zeros((4, 4, 3), np.uint8), ValueError, r"\(8, 8, 4\)"),
         (np.zeros((8, 8), np.uint8), [[1]], TypeError, "out is a list"),
-        (np.zeros((8, 8), np.uint8), np.zeros((4, 4, 3), np.int8), TypeError, "array of int8"),
+        (np.zeros((8, 8), np.uint8), np.zeros((4, 4, 3), np.int16), TypeError, "array of int16"),
         (np.zeros((8, 8), np.uint8), np.zeros((4, 4), np.uint8), ValueError, r"shape \(4, 4\)"),
         (
             np.zeros((8, 8), np.uint8),
