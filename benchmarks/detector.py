@@ -58,7 +58,9 @@ def main() -> None:
     for threads in arguments.threads:
         cv2.setNumThreads(threads)
         with litert_greeting():
-            detectors = {engine: FaceDetector(engine=engine) for engine in available_engines()}
+            detectors = {str(engine): FaceDetector(engine=engine) for engine in available_engines()}
+            if "litert" in detectors:
+                detectors["litert, int8"] = FaceDetector(engine="litert", precision="int8")
         samples: dict[str, list[tuple[float, float]]] = {engine: [] for engine in detectors}
         for call in range(arguments.calls + 10):
             for engine, detector in detectors.items():
