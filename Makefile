@@ -32,8 +32,13 @@ NUMPY_TESTS ?= $(addprefix tests/,kernels fer2013 models faces sources pipeline 
 # For `make test-arm`: what Raspberry Pi OS is based on.
 RELEASE ?= bookworm trixie
 
+# The kernels in C: files, and functions that have a portable build of their own.
+KERNEL_FILES := $(addprefix ext/,crop.c normalize.c shrink.c decode.c parse.c)
+KERNELS := parse_rows crop_faces normalize_contrast shrink shrink_yuv decode_faces
+
 # `make fuzz` tries each kernel for so long, with clang's libFuzzer and sanitizers.
 FUZZ_SECONDS ?= 120
+FUZZED ?= parse crop normalize shrink decode
 FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=all -Iext
 
@@ -48,7 +53,7 @@ SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefine
 SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 
 bin := $(VENV)/bin
-sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c)
+sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
 .PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench soak fuzz sanitize weights reference man \
     wheels release clean
@@ -91,8 +96,8 @@ bench: $(VENV)/.run
 soak: $(VENV)/.run
 	$(bin)/python tools/soak.py --frames $(FRAMES) $(SOAK)
 
-fuzz: build/fuzz/parse build/fuzz/crop build/fuzz/normalize
-	cd build/fuzz && for target in parse crop normalize; do \
+fuzz: $(addprefix build/fuzz/,$(FUZZED))
+	cd build/fuzz && for target in $(FUZZED); do \
 	    mkdir -p corpus-$$target && \
 	    ./$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -verbosity=0 -print_final_stats=1 \
 	        corpus-$$target || exit 1; done
@@ -100,8 +105,7 @@ fuzz: build/fuzz/parse build/fuzz/crop build/fuzz/normalize
 # Each kernel twice: as it is and without vector units, to compare.
 build/fuzz/%: ext/fuzz/%.c ext/%.c ext/area.h ext/kernels.h
 	mkdir -p build/fuzz
-	$(FUZZ_CC) -c -DFER_PORTABLE -Dfer_parse_rows=portable_parse_rows \
-	    -Dfer_crop_faces=portable_crop_faces -Dfer_normalize_contrast=portable_normalize_contrast \
+	$(FUZZ_CC) -c -DFER_PORTABLE $(foreach kernel,$(KERNELS),-Dfer_$(kernel)=portable_$(kernel)) \
 	    ext/$*.c -o build/fuzz/portable-$*.o
 	$(FUZZ_CC) $< ext/$*.c build/fuzz/portable-$*.o -o $@
 
@@ -114,7 +118,8 @@ sanitize: $(VENV)/.device
 	rm -f $(SANITIZED)/fer_edge/kernels/*.so
 	$(bin)/cython -3 ext/_native.pyx -o $(SANITIZED)/_native.c
 	$(SANITIZE_CC) -I$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	    $(SANITIZED)/_native.c ext/crop.c ext/normalize.c ext/shrink.c ext/parse.c -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
+	    $(SANITIZED)/_native.c $(KERNEL_FILES) \
+	    -o $(SANITIZED)/fer_edge/kernels/_native.abi3.so
 	cd $(SANITIZED) && export PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" && \
 	    $(abspath $(bin))/python -c 'import fer_edge.kernels._native as p; assert "sanitize" in p.__file__' && \

@@ -62,7 +62,23 @@ cdef extern from "kernels.h" nogil:
         int planar
         fer_picture_kind kind
 
+    ctypedef struct fer_chroma:
+        const uint8_t *u
+        const uint8_t *v
+        Py_ssize_t height
+        Py_ssize_t width
+        Py_ssize_t row_stride
+        Py_ssize_t step
+
     int fer_shrink(const fer_frame *frame, const fer_picture *out)
+    ctypedef struct fer_output:
+        const float *values
+        Py_ssize_t cell_stride
+        Py_ssize_t channel_stride
+
+    Py_ssize_t fer_decode_faces(const fer_output *outputs, Py_ssize_t height, Py_ssize_t width, float min_logit,
+                                float min_score, float *out)
+    int fer_shrink_yuv(const fer_frame *luma, const fer_chroma *chroma, const fer_picture *out)
     int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                        fer_grey_kind kind, void *out)
     void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind)
@@ -244,8 +260,8 @@ def normalize_contrast(faces, int kind):
 def shrink(frame, int order, out):
     """Fill ``out`` with a smaller ``frame``.
 
-    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``out``: uint8 or float32
-    (h,w,3), not larger, aligned and writable, whose pixels or whose samples of a channel adjoin. Raises
+    ``frame``: uint8 (h,w,c) in ``order``, the samples of a row adjoining; ``out``: uint8, float32 or
+    int8 (h,w,3), not larger, aligned and writable, whose pixels or whose samples of a channel adjoin. Raises
     ``MemoryError`` where there is none for eight rows.
     """
     cdef Py_buffer source, target
@@ -257,27 +273,7 @@ def shrink(frame, int order, out):
     try:
         PyObject_GetBuffer(frame, &source, PyBUF_STRIDES | PyBUF_FORMAT)
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
-        if source.ndim != 3 or not has_format(&source, c"B") or source.len == 0:
-            raise ValueError("frame is not (h,w,c) of uint8")
-        if order not in (0, 1, 2) or source.shape[2] != (3 if order else 1):
-            raise ValueError("the frame has the wrong number of channels for its order")
-        if not fill_view(&view, &source, order):
-            raise ValueError("the samples of a row of the frame do not adjoin")
-        if target.ndim != 3 or target.len == 0 or target.shape[2] != 3:
-            raise ValueError("out is not (h,w,3)")
-        if target.shape[0] > source.shape[0] or target.shape[1] > source.shape[1]:
-            raise ValueError("out is larger than the frame")
-        if not (has_format(&target, c"B") or has_format(&target, c"f")):
-            raise ValueError("out is not of uint8 or float32")
-        if target.itemsize == 4 and (<size_t>target.buf | <size_t>target.strides[0] | <size_t>target.strides[2]) & 3:
-            raise ValueError("out is not aligned")
-        picture.pixels = <uint8_t *>target.buf
-        picture.height, picture.width = target.shape[0], target.shape[1]
-        picture.row_stride, picture.channel_stride = target.strides[0], target.strides[2]
-        picture.kind = <fer_picture_kind>(target.itemsize == 4)
-        picture.planar = target.strides[2] != target.itemsize
-        if target.shape[1] > 1 and target.strides[1] != target.itemsize * (1 if picture.planar else 3):
-            raise ValueError("neither pixels nor channels of out adjoin")
+        check_shrinking(&source, order, &target, &view, &picture)
         with nogil:
             status = fer_shrink(&view, &picture)
         if status != 0:
@@ -285,6 +281,122 @@ def shrink(frame, int order, out):
     finally:
         PyBuffer_Release(&source)
         PyBuffer_Release(&target)
+
+
+def shrink_yuv(luma, u, v, out):
+    """The same with the colour of ``u`` and ``v`` for the grey ``luma`` (h,w,1).
+
+    They are uint8 (h,w), of equal shape and strides, and samples of a row adjoin, or alternate with those of the
+    other. Raises ``MemoryError`` where there is none for eight rows and the picture.
+    """
+    cdef Py_buffer source, target, first, second
+    cdef fer_frame view
+    cdef fer_chroma chroma
+    cdef fer_picture picture
+    cdef int status
+    memset(&source, 0, sizeof(Py_buffer))
+    memset(&target, 0, sizeof(Py_buffer))
+    memset(&first, 0, sizeof(Py_buffer))
+    memset(&second, 0, sizeof(Py_buffer))
+    try:
+        PyObject_GetBuffer(luma, &source, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
+        PyObject_GetBuffer(u, &first, PyBUF_STRIDES | PyBUF_FORMAT)
+        PyObject_GetBuffer(v, &second, PyBUF_STRIDES | PyBUF_FORMAT)
+        check_shrinking(&source, 0, &target, &view, &picture)
+        if not fill_chroma(&chroma, &first, &second):
+            raise ValueError("u and v are not two (h,w) of uint8 whose samples adjoin or alternate")
+        with nogil:
+            status = fer_shrink_yuv(&view, &chroma, &picture)
+        if status != 0:
+            raise MemoryError("no memory for eight rows of the frame and the picture")
+    finally:
+        PyBuffer_Release(&source)
+        PyBuffer_Release(&target)
+        PyBuffer_Release(&first)
+        PyBuffer_Release(&second)
+
+
+cdef int check_shrinking(
+    Py_buffer *source, int order, Py_buffer *target, fer_frame *view, fer_picture *picture
+) except -1:
+    """Fill ``view`` and ``picture``."""
+    if source.ndim != 3 or not has_format(source, c"B") or source.len == 0:
+        raise ValueError("frame is not (h,w,c) of uint8")
+    if order not in (0, 1, 2) or source.shape[2] != (3 if order else 1):
+        raise ValueError("the frame has the wrong number of channels for its order")
+    if not fill_view(view, source, order):
+        raise ValueError("the samples of a row of the frame do not adjoin")
+    if target.ndim != 3 or target.len == 0 or target.shape[2] != 3:
+        raise ValueError("out is not (h,w,3)")
+    if target.shape[0] > source.shape[0] or target.shape[1] > source.shape[1]:
+        raise ValueError("out is larger than the frame")
+    if not (has_format(target, c"B") or has_format(target, c"f") or has_format(target, c"b")):
+        raise ValueError("out is not of uint8, float32 or int8")
+    if target.itemsize == 4 and (<size_t>target.buf | <size_t>target.strides[0] | <size_t>target.strides[2]) & 3:
+        raise ValueError("out is not aligned")
+    picture.pixels = <uint8_t *>target.buf
+    picture.height, picture.width = target.shape[0], target.shape[1]
+    picture.row_stride, picture.channel_stride = target.strides[0], target.strides[2]
+    picture.kind = <fer_picture_kind>(1 if has_format(target, c"f") else 2 if has_format(target, c"b") else 0)
+    picture.planar = target.strides[2] != target.itemsize
+    if target.shape[1] > 1 and target.strides[1] != target.itemsize * (1 if picture.planar else 3):
+        raise ValueError("neither pixels nor channels of out adjoin")
+    return 0
+
+
+cdef bint fill_chroma(fer_chroma *chroma, Py_buffer *u, Py_buffer *v) noexcept:
+    """Whether two planes lie as ``fer_chroma`` has them."""
+    if u.ndim != 2 or v.ndim != 2 or not has_format(u, c"B") or not has_format(v, c"B") or u.len == 0:
+        return False
+    if u.shape[0] != v.shape[0] or u.shape[1] != v.shape[1] or u.strides[0] != v.strides[0]:
+        return False
+    if u.strides[1] != v.strides[1]:
+        return False
+    chroma.u, chroma.v = <const uint8_t *>u.buf, <const uint8_t *>v.buf
+    chroma.height, chroma.width, chroma.row_stride = u.shape[0], u.shape[1], u.strides[0]
+    chroma.step = u.strides[1] if u.shape[1] > 1 else 1
+    return chroma.step == 1 or (chroma.step == 2 and (chroma.u == chroma.v + 1 or chroma.v == chroma.u + 1))
+
+
+def decode_faces(tuple outputs, Py_ssize_t height, Py_ssize_t width, float min_logit, float min_score, out):
+    """Fill ``out`` with faces, best first, and return their number.
+
+    ``outputs``: float32 (cells,16) for each of the strides 8, 16 and 32 of a picture of ``height`` and ``width``,
+    multiples of 32, in any order of memory; ``out``: float32 (500,15), writable, C-contiguous. Raises
+    ``MemoryError`` where there is none for the candidates.
+    """
+    cdef Py_buffer held[3]
+    cdef Py_buffer target
+    cdef fer_output views[3]
+    cdef Py_ssize_t count, i
+    memset(held, 0, sizeof(held))
+    memset(&target, 0, sizeof(Py_buffer))
+    if len(outputs) != 3 or height < 0 or width < 0 or height % 32 or width % 32:
+        raise ValueError("want three outputs, of a picture whose sides are multiples of 32")
+    try:
+        PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if target.ndim != 2 or not has_format(&target, c"f") or target.shape[0] != 500 or target.shape[1] != 15:
+            raise ValueError("out is not (500,15) of float32")
+        for i in range(3):
+            PyObject_GetBuffer(outputs[i], &held[i], PyBUF_STRIDES | PyBUF_FORMAT)
+            if held[i].ndim != 2 or not has_format(&held[i], c"f") or held[i].shape[1] != 16:
+                raise ValueError("an output is not (cells,16) of float32")
+            if held[i].shape[0] != (height >> (3 + i)) * (width >> (3 + i)):
+                raise ValueError("an output has not as many cells as the picture")
+            if held[i].strides[0] % 4 or held[i].strides[1] % 4:
+                raise ValueError("an output is not aligned")
+            views[i].values = <const float *>held[i].buf
+            views[i].cell_stride, views[i].channel_stride = held[i].strides[0] // 4, held[i].strides[1] // 4
+        with nogil:
+            count = fer_decode_faces(views, height, width, min_logit, min_score, <float *>target.buf)
+        if count < 0:
+            raise MemoryError("no memory for the candidates")
+        return count
+    finally:
+        PyBuffer_Release(&target)
+        for i in range(3):
+            PyBuffer_Release(&held[i])
 
 
 def parse_rows(

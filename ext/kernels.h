@@ -1,5 +1,5 @@
-/* Kernels of fer_edge: faces and the detector's input out of camera frames, exposure and contrast of faces, and
- * FER-2013 text to pixels.
+/* Kernels of fer_edge: faces and the detector's input out of camera frames, faces out of the detector's outputs,
+ * exposure and contrast of faces, and FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
  * on several threads at once. fer_edge/kernels/fallback.py holds the same functions in NumPy; for equal
@@ -89,7 +89,8 @@ void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind);
 
 typedef enum {
     FER_PICTURE_UINT8 = 0,
-    FER_PICTURE_FLOAT32 = 1 /* the same whole numbers, 0 to 255 */
+    FER_PICTURE_FLOAT32 = 1, /* the same whole numbers, 0 to 255 */
+    FER_PICTURE_INT8 = 2     /* less 128 */
 } fer_picture_kind;
 
 typedef struct {
@@ -109,6 +110,52 @@ typedef struct {
  * a row of the picture, and its spans.
  */
 int fer_shrink(const fer_frame *frame, const fer_picture *out);
+
+/* The colour of a YUV frame: two planes that cover its area, with fewer samples or as many. */
+typedef struct {
+    const uint8_t *u, *v; /* first samples */
+    ptrdiff_t height;     /* > 0 */
+    ptrdiff_t width;      /* > 0 */
+    ptrdiff_t row_stride; /* bytes from a row to the next, of either sign */
+    ptrdiff_t step;       /* bytes from a sample to the next: 1, or 2 where u and v are neighbours */
+} fer_chroma;
+
+/* The same for a frame whose Y plane is `luma` (FER_ORDER_GREY).
+ *
+ * The means of Y, U and V over each pixel's area, rounded, become colours by BT.601 in video range (16 to 235),
+ * with 14 bits of fraction. Returns as fer_shrink does; needs memory for the picture in addition.
+ */
+int fer_shrink_yuv(const fer_frame *luma, const fer_chroma *chroma, const fer_picture *out);
+
+/* ---------------------------------------------------------------- faces out of the detector's outputs */
+
+enum {
+    FER_OUTPUTS = 3,
+    FER_FACE_NUMBERS = 15, /* box x, y, width, height; five landmarks x, y; score */
+    FER_FACES_LIMIT = 500  /* candidates that may become faces */
+};
+
+/* What YuNet says of each cell, row by row: logits of class and objectness, 4 numbers of the box, 10 of the landmarks. */
+typedef struct {
+    const float *values;
+    ptrdiff_t cell_stride;    /* floats from a cell to the next */
+    ptrdiff_t channel_stride; /* likewise from a channel to the next */
+} fer_output;
+
+/* Decode the outputs of strides 8, 16 and 32 for a picture of `height` and `width`, multiples of 32.
+ *
+ * A face's score is the geometric mean of the probabilities of class and objectness. Faces below `min_score` are left
+ * out, as are those with numbers that are not finite, and cells of which a logit is below `min_logit`, which is to be
+ * low enough to leave none above `min_score` out. Of the best FER_FACES_LIMIT, those whose box overlaps that of a
+ * better one by more than 0.3 of their union are dropped; faces with equal scores come in the order of cells. Boxes
+ * are compared without their fractions, as OpenCV's NMSBoxes does. Exponentials are by our own series in double
+ * precision, so that numbers are the same on every machine.
+ *
+ * out: FER_FACES_LIMIT times FER_FACE_NUMBERS, best face first. Returns the number of faces, or -1 where memory is
+ * lacking for 68 bytes a candidate.
+ */
+ptrdiff_t fer_decode_faces(const fer_output outputs[FER_OUTPUTS], ptrdiff_t height, ptrdiff_t width, float min_logit,
+                           float min_score, float *out);
 
 /* ---------------------------------------------------------------- FER-2013 text to pixels */
 

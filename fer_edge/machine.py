@@ -68,6 +68,18 @@ def condition() -> Condition:
     return Condition(_temperature(), os.getloadavg()[0], _throttling(_read(_THROTTLED)))
 
 
+def has_dot_product() -> bool | None:
+    """Whether the processor adds up products of 8-bit numbers in one instruction, as fast int8 networks need.
+
+    That is VNNI on x86 and the dot-product extension on ARM, which a Pi 5 has and a Pi 4 has not. None where
+    the machine does not say.
+    """
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(_CPUINFO) or "", re.MULTILINE)
+    if flags is None:
+        return None
+    return not {"avx512_vnni", "avx_vnni", "asimddp"}.isdisjoint(flags.group(1).split())
+
+
 def peak_memory() -> int | None:
     """Largest resident set of this process so far, in bytes; None where the kernel does not say.
 

@@ -15,7 +15,10 @@ import numpy as np
 from conftest import draw_face, write_csv
 
 import fer_edge
+from fer_edge import kernels
 from fer_edge.kernels.crop import crop_faces
+from fer_edge.kernels.fallback import FACE_NUMBERS, FACES_LIMIT
+from fer_edge.kernels.shrink import shrink
 from fer_edge.labels import EMOTIONS, Labels
 from fer_edge.models.manifest import ModelFile, model_files
 
@@ -43,6 +46,28 @@ def crops() -> dict[str, int]:
             out = np.empty((len(SQUARES), 48, 48), dtype)
             found[f"{name} {out.dtype}"] = zlib.crc32(crop_faces(image, SQUARES, out).tobytes())
     return found
+
+
+def shrunk() -> dict[str, int]:
+    """Checksums of a colour frame and of its bytes as YUV planes made smaller, by halves and otherwise."""
+    y, x = np.mgrid[0:240, 0:320]
+    frame = np.stack([x * 3 + y, x + y * 5, (x * y) >> 3], axis=-1).astype(np.uint8)
+    planes = np.ascontiguousarray(frame[:, :, 1])
+    found = {}
+    for layout, image in (("bgr", frame), ("grey", planes), ("yuv420", planes), ("nv12", planes)):
+        for height, width in ((80, 160), (61, 97)):
+            out = np.empty((height, width, 3), np.int8)
+            found[f"{layout} {width}x{height}"] = zlib.crc32(shrink(image, out, layout=layout).tobytes())
+    return found
+
+
+def decoded() -> dict[str, int]:
+    """Checksum and number of the faces in made-up outputs of the detector."""
+    numbers = np.random.default_rng(3).integers(-40, 41, (1680, 16)).astype(np.float32) / 16
+    parts = tuple(numbers[start:end] for start, end in ((0, 1280), (1280, 1600), (1600, 1680)))
+    faces = np.zeros((FACES_LIMIT, FACE_NUMBERS), np.float32)
+    count = kernels.implementation.decode_faces(parts, 256, 320, 0.25, 0.6, faces)
+    return {"faces": count, "numbers": zlib.crc32(faces.tobytes())}
 
 
 def parsed() -> dict[str, int]:
@@ -79,6 +104,8 @@ def main() -> None:
     content = {
         "faces": zlib.crc32(faces.tobytes()),
         "crops": crops(),
+        "shrunk": shrunk(),
+        "decoded": decoded(),
         "parsed": parsed(),
         "models": {
             file.path.name: {

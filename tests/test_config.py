@@ -48,6 +48,7 @@ TEXTS = {
     "balance": "0.5",
     "detector_model": "yunet.onnx",
     "detector_engine": "opencv",
+    "detector_precision": "int8",
     "detect_every": "3",
     "detect_size": "full",
     "min_hits": "1",

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from reference import FILE, crops, drawn_faces, int8_files, parsed, quantized_logits
+from reference import FILE, crops, decoded, drawn_faces, int8_files, parsed, quantized_logits, shrunk
 
 from fer_edge.labels import LABELS
 from fer_edge.models.backends import available_backends
@@ -23,6 +23,17 @@ def test_faces_are_those_of_the_reference():
 @pytest.mark.usefixtures("kernels")
 def test_crops_are_equal_to_the_byte():
     assert crops() == STORED["crops"]
+
+
+@pytest.mark.usefixtures("kernels")
+def test_smaller_frames_are_equal_to_the_byte():
+    assert shrunk() == STORED["shrunk"]
+
+
+@pytest.mark.usefixtures("kernels")
+def test_decoded_faces_are_equal_to_the_bit():
+    assert decoded() == STORED["decoded"]
+    assert decoded()["faces"] > 100
 
 
 @pytest.mark.usefixtures("kernels")

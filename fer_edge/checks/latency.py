@@ -6,6 +6,7 @@ The subjects take turns, one call each, so that a machine that slows down affect
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import subprocess
@@ -32,16 +33,24 @@ from ..machine import Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends
 from ..models.classifier import Classifier, load_classifier
 from ..models.manifest import PRECISIONS, Backend, Precision
+from ..sources.base import Frame, Source
 
 if TYPE_CHECKING:
     from ..pipeline.recognizer import Recognizer
 
 FORMAT = "fer-edge benchmark 1"
 WARM_UP = 10
+FACES = (1, 5, 15)
+"""How many there are in the frames of several faces."""
+WINDOW = 128
+"""Pixels a side of what the detector sees of a part of the frame that is twice a face's size."""
 HOT = 80
 """Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
 BUSY = 0.5
 """Load per core before the run above which other work is assumed to disturb it."""
+
+WATCHED: dict[str, dict[str, Any]] = {"in full": {"detect_every": 1}}
+"""What is compared in frames with several faces: options of :func:`fer_edge.watch`."""
 
 _FACE = Faces(
     np.array([[0, 0, 100, 100]], np.float32), np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)
@@ -264,6 +273,12 @@ def _subjects(
     for engine in available_engines():
         if engine != detector.engine:
             subjects[Subject(f"detector on {engine}")] = partial(FaceDetector(engine=engine).detect, frame)
+    if "litert" in available_engines():
+        subjects[Subject("detector on litert, int8")] = partial(FaceDetector(precision="int8").detect, frame)
+    window = _around(frame, found.boxes[0], 2.0)
+    # One of its own: to change the size of the input takes a while.
+    of_windows = FaceDetector(engine=detector.engine)
+    subjects[Subject(f"detector, window of {WINDOW}")] = partial(of_windows.detect, window, WINDOW)
     for model, recognizer in recognizers.items():
         labels = recognizer.classifier.labels
         for backend in available_backends():
@@ -273,7 +288,66 @@ def _subjects(
                     subjects[_subject("classifier", model, classifier)] = _classify(classifier, frame, square)
     for model, recognizer in recognizers.items():
         subjects[_subject("whole frame", model, recognizer.classifier)] = partial(recognizer.recognize, frame)
+    model, recognizer = next(iter(recognizers.items()))
+    for count in FACES:
+        crowd = _crowd(frame, found.boxes[0], count)
+        # Where a small frame has no room for so many, there is nothing to be told.
+        if len(detector.detect(crowd)) == count:
+            for setting, options in WATCHED.items():
+                name = f"{count} {'faces' if count > 1 else 'face'} {setting}"
+                subjects[_subject(name, model, recognizer.classifier)] = _watched(crowd, recognizer, options)
     return subjects
+
+
+class _Still(Source):
+    """The same frame for ever, with different noise, 30 a second by its timestamps."""
+
+    name = "still"
+
+    def __init__(self, frame: NDArray[np.uint8]) -> None:
+        noise = np.random.default_rng(0).normal(0, 3, (4, *frame.shape))
+        self._frames = np.clip(np.rint(frame + noise), 0, 255).astype(np.uint8)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in itertools.count():
+            yield Frame(self._frames[index % len(self._frames)], index / 30, self.name)
+
+
+def _watched(
+    frame: NDArray[np.uint8], recognizer: Recognizer, options: Mapping[str, Any]
+) -> Callable[[], object]:
+    """Return a call that does what :func:`fer_edge.watch` does with one more frame."""
+    from ..pipeline.options import WatchOptions
+    from ..pipeline.watch import Watch
+
+    return partial(next, Watch(_Still(frame), WatchOptions(**options), recognizer))
+
+
+def _around(frame: NDArray[np.uint8], box: NDArray[np.float32], size: float) -> NDArray[np.uint8]:
+    """The square around a face's box, ``size`` times its longer side, as far as it is in the frame."""
+    x, y, width, height = box.tolist()
+    half = size * max(width, height) / 2
+    centre_x, centre_y = x + width / 2, y + height / 2
+    top, left = max(0, round(centre_y - half)), max(0, round(centre_x - half))
+    return frame[top : round(centre_y + half), left : round(centre_x + half)]
+
+
+def _crowd(frame: NDArray[np.uint8], box: NDArray[np.float32], count: int) -> NDArray[np.uint8]:
+    """A frame of the same size with the face ``count`` times; the frame itself for one."""
+    if count == 1:
+        return frame
+    import cv2
+
+    height, width = frame.shape[:2]
+    rows = max(1, round((count * height / width) ** 0.5))
+    columns = -(-count // rows)
+    side = min(height // rows, width // columns)
+    face = cv2.resize(_around(frame, box, 1.6), (side, side), interpolation=cv2.INTER_AREA)
+    crowd = np.full_like(frame, 128)
+    for index in range(count):
+        y, x = index // columns * (height // rows), index % columns * (width // columns)
+        crowd[y : y + side, x : x + side] = face
+    return crowd
 
 
 def _subject(name: str, model: str, classifier: Classifier) -> Subject:

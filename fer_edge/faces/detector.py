@@ -1,8 +1,9 @@
 """Finding faces with YuNet.
 
 Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20,
-2023. The weights are OpenCV Zoo's ``face_detection_yunet_2023mar.onnx`` in single precision; the
-quantized ones give wrong landmarks on a Raspberry Pi 4 (opencv_zoo issue 116).
+2023. The weights are OpenCV Zoo's ``face_detection_yunet_2023mar.onnx`` in single precision. The zoo's
+quantized ones give wrong landmarks on a Raspberry Pi 4 (opencv_zoo issue 116); for int8 these are quantized
+when loaded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..defaults import MIN_SCORE
 from ..errors import ModelError
+from ..kernels.planes import Chroma
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
 from ..opencv import check_opencv
@@ -118,7 +120,9 @@ class FaceDetector:
     ``model``: an ONNX file of YuNet, which OpenCV runs, or ``None`` for the packaged one. ``min_score``:
     faces below are left out, 0 to 1. ``engine``: what runs the packaged one: ``litert``, ``onnx``,
     ``opencv`` or ``auto``, the first of these that is installed; all find the same faces. LiteRT and ONNX
-    Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4.
+    Runtime get as many threads as OpenCV has (``cv2.setNumThreads``), at most 4. ``precision``: ``fp32``, or
+    ``int8`` on LiteRT, which is faster where :func:`fer_edge.machine.has_dot_product`, and places boxes and
+    landmarks less exactly; with a warning elsewhere.
 
     Raises :class:`~fer_edge.errors.ModelError` for a file that is missing, damaged, or no YuNet,
     :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed and for an OpenCV that
@@ -127,6 +131,8 @@ class FaceDetector:
 
     engine: DetectorEngine
     """What runs the network."""
+    precision: str
+    """``fp32`` or ``int8``."""
     threads: int
     """Threads of the engine."""
 
@@ -135,11 +141,14 @@ class FaceDetector:
         model: str | os.PathLike[str] | None = None,
         min_score: float = MIN_SCORE,
         engine: str = "auto",
+        precision: str = "fp32",
     ) -> None:
         check_score(min_score)
         if model is not None:
             if engine not in ("auto", "opencv"):
                 raise ValueError(f"a detector_model of your own runs on opencv, not on {engine!r}")
+            if precision != "fp32":
+                raise ValueError(f"a detector_model of your own runs in fp32, not in {precision!r}")
             engine = "opencv"
         check_opencv()
         import cv2
@@ -147,16 +156,18 @@ class FaceDetector:
         self._lock = threading.Lock()
         threads = max(1, min(cv2.getNumThreads(), _MOST_THREADS))
         self.engine, self._engine = open_engine(
-            engine, read_model(model), str(model or MODEL_NAME), min_score, threads
+            engine, read_model(model), str(model or MODEL_NAME), min_score, threads, precision
         )
+        self.precision = precision
         self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
 
-    def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE) -> Faces:
+    def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE, chroma: Chroma | None = None) -> Faces:
         """Return the faces in ``frame``, best score first, without probabilities.
 
         ``frame``: uint8, (h, w, 3) in BGR order or (h, w) grey; anything else is a ``TypeError`` or
         ``ValueError``. ``size``: the frame is shrunk (never enlarged) until its longest side has so
-        many pixels, 32 or more.
+        many pixels, 32 or more. ``chroma``: the colour of a grey frame, if it has one, see
+        :func:`~fer_edge.kernels.planes.split_planes`.
         """
         check_frame(frame)
         check_size(size)
@@ -166,7 +177,7 @@ class FaceDetector:
         if min(shape) < _LEAST_SIDE:
             return no_faces()
         with self._lock:
-            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame))
+            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame, chroma=chroma))
         rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         # Rounding to whole pixels makes the two scales differ a little.

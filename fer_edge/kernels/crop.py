@@ -10,14 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fer_edge import kernels
 
+from .planes import split_planes
+
 FACE_SIZE = 48
 """Side of the classifier's input, in pixels."""
 
 Layout = Literal["bgr", "rgb", "grey", "yuv420", "nv12"]
 """How the pixels of a frame lie in memory."""
 
-RGB = 2
-_ORDERS = {"grey": 0, "bgr": 1, "rgb": RGB}
+GREY, RGB = 0, 2
+_ORDERS = {"grey": GREY, "bgr": 1, "rgb": RGB}
 _KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
 
 
@@ -85,7 +87,7 @@ def checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDAr
     elif layout not in get_args(Layout):
         raise ValueError(f"layout is {layout!r}; want one of {', '.join(get_args(Layout))}")
     if layout in ("yuv420", "nv12"):
-        return checked_frame(_luma(frame, layout), "grey")
+        return checked_frame(split_planes(frame, layout)[0], "grey")
     if frame.ndim != (2 if layout == "grey" else 3) or frame.shape[2:] not in ((), (3,)):
         wanted = "(height, width)" if layout == "grey" else "(height, width, 3)"
         raise ValueError(f"frame has shape {frame.shape}; want {wanted} for layout {layout!r}")
@@ -97,19 +99,6 @@ def checked_frame(frame: NDArray[np.uint8], layout: Layout | None) -> tuple[NDAr
     if (channels > 1 and channel_stride != 1) or (columns > 1 and column_stride != channels):
         image = np.ascontiguousarray(image)
     return image, _ORDERS[layout]
-
-
-def _luma(frame: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """A view of the Y plane."""
-    if frame.ndim != 2:
-        raise ValueError(f"frame has shape {frame.shape}; want (height * 3 / 2, width) for layout {layout!r}")
-    rows, columns = frame.shape
-    if rows % 3 or columns % 2:
-        raise ValueError(
-            f"frame has shape {frame.shape}; layout {layout!r} has an even height and width, "
-            f"so rows (height * 3 / 2) in a multiple of 3 and columns in a multiple of 2"
-        )
-    return frame[: rows // 3 * 2]
 
 
 def _checked_squares(squares: ArrayLike) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import factorial
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -265,33 +266,215 @@ def _shrinking_spans(size: int, to: int) -> _Spans:
     return _area_spans(edges[:-1], edges[1:], size / to, size)
 
 
-def _weigh(samples: NDArray[np.unsignedinteger], spans: _Spans, axis: int) -> NDArray[np.uint32]:
-    """The weighed sums over an axis of (h,w,c), one for each of the ``spans``."""
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+_BLOCK = 1 << 16  # samples at once, which stay in the processor's cache
 
-    def part(index: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.uint32]:
-        weights = weight.astype(np.uint32).reshape(shape)
-        product: NDArray[np.uint32] = np.multiply(samples.take(index, axis), weights, dtype=np.uint32)
-        return product
 
-    sums = part(spans.first, spans.w_first)
-    if (spans.last > spans.first).any():
-        sums += part(spans.last, spans.w_last)
-    for step in range(1, int((spans.last - spans.first).max())):
-        index = spans.first + step
-        sums += part(np.minimum(index, spans.last), np.where(index < spans.last, spans.w_middle, 0))
+def _weigh(samples: NDArray[np.unsignedinteger], spans: _Spans, shift: int) -> NDArray[np.uint16]:
+    """The weighed sums over the first axis of (size,n), one for each of ``spans``, less ``shift`` bits."""
+    sums = np.empty((len(spans.first), samples.shape[1]), np.uint16)
+    step = max(1, _BLOCK // samples.shape[1])
+    for start in range(0, len(sums), step):
+        block = slice(start, start + step)
+        _weigh_block(samples, _Spans(*(numbers[block] for numbers in spans)), shift, sums[block])
     return sums
 
 
+def _weigh_block(
+    samples: NDArray[np.unsignedinteger], spans: _Spans, shift: int, out: NDArray[np.uint16]
+) -> None:
+    def weighed(part: NDArray[np.unsignedinteger], weights: NDArray[np.int64]) -> NDArray[np.uint32]:
+        product: NDArray[np.uint32] = np.multiply(
+            part, weights.astype(np.uint32)[:, np.newaxis], dtype=np.uint32
+        )
+        return product
+
+    sums = weighed(samples.take(spans.first, 0), spans.w_first)
+    between = np.maximum(spans.last - spans.first - 1, 0)
+    common, most = int(between.min()), int(between.max())
+    if spans.w_last.any():
+        sums += weighed(samples.take(spans.last, 0), spans.w_last)
+    if common:
+        narrow = samples.dtype == np.uint8 and common <= 257
+        middle: NDArray[np.unsignedinteger] = samples.take(spans.first + 1, 0).astype(
+            np.uint16 if narrow else np.uint32
+        )
+        for index in range(2, common + 1):
+            middle += samples.take(spans.first + index, 0)
+        sums += weighed(middle, spans.w_middle)
+    for index in range(common + 1, most + 1):
+        part = samples.take(np.minimum(spans.first + index, spans.last), 0)
+        sums += weighed(part, np.where(index <= between, spans.w_middle, 0))
+    sums += np.uint32(1 << (shift - 1))
+    sums >>= np.uint32(shift)
+    out[...] = sums
+
+
+def _area_means(frame: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint16]:
+    """(h,w,c) to (columns,c,rows): so turned, both axes are weighed in long rows of memory."""
+    height, width, channels = frame.shape
+    # Of rows that are apart, every `take` would copy all.
+    flat = np.require(frame.reshape(height, -1), requirements="C")
+    samples = _weigh(flat, _shrinking_spans(height, rows), _WEIGHT_BITS - 8)
+    turned = np.ascontiguousarray(samples.T).reshape(width, -1)
+    means = _weigh(turned, _shrinking_spans(width, columns), _WEIGHT_BITS + 8)
+    return means.reshape(columns, channels, rows)
+
+
+_ROUNDLESS = (1, 2, 4, 8, 16)
+"""Ratios whose weights and 8.8 samples are exact, so that there is one rounding, at the end."""
+
+
+def _block_means(frame: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint16]:
+    """(h,w,c) to (h / down,w,c): the means of blocks that begin at each column; both of :data:`_ROUNDLESS`.
+
+    Those of a row's last columns, which lack pixels, are no means.
+    """
+    height, width, channels = frame.shape
+    flat = frame.reshape(height, -1)
+    sums = flat[::down].astype(np.uint16)
+    for row in range(1, down):
+        sums += flat[row::down]
+    reach = channels
+    while reach < across * channels:
+        sums[:, :-reach] += sums[:, reach:]
+        reach *= 2
+    sums += np.uint16(down * across // 2)
+    sums >>= np.uint16((down * across).bit_length() - 1)
+    return sums.reshape(height // down, width, channels)
+
+
+def _ratio(size: int, to: int) -> int:
+    """How many samples become one, of :data:`_ROUNDLESS`; 0 for others."""
+    return size // to if size % to == 0 and size // to in _ROUNDLESS else 0
+
+
+def _shrunk(frame: NDArray[np.uint8], out: NDArray[np.generic]) -> None:
+    """Channels (h,w,c) to (h,w,c) of any numbers; a grey frame to each channel of ``out``."""
+    rows, columns, samples = out.shape
+    down, across = _ratio(frame.shape[0], rows), _ratio(frame.shape[1], columns)
+    if down and across:
+        means = _block_means(frame, down, across)[:, ::across]
+    else:
+        means = _area_means(frame, rows, columns).transpose(2, 0, 1)
+    for channel in range(samples):
+        out[:, :, channel] = means[:, :, channel % frame.shape[2]]
+
+
 def shrink(frame: NDArray[np.uint8], order: int, out: NDArray[np.generic]) -> None:
-    """``fer_shrink``: frame (h,w,c), out (h,w,3) of uint8 or float32."""
-    rows = _weigh(frame, _shrinking_spans(frame.shape[0], out.shape[0]), 0)
-    rows += np.uint32(1 << (_WEIGHT_BITS - 9))
-    rows >>= np.uint32(_WEIGHT_BITS - 8)
-    means = _weigh(rows, _shrinking_spans(frame.shape[1], out.shape[1]), 1)
-    means += np.uint32(1 << (_WEIGHT_BITS + 7))
-    means >>= np.uint32(_WEIGHT_BITS + 8)
-    out[...] = means[:, :, ::-1] if order == _ORDER_RGB else means
+    """``fer_shrink``: frame (h,w,c), out (h,w,3) of uint8, float32 or int8."""
+    if out.dtype == np.int8:
+        shrink(frame, order, levels := out.view(np.uint8))
+        levels ^= 0x80
+        return
+    _shrunk(frame, out[:, :, ::-1] if order == _ORDER_RGB else out)
+
+
+_YUV_BITS = 14
+_LUMA, _BLUE_OF_U, _GREEN_OF_U, _GREEN_OF_V, _RED_OF_V = 19071, 33063, -6406, -13320, 26149
+
+
+def shrink_yuv(
+    luma: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8], out: NDArray[np.generic]
+) -> None:
+    """``fer_shrink_yuv``: luma (h,w,1), u and v (h,w), out (h,w,3) of uint8, float32 or int8."""
+    if out.dtype == np.int8:
+        shrink_yuv(luma, u, v, levels := out.view(np.uint8))
+        levels ^= 0x80
+        return
+    planes = np.empty((3, *out.shape[:2]), np.uint8)
+    for plane, samples in zip(planes, (luma, u[:, :, np.newaxis], v[:, :, np.newaxis]), strict=True):
+        _shrunk(samples, plane[:, :, np.newaxis])
+    light = np.maximum(planes[0].astype(np.int32) - 16, 0) * _LUMA
+    light += 1 << (_YUV_BITS - 1)
+    from_u, from_v = planes[1:].astype(np.int32) - 128
+    for channel, sums in enumerate(
+        (
+            light + from_u * _BLUE_OF_U,
+            light + from_u * _GREEN_OF_U + from_v * _GREEN_OF_V,
+            light + from_v * _RED_OF_V,
+        )
+    ):
+        out[:, :, channel] = (sums >> _YUV_BITS).clip(0, 255)
+
+
+# ---------------------------------------------------------------- faces out of the detector's outputs
+
+FACES_LIMIT, FACE_NUMBERS = 500, 15
+NMS_IOU = 0.3
+
+_SERIES = tuple(1.0 / factorial(k) for k in range(12, -1, -1))
+
+
+def _exponential(numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+    x = np.maximum(numbers, -88).astype(np.float64)
+    above = numbers > 88
+    x[above] = 0
+    n = np.floor(x * 1.4426950408889634 + 0.5)
+    r = x - n * 0.693145751953125 - n * 1.4286068203094173e-06
+    sums = np.full_like(r, _SERIES[0])
+    for term in _SERIES[1:]:
+        sums = sums * r + term
+    powers = np.ldexp(sums, np.nan_to_num(n).astype(np.int32))
+    powers[above] = np.inf
+    return powers
+
+
+def _candidates(
+    output: NDArray[np.float32], columns: int, stride: int, min_logit: np.float32
+) -> NDArray[np.float32]:
+    places = np.flatnonzero((output[:, 0] >= min_logit) & (output[:, 1] >= min_logit))
+    faces = np.empty((len(places), FACE_NUMBERS), np.float32)
+    if not len(places):
+        return faces
+    values = output[places]
+    corners = (np.stack([places % columns, places // columns], 1) * stride).astype(np.float32)
+    improbable = 1.0 + _exponential(-values[:, :2])
+    faces[:, 14] = np.sqrt(1.0 / (improbable[:, 0] * improbable[:, 1]))
+    faces[:, 2:4] = _exponential(values[:, 4:6]).astype(np.float32) * np.float32(stride)
+    faces[:, :2] = corners + values[:, 2:4] * np.float32(stride) - faces[:, 2:4] / np.float32(2)
+    points = values[:, 6:].reshape(-1, 5, 2) * np.float32(stride) + corners[:, np.newaxis]
+    faces[:, 4:14] = points.reshape(-1, 10)
+    return faces
+
+
+def _best(faces: NDArray[np.float32]) -> NDArray[np.float32]:
+    faces = faces[np.argsort(-faces[:, 14], kind="stable")[:FACES_LIMIT]]
+    boxes = np.trunc(faces[:, :4])
+    corners = boxes[:, :2] + boxes[:, 2:]
+    areas = boxes[:, 2] * boxes[:, 3]
+    kept = []
+    rest = np.arange(len(faces))
+    while rest.size:
+        first, rest = rest[0], rest[1:]
+        kept.append(first)
+        shared = np.minimum(corners[first], corners[rest]) - np.maximum(boxes[first, :2], boxes[rest, :2])
+        shared = np.maximum(shared, np.float32(0))
+        overlap = shared[:, 0] * shared[:, 1]
+        rest = rest[overlap <= np.float32(NMS_IOU) * (areas[first] + areas[rest] - overlap)]
+    return faces[kept]
+
+
+def decode_faces(
+    outputs: tuple[NDArray[np.float32], ...],
+    height: int,
+    width: int,
+    min_logit: float,
+    min_score: float,
+    out: NDArray[np.float32],
+) -> int:
+    """``fer_decode_faces``: three outputs (cells,16), out (500,15); returns the number of faces."""
+    # Overflows, and what is no number, are sorted out at the end.
+    with np.errstate(over="ignore", invalid="ignore"):
+        faces = np.concatenate(
+            [
+                _candidates(output, width // stride, stride, np.float32(min_logit))
+                for output, stride in zip(outputs, (8, 16, 32), strict=True)
+            ]
+        )
+        likely = np.isfinite(faces).all(axis=1) & (faces[:, 14] >= np.float32(min_score))
+        best = _best(faces[likely])
+    out[: len(best)] = best
+    return len(best)
 
 
 # ---------------------------------------------------------------- FER-2013 text to pixels

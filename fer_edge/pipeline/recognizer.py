@@ -61,9 +61,10 @@ class Recognizer:
     ``precision``: ``int8`` or ``fp32``. ``threads``: of the classifier; the detector takes OpenCV's
     number (``cv2.setNumThreads``), at most 4. ``detector_model``: a YuNet ONNX file instead of the
     packaged one. ``detector_engine``: what runs the packaged one, ``auto``, ``litert``, ``onnx`` or
-    ``opencv``; a file of your own runs on OpenCV. ``detect_size``: longest side, in pixels, to which
-    pictures are shrunk to find faces; ``"full"``: search large ones as large as they are, in tiles;
-    ``None``: the sizes of :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found.
+    ``opencv``; a file of your own runs on OpenCV. ``detector_precision``: ``fp32``, or ``int8`` on LiteRT.
+    ``detect_size``: longest side, in pixels, to which pictures are shrunk to find faces; ``"full"``: search
+    large ones as large as they are, in tiles; ``None``: the sizes of
+    :data:`~fer_edge.faces.detector.PICTURE_SIZES` in turn until a face is found.
     ``min_score``: faces
     of which the detector is less sure are left out, 0 to 1. ``align``: turn each face until its eyes
     are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
@@ -85,6 +86,7 @@ class Recognizer:
         detector_model: str | os.PathLike[str] | None = None,
         *,
         detector_engine: str = "auto",
+        detector_precision: str = "fp32",
         detect_size: DetectSize = None,
         min_score: float = MIN_SCORE,
         align: bool = False,
@@ -94,7 +96,9 @@ class Recognizer:
         check_size(detect_size)
         self.align = align
         self.classifier = load_classifier(model, backend, precision, threads, labels, balance)
-        self.detector = FaceDetector(detector_model, min_score=min_score, engine=detector_engine)
+        self.detector = FaceDetector(
+            detector_model, min_score=min_score, engine=detector_engine, precision=detector_precision
+        )
         self._detect_size: DetectSize = detect_size
 
     def recognize(self, frame: NDArray[np.uint8]) -> list[Face]:

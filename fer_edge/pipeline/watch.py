@@ -173,6 +173,7 @@ class Watch(Iterator[FrameResult]):
             options.threads,
             options.detector_model,
             detector_engine=options.detector_engine,
+            detector_precision=options.detector_precision,
             detect_size=options.detect_size,
             min_score=options.min_score,
             align=options.align,
@@ -198,7 +199,10 @@ class Watch(Iterator[FrameResult]):
 
     def _turned(self, frame: Frame) -> Frame:
         turn = self.options.turn
-        return frame if turn == self.source.turned else replace(frame, image=turn.apply(frame.image))
+        if turn == self.source.turned:
+            return frame
+        chroma = frame.chroma and (turn.apply(frame.chroma[0]), turn.apply(frame.chroma[1]))
+        return replace(frame, image=turn.apply(frame.image), chroma=chroma)
 
     def _rest(self) -> None:
         while not (self.stopped or self._is_over()):
@@ -265,7 +269,10 @@ class Watch(Iterator[FrameResult]):
         sparse = self._pace.is_sparse(timestamp)
         if self._tally.frames % self.options.detect_every == 0 or tracker.lost or sparse:
             detector, size = self.recognizer.detector, self.options.live_size
-            found = detector.detect_full(frame.image) if size == FULL else detector.detect(frame.image, size)
+            if size == FULL:
+                found = detector.detect_full(frame.image)
+            else:
+                found = detector.detect(frame.image, size, chroma=frame.chroma)
             faces = tracker.update(found, timestamp)
             self._smoother.keep(tracker.kept_keys)
         else:

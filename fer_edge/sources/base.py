@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.planes import Chroma
 from .turn import NO_TURN, Turn
 
 CAMERA_SIZE = (640, 480)
@@ -33,6 +34,9 @@ class Frame:
     """Of the source, or the path of the image."""
     monotonic: float = field(default_factory=time.monotonic)
     """Seconds of the machine's monotonic clock when the frame was read."""
+    chroma: Chroma | None = None
+    """The colour of a grey ``image`` that came from YUV. The detector finds more with it, and takes it as it
+    is, so that no colour is converted at full size."""
 
 
 class Source(ABC):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceLostError, WrongSourceError
+from ..kernels.planes import split_planes
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .turn import NO_TURN, Turn
 
@@ -38,8 +39,9 @@ def _transform(turn: Turn) -> dict[str, Any]:
 class PiCameraSource(Source):
     """A Raspberry Pi camera through picamera2's low-resolution YUV420 stream.
 
-    Its Y plane is the grey image, so that no colour is ever converted and nothing copied (rows are
-    as far apart as the camera writes them); with ``colour`` the same stream is converted to BGR. The
+    Its Y plane is the grey image, so that nothing is converted at full size and nothing copied (rows are
+    as far apart as the camera writes them), and U and V go with it for the detector; with ``colour`` the same
+    stream is converted to BGR. The
     camera itself does half turns and mirroring of ``turn``, at no cost; quarter turns it cannot.
     """
 
@@ -91,7 +93,7 @@ class PiCameraSource(Source):
             except Exception as error:  # libcamera's, and what close() ends the wait with
                 reason = str(error) or type(error).__name__
                 raise SourceLostError(f"picamera2: the camera stopped ({reason})") from error
-            yield Frame(self._picture(planes), time.monotonic() - started, self.name)
+            yield self._frame(planes, time.monotonic() - started)
 
     def close(self) -> None:
         # Once only: where the camera stack hangs, a second close would hang as well.
@@ -104,10 +106,14 @@ class PiCameraSource(Source):
         self._camera.stop()
         self._camera.close()
 
-    def _picture(self, planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _frame(self, planes: NDArray[np.uint8], timestamp: float) -> Frame:
         width, height = self._size
         if not self._colour:
-            return planes[:height, :width]
+            grey, chroma = split_planes(planes[: height * 3 // 2], "yuv420", width)
+            return Frame(grey, timestamp, self.name, chroma=chroma)
         import cv2
 
-        return np.ascontiguousarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)[:, :width])
+        picture: NDArray[np.uint8] = np.ascontiguousarray(
+            cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)[:, :width]
+        )
+        return Frame(picture, timestamp, self.name)

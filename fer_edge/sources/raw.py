@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from ..kernels.planes import split_planes
 from .base import CAMERA_FPS, Frame, Source
 from .mjpeg import Readable, read_up_to
 from .opencv_capture import as_uint8
@@ -68,7 +69,7 @@ def raw_format(text: str) -> RawFormat:
 class RawSource(Source):
     """Raw frames from an open binary stream, which is closed with it.
 
-    Of planar formats the brightness alone is taken, unless ``colour`` is asked for.
+    Images of planar formats are grey, with their colour beside them, unless ``colour`` is asked for.
     """
 
     blocking = True
@@ -89,7 +90,7 @@ class RawSource(Source):
                 break
             timestamp = index / self._layout.fps
             if self.wants(timestamp):
-                yield Frame(self._picture(content), timestamp, self.name)
+                yield self._frame(np.frombuffer(content, np.uint8), timestamp)
             index += 1
         if content:
             self.missing = 1
@@ -105,17 +106,26 @@ class RawSource(Source):
     def close(self) -> None:
         self._stream.close()
 
-    def _picture(self, content: bytes) -> NDArray[np.uint8]:
+    def _frame(self, values: NDArray[np.uint8], timestamp: float) -> Frame:
         layout = self._layout
-        height, width = layout.height, layout.width
-        values = np.frombuffer(content, np.uint8)
-        if layout.pixels == "bgr24":
-            return values.reshape(height, width, 3)
-        if layout.pixels == "gray" or (layout.planar and not self._colour):
-            return values[: height * width].reshape(height, width)
+        if not layout.planar:
+            return Frame(self._picture(values), timestamp, self.name)
+        planes = values.reshape(-1, layout.width)
+        if not self._colour:
+            grey, chroma = split_planes(planes, "nv12" if layout.pixels == "nv12" else "yuv420")
+            return Frame(grey, timestamp, self.name, chroma=chroma)
         import cv2
 
-        if layout.pixels == "rgb24":
-            return as_uint8(cv2.cvtColor(values.reshape(height, width, 3), cv2.COLOR_RGB2BGR))
         code = cv2.COLOR_YUV2BGR_I420 if layout.pixels == "yuv420p" else cv2.COLOR_YUV2BGR_NV12
-        return as_uint8(cv2.cvtColor(values.reshape(height * 3 // 2, width), code))
+        return Frame(as_uint8(cv2.cvtColor(planes, code)), timestamp, self.name)
+
+    def _picture(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A frame that is not planar."""
+        height, width = self._layout.height, self._layout.width
+        if self._layout.pixels == "gray":
+            return values.reshape(height, width)
+        if self._layout.pixels == "bgr24":
+            return values.reshape(height, width, 3)
+        import cv2
+
+        return as_uint8(cv2.cvtColor(values.reshape(height, width, 3), cv2.COLOR_RGB2BGR))

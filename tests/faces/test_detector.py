@@ -14,6 +14,7 @@ from fer_edge.errors import ModelError
 from fer_edge.faces import detector as detector_module
 from fer_edge.faces.detector import FaceDetector, packaged_model, read_model
 from fer_edge.faces.tracker import iou
+from fer_edge.kernels.planes import split_planes
 
 FACE = (178.0, 63.0, 90.0, 113.0)
 RIGHT_EYE, LEFT_EYE, NOSE = (204, 107), (244, 107), (225, 126)
@@ -53,6 +54,22 @@ def test_face_is_found_where_it_is(astronaut, find):
     assert 0.8 < score <= 1
     for landmark, expected in zip(landmarks, (RIGHT_EYE, LEFT_EYE, NOSE), strict=False):
         assert landmark == pytest.approx(expected, abs=6)
+
+
+def test_faces_in_yuv_are_those_in_colour(astronaut, detector):
+    planes = cv2.cvtColor(astronaut, cv2.COLOR_BGR2YUV_I420)
+    grey, chroma = split_planes(planes, "yuv420")
+    # Dark and small, where brightness alone is not enough.
+    darker = [plane // 8 + shift for plane, shift in ((grey, 14), (chroma[0], 112), (chroma[1], 112))]
+    for size, (y, u, v) in ((320, (grey, *chroma)), (96, (grey, *chroma)), (160, darker)):
+        joined = np.concatenate([y.ravel(), u.ravel(), v.ravel()]).reshape(planes.shape)
+        expected = detector.detect(cv2.cvtColor(joined, cv2.COLOR_YUV2BGR_I420), size)
+        found = detector.detect(y, size, (u, v))
+        assert len(found) == len(expected) == 1
+        assert found.scores == pytest.approx(expected.scores, abs=0.02)
+        assert iou(found.boxes, expected.boxes)[0, 0] > 0.95
+        grey_score = detector.detect(y, size).scores.sum()
+        assert abs(grey_score - expected.scores[0]) > abs(found.scores[0] - expected.scores[0])
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.7, 4.0])

@@ -11,13 +11,20 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from fer_edge import machine
 from fer_edge.errors import MissingRuntimeError, ModelError
 from fer_edge.faces import engines
 from fer_edge.faces.detector import FaceDetector, packaged_model
 from fer_edge.faces.engines import available_engines, decoding
-from fer_edge.faces.engines.flatbuffer import Byte, Numbers, flatbuffer
+from fer_edge.faces.engines.flatbuffer import Byte, Floats, Longs, Numbers, flatbuffer
 from fer_edge.faces.engines.network import INPUT, OUTPUTS, read_layers
 from fer_edge.faces.engines.protobuf import field, fields
+from fer_edge.faces.engines.quantization import (
+    equalized,
+    packaged_ranges,
+    quantized_weights,
+    scale_and_zero,
+)
 from fer_edge.faces.tracker import iou
 
 RUNTIMES = [
@@ -87,6 +94,117 @@ def test_faces_equal_those_of_opencv(astronaut, detector, reference):
             found.landmarks.reshape(-1, 10), expected[:, 4:14], atol=0.05, err_msg=name
         )
     assert total >= 20
+
+
+needs_litert = pytest.mark.skipif("litert" not in available_engines(), reason="no litert here")
+
+
+@needs_litert
+def test_int8_finds_the_faces_of_fp32(astronaut):
+    exact, fast = (FaceDetector(engine="litert", precision=precision) for precision in ("fp32", "int8"))
+    assert (fast.engine, fast.precision) == ("litert", "int8")
+    total, matched, differences, shifts = 0, 0, [], []
+    for _, picture in pictures(astronaut):
+        expected, found = exact.detect(picture), fast.detect(picture)
+        total += len(expected)
+        if not len(found) or not len(expected):
+            continue
+        overlaps = iou(found.boxes, expected.boxes)
+        for i, j in zip(*np.nonzero(overlaps > 0.7), strict=True):
+            matched += 1
+            differences.append(found.scores[i] - expected.scores[j])
+            apart = np.linalg.norm(found.landmarks[i] - expected.landmarks[j], axis=1).mean()
+            shifts.append(apart / np.sqrt(expected.boxes[j, 2:].prod()))
+        assert len(found) <= len(expected) + 1
+    assert total >= 20
+    assert matched >= 0.9 * total
+    assert np.abs(differences).max() < 0.1
+    assert np.mean(shifts) < 0.03
+
+
+@needs_litert
+def test_nothing_is_left_of_earlier_pictures_in_int8(astronaut):
+    detector = FaceDetector(precision="int8")
+    small = scaled(astronaut, 257)
+    before = detector.detect(small)
+    assert len(before) == 1
+    detector.detect(np.full((288, 288, 3), 255, np.uint8))
+    np.testing.assert_array_equal(detector.detect(small).boxes, before.boxes)
+    np.testing.assert_array_equal(FaceDetector(precision="int8").detect(small).boxes, before.boxes)
+
+
+@needs_litert
+def test_equalized_network_is_the_same(astronaut):
+    """In single precision, where powers of two lose nothing."""
+    from fer_edge.faces.engines.litert import LiteRTSession
+
+    layers, ranges = read_layers(packaged_model().read_bytes()), packaged_ranges()
+    networks = layers, equalized(layers, ranges.exponents, ranges.largest)
+    outputs = []
+    for network in networks:
+        session = LiteRTSession(network, 1)
+        session.input(320, 320)[...] = np.pad(scaled(astronaut, 320), ((1, 0), (1, 0), (0, 0)))
+        outputs.append(session.run())
+    for name, one, other in zip(OUTPUTS, *outputs, strict=True):
+        np.testing.assert_allclose(other * np.array(ranges.largest[name], np.float32), one, atol=1e-3)
+
+
+def test_ranges_are_known_of_all_layers_that_compute():
+    layers, ranges = read_layers(packaged_model().read_bytes()), packaged_ranges()
+    computed = {layer.output for layer in layers if layer.operation in ("convolve", "add")}
+    assert set(ranges.limits) == computed - set(OUTPUTS)
+    assert set(ranges.largest) == set(OUTPUTS)
+    assert set(ranges.exponents) == {name for name in computed if name.endswith(", mixed")}
+    for layer in layers:
+        if layer.convolution is not None:
+            numbers = ranges.exponents.get(layer.output) or ranges.largest.get(layer.output)
+            assert numbers is None or len(numbers) == len(layer.convolution.weights)
+
+
+def test_quantized_numbers_are_near_their_originals():
+    weights = np.random.default_rng(0).normal(0, 1, (5, 3, 1, 1)).astype(np.float32)
+    weights[4] = 0
+    numbers, scales = quantized_weights(weights)
+    assert np.abs(numbers[:4]).max(axis=(1, 2, 3)).tolist() == [127] * 4
+    steps = scales[:, np.newaxis, np.newaxis, np.newaxis]
+    assert (np.abs(numbers * steps - weights) <= 0.5001 * steps).all()
+    for limits in ((-1.0, 3.0), (0.0, 6.0), (2.0, 4.0)):
+        scale, zero = scale_and_zero(limits)
+        assert (limits[1] / scale + zero) == pytest.approx(127, abs=0.51)
+        assert -128 <= zero <= 127
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "int4"}, "must be fp32 or int8; got 'int4'"),
+        ({"precision": "int8", "engine": "onnx"}, "runs on litert, not on 'onnx'"),
+        ({"precision": "int8", "engine": "opencv"}, "runs on litert, not on 'opencv'"),
+        ({"precision": "int8", "model": "mine.onnx"}, "your own runs in fp32"),
+    ],
+)
+def test_precisions_that_do_not_exist_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        FaceDetector(**options)
+
+
+@needs_litert
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        ("flags\t\t: fpu sse2 avx512_vnni", True),
+        ("flags\t\t: fpu sse2 avx2", False),
+        ("Features\t: fp asimd asimddp", True),
+        ("Features\t: fp asimd evtstrm crc32", False),
+        ("nothing known", None),
+    ],
+)
+def test_int8_warns_where_it_is_hardly_faster(monkeypatch, tmp_path, caplog, content, known):
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\n{content}\n")
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert machine.has_dot_product() is known
+    FaceDetector(precision="int8")
+    assert ("no dot-product instructions" in caplog.text) == (known is False)
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.3, 0.95])
@@ -220,7 +338,17 @@ def test_protobuf_fields_come_back():
 
 
 def test_flatbuffer_lies_as_the_specification_says():
-    content = flatbuffer({0: 7, 2: Byte(200), 3: b"data", 4: [{0: Numbers((5, -6))}, {}]}, b"TEST")
+    content = flatbuffer(
+        {
+            0: 7,
+            2: Byte(200),
+            3: b"data",
+            4: [{0: Numbers((5, -6))}, {}],
+            5: Floats((0.5,)),
+            6: Longs((-1, 1 << 40)),
+        },
+        b"TEST",
+    )
 
     def word(at, form="<I"):
         return struct.unpack_from(form, content, at)[0]
@@ -239,6 +367,11 @@ def test_flatbuffer_lies_as_the_specification_says():
     data = root + offsets[3] + word(root + offsets[3])
     assert (data + 4) % 16 == 0
     assert (word(data), content[data + 4 : data + 8]) == (4, b"data")
+    floats, longs = (root + offsets[k] + word(root + offsets[k]) for k in (5, 6))
+    assert struct.unpack_from("<If", content, floats) == (1, 0.5)
+    assert (longs + 4) % 8 == 0
+    assert struct.unpack_from("<I", content, longs) == (2,)
+    assert struct.unpack_from("<2q", content, longs + 4) == (-1, 1 << 40)
     several = root + offsets[4] + word(root + offsets[4])
     assert word(several) == 2
     first = several + 4 + word(several + 4)
@@ -249,15 +382,6 @@ def test_flatbuffer_lies_as_the_specification_says():
 
 def row(x, y, width, height, score):
     return [x, y, width, height, *[0] * 10, score]
-
-
-def test_of_overlapping_faces_the_best_is_left():
-    """Boxes of 100x100 that are 50 pixels apart share 5000 of 15000 pixels, 54 apart 4600 of 15400."""
-    faces = np.array(
-        [row(50, 0, 100, 100, 0.8), row(0, 0, 100, 100, 0.9), row(54.9, 0, 100, 100, 0.75)], np.float32
-    )
-    np.testing.assert_array_equal(decoding.best(faces), faces[[1, 2]])
-    assert len(decoding.best(faces[:0])) == 0
 
 
 def test_cells_are_decoded_by_stride():

@@ -149,7 +149,7 @@ def test_tracks_and_means_end_at_a_gap():
     """The same face at the same place gets a new number, and nothing of the mean before."""
     lives = Lives((2, UNPLUGGED), (2, None))
     recognizer = ScriptedRecognizer(said=(0, 0, 1, 1))
-    recognizer.detect = lambda frame, size: replace(
+    recognizer.detect = lambda frame, size, chroma=None: replace(
         ScriptedRecognizer().detect(frame * 0), boxes=np.array([[0, 0, 100, 100]], np.float32)
     )
     results, watch = run(lives, recognizer, frames=4, smoothing=1000.0)

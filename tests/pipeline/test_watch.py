@@ -77,7 +77,7 @@ class ScriptedRecognizer:
     def answers(self, distribution):
         return interpret(distribution, self.people) if self.people else interpret_labels(distribution)
 
-    def detect(self, frame, size=320):
+    def detect(self, frame, size=320, chroma=None):
         time.sleep(self.pause)
         index = int(frame.flat[0])
         self.detected.append(index)
@@ -135,7 +135,7 @@ def test_live_source_drops_all_but_the_newest_frame():
             time.sleep(1)
 
     class Slow(ScriptedRecognizer):
-        def detect(self, frame, size=320):
+        def detect(self, frame, size=320, chroma=None):
             busy.set()
             assert all_given.wait(10)
             return super().detect(frame)

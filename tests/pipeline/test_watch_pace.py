@@ -91,7 +91,7 @@ def test_a_budget_makes_a_film_rest():
     class Busy(ScriptedRecognizer):
         """Uses 20 ms of CPU time for a frame."""
 
-        def detect(self, frame, size=320):
+        def detect(self, frame, size=320, chroma=None):
             end = time.process_time() + 0.02
             while time.process_time() < end:
                 pass
@@ -192,7 +192,7 @@ def test_unpaced_gives_every_frame_of_the_demo_at_its_own_times():
 class ScriptedDetector(ScriptedRecognizer):
     """Finds nothing."""
 
-    def detect(self, frame, size=320):
+    def detect(self, frame, size=320, chroma=None):
         return super().detect(np.zeros_like(frame))
 
 

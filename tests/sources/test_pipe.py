@@ -159,6 +159,9 @@ def test_raw_frames(pipe, tmp_path, pixels, colour, piped):
     else:
         assert image.shape == (30, 40)
         assert np.abs(image * 1.0 - (16 + brightness * (219 / 255))).max() <= 1.5
+        yuv = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+        assert np.array_equal(frames[2].chroma, yuv[30:].reshape(2, 15, 20))
+    assert (frames[2].chroma is None) == (colour or not raw_format(f"{pixels}:40x30").planar)
 
 
 def test_half_a_raw_frame_is_missing(tmp_path, caplog):

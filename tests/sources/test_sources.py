@@ -332,7 +332,7 @@ class FakePicamera2:
         planes = np.full((height * 3 // 2, self.stride), 255, np.uint8)  # padding is white
         planes[:height, :width] = np.arange(height)[:, None] + np.arange(width)
         chroma = planes[height:].reshape(2, height // 2, self.stride // 2)
-        chroma[:, :, : width // 2] = 128
+        chroma[:, :, : width // 2] = np.array([128, 129])[:, np.newaxis, np.newaxis]
         return planes
 
     def stop(self):
@@ -360,6 +360,9 @@ def test_picamera2_gives_the_y_plane_without_its_padding(picamera2):
     assert frame.image.strides == (64, 1)  # no copy
     assert frame.image[31, 47] == 31 + 47
     assert frame.image.max() == 31 + 47
+    assert [plane.shape for plane in frame.chroma] == [(16, 24), (16, 24)]
+    assert all(plane.strides == (32, 1) for plane in frame.chroma)
+    assert [np.unique(plane).tolist() for plane in frame.chroma] == [[128], [129]]
     assert picamera2.instances[0].calls == ["configure", "start", "stop", "close"]
 
 
@@ -367,8 +370,9 @@ def test_picamera2_in_colour_is_the_same_picture(picamera2):
     with open_camera("picamera2", SourceOptions(colour=True)) as source:
         (frame,) = take(source, 1)
     assert frame.image.shape == (32, 48, 3)
+    assert frame.chroma is None
     # Neutral chroma: all three channels are equal, from limited-range luma as OpenCV converts it.
-    assert np.ptp(frame.image.astype(int), axis=2).max() <= 1
+    assert np.ptp(frame.image.astype(int), axis=2).max() <= 3
     assert frame.image[31, 47, 0] == pytest.approx((78 - 16) * 255 / 219, abs=2)
 
 

@@ -66,6 +66,33 @@ def test_watch_turns_the_frames_of_any_source(options, corner):
     assert images[0].shape == ((8, 6, 3) if options.get("rotate") in (90, 270) else (6, 8, 3))
 
 
+@pytest.mark.parametrize("options", [{"rotate": 90}, {"rotate": 180}, {"rotate": 270, "mirror": True}])
+@pytest.mark.parametrize("pixels", ["yuv420p", "nv12"])
+def test_colour_turns_with_its_image(tmp_path, astronaut, monkeypatch, options, pixels):
+    import fer_edge
+    from fer_edge.faces.detector import FaceDetector
+
+    planes = cv2.cvtColor(astronaut, cv2.COLOR_BGR2YUV_I420)
+    if pixels == "nv12":
+        planes[512:] = planes[512:].reshape(2, -1).T.reshape(256, 512)
+    (tmp_path / "a.raw").write_bytes(planes.tobytes())
+    taken = []
+    detect = FaceDetector.detect
+
+    def noted(self, frame, size=320, chroma=None):
+        taken.append((frame, chroma))
+        return detect(self, frame, size, chroma)
+
+    monkeypatch.setattr(FaceDetector, "detect", noted)
+    with fer_edge.watch(tmp_path / "a.raw", raw=f"{pixels}:512x512", **options) as results:
+        next(results)
+    grey, (u, v) = taken[0]
+    joined = np.concatenate([grey.ravel(), u.ravel(), v.ravel()]).reshape(768, 512)
+    expected = Turn(options["rotate"], options.get("mirror", False)).apply(astronaut)
+    differences = cv2.cvtColor(joined, cv2.COLOR_YUV2BGR_I420).astype(int) - expected
+    assert np.abs(differences).mean() < 3
+
+
 def test_watch_refuses_other_angles():
     import fer_edge
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MissingRuntimeError
+from ...machine import has_dot_product
 from ...models.backends import available_backends
 from .decoding import decode
 from .network import DIVISOR, read_layers
+
+_log = logging.getLogger(__name__)
 
 DetectorEngine = Literal["litert", "onnx", "opencv"]
 
@@ -20,7 +24,12 @@ ENGINES: tuple[DetectorEngine, ...] = ("litert", "onnx", "opencv")
 """In order of preference: as for the classifier, and OpenCV, which takes twice as long, at the end."""
 
 Fill = Callable[[NDArray[np.generic]], object]
-"""Writes a picture into an array (height, width, 3), uint8 or float32, as whole numbers 0 to 255, BGR."""
+"""Writes a picture into an array (height, width, 3), BGR, as whole numbers 0 to 255: uint8, float32, or int8,
+less 128."""
+
+DetectorPrecision = Literal["fp32", "int8"]
+
+DETECTOR_PRECISIONS: tuple[DetectorPrecision, ...] = ("fp32", "int8")
 
 
 class Engine(Protocol):
@@ -33,7 +42,10 @@ class Engine(Protocol):
 class _Session(Protocol):
     """The network on a runtime."""
 
-    def input(self, height: int, width: int) -> NDArray[np.float32]:
+    black: int
+    """What a sample of black is in the input."""
+
+    def input(self, height: int, width: int) -> NDArray[np.generic]:
         """Return the input for a picture so large, (height + 1, width + 1, 3), see :func:`.read_layers`.
 
         The view must be gone when :meth:`run` is called. What it holds stays from run to run, until the
@@ -63,8 +75,8 @@ class _NetworkEngine:
     def _write(self, height: int, width: int, sides: tuple[int, int], fill: Fill) -> None:
         inputs = self._session.input(*sides)
         if (height, width) != self._size:
-            # Around the picture are zeros: one row and column before it, some after it.
-            inputs[...] = 0
+            # Around the picture all is black: one row and column before it, some after it.
+            inputs[...] = self._session.black
             self._size = height, width
         fill(inputs[1 : height + 1, 1 : width + 1])
 
@@ -75,17 +87,23 @@ def available_engines() -> list[DetectorEngine]:
 
 
 def open_engine(
-    engine: str, model: bytes, name: str, min_score: float, threads: int
+    engine: str, model: bytes, name: str, min_score: float, threads: int, precision: str = "fp32"
 ) -> tuple[DetectorEngine, Engine]:
     """Load ``model``, the packaged ONNX file of YuNet, and say on what.
 
     ``engine``: one of :data:`ENGINES` or ``auto``, the first of them that is installed. ``name`` is what
     errors call the model. ``threads``: of LiteRT and ONNX Runtime; OpenCV has a number of its own.
+    ``precision``: one of :data:`DETECTOR_PRECISIONS`; int8 is for LiteRT alone.
     Raises :class:`~fer_edge.errors.MissingRuntimeError` for an engine that is not installed, ``ValueError``
     for an unknown one, :class:`~fer_edge.errors.ModelError` for another network.
     """
     if engine not in ("auto", *ENGINES):
         raise ValueError(f"detector_engine must be one of auto, {', '.join(ENGINES)}; got {engine!r}")
+    if precision not in DETECTOR_PRECISIONS:
+        wanted = " or ".join(DETECTOR_PRECISIONS)
+        raise ValueError(f"detector_precision must be {wanted}; got {precision!r}")
+    if precision == "int8":
+        return "litert", _open_int8(engine, model, threads, min_score)
     for choice in ENGINES:
         if engine not in ("auto", choice):
             continue
@@ -95,6 +113,20 @@ def open_engine(
             if engine != "auto":
                 raise
     raise AssertionError("OpenCV is always there")
+
+
+def _open_int8(engine: str, model: bytes, threads: int, min_score: float) -> Engine:
+    if engine not in ("auto", "litert"):
+        raise ValueError(f"the detector in int8 runs on litert, not on {engine!r}")
+    from .litert import LiteRTSession
+    from .quantization import packaged_ranges
+
+    if has_dot_product() is False:
+        _log.warning(
+            "the detector in int8 is less exact, and hardly faster here: this processor has no "
+            "dot-product instructions; want --detector-precision fp32"
+        )
+    return _NetworkEngine(LiteRTSession(read_layers(model), threads, packaged_ranges()), min_score)
 
 
 def _open(engine: DetectorEngine, model: bytes, name: str, min_score: float, threads: int) -> Engine:

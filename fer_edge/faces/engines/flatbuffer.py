@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 _WORD = 4
+_LONG = 8
 _DATA_ALIGNMENT = 16
 
 
@@ -23,12 +24,20 @@ class Byte:
 Table: TypeAlias = "dict[int, Value]"
 """Values of the fields that are not absent, by their number in the schema."""
 
-Value: TypeAlias = "int | Byte | str | bytes | Numbers | Table | list[Table]"
+Value: TypeAlias = "int | Byte | str | bytes | Numbers | Floats | Longs | Table | list[Table]"
 """An ``int`` is a field of 32 bits, ``bytes`` a vector aligned to 16."""
 
 
 class Numbers(tuple[int, ...]):
     """A vector of 32-bit integers."""
+
+
+class Floats(tuple[float, ...]):
+    """A vector of numbers in single precision."""
+
+
+class Longs(tuple[int, ...]):
+    """A vector of 64-bit integers."""
 
 
 def flatbuffer(root: Table, identifier: bytes) -> bytes:
@@ -50,6 +59,10 @@ def _refer(out: bytearray, place: int, value: Value) -> None:
         position = _append_vector(out, len(value), value, _DATA_ALIGNMENT)
     elif isinstance(value, Numbers):
         position = _append_vector(out, len(value), struct.pack(f"<{len(value)}i", *value))
+    elif isinstance(value, Floats):
+        position = _append_vector(out, len(value), struct.pack(f"<{len(value)}f", *value))
+    elif isinstance(value, Longs):
+        position = _append_vector(out, len(value), struct.pack(f"<{len(value)}q", *value), _LONG)
     elif isinstance(value, list):
         position = _append_vector(out, len(value), bytes(_WORD * len(value)))
         later = [(position + _WORD * (i + 1), table) for i, table in enumerate(value)]

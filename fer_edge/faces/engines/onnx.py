@@ -26,12 +26,13 @@ class OnnxSession:
             self._session = onnx_session(onnxruntime, onnx_file(layers), threads, exact=False)
         except Exception as error:  # onnxruntime raises its own classes, none of them public
             raise ModelError(f"the face detector: ONNX Runtime cannot load it ({error})") from error
+        self.black = 0
         self._buffer = np.zeros((1, 3, 1, 1), np.float32)
 
-    def input(self, height: int, width: int) -> NDArray[np.float32]:
+    def input(self, height: int, width: int) -> NDArray[np.generic]:
         if self._buffer.shape[2:] != (height + 1, width + 1):
             self._buffer = np.zeros((1, 3, height + 1, width + 1), np.float32)
-        view: NDArray[np.float32] = self._buffer[0].transpose(1, 2, 0)
+        view: NDArray[np.generic] = self._buffer[0].transpose(1, 2, 0)
         return view
 
     def run(self) -> list[NDArray[np.float32]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from .decoding import CANDIDATES_KEPT, COLUMNS, NMS_IOU
+from ...kernels.fallback import FACE_NUMBERS, FACES_LIMIT, NMS_IOU
 
 
 class OpenCVEngine:
@@ -19,7 +19,7 @@ class OpenCVEngine:
         weights = np.frombuffer(model, np.uint8)
         try:
             self._net = cv2.FaceDetectorYN.create(
-                "onnx", weights, np.empty(0, np.uint8), (32, 32), min_score, NMS_IOU, CANDIDATES_KEPT
+                "onnx", weights, np.empty(0, np.uint8), (32, 32), min_score, NMS_IOU, FACES_LIMIT
             )
             # OpenCV loads any network; only running it shows whether its outputs are those of YuNet.
             self._net.detect(np.zeros((32, 32, 3), np.uint8))
@@ -36,4 +36,4 @@ class OpenCVEngine:
         fill(picture)
         self._net.setInputSize((width, height))
         _, found = self._net.detect(picture)
-        return np.empty((0, COLUMNS), np.float32) if found is None else np.asarray(found, np.float32)
+        return np.empty((0, FACE_NUMBERS), np.float32) if found is None else np.asarray(found, np.float32)
