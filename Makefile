@@ -92,6 +92,8 @@ bench: $(VENV)/.run
 	$(bin)/python benchmarks/parse.py
 	$(bin)/python benchmarks/crop.py
 	$(bin)/python benchmarks/contrast.py
+	$(bin)/python benchmarks/pose.py
+	$(bin)/python benchmarks/store_year.py --days 10
 
 soak: $(VENV)/.run
 	$(bin)/python tools/soak.py --frames $(FRAMES) $(SOAK)

@@ -50,9 +50,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .defaults import KEEP, KEEP_DETAIL
 from .errors import DataError, FerEdgeError, printable
 from .option import (
     CAMERA,
+    DAYS,
     DURATION,
     ON_OFF,
     PREFIX,
@@ -71,7 +73,7 @@ GROUPS = ("source", "output", "classifier", "faces")
 RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
 """Environment variables that are no options of a run."""
 
-REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image"}
+REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image", "store": "--store"}
 """What asks for each output that can be required."""
 
 _log = logging.getLogger(__name__)
@@ -151,6 +153,26 @@ class Config:
         "output",
         "write the annotated last frame; given a folder (existing, or with a / at its end), each image",
         metavar="FILE",
+    )
+    store: str | None = option(
+        None,
+        "output",
+        "count visits and minutes into this SQLite file, which fer-edge store reads",
+        metavar="FILE",
+    )
+    keep: float = option(
+        KEEP,
+        "output",
+        "delete visits and minutes from --store after so many days (default: %(default)s)",
+        DAYS,
+        metavar="DAYS",
+    )
+    keep_detail: float = option(
+        KEEP_DETAIL,
+        "output",
+        "delete the seconds of sessions from it after so many days (default: %(default)s)",
+        DAYS,
+        metavar="DAYS",
     )
     require: tuple[str, ...] = option(
         (),
@@ -255,6 +277,7 @@ def _refuse_contradictions(config: Config) -> None:
     asked = {"jsonl": config.jsonl, "video": config.save_video, "image": config.save_image}
     if config.force and not any(asked.values()):
         raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
+    asked["store"] = config.store
     for name in config.require:
         if not asked[name]:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")

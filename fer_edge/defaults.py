@@ -10,3 +10,9 @@ MIN_HITS = 3
 
 MAX_PIXELS = 100_000_000
 """Width times height above which a picture is refused: a small file can unpack to gigabytes."""
+
+KEEP = 90.0
+"""Days after which visits, minutes and gaps are deleted from a store."""
+
+KEEP_DETAIL = 7.0
+"""Days after which the seconds of sessions are."""

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CPUINFO = Path("/proc/cpuinfo")
 _DEVICE_TREE = Path("/proc/device-tree/model")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -78,6 +79,11 @@ def has_dot_product() -> bool | None:
     if flags is None:
         return None
     return not {"avx512_vnni", "avx_vnni", "asimddp"}.isdisjoint(flags.group(1).split())
+
+
+def boot_id() -> str | None:
+    """What the kernel calls the time since it was started; None where it does not say."""
+    return _read(_BOOT_ID)
 
 
 def peak_memory() -> int | None:

@@ -177,6 +177,16 @@ def _written_pixels(value: int) -> Scalar:
     return value
 
 
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, more than 0")
+    return value
+
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -255,6 +265,7 @@ DURATION = Kind("a duration such as 30s, 10m or 1h", duration, (str,), _written_
 """In seconds."""
 LIMIT = Kind('on, off, or a time such as "90s" or "10m"', _limit, (bool, int, float, str), _written_limit)
 """In seconds: infinite, 0, or so many."""
+DAYS = Kind("a number of days, more than 0", _days, (int, float))
 PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
 BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
 DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from fer_edge.faces.faces import Face
+from fer_edge.faces.faces import Face, Faces
 from fer_edge.labels import EMOTIONS
 from fer_edge.pipeline.result import FrameResult
 from fer_edge.pipeline.state import Gap
@@ -61,3 +61,18 @@ def result(*faces, index=0, timestamp=0.0, source="camera 0", image=None, gap=No
 def gap(seconds=12.3456, reason="camera 0: unplugged"):
     """A gap that began at :data:`BEGAN`."""
     return Gap(BEGAN, seconds, reason)
+
+
+def tracked(*faces: Face) -> Faces:
+    """The faces as arrays, as a run gives them; ``track`` 0 does not count as a person."""
+    return Faces(
+        boxes=np.array([face.box for face in faces], np.float32).reshape(-1, 4),
+        scores=np.array([face.score for face in faces], np.float32),
+        landmarks=np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+        ids=np.array([face.track or 0 for face in faces], np.int64),
+        detected=np.array([face.detected for face in faces], np.bool_),
+        probabilities=np.array([face.probabilities for face in faces], np.float32).reshape(-1, 7),
+        emotions=np.array([EMOTIONS.index(face.emotion) for face in faces], np.int64),
+        uncertainty=np.array([face.uncertainty for face in faces], np.float32),
+        unsure=np.array([face.unsure for face in faces], np.bool_),
+    )

@@ -16,6 +16,7 @@ STOREYS = (
     {"fer2013", "models", "sources"},
     {"faces"},
     {"pipeline"},
+    {"store"},
     {"outputs", "checks", "config"},
     {"train"},
     {"export"},

@@ -7,6 +7,7 @@ import importlib
 
 COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
+    "store": "read what run --store has written",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
     "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",

@@ -155,6 +155,8 @@ def _open_outputs(config: Config, results: Watch) -> Outputs:
     source = results.source
     if config.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
+    if config.store and not source.related:
+        raise DataError(f"--store: {source.name} has no time in which somebody could be met; use --jsonl")
     _refuse_conflicts(config, source)
     direct: list[Output] = []
     slow: list[SlowOutput] = []
@@ -171,6 +173,20 @@ def _open_outputs(config: Config, results: Watch) -> Outputs:
     if config.jsonl:
         mode: Mode = "append" if config.append else "overwrite" if config.force else "new"
         slow.append(JsonLinesOutput(config.jsonl, mode, _start(results)))
+    if config.store:
+        # With SQLite it takes 3 MB, which a run without a store need not have.
+        from ..outputs.store import StoreOutput
+
+        slow.append(
+            StoreOutput(
+                config.store,
+                source.live,
+                results.options.longest_pause(source),
+                config.keep,
+                config.keep_detail,
+                _start(results),
+            )
+        )
     if config.jsonl != "-":
         direct.append(ConsoleOutput(every_frame=not source.related, live=source.live, unsure=config.unsure))
     return Outputs(direct, slow, source.live, config.require)
@@ -206,7 +222,9 @@ def _refuse_conflicts(config: Config, source: Source) -> None:
         if model and Path(model).is_file()
     ]
     targets = [
-        target for target in (config.save_video, config.save_image, config.jsonl) if target and target != "-"
+        target
+        for target in (config.save_video, config.save_image, config.jsonl, config.store)
+        if target and target != "-"
     ]
     for target in targets:
         refuse_input(target, inputs)

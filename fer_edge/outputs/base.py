@@ -76,6 +76,8 @@ class SlowOutput(ABC):
     """Results that may wait."""
     needs_image = True
     """Whether results that wait keep their pictures."""
+    idles = False
+    """Whether :meth:`flush` is called in every second without a result, not only in the first."""
     tells_end = False
     """Whether :meth:`end` wants to know how the other outputs ended."""
 
@@ -330,7 +332,8 @@ class _OutputThread:
             with self._changed:
                 if not self._queue:
                     self._changed.wait_for(
-                        lambda: self._queue or self._abandoned, _IDLE_SECONDS if self._dirty else None
+                        lambda: self._queue or self._abandoned,
+                        _IDLE_SECONDS if self._dirty or (self.output.idles and self._opened) else None,
                     )
                 if self._abandoned:
                     break

@@ -14,6 +14,7 @@ from ..option import BALANCE, COUNT, DETECT_SIZE, LIMIT, NUMBER, PIXELS, WHOLE, 
 
 if TYPE_CHECKING:
     from ..faces.detector import DetectSize
+    from ..sources.base import Source
     from ..sources.options import SourceOptions
     from ..sources.turn import Turn
 
@@ -298,3 +299,13 @@ class WatchOptions:
         from ..faces.detector import LIVE_SIZE
 
         return self.detect_size or LIVE_SIZE
+
+    def longest_pause(self, source: Source) -> float:
+        """Seconds from one processed frame to the next that these options and ``source`` mean to leave."""
+        from .pace import LONGEST_REST
+
+        rates = (source.fps, self.fps, self.max_fps, self.idle_fps if source.live else None)
+        pauses = [self.every * source.pause, *(1 / rate for rate in rates if rate)]
+        if source.fps:
+            pauses.append(self.every / source.fps)
+        return max([*pauses, LONGEST_REST if self.budget else 0.0])

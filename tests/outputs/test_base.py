@@ -450,3 +450,39 @@ def test_the_logger_is_quiet_where_nothing_fails(caplog):
     outputs.write(result())
     outputs.close()
     assert caplog.records == []
+
+
+class Idling(Kept):
+    idles = True
+
+    def __init__(self):
+        super().__init__()
+        self.flushes = threading.Semaphore(0)
+
+    def flush(self):
+        self.events.append("flush")
+        self.flushes.release()
+
+
+def test_an_output_that_idles_is_flushed_again_and_again(monkeypatch):
+    monkeypatch.setattr(base, "_IDLE_SECONDS", 0.01)
+    idling = Idling()
+    outputs = Outputs([], [idling], live=True)
+    outputs.write(result(index=0))
+    for _ in range(3):
+        assert idling.flushes.acquire(timeout=PATIENCE)
+    outputs.close()
+    assert idling.events[:5] == ["open", 0, "flush", "flush", "flush"]
+    assert idling.events[-1] == "close"
+
+
+def test_another_output_is_flushed_once_where_no_result_comes(monkeypatch):
+    monkeypatch.setattr(base, "_IDLE_SECONDS", 0.01)
+    idling = Idling()
+    idling.idles = False
+    outputs = Outputs([], [idling], live=True)
+    outputs.write(result(index=0))
+    assert idling.flushes.acquire(timeout=PATIENCE)
+    assert not idling.flushes.acquire(timeout=0.2)
+    outputs.close()
+    assert idling.events == ["open", 0, "flush", "close"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.pace import IDLE_AFTER, LONGEST_REST, Pace
 
 PERIOD = 1 / 30
@@ -246,3 +248,21 @@ def test_without_a_limit_no_rate_is_told(caplog):
     caplog.set_level(logging.INFO, "fer_edge")
     World(0.02).run(60)
     assert told(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "live", "pause", "rate", "expected"),
+    [
+        ({}, True, 0.0, None, 0.5),
+        ({"idle_fps": 0}, True, 0.0, 25.0, 0.04),
+        ({}, False, 0.0, 25.0, 0.04),
+        ({"every": 50}, False, 0.0, 25.0, 2.0),
+        ({"every": 3}, True, 10.0, None, 30.0),
+        ({"fps": 0.25}, False, 0.0, 25.0, 4.0),
+        ({"max_fps": 0.1}, True, 0.0, None, 10.0),
+        ({"budget": 20}, True, 0.0, None, LONGEST_REST),
+    ],
+)
+def test_the_longest_pause_that_is_meant(options, live, pause, rate, expected):
+    source = SimpleNamespace(live=live, pause=pause, fps=rate)
+    assert WatchOptions(**options).longest_pause(source) == pytest.approx(expected)

@@ -1,0 +1,165 @@
+"""``fer-edge store``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError, printable
+from ..option import nonempty
+from ..store.schema import TABLES
+
+if TYPE_CHECKING:
+    from ..store.reader import StoreReader
+    from ..store.summary import CameraFigures
+
+HELP = "Read what run --store has written: in words, as CSV or as Parquet."
+EPILOG = """\
+examples:
+  fer-edge store shop.db                                   # a summary
+  fer-edge store shop.db --csv tables/                     # visits.csv, minutes.csv, gaps.csv …
+  fer-edge store shop.db --csv visits.csv --since 2026-11-01
+  fer-edge store shop.db --csv - --table minutes | head
+  fer-edge store shop.db --parquet tables/                 # needs pip install 'fer-edge[parquet]'
+
+The file may be written by run meanwhile. docs/store.md explains every column."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("store", type=nonempty, metavar="FILE", help="a file of run --store")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--summary", action="store_true", help="print what each camera saw (the default)")
+    what.add_argument(
+        "--csv",
+        type=nonempty,
+        metavar="PATH",
+        help="write all tables into this folder, or one into this .csv file; - is stdout",
+    )
+    what.add_argument(
+        "--parquet",
+        type=nonempty,
+        metavar="PATH",
+        help="write all tables into this folder, or one into this .parquet file (extra [parquet])",
+    )
+    parser.add_argument(
+        "--table",
+        choices=tuple(TABLES),
+        help="the table that a single file gets (default: visits)",
+    )
+    parser.add_argument(
+        "--since",
+        type=_time,
+        metavar="TIME",
+        help="only what began then or later: 2026-11-26, 2026-11-26T12:30",
+    )
+    parser.add_argument("--until", type=_time, metavar="TIME", help="only what began before that")
+    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print or write what was asked for."""
+    from ..store.export import write_tables
+    from ..store.reader import StoreReader
+
+    target = args.csv or args.parquet
+    suffix = ".parquet" if args.parquet else ".csv"
+    single = target is not None and (target == "-" or Path(target).suffix == suffix)
+    if args.table and not single:
+        raise DataError(f"--table is for a single file: give --csv {args.table}.csv or --csv -")
+    if args.force and target in (None, "-"):
+        raise DataError("--force is for the files of --csv and --parquet")
+    if args.parquet == "-":
+        raise DataError("--parquet -: a Parquet file cannot be a stream; name a file or folder")
+    with StoreReader(args.store) as store:
+        if target is None:
+            _print_summary(store, args.since, args.until)
+        elif single:
+            _write_one(store, args.table or "visits", target, args)
+        else:
+            counts = write_tables(store, target, suffix, args.since, args.until, args.force)
+            for table, count in counts.items():
+                print(f"{printable(str(Path(target) / (table + suffix)))}: {_counted(count, 'row')}")
+    return 0
+
+
+def _write_one(store: StoreReader, table: str, target: str, args: argparse.Namespace) -> None:
+    from ..files import check_target
+    from ..store.export import write_csv, write_file
+
+    if target == "-":
+        write_csv(store.rows(table, since=args.since, until=args.until), TABLES[table], sys.stdout)
+        return
+    check_target(target, [args.store], force=args.force)
+    count = write_file(store, table, Path(target), args.since, args.until)
+    print(f"{printable(target)}: {_counted(count, 'row')}")
+
+
+def _print_summary(store: StoreReader, since: datetime | None, until: datetime | None) -> None:
+    from ..store.summary import figures
+
+    found = figures(store, since, until)
+    if not found:
+        print("nobody was looked for in that time" if since or until else "nothing was written yet")
+    for camera in found:
+        print("\n".join(_lines(camera)))
+    for jump in store.rows("jumps", since=since, until=until):
+        print(f"clock put right by {jump['seconds']:+.1f} s at {_shown(jump['began'])}")
+
+
+def _lines(camera: CameraFigures) -> list[str]:
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.0f} %"
+
+    lines = [printable(f"{camera.device} / {camera.camera}")]
+    if camera.began is not None and camera.ended is not None:
+        lines.append(f"  from {_shown(camera.began)} to {_shown(camera.ended)}")
+    lines.append(
+        f"  observed {_duration(camera.observed)}, {_counted(camera.gaps, 'gap')} of "
+        f"{_duration(camera.gap_seconds)}"
+    )
+    if camera.visits and camera.dwell is not None:
+        lines.append(
+            f"  {_counted(camera.visits, 'visit')} of {camera.dwell:.1f} s in the mean, at most "
+            f"{camera.people_max} at a time"
+        )
+        lines.append(
+            f"  turned to the camera {percent(camera.attention)} of the time in sight, unclear "
+            f"{percent(camera.unclear)}"
+        )
+        lines.append(f"  {camera.smiles:.1f} of them would have been seen to smile")
+    if camera.shares is not None:
+        told = sorted(camera.shares.items(), key=lambda item: -item[1])
+        lines.append("  " + ", ".join(f"{name} {percent(share)}" for name, share in told))
+        lines.append(f"  unsure {percent(camera.unsure)} of the time in sight")
+    return lines
+
+
+def _time(text: str) -> datetime:
+    """An argparse type: a date or time by ISO 8601, UTC unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-26 or 2026-11-26T12:30"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds_left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds_left} s" if minutes else f"{seconds_left} s"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

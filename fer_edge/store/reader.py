@@ -1,0 +1,209 @@
+"""Reads a store, also while it is written, and without changing it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from ..errors import DataError
+from .schema import OPEN, TABLES, Table, version_of
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_AT_ONCE = 5000
+
+
+def at(milliseconds: int) -> datetime:
+    """Return the time so many milliseconds after 1970, in UTC."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device whose rows are in a store."""
+
+    id: int
+    uuid: str
+    """Made with the store: a file that was begun anew counts from 1 again under another one."""
+    name: str
+    last: dict[str, int]
+    """Of ``visits``, ``minutes`` and ``gaps`` the last ``seq`` that was given, 0 for none."""
+
+
+class StoreReader:
+    """An open store; use it in a ``with`` statement or close it. One thread may use it.
+
+    Raises :class:`~fer_edge.errors.DataError` where there is no such file, or one that is no store, of a
+    later version or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataError(f"{path}: no such file" if not self.path.exists() else f"{path}: is no file")
+        self._connection = _opened(self.path)
+        try:
+            with self._telling():
+                version = version_of(self._connection, self.path)
+            if not version:
+                raise DataError(f"{path}: an empty file, not a store")
+        except DataError:
+            self._connection.close()
+            raise
+        self.version = version
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def devices(self) -> list[Device]:
+        """The devices whose rows there are; the one that writes the file is the first."""
+        with self._telling():
+            rows = self._connection.execute(
+                "SELECT id, uuid, name, visit_seq, minute_seq, gap_seq FROM device ORDER BY id"
+            ).fetchall()
+        return [
+            Device(number, uuid, name, {"visits": visits, "minutes": minutes, "gaps": gaps})
+            for number, uuid, name, visits, minutes, gaps in rows
+        ]
+
+    def rows(
+        self,
+        table: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int | None = None,
+        camera: str | None = None,
+        device: str | None = None,
+        limit: int | None = None,
+        going_on: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of ``table``, one of :data:`~fer_edge.store.schema.TABLES`, by name of column.
+
+        Times are ``datetime`` in UTC. ``since``, ``until``: only rows that began at or after, and before
+        those times. ``after``: only rows with a greater ``seq``. ``camera``, ``device``: only theirs.
+        ``going_on``: of ``visits`` and ``minutes`` those that are not over.
+        Raises ``ValueError`` for a table or condition that does not exist.
+
+        The rows are those of one moment. Do not hold the iterator for long: meanwhile, the file beside
+        the store in which changes wait cannot shrink.
+        """
+        if going_on and table not in OPEN:
+            raise ValueError(f"of {table} none goes on; only of {' and '.join(OPEN)}")
+        described = _described(table)
+        query, values = _query(
+            table,
+            f"open_{described.row}" if going_on else described.row,
+            {"since": since, "until": until, "after": after, "camera": camera, "device": device},
+        )
+        query += f" ORDER BY {described.order} LIMIT ?"
+        return self._rows(query, (*values, -1 if limit is None else limit), described)
+
+    def totals(
+        self,
+        table: str,
+        sums: Mapping[str, str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return figures over the rows of each device and camera, by the names of both.
+
+        ``sums``: SQL aggregates of columns by the names of the results, as ``{"dwell": "avg(seconds)"}``.
+        Times count in milliseconds since 1970. The rest is as for :meth:`rows`.
+        """
+        query, values = _query(table, _described(table).row, {"since": since, "until": until})
+        told = ", ".join(sums.values())
+        with self._telling():
+            found = self._connection.execute(
+                f"SELECT device, camera, {told} FROM ({query}) GROUP BY device, camera", values
+            ).fetchall()
+        return {(device, camera): dict(zip(sums, figures, strict=True)) for device, camera, *figures in found}
+
+    def _rows(self, query: str, values: tuple[Any, ...], table: Table) -> Iterator[dict[str, Any]]:
+        names = [column.name for column in table.columns]
+        times = [index for index, column in enumerate(table.columns) if column.kind == "time"]
+        with self._telling():
+            # It is left to itself: where a consumer stops early, the file may be closed before this ends.
+            cursor = self._connection.execute(query, values)
+            while rows := cursor.fetchmany(_AT_ONCE):
+                for row in rows:
+                    told = list(row)
+                    for index in times:
+                        if told[index] is not None:
+                            told[index] = at(told[index])
+                    yield dict(zip(names, told, strict=True))
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path}: cannot be read: {error}") from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open for reading only."""
+    name = f"file:{quote(os.fsencode(path.resolve()))}?mode=ro"
+    try:
+        connection = sqlite3.connect(name, uri=True)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        # In a folder that cannot be written to, SQLite reads a file with WAL only if it knows that nobody
+        # writes it.
+        if Path(f"{path}-wal").exists() or not os.access(path, os.R_OK):
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        connection = sqlite3.connect(f"{name}&immutable=1", uri=True)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path}: cannot be read as a store: {error}") from error
+    return connection
+
+
+def _described(table: str) -> Table:
+    if table not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
+    return TABLES[table]
+
+
+def _query(table: str, row: str, wanted: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """The query of the rows of ``table`` that are ``wanted``, and its parameters."""
+    described = _described(table)
+    names = {column.name for column in described.columns}
+    conditions = {
+        "since": ("began", f"t.{described.time} >= ? - clock.origin"),
+        "until": ("began", f"t.{described.time} < ? - clock.origin"),
+        # With the devices it is a search by the primary key.
+        "after": ("seq", "t.device IN (SELECT id FROM device) AND t.seq > ?"),
+        "camera": ("camera", "camera.name = ?"),
+        "device": ("device", "device.name = ?"),
+    }
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    for name in asked:
+        if conditions[name][0] not in names:
+            raise ValueError(f"{table} has no {conditions[name][0]}")
+    query = described.select(row, by_time=bool({"since", "until"} & set(asked)))
+    if asked:
+        query += f" WHERE {' AND '.join(conditions[name][1] for name in asked)}"
+    return query, tuple(
+        _milliseconds(value) if isinstance(value, datetime) else value for value in asked.values()
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return round((moment - EPOCH) / timedelta(milliseconds=1))
