@@ -126,6 +126,50 @@ INLINE void halve(const shrink_task *j)
 }
 #endif
 
+/* How many samples become one, where the general way rounds nothing but the last sum: 1 to 16, a power of two; 0 for
+ * other ratios. */
+static ptrdiff_t roundless(ptrdiff_t from, ptrdiff_t to)
+{
+    const ptrdiff_t ratio = from / to;
+    return ratio * to == from && ratio <= 16 && (ratio & (ratio - 1)) == 0 ? ratio : 0;
+}
+
+INLINE void add_neighbours(uint16_t *restrict out, const uint16_t *restrict in, size_t apart, size_t n)
+{
+    for (size_t i = 0; i + apart < n; i++)
+        out[i] = (uint16_t)(in[i] + in[i + apart]);
+}
+
+/* The rounded means of blocks of down x across pixels in colour, as 1280x720 has them for 320x180. Grey frames gain
+ * nothing by it. */
+INLINE void shrink_blocks(const shrink_task *j, ptrdiff_t down, ptrdiff_t across)
+{
+    const fer_frame *const frame = j->frame;
+    const size_t width = (size_t)j->out->width, step = (size_t)across * 3, padded = j->places / j->runs;
+    const unsigned area = (unsigned)(down * across);
+    unsigned shift = 0;
+    while (1u << shift < area)
+        shift++;
+    for (ptrdiff_t y = 0; y < j->out->height; y++) {
+        uint16_t *sums = j->sum, *spare = j->rows;
+        sum_rows(sums, frame->pixels + y * down * frame->row_stride, frame->row_stride, down, j->samples);
+        for (size_t apart = 3; apart < step; apart *= 2) {
+            add_neighbours(spare, sums, apart, j->samples);
+            uint16_t *const added = spare;
+            spare = sums;
+            sums = added;
+        }
+        for (size_t c = 0; c < 3; c++) {
+            const uint16_t *const channel = sums + (frame->order == FER_ORDER_RGB ? 2 - c : c);
+            uint16_t *const to = j->picture + (j->runs == 1 ? c : c * padded);
+            const size_t apart = j->runs == 1 ? 3 : 1;
+            for (size_t x = 0; x < width; x++)
+                to[x * apart] = (uint16_t)((channel[x * step] + area / 2) >> shift);
+        }
+        store_row(j, y, j->picture, padded);
+    }
+}
+
 INLINE void shrink(const shrink_task *j, weighers weigh)
 {
 #if defined(WITH_VECTORS)
@@ -136,6 +180,11 @@ INLINE void shrink(const shrink_task *j, weighers weigh)
 #endif
     const fer_frame *const frame = j->frame;
     const fer_picture *const out = j->out;
+    const ptrdiff_t down = roundless(frame->height, out->height), across = roundless(frame->width, out->width);
+    if (j->channels == 3 && down != 0 && across != 0) {
+        shrink_blocks(j, down, across);
+        return;
+    }
     const size_t height = (size_t)out->height, width = (size_t)out->width, padded = j->places / j->runs;
     const size_t samples = j->channels * j->copies; /* of a pixel of the picture */
     for (size_t y = 0; y < height; y += LANES) {
