@@ -9,7 +9,7 @@ import sys
 import fer_edge
 
 source = sys.argv[1] if len(sys.argv) > 1 else 0
-with contextlib.suppress(KeyboardInterrupt), fer_edge.watch(source, detect_every=2) as results:
+with contextlib.suppress(KeyboardInterrupt), fer_edge.watch(source) as results:
     for result in results:
         # A face has a number once it was detected often enough to count as a person.
         people = [f"#{face.track} {face.in_words()}" for face in result.faces if face.track]

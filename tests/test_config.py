@@ -53,6 +53,7 @@ TEXTS = {
     "detector_engine": "opencv",
     "detector_precision": "int8",
     "detect_every": "3",
+    "classify_every": "2",
     "detect_size": "full",
     "min_hits": "1",
     "smoothing": "0.25",

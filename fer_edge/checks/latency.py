@@ -49,7 +49,10 @@ HOT = 80
 BUSY = 0.5
 """Load per core before the run above which other work is assumed to disturb it."""
 
-WATCHED: dict[str, dict[str, Any]] = {"in full": {"detect_every": 1}}
+WATCHED: dict[str, dict[str, Any]] = {
+    "in full": {"detect_every": 1, "classify_every": 1},
+    "as on cameras": {"detect_every": 10, "classify_every": 3},
+}
 """What is compared in frames with several faces: options of :func:`fer_edge.watch`."""
 
 _FACE = Faces(

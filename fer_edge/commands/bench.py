@@ -21,7 +21,8 @@ EPILOG = """examples:
   fer-edge bench --compare pi4.json pi5.json
 
 the subjects take turns, one call each; times are milliseconds a call, after a warm-up
-"15 faces in full" is what run does with a frame where it searches each frame, tracks, classifies all
+"15 faces in full" is what run does with a frame where it searches each frame, tracks, classifies all;
+"as on cameras" it saves work, as on cameras and streams (without a thread for every 10th frame)
 without --image the demo photograph is used (extra [demo])"""
 
 

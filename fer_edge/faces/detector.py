@@ -27,7 +27,7 @@ from ..kernels.planes import Chroma
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
 from ..opencv import check_opencv
-from .engines import DetectorEngine, open_engine
+from .engines import DetectorEngine, Engine, open_engine
 from .faces import Faces, no_faces
 from .tiles import TILE, tiles, without_doubles
 
@@ -153,13 +153,18 @@ class FaceDetector:
         check_opencv()
         import cv2
 
-        self._lock = threading.Lock()
+        self._lock, self._window_lock = threading.Lock(), threading.Lock()
         threads = max(1, min(cv2.getNumThreads(), _MOST_THREADS))
-        self.engine, self._engine = open_engine(
-            engine, read_model(model), str(model or MODEL_NAME), min_score, threads, precision
-        )
         self.precision = precision
+        self._model = model
+        self._min_score = min_score
+        self.engine, self._engine = self._open(engine, threads)
         self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
+        self._window_engine: Engine | None = None
+
+    def _open(self, engine: str, threads: int) -> tuple[DetectorEngine, Engine]:
+        name = str(self._model or MODEL_NAME)
+        return open_engine(engine, read_model(self._model), name, self._min_score, threads, self.precision)
 
     def detect(self, frame: NDArray[np.uint8], size: int = LIVE_SIZE, chroma: Chroma | None = None) -> Faces:
         """Return the faces in ``frame``, best score first, without probabilities.
@@ -171,19 +176,37 @@ class FaceDetector:
         """
         check_frame(frame)
         check_size(size)
-        height, width = frame.shape[:2]
-        scale = min(1.0, size / max(width, height))
-        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if min(shape) < _LEAST_SIDE:
-            return no_faces()
         with self._lock:
-            rows = self._engine.find(shape[1], shape[0], partial(shrink, frame, chroma=chroma))
-        rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
-        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
-        # Rounding to whole pixels makes the two scales differ a little.
-        scales = np.array([width / shape[0], height / shape[1]], np.float32)
-        points = rows[:, :14].reshape(-1, 7, 2) * scales
-        return Faces(boxes=points[:, :2].reshape(-1, 4), scores=rows[:, 14], landmarks=points[:, 2:])
+            return _found(self._engine, frame, size, chroma)
+
+    def detect_in_windows(
+        self,
+        frame: NDArray[np.uint8],
+        windows: Sequence[tuple[int, int, int, int]],
+        size: int,
+        chroma: Chroma | None = None,
+    ) -> list[Faces]:
+        """Return the faces in each of the ``windows``, in pixels of ``frame``; errors as for :meth:`detect`.
+
+        ``windows``: left, top, right, bottom of parts of the frame, the ends excluded; of one with ``chroma``
+        they should be even. Each is shrunk until
+        its longest side has ``size`` pixels. They have an engine of their own: one that is given frames and
+        windows by turns would plan its memory anew each time. Another thread may search a frame meanwhile.
+        """
+        check_frame(frame)
+        check_size(size)
+        found = []
+        with self._window_lock:
+            if self._window_engine is None:
+                _, self._window_engine = self._open(self.engine, self.threads)
+            for left, top, right, bottom in windows:
+                colour = chroma and _cut(chroma, left, top, right, bottom)
+                faces = _found(self._window_engine, frame[top:bottom, left:right], size, colour)
+                offset = np.array([left, top], np.float32)
+                faces.boxes[:, :2] += offset
+                faces.landmarks[...] += offset
+                found.append(faces)
+        return found
 
     def detect_in_picture(self, picture: NDArray[np.uint8], sizes: Sequence[int] = PICTURE_SIZES) -> Faces:
         """Return the faces in a single picture; errors as for :meth:`detect`.
@@ -209,6 +232,27 @@ class FaceDetector:
         found = [tile.own(self.detect(tile.cut(picture), TILE)) for tile in tiles(width, height)]
         found += [self.detect(picture, size) for size in _distinct(PICTURE_SIZES, picture)]
         return without_doubles(found)
+
+
+def _cut(chroma: Chroma, left: int, top: int, right: int, bottom: int) -> Chroma:
+    """The colour of a part of a frame, whose edges are given in its pixels."""
+    rows, columns = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
+    return chroma[0][rows, columns], chroma[1][rows, columns]
+
+
+def _found(engine: Engine, frame: NDArray[np.uint8], size: int, chroma: Chroma | None) -> Faces:
+    height, width = frame.shape[:2]
+    scale = min(1.0, size / max(width, height))
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if min(shape) < _LEAST_SIDE:
+        return no_faces()
+    rows = engine.find(shape[1], shape[0], partial(shrink, frame, chroma=chroma))
+    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
+    rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+    # Rounding to whole pixels makes the two scales differ a little.
+    scales = np.array([width / shape[0], height / shape[1]], np.float32)
+    points = rows[:, :14].reshape(-1, 7, 2) * scales
+    return Faces(boxes=points[:, :2].reshape(-1, 4), scores=rows[:, 14], landmarks=points[:, 2:])
 
 
 def _distinct(sizes: Sequence[int], picture: NDArray[np.uint8]) -> list[int]:

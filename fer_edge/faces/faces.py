@@ -36,8 +36,8 @@ class Face:
     """Number of the person in a live run or video; ``None`` in a picture by itself, and until the
     face was detected often enough to count as a person."""
     detected: bool = True
-    """False where the detector did not look at this frame, or did not find the face in it, and the
-    box was moved on from earlier frames."""
+    """Whether the detector found the face, and in this very frame: always so in a live run or video. False
+    where nothing was searched, and the square stands for a face."""
     labels: Labels = "people"
     """Whose answer it is."""
 
@@ -80,7 +80,7 @@ class Faces(Sequence[Face]):
     """(n,): number of each person from 1 on, 0 for a face that does not count as one yet; ``None``
     without tracking."""
     detected: NDArray[np.bool_] | None = None
-    """(n,): whether the detector saw the face in this frame; ``None``: all of them."""
+    """(n,): whether the detector found the face in this frame; ``None``: all of them."""
     probabilities: NDArray[np.float32] | None = None
     """(n, 7): rows sum to 1; this and the next are ``None`` before classification."""
     emotions: NDArray[np.int64] | None = None
@@ -93,6 +93,16 @@ class Faces(Sequence[Face]):
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def at(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Faces:
+        """Return the faces at ``rows``, indices or a mask, as they are before classification."""
+        return Faces(
+            self.boxes[rows],
+            self.scores[rows],
+            self.landmarks[rows],
+            None if self.ids is None else self.ids[rows],
+            None if self.detected is None else self.detected[rows],
+        )
 
     @overload
     def __getitem__(self, index: int) -> Face: ...
@@ -127,6 +137,17 @@ class Faces(Sequence[Face]):
 
     def __iter__(self) -> Iterator[Face]:
         return (self[index] for index in range(len(self)))
+
+
+def together(parts: Sequence[Faces]) -> Faces:
+    """Return the faces that a detector found in several parts of a frame as one, in that order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Faces(
+        np.concatenate([faces.boxes for faces in parts]),
+        np.concatenate([faces.scores for faces in parts]),
+        np.concatenate([faces.landmarks for faces in parts]),
+    )
 
 
 def no_faces() -> Faces:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .faces import Faces
+from .faces import Faces, together
 
 TILE = 640
 """Pixels a side of what the detector sees of a tile."""
@@ -96,17 +96,16 @@ def _parts(length: int, shrunk: int) -> Iterator[tuple[int, int, float, float, f
 
 def without_doubles(found: list[Faces]) -> Faces:
     """All faces of one picture, best score first, each once: of boxes that cover each other the best one."""
-    boxes = np.concatenate([faces.boxes for faces in found])
-    scores = np.concatenate([faces.scores for faces in found])
-    landmarks = np.concatenate([faces.landmarks for faces in found])
+    faces = together(found)
+    boxes = faces.boxes
     areas = boxes[:, 2:].prod(axis=1)
     ends = boxes[:, :2] + boxes[:, 2:]
     kept = []
-    rest = np.argsort(-scores, kind="stable")
+    rest = np.argsort(-faces.scores, kind="stable")
     while rest.size:
         best, rest = rest[0], rest[1:]
         kept.append(best)
         shared = np.minimum(ends[best], ends[rest]) - np.maximum(boxes[best, :2], boxes[rest, :2])
         covered = np.maximum(shared, 0).prod(axis=1)
         rest = rest[covered <= _DOUBLE * np.minimum(areas[best], areas[rest])]
-    return Faces(boxes[kept], scores[kept], landmarks[kept])
+    return faces.at(np.array(kept, np.int64))

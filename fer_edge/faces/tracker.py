@@ -82,7 +82,9 @@ class _Tracks:
     def shifts(self, timestamp: float) -> NDArray[np.float32]:
         """Return how far each face has moved since it was seen, float32 (m, 2), as far as is known."""
         seconds = np.minimum(timestamp - self.seen, MAX_EXTRAPOLATION)[:, np.newaxis]
-        return np.nan_to_num(self.velocities * seconds).astype(np.float32)
+        shifts: NDArray[np.float32] = (self.velocities * seconds).astype(np.float32)
+        shifts[np.isnan(shifts)] = 0
+        return shifts
 
 
 class Tracker:
@@ -138,20 +140,23 @@ class Tracker:
             # The prediction for a face that moved by its width and stopped may overlap another face.
             likeness = np.maximum(likeness, _nearness(faces.boxes, tracks, predicted, timestamp))
         matched, of_track = _paired(likeness, MIN_IOU)
-        again = self._seen_again(tracks.at(of_track), faces, matched, timestamp)
-        is_new = np.ones(len(faces), np.bool_)
-        is_new[matched] = False
-        order = np.argsort(np.concatenate([matched, np.flatnonzero(is_new)]), kind="stable")
-        current = again.followed_by(self._new(_at(faces, is_new), timestamp)).at(order)
-        current = self._with_ids(current)
-        missed = np.ones(len(tracks), np.bool_)
-        missed[of_track] = False
-        # A pass that misses a face once in a while must not end its track, however seldom passes are.
-        unseen = max(MAX_UNSEEN, min(1.5 * step, _LONGEST_UNSEEN))
-        missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= unseen)
-        rest = tracks.at(missed)
-        self._tracks = current.followed_by(replace(rest, missed=rest.missed + 1))
+        current = self._seen_again(tracks.at(of_track), faces, matched, timestamp)
+        # Mostly the same faces are there again, and nothing else needs to be done.
+        if len(matched) < len(faces):
+            is_new = np.ones(len(faces), np.bool_)
+            is_new[matched] = False
+            order = np.argsort(np.concatenate([matched, np.flatnonzero(is_new)]), kind="stable")
+            current = current.followed_by(self._new(faces.at(is_new), timestamp)).at(order)
+        self._tracks = current = self._with_ids(current)
         self._current = current.keys
+        if len(of_track) < len(tracks):
+            missed = np.ones(len(tracks), np.bool_)
+            missed[of_track] = False
+            # A pass that misses a face once in a while must not end its track, however seldom passes are.
+            unseen = max(MAX_UNSEEN, min(1.5 * step, _LONGEST_UNSEEN))
+            missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= unseen)
+            rest = tracks.at(missed)
+            self._tracks = current.followed_by(replace(rest, missed=rest.missed + 1))
         return replace(faces, ids=current.ids, detected=np.ones(len(faces), np.bool_))
 
     def forget(self) -> None:
@@ -159,20 +164,12 @@ class Tracker:
         self._tracks = self._new(no_faces(), 0.0)
         self._current = self._tracks.keys
 
-    def predict(self, timestamp: float) -> Faces:
-        """Return the faces that the latest detector pass saw, moved on to ``timestamp``."""
+    def expected(self, timestamp: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return where the faces that were seen last should be at ``timestamp``: keys (n,), boxes (n, 4)."""
         tracks = self._tracks.at(self._tracks.missed == 0)
-        shifts = tracks.shifts(timestamp)
         boxes = tracks.boxes.copy()
-        boxes[:, :2] += shifts
-        self._current = tracks.keys
-        return Faces(
-            boxes,
-            tracks.scores,
-            tracks.landmarks + shifts[:, np.newaxis],
-            tracks.ids,
-            detected=np.zeros(len(tracks), np.bool_),
-        )
+        boxes[:, :2] += tracks.shifts(timestamp)
+        return tracks.keys, boxes
 
     def _new(self, faces: Faces, timestamp: float) -> _Tracks:
         count = len(faces)
@@ -233,7 +230,8 @@ def iou(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> 
     union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
     ratios: NDArray[np.float64] = shared / np.maximum(union, np.finfo(np.float64).tiny)
     # A box that is no box overlaps nothing.
-    return np.nan_to_num(ratios, nan=0.0)
+    ratios[np.isnan(ratios)] = 0
+    return ratios
 
 
 def match(
@@ -279,10 +277,6 @@ def _nearness(
         ratios = sides[:, np.newaxis] / others
         within = (far <= reach) & (ratios >= _SIZES) & (ratios <= 1 / _SIZES)
     return np.where(within, 1 + _REACH - far, 0.0)
-
-
-def _at(faces: Faces, rows: NDArray[np.bool_]) -> Faces:
-    return Faces(faces.boxes[rows], faces.scores[rows], faces.landmarks[rows])
 
 
 def _centres(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -83,14 +83,24 @@ class WatchOptions:
         choices=("fp32", "int8"),
     )
     """``fp32``, or ``int8`` on LiteRT."""
-    detect_every: int = option(
-        1,
+    detect_every: int | None = option(
+        None,
         "faces",
-        "find faces on every Nth frame, follow them in between (default: %(default)s)",
+        "search every Nth frame whole, in between only around up to three known faces (default: 10 on "
+        "live sources, else 1)",
         WHOLE,
         metavar="N",
     )
-    """The detector, which costs most, runs on every Nth frame; in between, boxes move on evenly."""
+    """Every Nth frame is searched whole, in between only windows around up to three known faces; 1: all of
+    them; ``None``: 10 on live sources, else 1."""
+    classify_every: int | None = option(
+        None,
+        "faces",
+        "classify each person in one frame of N, new ones at once (default: 3 on live sources, else 1)",
+        WHOLE,
+        metavar="N",
+    )
+    """Each person is classified in one frame of N, new ones at once; ``None``: 3 on live sources, else 1."""
     detect_size: DetectSize = option(
         None,
         "faces",
@@ -239,7 +249,7 @@ class WatchOptions:
         from ..faces.detector import check_score, check_size
 
         _ = self.source_options  # checks those
-        for name in ("detect_every", "min_hits", "every", "frames"):
+        for name in ("detect_every", "classify_every", "min_hits", "every", "frames"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
@@ -249,8 +259,10 @@ class WatchOptions:
             raise ValueError(f"reconnect must be 0 or more seconds, got {self.reconnect}")
         check_size(self.detect_size)
         check_score(self.min_score)
-        if self.detect_every < 1:
-            raise ValueError(f"detect_every must be 1 or more, got {self.detect_every}")
+        for name in ("detect_every", "classify_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
         if self.min_hits < 1:
             raise ValueError(f"min_hits must be 1 or more, got {self.min_hits}")
         if not (math.isfinite(self.smoothing) and self.smoothing >= 0):

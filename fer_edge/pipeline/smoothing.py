@@ -29,21 +29,31 @@ class Smoother:
         self._means: dict[int, _Mean] = {}
 
     def update(
-        self, keys: NDArray[np.int64], probabilities: NDArray[np.float32], timestamp: float
+        self,
+        keys: NDArray[np.int64],
+        probabilities: NDArray[np.float32],
+        timestamp: float,
+        classified: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Fold ``probabilities`` (n, k) into the means of the tracks ``keys`` (n,); return those means.
+        """Fold ``probabilities`` (m, k) into the means of the tracks ``keys`` (n,); return all those means.
 
-        Each track has a mean of its own, ``m += (1 - exp(-dt / seconds)) * (p - m)``, that starts at
-        its first probabilities. The result is float32 (n, k).
+        ``classified`` (n,): the m tracks that the probabilities belong to, in order; ``None``: all. A new
+        track must be among them. Each track has a mean of its own,
+        ``m += (1 - exp(-dt / seconds)) * (p - m)``, that starts at its first probabilities; ``dt`` is the
+        time since its last ones, so that the mean is as fast where they come seldom. The result is float32
+        (n, k).
         """
-        means = np.array(probabilities, np.float32)
-        for key, mean in zip(keys.tolist(), means, strict=True):
-            before = self._means.get(key)
+        due = keys if classified is None else keys[classified]
+        for key, new in zip(due.tolist(), np.array(probabilities, np.float32), strict=True):
+            mean, before = new, self._means.get(key)
             if before is not None and self.seconds > 0:
                 kept = math.exp(-max(0.0, timestamp - before.timestamp) / self.seconds)
-                mean += kept * (before.probabilities - mean)
+                mean = new + np.float32(kept) * (before.probabilities - new)
             self._means[key] = _Mean(mean, timestamp)
-        return means.copy()
+        means = np.empty((len(keys), probabilities.shape[1]), np.float32)
+        for row, key in zip(means, keys.tolist(), strict=True):
+            row[:] = self._means[key].probabilities
+        return means
 
     def keep(self, keys: NDArray[np.int64]) -> None:
         """Forget the means of all tracks but ``keys`` (m,)."""

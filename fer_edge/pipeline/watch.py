@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import SourceError
-from ..faces.detector import FULL
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
+from ..faces.windows import DETECT_EVERY, Follower
 from ..sources import await_any, open_any
 from ..sources.base import CAMERA_FPS, Frame, Source
 from .options import WatchOptions
@@ -33,6 +33,7 @@ from .result import FrameResult
 from .smoothing import Smoother
 from .state import RUNNING, Gap, State
 from .summary import Summary, Tally
+from .turns import CLASSIFY_EVERY, Turns
 
 
 def watch(
@@ -44,7 +45,7 @@ def watch(
 ) -> Watch:
     """Recognize the faces of every frame of ``source``, tracked and smoothed.
 
-    >>> with fer_edge.watch("party.mp4", detect_every=3) as results:
+    >>> with fer_edge.watch("party.mp4", detect_every=10) as results:
     ...     for result in results:
     ...         print(result.timestamp, [face.emotion for face in result.faces])
 
@@ -87,6 +88,19 @@ class Watch(Iterator[FrameResult]):
             self._pace = self._paced()
             self.recognizer = recognizer or self._load()
             self._opened = opening.pop_all()
+        live = self.source.live
+        detect_every = self.options.detect_every or (DETECT_EVERY if live else 1)
+        classify_every = self.options.classify_every or (CLASSIFY_EVERY if live else 1)
+        self.options = replace(self.options, detect_every=detect_every, classify_every=classify_every)
+        self._follower = Follower(
+            self.recognizer.detector,
+            self._tracker,
+            detect_every,
+            self.options.live_size,
+            beside=live and len(os.sched_getaffinity(0)) > 1,
+        )
+        self._opened.callback(self._follower.close)
+        self._turns = Turns(classify_every)
         self._began = math.inf
         self._feed = Feed(
             self.source, self.options, self._pace, self._stop.is_set, self._is_over, self._on_state
@@ -238,7 +252,9 @@ class Watch(Iterator[FrameResult]):
         if gap is not None:
             self._forget()
         started = time.perf_counter()
-        faces = self._follow(frame) if self.source.related else self.recognizer.recognize_all(frame.image)
+        faces = (
+            self._follow(frame, gap) if self.source.related else self.recognizer.recognize_all(frame.image)
+        )
         latency_ms = (time.perf_counter() - started) * 1000
         age = time.monotonic() - frame.monotonic
         result = FrameResult(
@@ -264,19 +280,14 @@ class Watch(Iterator[FrameResult]):
         self._tracker.forget()
         self._smoother.keep(self._tracker.kept_keys)
 
-    def _follow(self, frame: Frame) -> Faces:
-        tracker, timestamp = self._tracker, frame.timestamp
-        sparse = self._pace.is_sparse(timestamp)
-        if self._tally.frames % self.options.detect_every == 0 or tracker.lost or sparse:
-            detector, size = self.recognizer.detector, self.options.live_size
-            if size == FULL:
-                found = detector.detect_full(frame.image)
-            else:
-                found = detector.detect(frame.image, size, chroma=frame.chroma)
-            faces = tracker.update(found, timestamp)
-            self._smoother.keep(tracker.kept_keys)
-        else:
-            faces = tracker.predict(timestamp)
-        distributions = self.recognizer.distributions(frame.image, faces)
-        smoothed = self._smoother.update(tracker.keys, distributions, timestamp)
+    def _follow(self, frame: Frame, gap: Gap | None) -> Faces:
+        timestamp = frame.timestamp
+        sparse = self._pace.is_sparse(timestamp) or gap is not None
+        faces = self._follower.follow(frame.image, timestamp, sparse, frame.chroma)
+        keys, kept = self._tracker.keys, self._tracker.kept_keys
+        self._smoother.keep(kept)
+        self._turns.keep(kept)
+        due = self._turns.take(keys, sparse)
+        distributions = self.recognizer.distributions(frame.image, faces.at(due))
+        smoothed = self._smoother.update(keys, distributions, timestamp, due)
         return answered(faces, self.recognizer.classifier.answers(smoothed))

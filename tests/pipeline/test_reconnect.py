@@ -53,7 +53,7 @@ class Door(Source):
     def __iter__(self):
         began = time.monotonic()
         for number in self.numbers:
-            yield Frame(np.full((48, 64, 3), number % 256, np.uint8), time.monotonic() - began, self.name)
+            yield Frame(np.full((240, 320, 3), number % 256, np.uint8), time.monotonic() - began, self.name)
             self.lives.taken.acquire(timeout=self.lives.patience)
         if callable(self.then):
             self.then()

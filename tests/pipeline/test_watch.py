@@ -39,14 +39,14 @@ class ScriptedSource(Source):
 
     name = "script"
 
-    def __init__(self, count=10, live=False, related=True, pause=0.0, error=None, hang=False):
-        self.count, self.live, self.related = count, live, related
+    def __init__(self, count=10, live=False, related=True, pause=0.0, error=None, hang=False, shape=(48, 64)):
+        self.count, self.live, self.related, self.shape = count, live, related, shape
         self.pause, self.error, self.hang = pause, error, hang
 
     def __iter__(self):
         for index in range(self.count):
             time.sleep(self.pause)
-            yield Frame(np.full((48, 64, 3), index, np.uint8), index / 10, self.name)
+            yield Frame(np.full((*self.shape, 3), index, np.uint8), index / 10, self.name)
         if self.hang:
             time.sleep(1.5)
         if self.error:
@@ -64,7 +64,7 @@ class ScriptedRecognizer:
 
     def __init__(self, without=(), pause=0.0, said=(0, 1), people=EVEN):
         self.without, self.pause, self.said, self.people = without, pause, said, people
-        self.detected, self.classified, self.landmarks = [], [], []
+        self.detected, self.windows, self.classified, self.landmarks = [], [], [], []
 
     @property
     def detector(self):
@@ -81,6 +81,14 @@ class ScriptedRecognizer:
         time.sleep(self.pause)
         index = int(frame.flat[0])
         self.detected.append(index)
+        return self.faces(index)
+
+    def detect_in_windows(self, frame, windows, size, chroma=None):
+        index = int(frame[0, 0, 0])
+        self.windows.append(index)
+        return [self.faces(index) for _ in windows]
+
+    def faces(self, index):
         lefts = [] if index in self.without else [10.0 * index]
         count = len(lefts)
         return Faces(
@@ -174,22 +182,73 @@ def test_seconds_limit_holds_even_without_frames():
     assert time.monotonic() - began >= 0.3
 
 
-def test_detector_runs_on_every_nth_frame_and_boxes_move_on_between():
+def test_whole_frames_every_nth_and_windows_between():
     recognizer = ScriptedRecognizer()
-    results, _ = watch(ScriptedSource(9), recognizer, detect_every=4)
+    results, summary = watch(ScriptedSource(9, shape=(240, 320)), recognizer, detect_every=4)
     assert recognizer.detected == [0, 4, 8]
-    lefts = [result.faces[0].box[0] for result in results]
-    # Standing until the second detection gives a velocity, then moving with it.
-    assert lefts == pytest.approx([0, 0, 0, 0, 40, 50, 60, 70, 80])
-    assert {result.faces[0].track for result in results} == {1}
+    assert recognizer.windows == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [result.faces[0].box[0] for result in results] == [10.0 * index for index in range(9)]
+    assert {(result.faces[0].track, result.faces[0].detected) for result in results} == {(1, True)}
+    assert summary.tracks == 1
 
 
-def test_detector_runs_at_once_after_a_face_was_lost():
-    recognizer = ScriptedRecognizer(without={4, 5})
-    results, _ = watch(ScriptedSource(9), recognizer, detect_every=4)
-    assert recognizer.detected == [0, 4, 5, 6, 8]
-    assert [len(result.faces) for result in results] == [1, 1, 1, 1, 0, 0, 1, 1, 1]
-    assert results[6].faces[0].track == 1
+def test_whole_frame_at_once_after_a_face_was_lost():
+    recognizer = ScriptedRecognizer(without={2, 3})
+    results, _ = watch(ScriptedSource(9, shape=(240, 320)), recognizer, detect_every=10)
+    assert recognizer.detected == [0, 2, 3, 4]
+    assert [len(result.faces) for result in results] == [1, 1, 0, 0, 1, 1, 1, 1, 1]
+    assert results[4].faces[0].track == 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_live_sources_have_whole_frames_searched_in_a_thread_where_there_is_a_core(cores, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    threads = set()
+
+    class Noting(ScriptedRecognizer):
+        def detect(self, frame, size=320, chroma=None):
+            threads.add(threading.current_thread().name)
+            return super().detect(frame)
+
+    source = ScriptedSource(200, live=True, pause=0.005, shape=(240, 320))
+    watch(source, Noting(), detect_every=2, frames=20)
+    beside = {name for name in threads if name.startswith("whole frames")}
+    assert len(beside) == cores - 1
+    assert not beside & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(
+    ("live", "options", "settled"),
+    [
+        (True, {}, (10, 3)),
+        (False, {}, (1, 1)),
+        (True, {"detect_every": 2, "classify_every": 1}, (2, 1)),
+        (False, {"detect_every": 10, "classify_every": 3}, (10, 3)),
+    ],
+)
+def test_only_live_sources_save_work_by_default(live, options, settled):
+    run = Watch(ScriptedSource(3, live=live), WatchOptions(**options), ScriptedRecognizer())
+    assert (run.options.detect_every, run.options.classify_every) == settled
+    run.close()
+
+
+def test_each_person_is_classified_by_turns_and_keeps_the_answer_between():
+    said = (0, 1, 1, 2, 2, 2, 3)
+    recognizer = ScriptedRecognizer(said=said)
+    results, _ = watch(ScriptedSource(7), recognizer, classify_every=3, smoothing=0.0)
+    assert recognizer.classified == [1, 0, 0, 1, 0, 0, 1]
+    assert [result.faces[0].emotion for result in results] == [EMOTIONS[i] for i in (0, 0, 0, 2, 2, 2, 3)]
+
+
+def test_answers_by_turns_are_smoothed_by_the_time_between_them():
+    results, _ = watch(ScriptedSource(6), ScriptedRecognizer(), classify_every=3, smoothing=0.4)
+    expected = np.zeros(7)
+    expected[0] = math.exp(-0.3 / 0.4)
+    expected[1] = 1 - expected[0]
+    for result in results[:3]:
+        assert result.faces[0].probabilities[0] == pytest.approx(1)
+    for result in results[3:]:
+        assert result.faces[0].probabilities == pytest.approx(expected)
 
 
 def test_no_face_is_not_classified():
@@ -338,11 +397,6 @@ def test_face_becomes_a_person_after_some_detections():
     assert summary.tracks == 1
 
 
-def test_boxes_that_were_moved_on_are_not_called_detected():
-    results, _ = watch(ScriptedSource(5), detect_every=2)
-    assert [result.faces[0].detected for result in results] == [True, False, True, False, True]
-
-
 def test_empty_name_is_no_source():
     with pytest.raises(fer_edge.SourceError, match="empty name"):
         fer_edge.watch("", recognizer=ScriptedRecognizer())
@@ -413,6 +467,8 @@ def test_a_signal_that_is_ignored_stays_ignored(number):
     "options",
     [
         {"detect_every": 0},
+        {"classify_every": 0},
+        {"classify_every": 1.5},
         {"smoothing": -1.0},
         {"smoothing": math.nan},
         {"frames": 0},

@@ -1,0 +1,45 @@
+"""Whose turn it is to be classified: each person every few frames, and not all in the same frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSIFY_EVERY = 3
+"""On live sources each person is classified in one frame of so many. At 30 a second expressions last longer
+than the 0.1 s between, and over 0.4 s they are averaged anyway."""
+
+
+class Turns:
+    """Classification by turns: a new track at once, then each in one frame of ``every``."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._frame = 0
+        self._next: dict[int, int] = {}
+        """The frame in which each track is due."""
+
+    def take(self, keys: NDArray[np.int64], sparse: bool = False) -> NDArray[np.bool_]:
+        """Return which of the tracks ``keys`` (n,) of the next frame are due, bool (n,).
+
+        ``sparse``: so long after the frame before that all are.
+        """
+        if sparse:
+            self._next = {}
+        due = np.array([self._next.get(key, 0) <= self._frame for key in keys.tolist()], np.bool_)
+        for key in keys[due].tolist():
+            self._next[key] = self._frame + (self._every if key in self._next else self._free_place())
+        self._frame += 1
+        return due
+
+    def keep(self, keys: NDArray[np.int64]) -> None:
+        """Forget all tracks but ``keys`` (m,)."""
+        kept = set(keys.tolist())
+        self._next = {key: due for key, due in self._next.items() if key in kept}
+
+    def _free_place(self) -> int:
+        """In how many frames, at most ``every``, the fewest tracks are due; the latest of such frames."""
+        load = Counter(self._next.values())
+        return min(range(self._every, 0, -1), key=lambda ahead: load[self._frame + ahead])
