@@ -9,6 +9,7 @@
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
+# make corpus       what must not happen on any file of DIR, else on 2,000 damaged ones that it makes
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
 # make man          docs/fer-edge.1 and the table of docs/configuration.md anew from the options of all commands
@@ -46,6 +47,10 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 FRAMES ?= 200000
 SOAK ?=
 
+# What `make corpus` tries: a folder of pictures and films of one's own, or so many damaged ones.
+DIR ?=
+CORPUS_FILES ?= 2000
+
 # What `make sanitize` builds, where, and which tests it runs.
 SANITIZED := build/sanitize
 SANITIZE_CC ?= gcc -g -O2 -std=c99 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -55,8 +60,8 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench soak fuzz sanitize weights reference man \
-    wheels release clean
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench soak fuzz corpus sanitize weights \
+    reference man wheels release clean
 
 run: $(VENV)/.run
 	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
@@ -85,7 +90,7 @@ lint: $(VENV)/.dev
 	rm -rf build/types && mkdir -p build/types/fer_edge
 	ln -s $(CURDIR)/fer_edge/* $(CURDIR)/train $(CURDIR)/export build/types/fer_edge
 	MYPYPATH=build/types $(bin)/mypy -p fer_edge
-	MYPYPATH=tools $(bin)/mypy tools
+	MYPYPATH=tools:build/types $(bin)/mypy tools
 
 bench: $(VENV)/.run
 	$(bin)/fer-edge bench
@@ -110,6 +115,11 @@ build/fuzz/%: ext/fuzz/%.c ext/%.c ext/area.h ext/kernels.h
 	$(FUZZ_CC) -c -DFER_PORTABLE $(foreach kernel,$(KERNELS),-Dfer_$(kernel)=portable_$(kernel)) \
 	    ext/$*.c -o build/fuzz/portable-$*.o
 	$(FUZZ_CC) $< ext/$*.c build/fuzz/portable-$*.o -o $@
+
+# Where it was stopped, the same command goes on; build/ has the log.
+corpus: $(VENV)/.run
+	mkdir -p build
+	$(bin)/python tools/corpus.py $(if $(DIR),'$(DIR)' --log build/corpus$(subst /,-,$(DIR)).jsonl,build/corpus --make $(CORPUS_FILES))
 
 # On a copy of the package, which leaves the installed extension alone. Python itself leaks, so leaks are
 # left to `make fuzz`. The sanitizers have to be loaded before Python.

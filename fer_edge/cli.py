@@ -18,15 +18,19 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .commands import COMMANDS, set_up
 from .errors import FerEdgeError, is_out_of_memory, printable
 from .interrupts import ended_at_once
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 _NO_MEMORY = "not enough memory: end other programs, or raise the limit (ulimit -v, MemoryMax of the service)"
 
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
+"""Commands on pictures, unless with --out: then ``predict`` labels a table."""
 
 _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -52,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "execute" not in parsed:
             parser.print_help(sys.stderr)
             return 2
-        if parsed.command in _WITH_PICTURES:
+        if parsed.command in _WITH_PICTURES and not getattr(parsed, "out", None):
             _load_libraries()
     try:
         with _signals_interrupt(), _warnings_shown():
@@ -189,6 +193,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(_masked(message))
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        # argparse keeps to itself what could not be written.
+        (file or sys.stdout).write(self.format_help())
 
 
 class _VersionAction(argparse.Action):

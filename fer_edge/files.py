@@ -23,7 +23,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         # Its resolved name need not exist: /dev/stdout may be a pipe.
         yield Path(path)
         return
-    target = Path(path).resolve()
+    target = resolved(path)
     _check_place(target)
     handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent)
     os.close(handle)
@@ -42,6 +42,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The absolute path behind symbolic links, existing or not; DataError for a circle of links."""
+    try:
+        return Path(path).resolve()
+    except (RuntimeError, OSError) as error:  # the first from Python before 3.13
+        raise DataError(f"{path}: a symbolic link that goes round in a circle") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -67,6 +75,7 @@ def check_target(
     refuse_input(target, inputs)
     if is_special(target):
         return
+    resolved(target)
     _check_place(target)
     if not force and has_content(target):
         raise DataError(f"{target}: exists already; --force overwrites it")

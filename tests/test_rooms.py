@@ -23,6 +23,7 @@ STOREYS = (
     {"commands"},
     {"cli"},
     {"__main__"},
+    {"_pyinstaller"},
 )
 STOREY = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
 FOLDERS = {

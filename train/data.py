@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,8 +18,6 @@ from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.duplicates import held_out_tenth, in_training
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.fer2013.votes import people_votes, read_votes
-from fer_edge.kernels.crop import FACE_SIZE
-from fer_edge.labels import EMOTIONS, VOTE_COLUMNS
 
 from .bank import Bank, make_bank
 from .batch_norm import folded_copy
@@ -30,7 +27,6 @@ from .model import EmotionNet, Heads
 from .options import TrainOptions
 
 SAMPLE_ROWS = 512
-_MOST_VOTES = 255
 RESULTS = ("best.pt", "metrics.csv", "recipe.json", "model/manifest.json")
 """What a training run, of whatever kind, may leave in its folder besides ``last.pt``."""
 
@@ -132,8 +128,8 @@ def load_training_data(
 ) -> tuple[TrainingData, FerDataset]:
     """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
 
-    Instead of a CSV ``path`` may be an ``.npz`` file of arrays, as :func:`_read_arrays` wants them, which may
-    hold the votes as well.
+    Instead of a CSV ``path`` may be an ``.npz`` file of arrays, which may hold the votes as well, see
+    :func:`~fer_edge.fer2013.arrays.read_arrays`.
 
     Training rows train, but for a tenth of their images, chosen by their content, that is held out for
     calibration; PublicTest rows whose image is not in Training validate. Data without a Usage gives
@@ -145,10 +141,7 @@ def load_training_data(
         raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
     if votes is not None and Path(path).is_dir():
         raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
-    if Path(path).suffix == ".npz":
-        dataset = _read_arrays(path)
-    else:
-        dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
+    dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
     if dataset.labels is None:
         raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
     labels = dataset.labels.astype(np.int64)
@@ -179,43 +172,6 @@ def load_training_data(
         calibration_votes=votes_of(held_out),
     )
     return data, dataset
-
-
-def _read_arrays(path: str | os.PathLike[str]) -> FerDataset:
-    """A data set, with FER+ votes where they are there, from an ``.npz`` file of NumPy arrays.
-
-    ``pixels`` uint8 (n, 48, 48), ``labels`` (n,) from 0 to 6, ``usage`` (n,) texts as in a CSV, and ``votes``
-    (n, 10), at most 255, in :data:`~fer_edge.labels.VOTE_COLUMNS` order. It is read in a moment, a CSV in
-    half a minute. Raises DataError.
-    """
-    try:
-        # NumPy would take a file that is no archive for a single array, or for pickled code.
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            pixels, labels, usage = (stored[name] for name in ("pixels", "labels", "usage"))
-            votes = stored.get("votes")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a file of the arrays pixels, labels and usage ({error})") from error
-    count = len(pixels) if pixels.ndim else 0
-    wanted = [
-        ("pixels", pixels, (count, FACE_SIZE, FACE_SIZE)),
-        ("labels", labels, (count,)),
-        ("usage", usage, (count,)),
-    ]
-    if votes is not None:
-        wanted.append(("votes", votes, (count, len(VOTE_COLUMNS))))
-    for name, array, shape in wanted:
-        if array.shape != shape or array.dtype.kind != ("U" if name == "usage" else "u"):
-            kind = "texts" if name == "usage" else "unsigned integers"
-            raise DataError(f"{path}: {name} is {array.dtype} {array.shape}; want {kind} {shape}")
-    if pixels.dtype != np.uint8 or (count and labels.max() >= len(EMOTIONS)):
-        raise DataError(f"{path}: want pixels as uint8 and labels from 0 to {len(EMOTIONS) - 1}")
-    if votes is not None:
-        if count and votes.max() > _MOST_VOTES:
-            raise DataError(f"{path}: votes has {votes.max()}; want numbers from 0 to {_MOST_VOTES}")
-        votes = votes.astype(np.uint8)
-    return FerDataset(pixels, labels.astype(np.int8), usage, votes=votes)
 
 
 def _split(dataset: FerDataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -178,6 +178,8 @@ def make_options(
 
     Raises DataError for a value that is out of range or unknown.
     """
+    if given.get("minutes") and "epochs" in given:
+        raise DataError("--minutes and --epochs both say how long to train; give one of them")
     options = replace(FINE_TUNING if fine_tuning else TrainOptions(), **given)
     if poor_camera:
         strength = FINE_TUNING_STRENGTH if fine_tuning else 1.0

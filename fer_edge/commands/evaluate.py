@@ -58,7 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "data",
         type=nonempty,
         metavar="DATA",
-        help="FER-2013 CSV with labels, plain or compressed, or a folder of labelled pictures (below)",
+        help="FER-2013 CSV with labels, plain or compressed, .npz with the arrays pixels, labels, usage and "
+        "votes, or a folder of labelled pictures (below)",
     )
     parser.add_argument(
         "--usage",
@@ -122,7 +123,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"skipped: {printable(message)}", file=sys.stderr)
     if len(dataset.skipped) > _SKIPPED_SHOWN:
         print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
-    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else None
+    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else dataset.votes
     try:
         evaluation = evaluate(classifier, dataset, arguments.usage, votes, groups, missing)
     except DataError as error:

@@ -41,9 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="best.pt or last.pt of fer-edge train")
     parser.add_argument(
         "--calibration",
-        metavar="CSV",
+        metavar="DATA",
         default=os.environ.get("FER2013_CSV"),
-        help="FER-2013 CSV with Usage: Training rows calibrate, the others check; default: FER2013_CSV",
+        help="FER-2013 CSV with Usage, or the same as .npz or folder, as fer-edge train reads it: Training "
+        "rows calibrate, the others check; default: FER2013_CSV",
     )
     parser.add_argument(
         "--votes",
@@ -72,18 +73,18 @@ def execute(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_export()
     from ..export.pipeline import export
-    from ..fer2013.reader import read_fer2013
+    from ..faces.pictures import read_labelled
     from ..fer2013.votes import read_votes
 
     if not arguments.calibration:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")
     if arguments.rows < 1:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
-    dataset = read_fer2013(arguments.calibration)
+    dataset = read_labelled(arguments.calibration)
     votes_path = arguments.votes
     if not votes_path and arguments.calibration == os.environ.get("FER2013_CSV"):
         votes_path = os.environ.get("FERPLUS_CSV")
-    votes = read_votes(votes_path, len(dataset), dataset.usage) if votes_path else None
+    votes = read_votes(votes_path, len(dataset), dataset.usage) if votes_path else dataset.votes
     with renamed_names_told():
         report = export(
             arguments.checkpoint,

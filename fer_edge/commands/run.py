@@ -211,7 +211,7 @@ def _start(results: Watch) -> dict[str, Any]:
 
 def _refuse_conflicts(config: Config, source: Source) -> None:
     """Raise DataError where an output would replace an input, or two outputs are one file."""
-    from ..files import is_special, refuse_input
+    from ..files import is_special, refuse_input, resolved
     from ..outputs.image import is_folder, path_in
     from ..sources.urls import path_of
 
@@ -228,7 +228,7 @@ def _refuse_conflicts(config: Config, source: Source) -> None:
     ]
     for target in targets:
         refuse_input(target, inputs)
-    named = [Path(target).resolve() for target in targets if not is_special(target)]
+    named = [resolved(target) for target in targets if not is_special(target)]
     for first, second in itertools.combinations(named, 2):
         if first == second:
             raise DataError(f"{first}: two outputs cannot be the same file")

@@ -321,6 +321,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
 
 def _refuse_idle(arguments: argparse.Namespace) -> None:
     """Raise DataError for an option that would do nothing because another one is missing."""
+    from ..fer2013.arrays import holds_arrays
+
     flags = {
         "votes": "--votes CSV",
         "teacher": "--teacher FILE",
@@ -329,7 +331,7 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         "recipe": "--recipe NAME",
     }
     given = {name for name in flags if getattr(arguments, name)}
-    if str(arguments.data).endswith(".npz"):
+    if arguments.data and holds_arrays(arguments.data):
         given.add("votes")  # which it may hold
     for option, needed in _NEEDED_BY.items():
         if getattr(arguments, option) and not given.issuperset(needed):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, MissingExtraError, SourceError
+from ..fer2013.arrays import holds_arrays, read_arrays
 from ..fer2013.folders import PictureFolder, list_pictures
 from ..fer2013.reader import FerDataset, read_fer2013
 from ..kernels.crop import FACE_SIZE, crop_faces
@@ -27,10 +28,11 @@ SMALLEST = 12
 def read_labelled(
     path: str | os.PathLike[str], *, skip_bad: bool = False, detect: bool = False
 ) -> FerDataset:
-    """Read labelled faces: a FER-2013 CSV, or a folder of pictures as :func:`list_pictures` knows them.
+    """Read labelled faces: a FER-2013 CSV, an ``.npz`` file of arrays, or a folder of pictures.
 
-    ``skip_bad`` is for a CSV, see :func:`~fer_edge.fer2013.reader.read_fer2013`; ``detect`` for a folder,
-    see :func:`read_pictures`. Raises DataError.
+    See :func:`~fer_edge.fer2013.arrays.read_arrays` and :func:`list_pictures`. ``skip_bad`` is for a CSV, see
+    :func:`~fer_edge.fer2013.reader.read_fer2013`; ``detect`` for a folder, see :func:`read_pictures`. Raises
+    DataError.
     """
     if Path(path).is_dir():
         if skip_bad:
@@ -38,6 +40,10 @@ def read_labelled(
         return read_pictures(list_pictures(path), detect=detect)[0]
     if detect:
         raise DataError(f"{path}: --detect is for a folder of pictures; a CSV holds faces already cut out")
+    if holds_arrays(path):
+        if skip_bad:
+            raise DataError(f"{path}: --skip-bad is for a CSV; a file of arrays has no bad rows")
+        return read_arrays(path)
     return read_fer2013(path, skip_bad=skip_bad)
 
 

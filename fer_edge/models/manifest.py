@@ -123,6 +123,12 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         manifest = json.loads(read_bounded(path, _MAX_MANIFEST_BYTES).decode("utf-8"))
     except ModelError as error:
+        if isinstance(error.__cause__, NotADirectoryError):
+            archive = next((parent for parent in path.parents if parent.is_file()), path.parent)
+            raise ModelError(
+                f"{archive}: is a file, and models cannot be read from within one; beside a program that "
+                "zipapp packed, install fer-edge (pip install fer-edge), or pack it by shiv or PyInstaller"
+            ) from error
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise ModelError(

@@ -13,6 +13,7 @@ import numpy as np
 from ..defaults import MAX_PIXELS
 from ..errors import SourceError
 from .base import Frame, Source
+from .behind import told_behind
 from .decode import check_pixels
 from .headers import HEAD_BYTES, is_sequence, picture_kind, picture_size
 
@@ -58,6 +59,12 @@ def _count(content: bytes) -> tuple[int, bool]:
             return count, False
 
 
+def warn_of_more(kind: str | None, content: bytes, name: str) -> None:
+    """Log a warning where another picture or film lies behind the end of this one."""
+    if kind is not None and (behind := told_behind(kind, content)):
+        _log.warning("%s: also holds %s, which is not read", name, behind)
+
+
 class AnimationSource(Source):
     """An animated picture as film: its frames as a browser composes them, at their own times.
 
@@ -70,6 +77,7 @@ class AnimationSource(Source):
         kind = picture_kind(content[:HEAD_BYTES])
         check_pixels(picture_size(kind, content) if kind else None, self.name, max_pixels)
         self._content = content
+        self._kind = kind
 
     def __iter__(self) -> Iterator[Frame]:
         from PIL import Image
@@ -88,6 +96,7 @@ class AnimationSource(Source):
                     yield Frame(image, seconds, self.name)
                     shown = float(picture.info.get("duration") or 0) / 1000
                     seconds += shown if shown >= SHORTEST else 0.1
+            warn_of_more(self._kind, self._content, self.name)
         except Exception as error:  # whatever, as in _count
             if not index:
                 raise SourceError(f"{self.name}: the animation cannot be decoded ({error})") from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..defaults import MAX_PIXELS
 from ..errors import MissingExtraError, SourceError
 from ..opencv import check_opencv
+from .behind import begins_a_film
 from .headers import HEAD_BYTES, picture_kind, picture_size
 from .opencv_capture import as_uint8
 
@@ -35,6 +36,8 @@ def decode(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[n
     """
     kind = picture_kind(content[:HEAD_BYTES])
     if kind is None:
+        if begins_a_film(content[:HEAD_BYTES]):
+            raise SourceError(f"{name}: a film, not an image; fer-edge run reads it")
         raise SourceError(f"{name}: not an image that OpenCV can read")
     check_pixels(picture_size(kind, content), name, max_pixels)
     if kind == "heic":

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
+from .behind import told_behind_film
+from .holes import Steps, count_lost
 from .opencv_capture import FAILED_READS_ALLOWED, Capture
 
 LONGEST_STEP = 60.0
@@ -19,22 +22,26 @@ MOST_MISSING = 0.1
 _log = logging.getLogger(__name__)
 
 
-def film(capture: Capture, source: Source) -> Iterator[Frame]:
+def film(capture: Capture, source: Source, path: Path | None = None) -> Iterator[Frame]:
     """Yield the frames of an open ``capture`` that ``source`` wants; the others are not converted to BGR.
 
-    Those that cannot be decoded are counted in ``source.missing``.
+    Those that the film lacks are counted in ``source.missing``; ``path``: the file, where it is one, of which
+    also frames count that are missing without a failed read, see :mod:`.holes`.
 
     Raises :class:`~fer_edge.errors.SourceError` where there is no frame at all.
     """
     import cv2
 
     declared = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    clock = _Clock(source.fps or CAMERA_FPS)
-    index = failed = given = 0
+    fps = source.fps or CAMERA_FPS
+    clock = _Clock(fps)
+    steps = Steps(1 / fps, max(LONGEST_STEP, 100 / fps))
+    index = failed = 0
     while failed <= FAILED_READS_ALLOWED:
         grabbed = capture.grab()
         if grabbed:
-            seconds = clock.seconds(index, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            seconds = clock.seconds(index, shown)
             wanted = source.wants(seconds)
             image = capture.retrieve() if wanted else None
         index += 1
@@ -43,22 +50,28 @@ def film(capture: Capture, source: Source) -> Iterator[Frame]:
             continue
         source.missing += failed
         failed = 0
-        given += 1
+        steps.add(shown if math.isfinite(shown) else 0.0)
         if image is not None:
             yield Frame(image, seconds, source.name)
-    if not given:
+    if not steps.given:
         raise SourceError(f"{source.name}: no picture or frame in it can be decoded")
-    if source.missing:
-        _log.warning("%s: %d damaged frames are left out", source.name, source.missing)
     if clock.jumps:
         _log.warning("%s: the film's clock jumps %d times; bridged", source.name, clock.jumps)
-    end = index - failed
+    steps.end()
+    if path is not None:
+        source.missing += count_lost(path, steps, declared, source.missing)
+        if behind := told_behind_film(path):
+            _log.warning("%s: also holds %s, which is not read", source.name, behind)
+    if source.missing:
+        _log.warning("%s: %d damaged frames are left out", source.name, source.missing)
     # Some containers count one frame more than they hold.
-    if declared > end + 1:
-        _log.warning("%s: gives %d of %d frames; damaged?", source.name, given + source.missing, declared)
+    if declared > steps.given + source.missing + 1:
+        _log.warning(
+            "%s: gives %d of %d frames; damaged?", source.name, steps.given + source.missing, declared
+        )
         # Others guess the number from the length, so that must fall short, too.
-        if clock.last < (1 - MOST_MISSING) * declared / (source.fps or CAMERA_FPS):
-            source.missing += round(declared) - end
+        if clock.last < (1 - MOST_MISSING) * declared / fps:
+            source.missing = round(declared) - steps.given
 
 
 class _Clock:

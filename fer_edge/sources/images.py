@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..defaults import MAX_PIXELS
 from ..errors import MissingExtraError, SourceError
-from .animation import frame_count
+from .animation import frame_count, warn_of_more
 from .base import Frame, Source
 from .decode import check_pixels, decode
 from .folder import left_out, read_folder
@@ -53,17 +53,22 @@ class ImageSource(Source):
             _log.warning("%s: %s", given, others)
 
     def __iter__(self) -> Iterator[Frame]:
+        given = 0
         for path in self.paths:
             try:
-                for name, image in read_images(path, self._max_pixels):
+                for name, image in read_images(path, self._max_pixels, self._skip):
                     yield Frame(image, 0.0, name)
+                    given += 1
             except (SourceError, MissingExtraError) as error:
                 if len(self.paths) == 1:
                     raise
-                self.skipped += 1
-                _log.warning("%s; skipped", error)
-        if self.skipped == len(self.paths):
+                self._skip(error)
+        if not given:
             raise SourceError(f"{self.name}: none of the {self.skipped} images can be read")
+
+    def _skip(self, error: Exception) -> None:
+        self.skipped += 1
+        _log.warning("%s; skipped", error)
 
 
 def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -76,42 +81,58 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> ND
 
 
 def read_images(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    max_pixels: int = MAX_PIXELS,
+    skip: Callable[[SourceError], None] | None = None,
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield the name and pixels of each page of an image file, as :func:`read_image` gives them.
 
-    Of a file that holds a film as well, or is one, the first picture, with a warning that says so.
+    Of a file that holds a film as well, or is one, the first picture, with a warning that says so. ``skip``
+    is called with what is wrong with a further page that cannot be read; without it, that is raised.
     """
     content = read_content(path, max_pixels)
-    yield from images_in(content, os.fspath(path), max_pixels)
+    yield from images_in(content, os.fspath(path), max_pixels, skip)
 
 
-def images_in(content: bytes, name: str, max_pixels: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def images_in(
+    content: bytes, name: str, max_pixels: int, skip: Callable[[SourceError], None] | None = None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """As :func:`read_images`, of the ``content`` of a file."""
     kind = picture_kind(content[:HEAD_BYTES])
     yield name, decode(content, name, max_pixels)
     if kind == "tiff":
-        yield from _further_pages(content, name, max_pixels)
+        yield from _further_pages(content, name, max_pixels, skip)
     elif kind == "jpeg":
         behind = followers(content)
         if behind.film:
             _log.warning("%s: a film of %d frames; the first is read", name, 1 + behind.pictures)
         elif str(behind):
             _log.warning("%s: also holds %s; the first picture is read", name, behind)
-    elif (frames := frame_count(content)) != 1:
-        _log.warning("%s: an animation of %s frames; the first is read", name, frames or "several")
+    else:
+        if (frames := frame_count(content)) != 1:
+            _log.warning("%s: an animation of %s frames; the first is read", name, frames or "several")
+        warn_of_more(kind, content, name)
 
 
-def _further_pages(content: bytes, name: str, max_pixels: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _further_pages(
+    content: bytes, name: str, max_pixels: int, skip: Callable[[SourceError], None] | None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     pages = tiff_pages(content)
     order = "little" if content[:2] == b"II" else "big"
     start, length = (8, 8) if content[2:4] in (b"+\0", b"\0+") else (4, 4)
     for number, page in enumerate(pages[1:], start=2):
         called = f"{name} page {number}"
-        check_pixels((page.width, page.height), called, max_pixels)
         # Readers take the page that the file's header points to.
         pointer = page.offset.to_bytes(length, order)  # type: ignore[arg-type]
-        yield called, decode(content[:start] + pointer + content[start + length :], called, max_pixels)
+        check_pixels((page.width, page.height), called, max_pixels)
+        try:
+            image = decode(content[:start] + pointer + content[start + length :], called, max_pixels)
+        except SourceError as error:
+            if skip is None:
+                raise
+            skip(error)
+            continue
+        yield called, image
 
 
 def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bytes:

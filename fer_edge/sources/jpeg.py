@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from .headers import jpeg_picture
+
+MANY = 4
+"""Pictures of one size behind the first that make a film, whatever else is in the file; cameras write two."""
 
 
 class Followers(NamedTuple):
     """What comes behind the first picture of a JPEG file."""
 
     pictures: int
-    """Further ones as large as the first; smaller ones are previews and gain maps."""
+    """Further ones as large as the first; smaller ones are previews and gain maps, unless they are many."""
     film: bool
-    """Whether the whole is raw MJPEG: pictures of one size that do not tell of each other."""
+    """Whether the whole is raw MJPEG: pictures of one size that do not tell of each other, but for a damaged
+    one among them."""
     motion: bool
     """Whether a film in a container follows, as in motion photos."""
 
@@ -29,17 +34,23 @@ class Followers(NamedTuple):
 def followers(content: bytes) -> Followers:
     """Look behind the first JPEG in ``content``, which may end anywhere."""
     first = jpeg_picture(content, 0)
-    pictures, end = 0, first.end
+    end = first.end
+    sizes: Counter[tuple[int, int]] = Counter()
     while end is not None:
         # Cameras pad, and write a word of their own between pictures.
         start = content.find(b"\xff\xd8\xff", end, end + (1 << 16))
         if start < 0:
             break
         picture = jpeg_picture(content, start)
-        pictures += picture.size is not None and picture.size == first.size
+        if picture.size is not None:
+            sizes[picture.size] += 1
         end = picture.end
     motion = False
     if end is not None:
         box = content.find(b"ftyp", end)
         motion = box >= end + 4 and int.from_bytes(content[box - 4 : box], "big") <= 256
-    return Followers(pictures, bool(pictures) and not first.indexed and not motion, motion)
+    many = max(sizes.values(), default=0)
+    pictures = many if many >= MANY else sizes[first.size] if first.size else 0
+    return Followers(
+        pictures, bool(pictures) and not first.indexed and (not motion or pictures >= MANY), motion
+    )

@@ -54,7 +54,7 @@ class Capture:
         return self._capture.set(key, value)
 
     def grab(self) -> bool:
-        """Go on to the next frame, which takes less time than to decode it as well."""
+        """Go on to the next frame, or packet, which takes less time than to decode it as well."""
         with self._lock:
             return self._capture.grab()
 

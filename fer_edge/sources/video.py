@@ -24,13 +24,14 @@ class VideoSource(Source):
             # OpenCV would crash.
             raise SourceError(f"{path}: OpenCV opens videos with a UTF-8 name only; rename it")
         # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
-        self._capture = open_capture(str(Path(path).absolute()))
+        self._path = Path(path).absolute()
+        self._capture = open_capture(str(self._path))
         if not self._capture.opened:
             raise SourceError(f"{self.name}: neither an image nor a video that OpenCV can read")
         self.fps = positive_or_none(self._capture.fps)
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from film(self._capture, self)
+        yield from film(self._capture, self, self._path)
 
     def close(self) -> None:
         self._capture.release()

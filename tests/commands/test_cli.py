@@ -74,6 +74,13 @@ def test_a_csv_is_labelled_where_opencv_is_not_installed(tmp_path):
     assert len((tmp_path / "out.csv").read_text().split()) == 1 + len(EMOTIONS)
 
 
+def test_labelling_a_csv_loads_no_opencv(tmp_path):
+    table = write_csv(tmp_path / "drawn.csv", {"PublicTest": 1})
+    call = ["predict", str(table), "--out", str(tmp_path / "out.csv")]
+    code = f"import sys; from fer_edge.cli import main; main({call!r}); print('cv2' in sys.modules)"
+    assert run_python(code).strip() == "False"
+
+
 @pytest.mark.parametrize("pure", ["0", "1"])
 @pytest.mark.parametrize("backend", available_backends())
 def test_demo_run_is_happy_on_each_backend_with_c_and_with_numpy(backend, pure):

@@ -113,6 +113,27 @@ def test_votes_are_reported_by_both_rules(cli, faces_csv, tmp_path, answers):
     assert [row["balance"] for row in people["crowd"]["balances"]] == [0, 0.25, 0.5, 0.75, 1]
 
 
+def test_a_file_of_arrays_is_evaluated_as_the_csv_and_votes_that_hold_the_same(
+    cli, faces_csv, tmp_path, answers
+):
+    votes = write_votes(tmp_path / "votes.csv", [0, 3, 6, 0])
+    code, out, err = cli("evaluate", faces_csv, "--usage", "PublicTest", "--votes", votes, "--json")
+    assert code == 0, err
+    csv = fer_edge.read_fer2013(faces_csv)
+    arrays = {"pixels": csv.pixels, "labels": csv.labels.astype(np.uint8), "usage": csv.usage}
+    packed = tmp_path / "faces.npz"
+    np.savez(packed, **arrays, votes=fer_edge.read_votes(votes))
+    code, told, err = cli("evaluate", packed, "--usage", "PublicTest", "--json")
+    assert code == 0, err
+    assert json.loads(told) == json.loads(out) | {"data": str(packed)}
+    np.savez(packed, **arrays)
+    code, told, err = cli("evaluate", packed, "--usage", "PublicTest", "--json")
+    assert code == 0, err
+    assert "one_top_vote" not in json.loads(told)["all"]["people"]
+    code, _, err = cli("evaluate", packed, "--skip-bad")
+    assert (code, "a file of arrays has no bad rows" in err) == (2, True)
+
+
 def test_the_text_names_heads_and_rules_and_fits_100_columns(cli, faces_csv, tmp_path, answers):
     votes = write_votes(tmp_path / "votes.csv", [0, 3, 6, 0])
     code, out, err = cli("evaluate", faces_csv, "--usage", "PublicTest", "--votes", votes)

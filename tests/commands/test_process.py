@@ -80,8 +80,11 @@ def test_ctrl_c_while_a_silent_stream_is_opened_ends_the_program_at_once(scheme)
 
 @pytest.mark.parametrize(
     ("arguments", "unbuffered"),
-    # Of unbuffered help, argparse itself keeps the error to itself.
-    [(["--version"], "1"), (["--version"], ""), (["--help"], ""), (["run", "--help"], "")],
+    [
+        (words, unbuffered)
+        for words in (["--version"], ["--help"], ["run", "--help"])
+        for unbuffered in ("1", "")
+    ],
 )
 def test_a_full_disk_under_standard_output_is_an_error(arguments, unbuffered):
     with open("/dev/full", "wb") as full:  # noqa: PTH123
@@ -167,3 +170,21 @@ def test_a_very_long_name_does_not_keep_the_others_from_being_saved(cli, tmp_pat
     code, _, err = cli("run", tmp_path / "in", "--save-image", tmp_path / "out")
     assert code == 0, err
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "{picture}", "--jsonl", "{circle}"),
+        ("run", "{picture}", "--save-image", "{circle}.png"),
+        ("predict", "{picture}", "--jsonl", "{circle}"),
+        ("predict", "data.csv", "--out", "{circle}"),
+    ],
+)
+def test_an_output_behind_links_that_go_round_in_a_circle_is_refused(cli, odd_picture, tmp_path, arguments):
+    places = {"picture": os.fsdecode(odd_picture(b"picture.png")), "circle": tmp_path / "circle"}
+    for name in ("circle", "circle.png"):
+        (tmp_path / name).symlink_to(name)
+    code, _, err = cli(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert "a symbolic link that goes round in a circle" in err

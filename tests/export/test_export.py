@@ -495,6 +495,27 @@ def test_report_is_printed_for_both_heads(cli, exporting, trained_edge, drawn_cs
     assert f"people: balance {report.people.balance:g}, unsure above" in out
 
 
+def test_a_file_of_arrays_calibrates_and_brings_its_votes(
+    cli, exporting, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    folder, report, _ = exporting
+    given = []
+    monkeypatch.setattr(
+        pipeline, "export", lambda _, data, *__, **options: given.append((data, options["votes"])) or report
+    )
+    csv, votes = fer_edge.read_fer2013(drawn_csv), read_votes(drawn_votes)
+    arrays = {"pixels": csv.pixels, "labels": csv.labels.astype(np.uint8), "usage": csv.usage, "votes": votes}
+    np.savez(tmp_path / "data.npz", **arrays)
+    code, _, err = cli(
+        "export-int8", trained_edge, "--calibration", tmp_path / "data.npz", "--out", folder, "--json"
+    )
+    assert code == 0, err
+    ((dataset, found),) = given
+    np.testing.assert_array_equal(found, votes)
+    np.testing.assert_array_equal(dataset.pixels, csv.pixels)
+    np.testing.assert_array_equal(dataset.labels, csv.labels)
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])
 def test_a_model_name_cannot_leave_the_folder(trained_edge, drawn_csv, tmp_path, name):
     with pytest.raises(fer_edge.DataError, match="model name"):

@@ -114,6 +114,22 @@ def test_raw_mjpeg_is_a_film(tmp_path, caplog):
     assert "30 frames a second are assumed" in caplog.text
 
 
+def test_raw_mjpeg_stays_a_film_where_its_first_picture_is_damaged(tmp_path):
+    """The height in its header is wrong, so that it is not as large as the others."""
+    parts = [encoded(".jpg", grey(level)) for level in (10, 90, 130, 170, 210, 250)]
+    height = parts[0].index(b"\xff\xc0") + 5
+    parts[0] = parts[0][:height] + b"\x10" + parts[0][height + 1 :]
+    with open_source(written(tmp_path, b"".join(parts))) as source:
+        levels = [round(frame.image.mean()) for frame in source]
+    assert levels[1:] == pytest.approx([90, 130, 170, 210, 250], abs=1)
+
+
+def test_a_film_behind_many_pictures_does_not_make_them_a_motion_photo(tmp_path):
+    parts = [encoded(".jpg", grey(level)) for level in (10, 50, 90, 130, 170)]
+    with open_source(written(tmp_path, b"".join(parts) + b"\0\0\0\x18ftypisom")) as source:
+        assert sum(1 for _ in source) == 5
+
+
 def test_raw_mjpeg_in_a_folder_is_told(tmp_path, caplog):
     written(tmp_path, b"".join(mjpeg([30, 60, 90])))
     (frame,) = open_source(tmp_path)
@@ -163,3 +179,11 @@ def test_every_cut_of_an_animation_gives_frames_or_a_source_error(tmp_path, kind
                 assert len(list(source)) >= 1
         except SourceError:
             continue
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_behind_the_end_of_an_animation_is_told(tmp_path, kind, caplog):
+    content = animation(kind, LEVELS, DURATIONS)
+    with open_source(written(tmp_path, content + content)) as source:
+        assert sum(1 for _ in source) == 4
+    assert f"also holds a {kind} picture behind its end, which is not read" in caplog.text

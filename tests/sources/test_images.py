@@ -14,6 +14,7 @@ from sources.pictures import encoded, gradient, grey
 
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
+from fer_edge.sources.headers import tiff_pages
 from fer_edge.sources.images import ImageSource, read_image
 
 
@@ -118,6 +119,54 @@ def test_a_tiff_gives_each_of_its_pages(tmp_path, big):
     assert [int(frame.image.mean()) for frame in frames] == [10, 90, 170]
     assert [frame.image.shape for frame in frames] == [(6, 8, 3), (4, 5, 3), (9, 7, 3)]
     assert [frame.name for frame in frames] == [str(path), f"{path} page 2", f"{path} page 3"]
+
+
+def test_a_damaged_page_of_a_tiff_is_skipped_and_counted(tmp_path, caplog, cli):
+    path = tmp_path / "scan.tif"
+    pages = [Image.fromarray(grey(level)) for level in (10, 90, 170)]
+    content = bytearray(tiff(pages, compression="tiff_adobe_deflate"))
+    # StripOffsets of the second page, which then lie behind the end of the file.
+    entry = content.index(b"\x11\x01", tiff_pages(bytes(content))[1].offset)
+    content[entry + 8 : entry + 12] = b"\0\0\0\x7f"
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert [round(frame.image.mean()) for frame in source] == [10, 170]
+        assert source.skipped == 1
+    assert "scan.tif page 2: damaged or cut off" in caplog.text
+    code, out, _ = cli("run", path)
+    assert (code, "skipped 1 unreadable" in out) == (0, True)
+    code, out, _ = cli("predict", path)
+    assert (code, "page 3" in out) == (2, True)
+
+
+KINDS = (".png", ".gif", ".bmp", ".jp2", ".avif", ".webp")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", [*KINDS, ".jpg", ".tif", "film"])
+def test_what_lies_behind_the_end_of_a_picture_is_told(tmp_path, kind, other, caplog):
+    behind = b"\0\0\0\x18ftypisom" if other == "film" else encoded(other, grey(200))
+    path = tmp_path / "joined"
+    path.write_bytes(encoded(kind, gradient()) + behind)
+    assert read_levels(path) == 1
+    wanted = {".jpg": "a JPEG picture", ".tif": "a TIFF picture", "film": "a film"}
+    told = wanted.get(other, f"a {other[1:].upper()} picture")
+    assert f"also holds {told} behind its end, which is not read" in caplog.text
+    caplog.clear()
+    path.write_bytes(encoded(kind, gradient()) + bytes(99))
+    assert read_levels(path) == 1
+    assert caplog.text == ""
+
+
+def read_levels(path):
+    with open_source(path) as source:
+        return sum(1 for _ in source)
+
+
+def test_a_film_where_a_picture_is_wanted_is_called_one(tmp_path):
+    (tmp_path / "film.mkv").write_bytes(b"\x1a\x45\xdf\xa3" + bytes(99))
+    with pytest.raises(SourceError, match=r"film\.mkv: a film, not an image; fer-edge run reads it"):
+        read_image(tmp_path / "film.mkv")
 
 
 def test_each_page_of_a_tiff_is_held_to_the_limit(tmp_path):

@@ -124,6 +124,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--model", "resnet"), "known are edge, nano"),
         (("--optimizer", "adam"), "known are muon, sgd"),
         (("--epochs", "0"), "--epochs must be from 1"),
+        (("--epochs", "3", "--minutes", "1"), "--minutes and --epochs both say how long to train"),
         (("--label-smoothing", "2"), "--label-smoothing must be from 0 to 0.9"),
         (("--learning-rate", "nan"), "--learning-rate must be"),
         (("--device", "abacus"), "--device 'abacus'"),
