@@ -5,6 +5,7 @@
 # make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
+# make test-services  a machine under systemd: the service killed, frozen, without camera, badly configured
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
@@ -60,7 +61,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera lint bench soak fuzz corpus sanitize weights \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services lint bench soak fuzz corpus sanitize weights \
     reference man wheels release clean
 
 run: $(VENV)/.run
@@ -166,6 +167,10 @@ test-arm: wheels
 # As root; needs qemu-system-arm, cpio and kmod as well.
 test-camera: wheels $(VENV)/.run
 	FER_EDGE_BIN=$(bin) $(VENV)-wheels/bin/python tools/camera.py
+
+# As root; needs mmdebstrap, cpio, kmod and QEMU's system emulator for this machine's processor.
+test-services: $(VENV)-wheels/.tools
+	$(VENV)-wheels/bin/python tools/services.py $(RELEASE)
 
 $(VENV)-wheels/.tools: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)-wheels

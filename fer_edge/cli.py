@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .commands import COMMANDS, set_up
 from .errors import FerEdgeError, is_out_of_memory, printable
 from .interrupts import ended_at_once
+from .service import journal
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
         told = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(_describe(error)))
-        print(f"fer-edge {parsed.command}: {told}", file=sys.stderr)
+        _tell(f"fer-edge {parsed.command}: {told}", logging.ERROR)
         _flush_stdout()
         return _exit_code(error)
 
@@ -131,11 +132,16 @@ def _prepare_process() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def _tell(text: str, level: int) -> None:
+    """Print a line on stderr, with its level where the journal reads it."""
+    print(journal.with_level(text, level) if journal.reads(sys.stderr) else text, file=sys.stderr)
+
+
 class _Messages(logging.Handler):
     """Shows the package's messages as lines on stderr, where files' names cannot drive the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(printable(record.getMessage()), file=sys.stderr)
+        _tell(printable(record.getMessage()), record.levelno)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,12 @@ class OutputError(FerEdgeError, OSError):
     exit_code = 1
 
 
+class ServiceError(FerEdgeError):
+    """The service manager does not do what it was asked for."""
+
+    exit_code = 1
+
+
 class MissingRuntimeError(FerEdgeError, ImportError):
     """No inference runtime that could serve is installed and loads."""
 

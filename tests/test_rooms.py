@@ -18,6 +18,7 @@ STOREYS = (
     {"pipeline"},
     {"store"},
     {"outputs", "checks", "config"},
+    {"service"},
     {"train"},
     {"export"},
     {"commands"},

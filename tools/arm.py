@@ -197,11 +197,11 @@ def add_packages(folder: Path, release: str) -> None:
         os.chown(path, USER, USER, follow_symlinks=False)
 
 
-def target_options(release: str) -> list[str]:
+def target_options(release: str, machine: str = "aarch64") -> list[str]:
     """What tells the pip of this machine to choose wheels for the other one."""
-    platforms = [f"--platform=manylinux_{version}_aarch64" for version in GLIBC]
+    platforms = [f"--platform=manylinux_{version}_{machine}" for version in GLIBC]
     return [
-        *(*platforms, "--platform=manylinux2014_aarch64", "--implementation=cp"),
+        *(*platforms, f"--platform=manylinux2014_{machine}", "--implementation=cp"),
         *(f"--python-version={PYTHON[release]}", "--only-binary=:all:"),
     ]
 

@@ -7,6 +7,7 @@ tools/usb_camera.py, which has JPEG as well and can be unplugged. Not part of co
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import shutil
@@ -203,31 +204,36 @@ def main() -> int:
     return stream() or failed
 
 
-def initial_ramdisk(root: Path, version: str) -> Path:
+def initial_ramdisk(root: Path, version: str, init: str = INIT, wanted: Sequence[str] = BOOT_MODULES) -> Path:
     """The modules that reach the root file system, and a program that loads them."""
     subprocess.run(["depmod", "-b", root, version], check=True)
     modules = root / "lib/modules" / version
-    needs = {}
+    built_in = (modules / "modules.builtin").read_text().split()
+    needs: dict[str, list[str]] = {Path(file).name.partition(".")[0]: [] for file in built_in}
     for line in (modules / "modules.dep").read_text().splitlines():
         file, _, others = line.partition(":")
-        needs[Path(file).name.removesuffix(".ko")] = [*reversed(others.split()), file]
+        needs[Path(file).name.partition(".")[0]] = [*reversed(others.split()), file]
     folder = root.parent / "ramdisk"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("bin", "dev", "root"):
         (folder / name).mkdir(parents=True)
-    order = list(dict.fromkeys(file for name in BOOT_MODULES for file in needs[name]))
+    order = list(dict.fromkeys(file for name in wanted for file in needs[name]))
     for file in order:
-        shutil.copy(modules / file, folder)
-    (folder / "modules").write_text("\n".join(Path(file).name for file in order))
+        content = (modules / file).read_bytes()
+        (folder / Path(file).name.removesuffix(".xz")).write_bytes(
+            lzma.decompress(content) if file.endswith(".xz") else content
+        )
+    names = [Path(file).name.removesuffix(".xz") for file in order]
+    (folder / "modules").write_text("\n".join(names))
     shutil.copy(root / "bin/busybox", folder / "bin")
-    (folder / "init").write_text(INIT)
+    (folder / "init").write_text(init)
     (folder / "init").chmod(0o755)
     archive = root.parent / "ramdisk.cpio"
-    names = "\n".join(str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
+    packed = "\n".join(str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
     with archive.open("wb") as output:
         subprocess.run(
             ["cpio", "--quiet", "-o", "-H", "newc"],
-            input=names.encode(),
+            input=packed.encode(),
             stdout=output,
             cwd=folder,
             check=True,

@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",
     "predict": "label a FER-2013 test.csv or image files",
     "train": "train a model on a FER-2013 CSV",
+    "service": "print, install or remove a systemd unit that runs fer-edge",
     "doctor": "check this installation",
     "completion": "print a script that lets a shell complete commands and options",
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import faulthandler
 import itertools
+import logging
 import os
 import sys
 from pathlib import Path
@@ -35,6 +37,12 @@ Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's 
 A camera or stream that is lost is opened again, whenever it comes back. Ctrl-C ends a run cleanly.
 Exit code: 0 done, 1 the camera or stream was lost for good, more than a tenth of a video is missing, or an
 output failed; 2 bad input or a camera that cannot be opened; 78 a bad configuration file or environment."""
+
+
+_log = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+"""Time that systemd gives for loading and for opening the source."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +75,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of a run that were given as flags, by name."""
+    return {name: value for name, value in vars(args).items() if name in OPTIONS}
+
+
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return the exit code of :data:`EPILOG`."""
     from ..interrupts import ended_at_once
@@ -74,42 +87,52 @@ def execute(args: argparse.Namespace) -> int:
     from ..outputs.base import OutputClosed, write_line
     from ..outputs.jsonl import summary_to_json
     from ..pipeline.watch import Watch
+    from ..service.heartbeat import Heartbeat
+    from ..service.notify import notifier_from
     from .signals import stopped_by_signals
 
-    flags = {name: value for name, value in vars(args).items() if name in OPTIONS}
-    loaded = load(flags, os.environ, args.config or os.environ.get("FER_EDGE_CONFIG"))
+    loaded = load(given(args), os.environ, args.config or os.environ.get("FER_EDGE_CONFIG"))
     if args.print_config:
         print(to_toml(loaded))
         return 0
     config = loaded.config
+    notifier = notifier_from()
+    if notifier.watchdog:
+        # SIGABRT is how systemd ends what hangs; the journal then says where.
+        faulthandler.enable()
+    notifier.extend(_START_SECONDS)
     pictures = bool(config.save_video or config.save_image or config.window)
     options = dataclasses.replace(config.watch, colour=pictures)
+    alive = Heartbeat(notifier, lambda: results.summary.frames)
     with contextlib.ExitStack() as stack:
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once():
             source = stack.enter_context(_open_source(config, options))
             with litert_greeting():
-                results = stack.enter_context(Watch(source, options))
+                results = stack.enter_context(Watch(source, options, on_state=alive))
         outputs = _open_outputs(config, results)
         stack.enter_context(stopped_by_signals(results, outputs))
+        silence = max(options.silence, 3 * options.poll, options.longest_pause(source))
+        if notifier.watchdog and silence >= notifier.watchdog:
+            # Until then, a source that gives no frame is not lost.
+            notifier.watch_every(silence + notifier.watchdog)
+        notifier.ready(f"started on {source.name}")
         try:
             try:
                 with contextlib.suppress(OutputClosed):
                     for result in results:
                         outputs.write(result)
             finally:
+                notifier.stopping("finishing the outputs")
                 outputs.close({"summary": summary_to_json(results.summary)})
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
         if source.live and not results.summary.frames and not results.stopped:
-            print(f"fer-edge run: {printable(source.name)} gave no frame", file=sys.stderr)
+            _log.error("fer-edge run: %s gave no frame", source.name)
             return 1
         if results.summary.damaged:
-            print(
-                f"fer-edge run: {printable(source.name)}: more than a tenth of its frames are missing",
-                file=sys.stderr,
-            )
+            _log.error("fer-edge run: %s: more than a tenth of its frames are missing", source.name)
             return 1
         return 1 if outputs.failed else 0
 
@@ -151,6 +174,7 @@ def _open_outputs(config: Config, results: Watch) -> Outputs:
     from ..outputs.jsonl import JsonLinesOutput, Mode
     from ..outputs.video import VideoOutput
     from ..outputs.window import WindowOutput
+    from ..service import journal
 
     source = results.source
     if config.save_video and not source.related:
@@ -187,7 +211,8 @@ def _open_outputs(config: Config, results: Watch) -> Outputs:
                 _start(results),
             )
         )
-    if config.jsonl != "-":
+    # STATUS= says that it works; who looked how, minute by minute, is nothing for the system's journal.
+    if config.jsonl != "-" and not journal.reads(sys.stdout):
         direct.append(ConsoleOutput(every_frame=not source.related, live=source.live, unsure=config.unsure))
     return Outputs(direct, slow, source.live, config.require)
 

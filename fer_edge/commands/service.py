@@ -1,0 +1,173 @@
+"""``fer-edge service``: a systemd unit for ``fer-edge run``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from ..option import nonempty
+
+if TYPE_CHECKING:
+    from ..service.install import Manager
+    from ..service.unit import UnitOptions
+
+HELP = "Print a systemd unit that runs `fer-edge run`; install, start or remove it."
+EPILOG = """examples:
+  fer-edge service -- --camera 0 --jsonl faces.jsonl --append        # prints the unit
+  sudo /opt/fer-edge/bin/fer-edge service --install -- --camera 0 --jsonl faces.jsonl --append
+  fer-edge service --user --install -- --camera 0 --jsonl faces.jsonl --append
+  systemctl status fer-edge; journalctl -u fer-edge -f
+  sudo /opt/fer-edge/bin/fer-edge service --remove
+
+What follows -- are options of `fer-edge run`; without them the service reads /etc/fer-edge.toml. Files whose
+names have no folder lie in /var/lib/fer-edge, with --user where systemd keeps state (~/.config/fer-edge, or
+~/.local/state/fer-edge since systemd 254). The service waits for a camera that is not there yet, and is
+started again when it fails or hangs.
+Exit code: 0 done, 1 systemd refused, 2 bad input, 78 a bad configuration file."""
+
+CONFIG = Path("/etc/fer-edge.toml")
+"""What a service without options reads."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--install", action="store_true", help="install, enable and start the service, or replace it"
+    )
+    action.add_argument(
+        "--remove", action="store_true", help="stop and remove the service; what it wrote stays"
+    )
+    parser.add_argument(
+        "--user", action="store_true", help="make it a service of your own, which needs no root"
+    )
+    parser.add_argument(
+        "--name",
+        default="fer-edge",
+        help="call the service and its folder in /var/lib so (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config",
+        type=nonempty,
+        metavar="FILE",
+        help="let the service read its options from this file (default without OPTION: /etc/fer-edge.toml)",
+    )
+    parser.add_argument(
+        "--write",
+        action="append",
+        type=nonempty,
+        default=[],
+        metavar="DIR",
+        help="let the service write in this folder, too; may be given more than once",
+    )
+    parser.add_argument(
+        "--root",
+        type=nonempty,
+        metavar="DIR",
+        help="install into the system that lies in this folder, as of an image, without starting it",
+    )
+    parser.add_argument(
+        "options", nargs="*", metavar="OPTION", help="after --: options of fer-edge run, and its source"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print, install or remove."""
+    from ..service.install import install, remove, systemd_version
+    from ..service.unit import unit_text
+
+    if arguments.user and arguments.root:
+        raise DataError("--root is for a service of the system; leave --user out")
+    if arguments.remove:
+        if arguments.options or arguments.write:
+            raise DataError("--remove takes no options of run, and no --write")
+        remove(_manager(arguments), arguments.name)
+        print(f"removed the service {arguments.name}")
+        return 0
+    options = _unit_options(arguments, systemd_version())
+    text = unit_text(options)
+    if not arguments.install:
+        print(text, end="")
+        return 0
+    manager = _manager(arguments)
+    install(manager, arguments.name, text)
+    print(f"installed {manager.path(arguments.name)}")
+    if manager.runs:
+        of_user = " --user" if arguments.user else ""
+        print(f"what it does: systemctl{of_user} status {arguments.name}")
+        print(f"what it says: journalctl{of_user} -u {arguments.name}")
+    if arguments.user:
+        print("to start it without a login: loginctl enable-linger")
+    return 0
+
+
+def _manager(arguments: argparse.Namespace) -> Manager:
+    from ..service.install import system_manager, user_manager
+
+    if arguments.user:
+        return user_manager()
+    if arguments.root:
+        return system_manager(Path(arguments.root))
+    if os.geteuid() != 0:
+        raise DataError("a service of the system needs root: sudo, or --user for a service of your own")
+    return system_manager()
+
+
+def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
+    from ..service.unit import UnitOptions
+
+    options, named = _checked(arguments)
+    return UnitOptions(
+        # -P: the folder of state, in which the service may write, is no place for modules.
+        command=[sys.executable, "-P", "-m", "fer_edge", "run", *options],
+        name=arguments.name,
+        systemd=version,
+        user=arguments.user,
+        reads=[*_program_folders(), *named],
+        writes=[Path(folder).resolve() for folder in arguments.write],
+        reloads="--config" in options,
+    )
+
+
+def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
+    """Read options and configuration as ``run`` will; return the options, and the files that they name.
+
+    Raises what ``run`` would raise, and DataError for what would fail at the second start.
+    """
+    from ..config import load
+    from . import set_up
+    from .run import given
+
+    options = [*arguments.options]
+    if arguments.config or not options:
+        file = Path(arguments.config or CONFIG).absolute()
+        if not (arguments.config or file.exists()):
+            raise DataError(f"there is no {file}: write it, or give options of fer-edge run after --")
+        options = ["--config", str(file), *options]
+    parser = argparse.ArgumentParser("fer-edge run", formatter_class=argparse.RawDescriptionHelpFormatter)
+    set_up(parser, "run")
+    parsed = parser.parse_args(options)
+    # The service has an environment of its own.
+    config = load(given(parsed), {}, parsed.config).config
+    if config.jsonl and config.jsonl != "-" and not (config.append or config.force):
+        raise DataError(f"--jsonl {config.jsonl}: the second start would find the file and end; add --append")
+    if config.save_image and not config.force:
+        raise DataError(
+            f"--save-image {config.save_image}: the second start would find the file and end; add --force"
+        )
+    watched = config.watch
+    if not watched.wait_for_camera:
+        options = ["--wait-for-camera", *options]
+    values = [parsed.config, config.source, watched.model, watched.detector_model]
+    return options, [Path(value) for value in values if value and Path(value).is_absolute()]
+
+
+def _program_folders() -> list[Path]:
+    """Where this program and what it imports lie."""
+    package = Path(__file__).parents[1]
+    folders = [Path(name) for name in (sys.prefix, sys.base_prefix, *sys.path) if name]
+    return [folder.absolute() for folder in (*folders, package) if folder.exists()]

@@ -1,0 +1,1 @@
+"""The device as a service: what systemd is told, the unit, and its installation."""
