@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from . import log
 from .commands import COMMANDS, set_up
 from .errors import FerEdgeError, is_out_of_memory, printable
 from .interrupts import ended_at_once
@@ -53,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 1
             raise
         except OSError as error:
-            return 0 if isinstance(error, BrokenPipeError) else _stdout_failed(error)
+            return 0 if _stdout_gone(error) else 1
         if "execute" not in parsed:
             parser.print_help(sys.stderr)
             return 2
         if parsed.command in _WITH_PICTURES and not getattr(parsed, "out", None):
             _load_libraries()
     try:
-        with _signals_interrupt(), _warnings_shown():
+        with _signals_interrupt(), log.shown(_tell):
             code: int = parsed.execute(parsed)
         return code if _flush_stdout() else 1
     except KeyboardInterrupt:
@@ -92,20 +93,20 @@ def _flush_stdout() -> bool:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Keep the interpreter from trying once more at its end.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-        if isinstance(error, BrokenPipeError):
-            return True
-        _stdout_failed(error)
-        return False
+        return _stdout_gone(error)
     return True
 
 
-def _stdout_failed(error: OSError) -> int:
-    print(f"fer-edge: standard output: {error.strerror}", file=sys.stderr)
-    return 1
+def _stdout_gone(error: OSError) -> bool:
+    """Give up standard output; says why, unless its reader has gone, which is no failure."""
+    # Keep the interpreter from trying once more at its end.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    if isinstance(error, BrokenPipeError):
+        return True
+    _tell(f"fer-edge: standard output: {error.strerror}", logging.ERROR)
+    return False
 
 
 def _prepare_process() -> None:
@@ -135,28 +136,6 @@ def _prepare_process() -> None:
 def _tell(text: str, level: int) -> None:
     """Print a line on stderr, with its level where the journal reads it."""
     print(journal.with_level(text, level) if journal.reads(sys.stderr) else text, file=sys.stderr)
-
-
-class _Messages(logging.Handler):
-    """Shows the package's messages as lines on stderr, where files' names cannot drive the terminal."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _tell(printable(record.getMessage()), record.levelno)
-
-
-@contextlib.contextmanager
-def _warnings_shown() -> Iterator[None]:
-    handler = _Messages()
-    log = logging.getLogger(__package__)
-    log.addHandler(handler)
-    # The rate that a run keeps is no warning, but whoever limits it wants to know.
-    told = logging.getLogger(f"{__package__}.pipeline.pace")
-    told.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        told.setLevel(logging.NOTSET)
-        log.removeHandler(handler)
 
 
 @contextlib.contextmanager

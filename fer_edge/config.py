@@ -42,6 +42,7 @@ import contextlib
 import difflib
 import json
 import logging
+import math
 import os
 import re
 import tomllib
@@ -52,10 +53,12 @@ from typing import Any
 
 from .defaults import KEEP, KEEP_DETAIL
 from .errors import DataError, FerEdgeError, printable
+from .log import LEVELS
 from .option import (
     CAMERA,
     DAYS,
     DURATION,
+    NUMBER,
     ON_OFF,
     PREFIX,
     Kind,
@@ -188,6 +191,25 @@ class Config:
         ON_OFF,
         metavar="on|off",
     )
+    stats: float | None = option(
+        None,
+        "output",
+        "log rate, latency, losses, memory and heat every S seconds",
+        NUMBER,
+        metavar="SECONDS",
+    )
+    log_level: str = option(
+        "info", "output", "show messages from this level on (default: %(default)s)", choices=LEVELS
+    )
+    max_heat: float | None = option(
+        None,
+        "source",
+        "halve the rate while the processor has so many degrees Celsius, or too little voltage; 0: never "
+        "(default: %(default)s)",
+        NUMBER,
+        metavar="DEGREES",
+        shown="80 on a Raspberry Pi, 0 elsewhere",
+    )
     watch: WatchOptions = field(default_factory=WatchOptions)
     """Options of the loop."""
 
@@ -274,6 +296,10 @@ def _refuse_contradictions(config: Config) -> None:
         raise DataError("--append is for a --jsonl file")
     if config.append and config.force:
         raise DataError("--append adds to a --jsonl file, --force overwrites it; give one of them")
+    if config.stats is not None and not (math.isfinite(config.stats) and config.stats >= 1):
+        raise DataError(f"stats must be 1 second or more, got {config.stats:g}")
+    if config.max_heat is not None and config.max_heat != 0 and not 30 <= config.max_heat <= 120:
+        raise DataError(f"max_heat must be from 30 to 120 degrees, or 0, got {config.max_heat:g}")
     asked = {"jsonl": config.jsonl, "video": config.save_video, "image": config.save_image}
     if config.force and not any(asked.values()):
         raise DataError("--force is for the files of --jsonl, --save-video and --save-image")

@@ -1,10 +1,14 @@
-"""What the machine reports about itself: processor, governor, temperature, throttling, memory used."""
+"""What the machine reports about itself: processor, governor, temperature, throttling, memory, clock."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
+import shutil
+import struct
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +16,26 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CPUINFO = Path("/proc/cpuinfo")
 _DEVICE_TREE = Path("/proc/device-tree/model")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_HWMON = Path("/sys/class/hwmon")
+_MEMINFO = Path("/proc/meminfo")
+_PLATFORM = Path("/sys/devices/platform")
 _STATUS = Path("/proc/self/status")
 _THERMAL = Path("/sys/class/thermal")
-_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+_FIRMWARE = ("soc*/soc*:firmware/get_throttled", "soc*:firmware/get_throttled")
+"""Where below :data:`_PLATFORM` the throttling word is, by board."""
+
+_UNSYNCHRONIZED = 16_000_000
+"""Microseconds of possible error from which on systemd, too, calls the clock unsynchronized."""
+
+HOT = 80
+"""Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
+
+UNDER_VOLTAGE = "under-voltage now"
 
 # Bits of the Raspberry Pi firmware's throttling word; the upper ones stay set until the next boot.
 _THROTTLE_BITS = {
-    0: "under-voltage now",
+    0: UNDER_VOLTAGE,
     1: "clock capped now",
     2: "throttled now",
     3: "soft temperature limit now",
@@ -66,7 +83,7 @@ def describe() -> Machine:
 
 def condition() -> Condition:
     """Its state right now."""
-    return Condition(_temperature(), os.getloadavg()[0], _throttling(_read(_THROTTLED)))
+    return Condition(_temperature(), os.getloadavg()[0], _throttling())
 
 
 def has_dot_product() -> bool | None:
@@ -91,7 +108,40 @@ def peak_memory() -> int | None:
 
     Not from getrusage, which counts what the process was before it executed this program.
     """
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", _read(_STATUS) or "", re.MULTILINE)
+    return _kilobytes("VmHWM", _STATUS)
+
+
+def resident_memory() -> int | None:
+    """Resident set of this process, in bytes; None where the kernel does not say."""
+    return _kilobytes("VmRSS", _STATUS)
+
+
+def available_memory() -> int | None:
+    """Bytes that programs can still take without swapping; None where the kernel does not say."""
+    return _kilobytes("MemAvailable", _MEMINFO)
+
+
+def is_synchronized() -> bool | None:
+    """Whether the clock was set from the network or another clock; None where the kernel does not say."""
+    # Struct timex, whose first member 0 asks and changes nothing: int, padding, three long; then the error.
+    answer = ctypes.create_string_buffer(512)
+    try:
+        if ctypes.CDLL(None, use_errno=True).adjtimex(answer) < 0:
+            return None
+    except (AttributeError, OSError):
+        return None
+    return _largest_error(answer.raw) < _UNSYNCHRONIZED
+
+
+def _largest_error(timex: bytes) -> int:
+    """Microseconds by which the clock may be off, of a struct timex."""
+    error: int = struct.unpack_from("@illl", timex)[3]
+    return error
+
+
+def _kilobytes(name: str, path: Path) -> int | None:
+    """The number behind ``name``, in bytes, of a file with lines such as ``VmHWM:  1234 kB``."""
+    found = re.search(rf"^{name}:\s*(\d+) kB$", _read(path) or "", re.MULTILINE)
     return int(found.group(1)) * 1024 if found else None
 
 
@@ -117,11 +167,36 @@ def _temperature() -> float | None:
     return max(degrees, default=None)
 
 
-def _throttling(word: str | None) -> tuple[str, ...] | None:
-    if word is None:
+def _throttling() -> tuple[str, ...] | None:
+    """What slows a Raspberry Pi down, from the kernel, else from the firmware's own program."""
+    for pattern in _FIRMWARE:
+        for file in sorted(_PLATFORM.glob(pattern)):
+            if (flags := _flags(_read(file))) is not None:
+                return flags
+    if (flags := _flags(_vcgencmd())) is not None:
+        return flags
+    for sensor in sorted(_HWMON.glob("hwmon*")):
+        if _read(sensor / "name") == "rpi_volt":
+            alarm = _read(sensor / "in0_lcrit_alarm")
+            return None if alarm is None else (UNDER_VOLTAGE,) * (alarm == "1")
+    return None
+
+
+def _vcgencmd() -> str | None:
+    program = shutil.which("vcgencmd")
+    if program is None:
         return None
     try:
-        bits = int(word, 16)
+        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().removeprefix("throttled=")
+
+
+def _flags(word: str | None) -> tuple[str, ...] | None:
+    """The states of a throttling word in hexadecimal; None where it is none."""
+    try:
+        bits = int(word or "", 16)
     except ValueError:
         return None
     return tuple(text for bit, text in _THROTTLE_BITS.items() if bits >> bit & 1)

@@ -8,7 +8,7 @@ from .errors import MissingRuntimeError, is_out_of_memory
 
 _WANTED = "opencv-python-headless>=4.11,<5"
 
-_PACKAGES = (
+OPENCV_PACKAGES = (
     "opencv-python-headless",
     "opencv-python",
     "opencv-contrib-python-headless",
@@ -22,15 +22,17 @@ _NEEDED = ("imdecode", "error", "VideoCapture", "FaceDetectorYN")
 def check_opencv() -> None:
     """Raise MissingRuntimeError, with the remedy, where ``cv2`` is missing, does not load or is in pieces.
 
-    Of two of its packages installed over each other, uninstalling one leaves a ``cv2`` without content. A
-    lack of memory is raised as it is.
+    Of two of its packages installed over each other, uninstalling one leaves a ``cv2`` without content, or
+    none. A lack of memory is raised as it is.
     """
     try:
         import cv2
     except ModuleNotFoundError as error:
-        if error.name == "cv2":
-            raise MissingRuntimeError(f"this needs OpenCV: pip install '{_WANTED}'") from error
-        raise _broken(f"it does not load ({error})") from error
+        if error.name != "cv2":
+            raise _broken(f"it does not load ({error})") from error
+        if not installed_packages():
+            raise MissingRuntimeError(f"this needs OpenCV: {opencv_remedy()}") from error
+        raise _broken("its folder cv2 is gone") from error
     except Exception as error:  # pieces of two versions raise anything
         if is_out_of_memory(error):
             raise
@@ -40,18 +42,28 @@ def check_opencv() -> None:
         raise _broken(f"its module cv2 has no {missing[0]}")
 
 
-def _broken(reason: str) -> MissingRuntimeError:
-    installed = [package for package in _PACKAGES if _is_installed(package)]
-    why = f"{len(installed)} packages share one folder: " if len(installed) > 1 else ""
+def installed_packages() -> list[str]:
+    """The packages of OpenCV that pip takes for installed; more than one overwrite each other's files."""
+    return [package for package in OPENCV_PACKAGES if _version(package)]
+
+
+def opencv_remedy() -> str:
+    """The command that installs OpenCV whole, whatever is there."""
+    installed = installed_packages()
+    # Installing it anew must not replace the NumPy 1 that Bookworm's picamera2 is compiled for.
+    numpy = " 'numpy<2'" if (_version("numpy") or "").startswith("1.") else ""
     removed = f"pip uninstall -y {' '.join(installed)}; " if installed else ""
-    return MissingRuntimeError(
-        f"OpenCV is broken: {reason}. {why}{removed}pip install --force-reinstall '{_WANTED}'"
-    )
+    return f"{removed}pip install '{_WANTED}'{numpy}"
 
 
-def _is_installed(package: str) -> bool:
+def _broken(reason: str) -> MissingRuntimeError:
+    count = len(installed_packages())
+    why = f"{count} packages share one folder: " if count > 1 else ""
+    return MissingRuntimeError(f"OpenCV is broken: {reason}. {why}{opencv_remedy()}")
+
+
+def _version(package: str) -> str | None:
     try:
-        importlib.metadata.distribution(package)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return None

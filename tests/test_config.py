@@ -58,6 +58,9 @@ TEXTS = {
     "min_hits": "1",
     "smoothing": "0.25",
     "min_score": "0.9",
+    "max_heat": "75",
+    "stats": "60",
+    "log_level": "debug",
 }
 NEEDS = {"append": {"jsonl": "log.jsonl"}, "force": {"jsonl": "log.jsonl"}, "require": {"jsonl": "log.jsonl"}}
 

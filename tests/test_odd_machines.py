@@ -133,7 +133,7 @@ def test_opencv_that_does_not_load_is_said_in_one_line(photo, tmp_path):
         done = program(*command, env=environment)
         assert done.returncode == 2
         assert b"OpenCV is broken: it does not load (libGL.so.1 is missing)" in done.stderr
-        assert b"pip install --force-reinstall 'opencv-python-headless" in done.stderr
+        assert b"; pip install 'opencv-python-headless>=" in done.stderr
         assert b"Traceback" not in done.stderr
 
 
@@ -153,7 +153,7 @@ def test_what_two_opencv_packages_leave_of_each_other_is_told_with_the_remedy(ph
         "from fer_edge.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    remedy = "pip uninstall -y opencv-python-headless opencv-python; pip install --force-reinstall"
+    remedy = "pip uninstall -y opencv-python-headless opencv-python; pip install 'opencv-python-headless>="
     for command in ("predict", "run", "doctor"):
         arguments = [command] if command == "doctor" else [command, str(photo)]
         done = subprocess.run(
@@ -164,6 +164,32 @@ def test_what_two_opencv_packages_leave_of_each_other_is_told_with_the_remedy(ph
         assert "OpenCV is broken: its module cv2 has no imdecode. 2 packages share one folder" in told
         assert remedy in told
         assert "Traceback" not in done.stderr
+
+
+def test_opencv_that_pip_takes_for_installed_is_installed_anew(tmp_path):
+    """Without uninstalling what is left, pip would say that the requirement is satisfied."""
+    metadata = tmp_path / "opencv_python_headless-4.12.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: opencv-python-headless\nVersion: 4.12.0\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.modules['cv2'] = None\n"
+        "from fer_edge.opencv import check_opencv\n"
+        "try: check_opencv()\nexcept ImportError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    assert told.startswith(
+        "OpenCV is broken: its folder cv2 is gone. pip uninstall -y opencv-python-headless"
+    )
+
+
+@pytest.mark.parametrize(("numpy", "kept"), [("1.26.4", True), ("2.4.0", False)])
+def test_installing_opencv_anew_keeps_numpy_1(monkeypatch, numpy, kept):
+    """Bookworm's picamera2 needs it, and OpenCV would bring NumPy 2."""
+    from fer_edge import opencv
+
+    monkeypatch.setattr(opencv.importlib.metadata, "version", {"numpy": numpy}.__getitem__)
+    monkeypatch.setattr(opencv.importlib.metadata, "PackageNotFoundError", KeyError)
+    assert opencv.opencv_remedy().endswith(" 'numpy<2'") == kept
 
 
 def limited(megabytes, *arguments):

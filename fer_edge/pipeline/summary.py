@@ -109,7 +109,8 @@ class Tally:
     ) -> Summary:
         """Return the figures so far."""
         seconds, cpu = (last - first for first, last in zip(self._first, self._last, strict=True))
-        latencies = np.array(self._latencies)
+        # A copy, made at once: another thread may ask while frames are counted.
+        latencies = np.array(self._latencies.copy())
         p50, p95 = np.percentile(latencies, (50, 95)) if len(latencies) else (math.nan, math.nan)
         return Summary(
             frames=self.frames,

@@ -119,6 +119,13 @@ class Watch(Iterator[FrameResult]):
         """Ask for the end after the current frame; may be called from a signal handler or another thread."""
         self._stop.set()
 
+    def limit(self, fps: float | None) -> None:
+        """Look at no more than ``fps`` frames a second for now, ``None``: at will; from any thread.
+
+        It comes on top of the options, as while the board is too hot.
+        """
+        self._pace.limit(fps)
+
     @property
     def summary(self) -> Summary:
         """What was done so far."""

@@ -100,13 +100,23 @@ def captures_video(device: Path) -> bool:
     return bool(capabilities & _VIDEO_CAPTURE)
 
 
-def processes_holding(device: Path) -> list[str]:
-    """Name the other processes that have ``device`` open, as far as this user may look."""
+def processes_holding(device: Path) -> dict[int, str]:
+    """Number and name of the other processes that have ``device`` open, as far as this user may look."""
     holders = {}
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         process = link.parent.parent
         # Processes end and close files while this looks at them.
         with contextlib.suppress(OSError):
             if process.name != str(os.getpid()) and link.readlink() == device:
-                holders[process.name] = (process / "comm").read_text().strip()
-    return [f"{name} (process {number})" for number, name in holders.items()]
+                holders[int(process.name)] = (process / "comm").read_text().strip()
+    return holders
+
+
+def describe_holders(device: Path) -> str:
+    """Return the processes of :func:`processes_holding` in words, for messages; empty where there is none."""
+    return ", ".join(f"{name} (process {number})" for number, name in processes_holding(device).items())
+
+
+def ribbon_devices() -> list[Path]:
+    """Return the ``/dev/videoN`` that stand for ribbon-cable cameras, which libcamera alone can read."""
+    return sorted(device for device in DEV.glob("video*") if driver_of(device) in RIBBON_DRIVERS)

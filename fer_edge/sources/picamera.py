@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,15 +18,36 @@ from .turn import NO_TURN, Turn
 
 
 def has_picamera() -> bool:
-    """Whether picamera2 is installed and sees a camera."""
+    """Whether picamera2 is installed and sees a camera; raises SourceError where it is and does not load."""
     try:
-        from picamera2 import Picamera2
-    except ImportError:
-        return False
-    try:
-        return bool(Picamera2.global_camera_info())
+        return bool(load_picamera().global_camera_info())
+    except SourceError as error:
+        if isinstance(cause := error.__cause__, ModuleNotFoundError) and cause.name == "picamera2":
+            return False
+        raise
     except (AttributeError, RuntimeError):
         return False
+
+
+def load_picamera() -> Any:
+    """Import picamera2's class of a camera; raises WrongSourceError, with the remedy, where that fails."""
+    try:
+        return importlib.import_module("picamera2").Picamera2
+    except Exception as error:  # one compiled for another NumPy raises ValueError, AttributeError ...
+        if re.search("numpy|_ARRAY_API", str(error)):
+            raise WrongSourceError(
+                f"picamera2: is compiled for another NumPy than the installed {np.__version__} ({error}); "
+                f"{numpy_remedy(np.__version__)}"
+            ) from error
+        raise WrongSourceError(
+            f"--camera picamera2 needs Raspberry Pi OS's own package: sudo apt install "
+            f"python3-picamera2, and a venv made with --system-site-packages ({error})"
+        ) from error
+
+
+def numpy_remedy(version: str) -> str:
+    """The command that installs the other NumPy: Bookworm's picamera2 is compiled for 1, Trixie's for 2."""
+    return "pip install 'numpy>=2'" if version.startswith("1.") else "pip install 'numpy<2'"
 
 
 def _transform(turn: Turn) -> dict[str, Any]:
@@ -52,17 +75,11 @@ class PiCameraSource(Source):
     def __init__(
         self, size: tuple[int, int] = CAMERA_SIZE, colour: bool = False, turn: Turn = NO_TURN
     ) -> None:
-        try:
-            from picamera2 import Picamera2
-        except ImportError as error:
-            raise WrongSourceError(
-                f"--camera picamera2 needs Raspberry Pi OS's own package: sudo apt install "
-                f"python3-picamera2, and a venv made with --system-site-packages ({error})"
-            ) from error
+        picamera = load_picamera()
         self._colour = colour
         self._closed = False
         try:
-            self._camera = Picamera2()
+            self._camera = picamera()
         except (IndexError, RuntimeError) as error:
             raise SourceError(
                 f"picamera2: no camera found ({error}); check the ribbon cable and "

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from ..errors import SourceError, SourceLostError, WrongSourceError
 from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
-from .cameras import DEV, RIBBON_DRIVERS, captures_video, describe_cameras, driver_of, processes_holding
+from .cameras import (
+    DEV,
+    RIBBON_DRIVERS,
+    captures_video,
+    describe_cameras,
+    describe_holders,
+    driver_of,
+)
 from .opencv_capture import Capture, live_frames, positive_or_none
 
 
@@ -95,9 +102,8 @@ class CameraSource(Source):
             )
 
     def _why_not_opened(self) -> str:
-        holders = processes_holding(self._device)
-        if holders:
-            return f"{self.name}: {self._device} is busy, in use by {', '.join(holders)}"
+        if holders := describe_holders(self._device):
+            return f"{self.name}: {self._device} is busy, in use by {holders}"
         if driver_of(self._device) in RIBBON_DRIVERS:
             return (
                 f"{self.name}: {self._device} is a ribbon-cable camera, which V4L2 alone cannot read; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from fer_edge.checks import installation
 from fer_edge.labels import LABELS
 from fer_edge.models import backends
 from fer_edge.models.backends import available_backends
-from fer_edge.models.manifest import model_files
+from fer_edge.models.manifest import WEIGHTS, model_files
 
 
 def faults(cli) -> list[str]:
@@ -155,3 +156,26 @@ def test_packages_that_fail_to_load_are_told_and_the_other_runtime_serves(tmp_pa
     assert expected in out.splitlines()[0]
     assert ("'fault'" in out.splitlines()[0]) == (module == "cv2")
     assert out.splitlines()[1] == ("onnx" if package == "ai_edge_litert" else "litert")
+    command = [sys.executable, "-m", "fer_edge", "doctor"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == (module == "cv2")
+
+
+def changed(content: bytes) -> bytes:
+    return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(changed, "damaged or exchanged"), (lambda content: content[:-1], "cut off or exchanged")],
+)
+def test_weights_that_were_changed_are_a_fault_with_the_command(tmp_path, monkeypatch, change, words):
+    shutil.copytree(WEIGHTS, tmp_path / "weights")
+    path = tmp_path / "weights" / "edge-int8.tflite"
+    path.write_bytes(change(path.read_bytes()))
+    monkeypatch.setattr(installation, "model_files", lambda: model_files(tmp_path / "weights"))
+    (finding,) = [one for one in installation._weights() if one.state != "ok"]
+    assert finding.state == "fault"
+    assert "edge-int8.tflite" in finding.detail
+    assert words in finding.detail
+    assert finding.remedy.startswith("pip install --force-reinstall --no-deps fer-edge")

@@ -136,17 +136,6 @@ def test_doctor_prints_one_line_a_finding(cli):
     assert all(line.split()[0] in ("ok", "note", "fault") for line in out.splitlines())
 
 
-def test_doctor_tells_of_the_library_for_ribbon_cables(monkeypatch):
-    from fer_edge.checks import installation as doctor
-    from fer_edge.sources import cameras
-
-    monkeypatch.setattr(cameras, "list_cameras", list)
-    assert "none seen" in doctor._cameras().detail
-    found = doctor.importlib.util.find_spec
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name == "picamera2" or found(name))
-    assert doctor._cameras() == doctor.Finding("ok", "cameras", "picamera2 installed")
-
-
 def test_missing_opencv_is_named_with_its_cure(cli, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     code, _, err = cli("run", "--camera", "demo", "--frames", "1")

@@ -433,8 +433,9 @@ def test_machine_reads_what_a_pi_tells(tmp_path, monkeypatch):
         "model": "Raspberry Pi 4 Model B Rev 1.4\x00",
         "cpuinfo": "processor\t: 0\nCPU part\t: 0xd08\n",
         "governor": "ondemand\n",
-        "throttled": "50005\n",
+        "soc/soc:firmware/get_throttled": "50005\n",
     }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     zone = tmp_path / "thermal" / "thermal_zone0"
     zone.mkdir(parents=True)
@@ -442,7 +443,7 @@ def test_machine_reads_what_a_pi_tells(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "_DEVICE_TREE", tmp_path / "model")
     monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine, "_GOVERNOR", tmp_path / "governor")
-    monkeypatch.setattr(machine, "_THROTTLED", tmp_path / "throttled")
+    monkeypatch.setattr(machine, "_PLATFORM", tmp_path)
     monkeypatch.setattr(machine, "_THERMAL", tmp_path / "thermal")
     found, state = machine.describe(), machine.condition()
     assert (found.board, found.cpu, found.governor) == (
