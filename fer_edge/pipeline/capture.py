@@ -95,8 +95,9 @@ class FrameSlot:
 
     def _wants(self, live: bool, timestamp: float) -> bool:
         self._last = time.monotonic()
-        if self._abandoned:
-            return False
+        if self._ended:
+            # A frame that is given lets the thread end; what was abandoned is being closed and gives none.
+            return not self._abandoned
         if not live:
             return self._pace.chooses(timestamp)
         wanted = self._pace.wants(timestamp)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -74,7 +75,7 @@ class Pace:
         self._shortest = self._wanted = 1 / max_fps if max_fps else 0.0
         # The next frame comes up to a period late, and still a face has to be found in time.
         self._idle_rest = 1 / idle_fps - min(period, 0.5 / idle_fps) if idle_fps else 0.0
-        self._share = None if budget is None else budget / 100
+        self._share = None if budget is None else max(budget / 100, sys.float_info.min)
         self._clock, self._cpu = clock, cpu
         self._lock = threading.Lock()
         self._index = 0
@@ -157,7 +158,10 @@ class Pace:
         if self._first is None:
             self._first = timestamp
         # The first frame of each slot; a little early, so that one that trembles does not miss its slot.
-        slot = math.floor((timestamp - self._first) * self._fps + min(_EARLY * self._fps, 0.25))
+        position = (timestamp - self._first) * self._fps + min(_EARLY * self._fps, 0.25)
+        if not math.isfinite(position):  # no time, or slots too short to be counted
+            return True
+        slot = math.floor(position)
         before, self._slot = self._slot, slot
         return slot != before
 

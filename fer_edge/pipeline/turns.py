@@ -42,4 +42,6 @@ class Turns:
     def _free_place(self) -> int:
         """In how many frames, at most ``every``, the fewest tracks are due; the latest of such frames."""
         load = Counter(self._next.values())
-        return min(range(self._every, 0, -1), key=lambda ahead: load[self._frame + ahead])
+        # Among one more than there are tracks, one is free; ``every`` may be any number.
+        places = range(self._every, max(0, self._every - len(self._next) - 1), -1)
+        return min(places, key=lambda ahead: load[self._frame + ahead])

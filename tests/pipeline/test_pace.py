@@ -101,6 +101,11 @@ def test_fps_chooses_frames_by_the_time_of_the_source(given, wanted, indices):
     assert chosen(Pace(fps=wanted), [5 + k / given for k in range(12)]) == indices
 
 
+@pytest.mark.parametrize(("fps", "times"), [(3, [0.0, math.nan]), (1e308, [0.0, 2.0])])
+def test_frames_that_cannot_be_counted_by_time_are_all_looked_at(fps, times):
+    assert chosen(Pace(fps=fps), times) == [0, 1]
+
+
 def test_fps_of_the_film_itself_takes_every_frame_though_its_times_are_whole_milliseconds():
     assert len(chosen(Pace(fps=30), [round(k / 30, 3) for k in range(3000)])) == 3000
 
@@ -166,6 +171,11 @@ def test_a_run_with_a_budget_far_too_small_is_never_blind_for_long(caplog):
     assert max(np.diff(world.looked)) <= LONGEST_REST + world.cost + PERIOD
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "a budget of 1 % of a core is too small" in caplog.text
+
+
+def test_the_least_budget_there_is_means_the_longest_rests():
+    world = World(0.05, budget=5e-324).run(20)
+    assert len(world.looked) == pytest.approx(20 / (LONGEST_REST + 0.05), abs=1)
 
 
 def test_a_start_that_took_long_is_forgiven():

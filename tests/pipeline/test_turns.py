@@ -45,6 +45,13 @@ def test_one_who_comes_later_takes_the_place_of_fewest():
     assert [take(turns, 1, 2, 3) for _ in range(3)] == [[1], [3], [2]]
 
 
+def test_any_number_of_frames_may_be_between():
+    turns = Turns(10**18)
+    assert take(turns, 1, 2, 3) == [1, 2, 3]
+    assert take(turns, 1, 2, 3, 4) == [4]
+    assert take(turns, 1, 2, 3, 4) == []
+
+
 def test_one_who_was_away_at_their_turn_is_due_at_once():
     turns = Turns(3)
     take(turns, 1)

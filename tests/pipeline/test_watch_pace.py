@@ -139,6 +139,16 @@ def test_a_frame_that_was_wanted_before_a_rest_and_decoded_in_it_is_passed_over(
     slot.close()
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_reading_ends_during_a_rest_without_a_wanted_frame(live):
+    """Else closing takes two seconds, and a source that stays open is read on."""
+    source = ScriptedSource(250, live=live, pause=0.04)
+    slot = FrameSlot(source, pace.Pace(every=10**9))
+    assert slot.take(10) is not None
+    slot.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "capture"]
+
+
 def test_frames_passed_over_are_signs_of_life():
     """A camera of which a frame is wanted every ten seconds is not silent meanwhile."""
     results, summary = watch_live(60, 0.04, max_fps=0.1, silence=2)
