@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .pipeline.recognizer import Recognizer
     from .pipeline.result import FrameResult
     from .pipeline.watch import Watch, watch
+    from .pipeline.watch_all import WatchAll, watch_all
 
 _HOMES = {
     "Classifier": "models.classifier",
@@ -43,6 +44,8 @@ _HOMES = {
     "FrameResult": "pipeline.result",
     "Watch": "pipeline.watch",
     "watch": "pipeline.watch",
+    "WatchAll": "pipeline.watch_all",
+    "watch_all": "pipeline.watch_all",
     "WatchOptions": "pipeline.options",
     "crop_faces": "kernels.crop",
     "Recognizer": "pipeline.recognizer",
@@ -63,6 +66,7 @@ __all__ = [
     "Recognizer",
     "SourceError",
     "Watch",
+    "WatchAll",
     "WatchOptions",
     "bundled_models",
     "crop_faces",
@@ -71,6 +75,7 @@ __all__ = [
     "read_fer2013",
     "read_votes",
     "watch",
+    "watch_all",
 ]
 
 

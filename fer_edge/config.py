@@ -8,17 +8,17 @@ An option is one field: here where it concerns the source's name or an output, i
 **The file** is flat: ``min_score = 0.8`` is ``--min-score 0.8`` and ``FER_EDGE_MIN_SCORE=0.8``. Values of the
 right TOML type are then parsed as the flag's text is, so that they obey the same limits.
 
-**Several cameras** will be an array of tables, which one process reads::
+**Several cameras** are an array of tables, or ``--camera`` given more than once; one process reads them::
 
     min_score = 0.8                 # of all cameras that say nothing else
     jsonl = "/var/lib/fer-edge/all.jsonl"
 
     [[camera]]
     name = "door"                   # what results, file names and messages call it; needed, unique
-    source = "0"                    # whatever SOURCE or --camera takes
+    source = 0                      # whatever SOURCE or --camera takes
     rotate = 180
     region = [0.1, 0.0, 0.9, 1.0]   # left, top, right, bottom in parts of the turned picture
-    masks = [[[0.0, 0.0], [0.3, 0.0], [0.3, 1.0]]]   # polygons in parts of it; faces in them are ignored
+    mask = [[[0.0, 0.0], [0.3, 0.0], [0.3, 1.0]]]   # polygons in parts of it; faces in them are ignored
     save_video = "door.mp4"
 
     [[camera]]
@@ -26,13 +26,11 @@ right TOML type are then parsed as the flag's text is, so that they obey the sam
     source = "rtsp://viewer@192.168.1.20/stream"
     password_file = "/etc/fer-edge/till.password"
 
-``[[camera]]`` excludes the keys ``source`` and ``camera`` (TOML itself refuses the latter) and SOURCE and
-``--camera``. A camera's table takes ``name``, ``source``, ``password_file``, ``region``, ``masks``, and of
-the options those of the group *source* but ``frames`` and ``seconds``, all of the group *faces*, and the
-outputs ``jsonl``, ``append``, ``force``, ``save_video``, ``segment`` and ``save_image``. What it does not say
-it has from the keys above the tables, except outputs: those above are written once, with the results of all
-cameras, a table's with that camera's alone. The classifier is one for all. Until several cameras are read,
-such a table is an unknown key.
+``[[camera]]`` excludes the keys ``source`` and ``camera`` (TOML itself refuses the latter); SOURCE and
+``--camera`` displace the tables. A table takes ``name`` and the options of :data:`TABLE`: all that is no
+matter of the one detector and classifier or of the whole run. What it does not say it has from the keys above
+the tables, except ``jsonl``: that above gets the results of all cameras, a table's those of its camera alone.
+``save_video`` and ``save_image`` above give each camera that has none a file of its own, with the name added.
 """
 
 from __future__ import annotations
@@ -47,12 +45,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .defaults import KEEP, KEEP_DETAIL
-from .errors import DataError, FerEdgeError, printable
+from .errors import DataError, FerEdgeError, SourceError, printable
+from .files import is_folder
 from .log import LEVELS
 from .option import (
     CAMERA,
@@ -63,12 +62,11 @@ from .option import (
     PREFIX,
     Kind,
     Option,
-    Scalar,
     nonempty,
     option,
     options_of,
 )
-from .pipeline.options import WatchOptions
+from .pipeline.options import SHARED, WatchOptions
 
 GROUPS = ("source", "output", "classifier", "faces")
 """The headings of options, in the order of the help."""
@@ -118,11 +116,12 @@ class Config:
         positional=True,
         instead_of=("camera",),
     )
-    camera: str | None = option(
-        None,
+    camera: tuple[str, ...] = option(
+        (),
         "source",
         "read a camera: N of /dev/videoN, usb:VENDOR:PRODUCT[:SERIAL], a path such as those in "
-        "/dev/v4l/by-id, picamera2, or demo (without a value: 0)",
+        "/dev/v4l/by-id, picamera2, or demo (without a value: 0); given more than once, read all of them, "
+        "streams and files as well",
         CAMERA,
         metavar="CAMERA",
         alone="0",
@@ -135,14 +134,18 @@ class Config:
         Kind("a file", _jsonl_file),
         metavar="FILE",
         alone="-",
+        reloads=True,
     )
-    append: bool = option(False, "output", "add to a --jsonl file that has content", instead_of=("force",))
-    force: bool = option(False, "output", "overwrite files that exist", instead_of=("append",))
+    append: bool = option(
+        False, "output", "add to a --jsonl file that has content", instead_of=("force",), reloads=True
+    )
+    force: bool = option(False, "output", "overwrite files that exist", instead_of=("append",), reloads=True)
     save_video: str | None = option(
         None,
         "output",
         "write an annotated video: .mp4, .avi or .mkv; a camera or stream adds the time to the name",
         metavar="FILE",
+        reloads=True,
     )
     segment: float = option(
         600.0,
@@ -150,18 +153,21 @@ class Config:
         "start a new --save-video file after this time: 30s, 10m, 1h (default: %(default)s)",
         DURATION,
         metavar="TIME",
+        reloads=True,
     )
     save_image: str | None = option(
         None,
         "output",
         "write the annotated last frame; given a folder (existing, or with a / at its end), each image",
         metavar="FILE",
+        reloads=True,
     )
     store: str | None = option(
         None,
         "output",
         "count visits and minutes into this SQLite file, which fer-edge store reads",
         metavar="FILE",
+        reloads=True,
     )
     keep: float = option(
         KEEP,
@@ -182,6 +188,7 @@ class Config:
         "output",
         "end the run when this output fails, instead of going on and retrying",
         choices=tuple(REQUIRABLE),
+        reloads=True,
     )
     window: bool = option(False, "output", "show the annotated frames; q quits")
     unsure: bool = option(
@@ -190,6 +197,7 @@ class Config:
         'say "unsure" of faces on which people would disagree (default: on); JSON tells it always',
         ON_OFF,
         metavar="on|off",
+        reloads=True,
     )
     stats: float | None = option(
         None,
@@ -212,6 +220,17 @@ class Config:
     )
     watch: WatchOptions = field(default_factory=WatchOptions)
     """Options of the loop."""
+    cameras: tuple[CameraConfig, ...] = ()
+    """Several cameras, where there are any, with what each has for itself."""
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """One of several cameras."""
+
+    name: str
+    config: Config
+    """Of this camera alone: its source, its options of the loop and its own outputs."""
 
 
 _OWN, _OF_WATCH = options_of(Config), options_of(WatchOptions)
@@ -231,6 +250,32 @@ class Setting:
     """``default``, ``--flag``, ``FER_EDGE_VARIABLE``, or the file and line."""
     rank: int = 0
     """0 default, 1 file, 2 environment, 3 flag: the highest wins."""
+
+
+_OWN_OUTPUTS = frozenset({"jsonl", "append", "force", "save_video", "segment", "save_image"})
+
+TABLE: frozenset[str] = frozenset(
+    name
+    for name, one in OPTIONS.items()
+    if name in _OWN_OUTPUTS
+    or (
+        one.group not in ("output", "classifier")
+        and name not in SHARED
+        and name not in ("camera", "max_heat")
+    )
+)
+"""Options that a camera may have for itself."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A camera as the file, or a flag of its own, names it."""
+
+    name: str
+    settings: Mapping[str, Setting]
+    """What it says of itself."""
+    origin: Setting
+    """Where it is named."""
 
 
 @dataclass(frozen=True)
@@ -268,9 +313,13 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
         settings |= layer
     values = {name: setting.value for name, setting in settings.items()}
     try:
-        watch = WatchOptions(**{name: values[name] for name in _OF_WATCH})
-        config = Config(**{name: values[name] for name in _OWN}, watch=watch)
+        tables = _tables(settings)
+        config = _config(values | {"camera": () if tables else values["camera"]})
+        cameras = tuple(CameraConfig(table.name, _of_camera(table, settings)) for table in tables)
+        config = replace(config, cameras=cameras)
         _refuse_contradictions(config)
+    except ConfigError:
+        raise
     except ValueError as error:
         places = [
             f"{name}: {setting.origin}"
@@ -283,16 +332,133 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
     return Loaded(config, settings)
 
 
+def _config(values: Mapping[str, Any]) -> Config:
+    watch = WatchOptions(**{name: values[name] for name in _OF_WATCH})
+    return Config(**{name: values[name] for name in _OWN}, watch=watch)
+
+
+def _tables(settings: Mapping[str, Setting]) -> list[Table]:
+    """The cameras of a configuration that has several."""
+    camera = settings["camera"]
+    if camera.value and isinstance(camera.value[0], Table):
+        return list(camera.value)
+    if len(camera.value) < 2:
+        return []
+    names = _names(camera.value)
+    return [
+        Table(name, {"source": replace(camera, value=source)}, camera)
+        for name, source in zip(names, camera.value, strict=True)
+    ]
+
+
+def _names(sources: Iterable[str]) -> list[str]:
+    """A name for each of several cameras that have none; ``demo 2`` for the second of the same."""
+    from .sources.urls import without_secrets
+
+    names: list[str] = []
+    for source in sources:
+        plain = f"camera {source}" if source.isdecimal() else without_secrets(source)
+        same = sum(name == plain or name.startswith(f"{plain} ") for name in names)
+        names.append(f"{plain} {same + 1}" if same else plain)
+    return names
+
+
+def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
+    """What a camera has for itself: what its table says, and all else but outputs from above."""
+    from .sources.password import takes_password
+
+    values = {name: setting.value for name, setting in settings.items()}
+    said = {
+        name: setting.value
+        for name, setting in table.settings.items()
+        if settings[name].rank < 2 or name in ("source", *_OWN_OUTPUTS)
+    }
+    above = {**values, "camera": (), "jsonl": None, "require": ()}
+    for name in ("save_video", "save_image"):
+        above[name] = _for_camera(values[name], table.name)
+    if not takes_password(said["source"]):
+        above["password_file"] = None
+    # What is said above of files holds for those of this camera, where it has any.
+    if not said.get("jsonl"):
+        above["append"] = False
+    if not any((above | said)[name] for name in ("jsonl", "save_video", "save_image")):
+        above["force"] = False
+    try:
+        config = _config(above | said)
+        _refuse_contradictions(config)
+    except ValueError as error:
+        told = f"camera {table.name!r}: {error}"
+        place = f"{table.origin.origin}: " if table.origin.rank == 1 else ""
+        raise (ConfigError if place else DataError)(f"{place}{told}") from error
+    return config
+
+
+def _for_camera(target: str | None, name: str) -> str | None:
+    """The file of one camera where all were given the same: its name is added; a folder takes them all."""
+    if target is None or is_folder(target):
+        return target
+    path, plain = Path(target), re.sub(r"[^\w.-]+", "-", name).strip("-")
+    return str(path.with_stem(f"{path.stem}-{plain}"))
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What a run goes on with after its configuration was read again."""
+
+    config: Config
+    """The one before, with what has changed and needs no restart."""
+    changed: tuple[str, ...]
+    """Options that differ from before."""
+    left: tuple[str, ...]
+    """Options that are to be others, but need a restart."""
+
+
+def reloaded(running: Config, wanted: Config) -> Reloaded:
+    """Change as much of a ``running`` configuration into the ``wanted`` one as a run that goes on can."""
+    changed, left = [], []
+    taken: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+    for name, one in OPTIONS.items():
+        of_watch = name in _OF_WATCH
+        before, after = (getattr(config.watch if of_watch else config, name) for config in (running, wanted))
+        if before != after and one.reloads:
+            taken[of_watch][name] = after
+            changed.append(name)
+        elif before != after:
+            left.append(name)
+    cameras = running.cameras
+    if [camera.name for camera in cameras] != [camera.name for camera in wanted.cameras]:
+        left.append("camera")
+    else:
+        pairs = [*zip(cameras, wanted.cameras, strict=True)]
+        news = [reloaded(before.config, after.config) for before, after in pairs]
+        cameras = tuple(replace(camera, config=new.config) for camera, new in zip(cameras, news, strict=True))
+        for camera, new in zip(cameras, news, strict=True):
+            changed += [f"{camera.name}: {name}" for name in new.changed if name not in changed]
+            left += [f"{camera.name}: {name}" for name in new.left if name not in left]
+    watch = replace(running.watch, **taken[True])
+    config = replace(running, **taken[False], watch=watch, cameras=cameras)
+    return Reloaded(config, tuple(changed), tuple(left))
+
+
 def _refuse_contradictions(config: Config) -> None:
     """Raise DataError where options exclude each other, or are about an output that was not asked for."""
     from .sources.urls import without_secrets
 
-    if config.source is not None and config.camera is not None:
+    cameras = config.camera or [str(camera.config.source) for camera in config.cameras]
+    if config.source is not None and cameras:
         raise DataError(
             f"give either a source ({without_secrets(config.source)}) or "
-            f"--camera {without_secrets(config.camera)}, not both"
+            f"--camera {without_secrets(cameras[0])}, not both"
         )
-    if config.append and not config.jsonl:
+    if config.watch.password_file is not None and not config.cameras:
+        _check_password(config.source or "".join(config.camera), config.watch.password_file)
+    whole = [config, *(camera.config for camera in config.cameras)]
+    asked = {
+        "jsonl": any(one.jsonl for one in whole),
+        "video": any(one.save_video for one in whole),
+        "image": any(one.save_image for one in whole),
+    }
+    if config.append and not asked["jsonl"]:
         raise DataError("--append is for a --jsonl file")
     if config.append and config.force:
         raise DataError("--append adds to a --jsonl file, --force overwrites it; give one of them")
@@ -300,13 +466,24 @@ def _refuse_contradictions(config: Config) -> None:
         raise DataError(f"stats must be 1 second or more, got {config.stats:g}")
     if config.max_heat is not None and config.max_heat != 0 and not 30 <= config.max_heat <= 120:
         raise DataError(f"max_heat must be from 30 to 120 degrees, or 0, got {config.max_heat:g}")
-    asked = {"jsonl": config.jsonl, "video": config.save_video, "image": config.save_image}
     if config.force and not any(asked.values()):
         raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
-    asked["store"] = config.store
+    asked["store"] = bool(config.store)
     for name in config.require:
         if not asked[name]:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")
+
+
+def _check_password(source: str, file: str | os.PathLike[str]) -> None:
+    """Raise DataError where the password of ``source`` is not to be had from ``file``."""
+    from .sources.password import with_password
+
+    # What can be read only once, as a pipe, is read where the stream is opened.
+    if not Path(file).exists() or Path(file).is_file():
+        try:
+            with_password(source, file)
+        except SourceError as error:
+            raise DataError(str(error).removeprefix(": ")) from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
@@ -322,7 +499,8 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Set
             _log.warning("%s: fer-edge has no such option; ignored", variable)
         elif text:
             one = variables[variable]
-            texts = [part.strip() for part in text.split(",")] if one.many else [text]
+            parts = text.split(one.kind.separator) if one.many else [text]
+            texts = [part.strip() for part in parts]
             yield one.name, Setting(_checked(one, texts, variable), variable, 2)
 
 
@@ -346,14 +524,57 @@ def _from_file(path: Path) -> Iterator[tuple[str, Setting]]:
         place = f"{path}, line {lines[(key,)]}"
         if key not in OPTIONS:
             raise ConfigError(f"{place}: {_unknown(key, value)}")
-        one = OPTIONS[key]
-        texts = list(_texts(one, value, f"{place}: {key}"))
-        yield key, Setting(_checked(one, texts, f"{place}: {key}"), place, 1)
+        if (
+            key == "camera"
+            and isinstance(value, list)
+            and value
+            and all(isinstance(one, dict) for one in value)
+        ):
+            yield key, Setting(tuple(_from_tables(value, path, lines)), place, 1)
+        else:
+            yield key, _from_key(key, value, place)
 
 
-def _unknown(key: str, value: Any) -> str:
+def _from_key(key: str, value: Any, place: str) -> Setting:
+    one = OPTIONS[key]
+    texts = list(_texts(one, value, f"{place}: {key}"))
+    return Setting(_checked(one, texts, f"{place}: {key}"), place, 1)
+
+
+def _from_tables(tables: list[dict[str, Any]], path: Path, lines: Mapping[KeyPath, int]) -> Iterator[Table]:
+    """The cameras of the tables ``[[camera]]``."""
+    names: set[str] = set()
+    for number, table in enumerate(tables):
+        at = f"{path}, line {lines[('camera', number)]}"
+        name = table.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f'{at}: a camera needs a name, as in name = "door"')
+        if name in names:
+            raise ConfigError(f"{at}: there are two cameras with the name {name!r}")
+        names.add(name)
+        settings: dict[str, Setting] = {}
+        for key, value in table.items():
+            place = f"{path}, line {lines[('camera', number, key)]}"
+            if key == "name":
+                continue
+            if key not in TABLE:
+                raise ConfigError(f"{place}: camera {name!r}: {_not_of_a_camera(key, value)}")
+            numbered = key == "source" and type(value) is int
+            settings[key] = _from_key(key, str(value) if numbered else value, place)
+        if "source" not in settings:
+            raise ConfigError(f"{at}: camera {name!r} needs a source, as in source = 0")
+        yield Table(name, settings, Setting(name, at, 1))
+
+
+def _not_of_a_camera(key: str, value: Any) -> str:
+    if key in OPTIONS:
+        return f"{key} is the same for all cameras; it goes above the first [[camera]]"
+    return _unknown(key, value, ["name", *TABLE])
+
+
+def _unknown(key: str, value: Any, known: Iterable[str] = OPTIONS) -> str:
     inside = isinstance(value, dict) and any(name in OPTIONS for name in value)
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), OPTIONS, 1)
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), sorted(known), 1)
     if inside:
         remedy = "keys stand in no table; leave its heading out"
     elif near:
@@ -374,6 +595,8 @@ def _type_told(value: Any) -> str:
 
 def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
     """The texts that stand for a TOML value; raises :class:`ConfigError` where its type is wrong."""
+    if one.kind is CAMERA and not isinstance(value, list):
+        value = [value]
     if one.many and not isinstance(value, list):
         raise ConfigError(f"{place}: must be a list of texts, not {_type_told(value)}")
     for part in value if one.many else [value]:
@@ -383,7 +606,10 @@ def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
             if one.many:
                 told = f"a list of texts, not one with {_type_told(part)}"
             raise ConfigError(f"{place}: must be {told}")
-        yield ("off", "on")[part] if isinstance(part, bool) else str(part)
+        try:
+            yield ("off", "on")[part] if isinstance(part, bool) else one.kind.text(part)
+        except TypeError as error:
+            raise ConfigError(f"{place}: {part!r} is not {one.kind.told}") from error
 
 
 def _checked(one: Option, texts: Iterable[str], place: str) -> Any:
@@ -477,25 +703,37 @@ def to_toml(loaded: Loaded) -> str:
     Users, passwords and tokens in URLs are left out, and the comment says so. Raises DataError for a text
     that is not Unicode, as names of files may be.
     """
-    from .sources.urls import without_secrets
-
     lines = ["# fer-edge run: flags, then environment, then file, then defaults"]
+    tables = _tables(loaded.settings)
     for group in GROUPS:
         lines += ["", f"# {group}"]
         for name, setting in loaded.settings.items():
             if OPTIONS[name].group != group:
                 continue
-            value, origin = OPTIONS[name].written(setting.value), printable(setting.origin)
-            if value is None:
-                lines.append(f"# {name}: none ({origin})")
-                continue
-            if isinstance(value, str) and without_secrets(value) != value:
-                value, origin = without_secrets(value), f"{origin}; secrets left out"
-            lines.append(f"{name} = {toml(value)}  # {origin}")
+            if name == "camera" and tables:
+                lines.append(f"# camera: {len(tables)}, see below ({printable(setting.origin)})")
+            else:
+                lines.append(_written(name, setting))
+    for table in tables:
+        lines += ["", "[[camera]]", f"name = {toml(table.name)}"]
+        lines += [_written(name, setting) for name, setting in table.settings.items()]
     return "\n".join(lines)
 
 
-def toml(value: Scalar | list[Scalar]) -> str:
+def _written(name: str, setting: Setting) -> str:
+    from .sources.urls import without_secrets
+
+    value, origin = OPTIONS[name].written(setting.value), printable(setting.origin)
+    if value is None:
+        return f"# {name}: none ({origin})"
+    texts = value if isinstance(value, list) else [value]
+    plain = [without_secrets(text) if isinstance(text, str) else text for text in texts]
+    if plain != texts:
+        value, origin = plain if isinstance(value, list) else plain[0], f"{origin}; secrets left out"
+    return f"{name} = {toml(value)}  # {origin}"
+
+
+def toml(value: Any) -> str:
     """``value`` as it stands in a TOML file. Raises DataError for a text that is not Unicode."""
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"

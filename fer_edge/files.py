@@ -81,6 +81,11 @@ def check_target(
         raise DataError(f"{target}: exists already; --force overwrites it")
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether this names a folder: one that exists, or any that ends in a slash."""
+    return Path(path).is_dir() or os.fspath(path).endswith(os.sep)
+
+
 def has_content(path: str | os.PathLike[str]) -> bool:
     """Whether this is a file, other than an empty one, as ``mktemp`` makes them."""
     return Path(path).is_file() and Path(path).stat().st_size > 0

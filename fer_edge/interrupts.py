@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 @contextlib.contextmanager
-def ended_at_once() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the process there and then, with exit code 130.
+def ended_at_once(but: Collection[signal.Signals] = ()) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP, ``but`` some, end the process there and then, with exit code 130.
 
     For the time in which libraries are loaded and devices opened: an exception in the middle of an
     import becomes another one, or is lost. Signals that are ignored stay ignored. Does nothing
@@ -22,7 +22,7 @@ def ended_at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: signal.getsignal(number) for number in _ENDING.difference(but)}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, _end)

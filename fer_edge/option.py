@@ -18,6 +18,12 @@ from typing import Any
 
 Scalar = str | int | float | bool
 
+Region = tuple[float, float, float, float]
+"""Left, top, right and bottom in parts of a picture, 0 to 1."""
+
+Polygon = tuple[tuple[float, float], ...]
+"""Corners x, y in parts of a picture, 0 to 1."""
+
 
 def _as_it_is(value: Any) -> Any:
     return value
@@ -34,10 +40,14 @@ class Kind:
     """Completes "... is not"."""
     parse: Callable[[str], Any]
     """An argparse type: raises ``ArgumentTypeError`` or ``ValueError`` for what is no such value."""
-    toml: tuple[type[Scalar], ...] = (str,)
+    toml: tuple[type, ...] = (str,)
     """Types of TOML values that are accepted."""
-    write: Callable[[Any], Scalar] = _as_it_is
-    """From a value that is not ``None`` back to one in TOML, whose ``str`` parses to the same."""
+    write: Callable[[Any], Any] = _as_it_is
+    """From a value that is not ``None`` back to one in TOML."""
+    text: Callable[[Any], str] = str
+    """From a value in TOML, of one of the types, to the text that is parsed; may raise ``TypeError``."""
+    separator: str | None = ","
+    """Between several values in a variable; ``None``: white space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +65,7 @@ class Option:
     positional: bool = False
     instead_of: tuple[str, ...] = ()
     shown: str | None = None
+    reloads: bool = False
 
     @property
     def flag(self) -> str:
@@ -87,7 +98,7 @@ class Option:
         told = self.shown or str(self.written(self.default))
         return self.help.replace("%(default)s", told.replace("%", "%%"))
 
-    def written(self, value: Any) -> Scalar | list[Scalar] | None:
+    def written(self, value: Any) -> Any:
         """``value`` as TOML has it; ``None`` for none, which TOML cannot say."""
         if self.many:
             return [self.kind.write(one) for one in value]
@@ -110,6 +121,7 @@ def option(
     positional: bool = False,
     instead_of: tuple[str, ...] = (),
     shown: str | None = None,
+    reloads: bool = False,
 ) -> Any:
     """A dataclass field that is an option.
 
@@ -119,6 +131,7 @@ def option(
     values there are, besides ``default``. ``alone``: the text that a flag without a value stands for.
     ``positional``: given without a flag. ``instead_of``: options that a flag or variable of this one
     displaces, where these come from a place of lower precedence. ``shown``: what texts call the default.
+    ``reloads``: a run that goes on can take another value.
     """
     made = Option(
         group=group,
@@ -130,6 +143,7 @@ def option(
         positional=positional,
         instead_of=instead_of,
         shown=shown,
+        reloads=reloads,
     )
     return dataclasses.field(default=default, metadata={"option": made})
 
@@ -245,6 +259,58 @@ def _detect_size(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"{error}, nor full") from error
 
 
+def region_of(values: Any) -> Region:
+    """Return four numbers as a region; raises ``ValueError`` unless they are one that is not empty."""
+    try:
+        left, top, right, bottom = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"region must be four numbers: left, top, right, bottom; got {values!r}") from error
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"region must be left < right and top < bottom, in parts of the picture, 0 to 1; got {values!r}"
+        )
+    return left, top, right, bottom
+
+
+def polygon_of(points: Any) -> Polygon:
+    """Return three or more pairs of numbers as a polygon; raises ``ValueError`` for anything else."""
+    try:
+        polygon = tuple((float(x), float(y)) for x, y in points)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"mask must be a polygon of points x, y; got {points!r}") from error
+    if len(polygon) < 3 or not all(0 <= part <= 1 for point in polygon for part in point):
+        raise ValueError(
+            f"mask must be a polygon of three or more points in parts of the picture, 0 to 1; got {points!r}"
+        )
+    return polygon
+
+
+def _region(text: str) -> Region:
+    try:
+        return region_of(text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not LEFT,TOP,RIGHT,BOTTOM in parts of the picture, 0 to 1"
+        ) from error
+
+
+def _polygon(text: str) -> Polygon:
+    try:
+        return polygon_of([point.split(",") for point in text.split()])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a polygon like '0,0 0.3,0 0.3,1', in parts of the picture, 0 to 1"
+        ) from error
+
+
+def _points(polygon: Any) -> str:
+    return " ".join(_numbers(point) for point in polygon)
+
+
+def _numbers(values: Any) -> str:
+    return ",".join(str(value) for value in values)
+
+
 def _switch(text: str) -> bool:
     if text.lower() in ("on", "yes", "true", "1"):
         return True
@@ -269,4 +335,6 @@ DAYS = Kind("a number of days, more than 0", _days, (int, float))
 PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
 BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
 DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))
-CAMERA = Kind("a camera", nonempty, (int, str))
+CAMERA = Kind("a camera", nonempty, (int, str), separator=None)
+REGION = Kind("four numbers", _region, (list,), list, _numbers)
+MASK = Kind("polygons", _polygon, (list,), lambda polygon: [list(point) for point in polygon], _points, ";")

@@ -61,8 +61,15 @@ TEXTS = {
     "max_heat": "75",
     "stats": "60",
     "log_level": "debug",
+    "password_file": "/dev/null",
+    "region": "0.1,0,0.5,1",
+    "mask": "0,0 0.3,0 0.3,1",
 }
-NEEDS = {"append": {"jsonl": "log.jsonl"}, "force": {"jsonl": "log.jsonl"}, "require": {"jsonl": "log.jsonl"}}
+NEEDS = {
+    "append": {"jsonl": "log.jsonl"},
+    "force": {"jsonl": "log.jsonl"},
+    "require": {"jsonl": "log.jsonl"},
+}
 
 
 def text_of(name):
@@ -74,11 +81,15 @@ def parsed(*arguments):
     return {name: value for name, value in namespace.items() if name in OPTIONS}
 
 
+def given(one, text):
+    """An option on a command line."""
+    return [text] if one.positional else [one.flag, *([] if one.switch else [text])]
+
+
 def by_flag(name):
     one = OPTIONS[name]
-    needed = [part for key, value in NEEDS.get(name, {}).items() for part in (OPTIONS[key].flag, value)]
-    own = [text_of(name)] if one.positional else [one.flag, *([] if one.switch else [text_of(name)])]
-    return load(parsed(*needed, *own), {})
+    needed = [part for key, value in NEEDS.get(name, {}).items() for part in given(OPTIONS[key], value)]
+    return load(parsed(*needed, *given(one, text_of(name))), {})
 
 
 def write(tmp_path, text):
@@ -96,7 +107,10 @@ def refused(tmp_path, text):
 def test_every_field_of_a_run_is_an_option_or_known_to_be_none():
     plain = {"silence", "colour", "camera"}
     assert {field.name for field in dataclasses.fields(WatchOptions)} == set(options_of(WatchOptions)) | plain
-    assert {field.name for field in dataclasses.fields(Config)} == set(options_of(Config)) | {"watch"}
+    assert {field.name for field in dataclasses.fields(Config)} == set(options_of(Config)) | {
+        "watch",
+        "cameras",
+    }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -133,8 +147,8 @@ def test_flags_come_before_variables_before_the_file_before_defaults(tmp_path):
 
 def test_a_source_displaces_a_camera_named_further_down(tmp_path):
     file = write(tmp_path, 'source = "party.mp4"')
-    assert load(parsed("--camera", "demo"), {}, file).config == Config(camera="demo")
-    assert load({}, {"FER_EDGE_CAMERA": "1"}, file).config == Config(camera="1")
+    assert load(parsed("--camera", "demo"), {}, file).config == Config(camera=("demo",))
+    assert load({}, {"FER_EDGE_CAMERA": "1"}, file).config == Config(camera=("1",))
     assert load(parsed("a.mp4"), {"FER_EDGE_CAMERA": "1"}, file).config == Config(source="a.mp4")
     with pytest.raises(ValueError, match="not both") as caught:
         load(parsed("a.mp4", "--camera", "1"), {}, file)
@@ -162,7 +176,7 @@ def test_lists_of_the_environment_have_commas():
 
 
 def test_a_camera_may_be_a_number_in_the_file(tmp_path):
-    assert load({}, {}, write(tmp_path, "camera = 0")).config.camera == "0"
+    assert load({}, {}, write(tmp_path, "camera = 0")).config.camera == ("0",)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +198,8 @@ def test_a_camera_may_be_a_number_in_the_file(tmp_path):
         ("model = {}", "door.toml, line 1: model: must be a text, not a table"),
         ("model = 2026-01-01", "door.toml, line 1: model: must be a text, not a date or time"),
         ("max_pixels = 1e8", "door.toml, line 1: max_pixels: must be a whole number or a text, not a number"),
-        ("[[camera]]", "door.toml, line 1: camera: must be a whole number or a text, not a list"),
+        ("[[camera]]", 'door.toml, line 1: a camera needs a name, as in name = "door"'),
+        ("camera = [1.5]", "door.toml, line 1: camera: must be a list of texts, not one with a number"),
         ("require = 'jsonl'", "door.toml, line 1: require: must be a list of texts, not a text"),
         (
             "require = [1]",

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from fer_edge.config import GROUPS, OPTIONS, toml
+from fer_edge.config import GROUPS, OPTIONS, TABLE, toml
 from fer_edge.option import Option
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -22,9 +22,9 @@ def page() -> str:
 
 def table() -> str:
     """A Markdown table with a row for each option, in the order of the help."""
-    rows = ["| key | value | default | what it does |", "|---|---|---|---|"]
+    rows = ["| key | value | default | may be set | what it does |", "|---|---|---|---|---|"]
     for group in GROUPS:
-        rows.append(f"| **{group}** | | | |")
+        rows.append(f"| **{group}** | | | | |")
         rows += [_row(one) for one in OPTIONS.values() if one.group == group]
     return "\n".join([*rows, ""])
 
@@ -34,8 +34,12 @@ def _row(one: Option) -> str:
     default = "none" if written is None else f"`{toml(written)}`"
     formatter = argparse.HelpFormatter("")
     told = formatter._expand_help(argparse.Action([one.flag], one.name, help=one.explained))
-    cells = [f"`{one.name}`", _values(one), default, told]
+    cells = [f"`{one.name}`", _values(one), default, ", ".join(_where(one)), told]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _where(one: Option) -> list[str]:
+    return ["camera"] * (one.name in TABLE) + ["reload"] * one.reloads
 
 
 def _values(one: Option) -> str:

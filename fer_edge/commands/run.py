@@ -6,24 +6,28 @@ import argparse
 import contextlib
 import dataclasses
 import faulthandler
-import itertools
+import functools
 import logging
 import os
+import signal
 import sys
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..config import GROUPS, OPTIONS, Config, load, to_toml
-from ..errors import DataError, OutputError, printable
+from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
+from ..errors import FerEdgeError, OutputError, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
+from ._outputs import Opened, open_outputs, watched
 
 if TYPE_CHECKING:
     from ..outputs.base import Outputs
     from ..outputs.stats import StatsOutput
     from ..pipeline.options import WatchOptions
+    from ..pipeline.state import State
     from ..pipeline.watch import Watch
+    from ..pipeline.watch_all import WatchAll
     from ..sources.base import Source
 
 HELP = "Recognize emotions on a camera, stream, video, image or folder."
@@ -31,6 +35,7 @@ EPILOG = """\
 examples:
   fer-edge run --camera demo --frames 60          # no camera needed
   fer-edge run --camera 0 --jsonl - | jq '.faces[]?.emotion'
+  fer-edge run --camera 0 --camera rtsp://192.168.1.20/stream
   fer-edge run party.jpg --save-image party-emotions.png
   rpicam-vid -t 0 --codec mjpeg -o - | fer-edge run -
   fer-edge run rtsp://192.168.1.20/stream --jsonl log.jsonl --append
@@ -85,70 +90,94 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return the exit code of :data:`EPILOG`."""
     from ..interrupts import ended_at_once
-    from ..native_output import litert_greeting
-    from ..outputs.base import OutputClosed, write_line
-    from ..outputs.jsonl import summary_to_json
+    from ..outputs.base import OutputClosed, Outputs, write_line
     from ..outputs.stats import StatsOutput
     from ..periodic import every
-    from ..pipeline.watch import Watch
+    from ..pipeline.state import RUNNING
     from ..service.heartbeat import Heartbeat
     from ..service.notify import notifier_from
-    from .signals import stopped_by_signals
+    from .signals import HangUp, stopped_by_signals
 
-    loaded = load(given(args), os.environ, args.config or os.environ.get("FER_EDGE_CONFIG"))
-    if args.print_config:
-        print(to_toml(loaded))
-        return 0
-    config = loaded.config
-    set_level(config.log_level)
-    notifier = notifier_from()
-    if notifier.watchdog:
-        # SIGABRT is how systemd ends what hangs; the journal then says where.
-        faulthandler.enable()
-    notifier.extend(_START_SECONDS)
-    pictures = bool(config.save_video or config.save_image or config.window)
-    options = dataclasses.replace(config.watch, colour=pictures)
-    alive = Heartbeat(notifier, lambda: results.summary.frames)
+    flags = given(args)
+    file = args.config or os.environ.get("FER_EDGE_CONFIG")
     with contextlib.ExitStack() as stack:
+        hang_up = stack.enter_context(HangUp()) if file else None
+        kept = () if hang_up is None else (signal.SIGHUP,)
+        loaded = load(flags, os.environ, file)
+        if args.print_config:
+            print(to_toml(loaded))
+            return 0
+        config, opened = loaded.config, Opened()
+        set_level(config.log_level)
+        notifier = notifier_from()
+        if notifier.watchdog:
+            # SIGABRT is how systemd ends what hangs; the journal then says where.
+            faulthandler.enable()
+        notifier.extend(_START_SECONDS)
+        alive = Heartbeat(notifier, lambda: results.summary.frames)
+
+        def follow_file() -> None:
+            nonlocal config, opened
+            if hang_up is not None and hang_up.taken():
+                notifier.reloading()
+                read = functools.partial(load, flags, os.environ, file)
+                config, opened = _reload(read, config, results, outputs, opened, stats)
+                notifier.ready("configuration read again")
+
+        def on_state(state: State) -> None:
+            alive(state)
+            # A frame that was recognized goes to the outputs that were there.
+            if state != RUNNING:
+                follow_file()
+
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
-        with ended_at_once():
-            source = stack.enter_context(_open_source(config, options))
-            with litert_greeting():
-                results = stack.enter_context(Watch(source, options, on_state=alive))
-        if source.live or options.wait_for_camera:
+        with ended_at_once(but=kept):
+            results = (_open_all if config.cameras else _open)(config, stack, on_state)
+        cameras = watched(config, results)
+        live = any(camera.watch.source.live for camera in cameras)
+        if live:
             date_lines()
-        stats = StatsOutput(lambda: results.summary) if config.stats else None
-        outputs = _open_outputs(config, results, stats)
-        stack.enter_context(stopped_by_signals(results, outputs))
+        stats = [StatsOutput(lambda: results.summary)] if config.stats else []
+        opened = open_outputs(config, cameras)
+        outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
+        stack.enter_context(stopped_by_signals(results, outputs, but=kept))
         _watch_board(config, results, stack)
-        if stats is not None and config.stats:
-            stack.enter_context(every(config.stats, stats.tell, "stats"))
-        silence = max(options.silence, 3 * options.poll, options.longest_pause(source))
+        for one in stats:
+            stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
+        silence = max(_longest_silence(camera.watch) for camera in cameras)
         if notifier.watchdog and silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(silence + notifier.watchdog)
-        notifier.ready(f"started on {source.name}")
+        notifier.ready(f"started on {', '.join(camera.watch.source.name for camera in cameras)}")
         try:
             try:
                 with contextlib.suppress(OutputClosed):
                     for result in results:
                         outputs.write(result)
+                        follow_file()
             finally:
                 notifier.stopping("finishing the outputs")
-                outputs.close({"summary": summary_to_json(results.summary)})
+                outputs.close(_summaries(results))
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
-        if source.live and not results.summary.frames and not results.stopped:
-            _log.error("fer-edge run: %s gave no frame", source.name)
+        if live and not results.summary.frames and not results.stopped:
+            names = ", ".join(camera.watch.source.name for camera in cameras)
+            _log.error("fer-edge run: %s gave no frame", names)
             return 1
-        if results.summary.damaged:
-            _log.error("fer-edge run: %s: more than a tenth of its frames are missing", source.name)
-            return 1
-        return 1 if outputs.failed else 0
+        damaged = [camera.watch.source.name for camera in cameras if camera.watch.summary.damaged]
+        for name in damaged:
+            _log.error("fer-edge run: %s: more than a tenth of its frames are missing", name)
+        return 1 if damaged or outputs.failed else 0
 
 
-def _watch_board(config: Config, results: Watch, stack: contextlib.ExitStack) -> None:
+def _longest_silence(watch: Watch) -> float:
+    """Seconds for which a source may give no frame before it is lost."""
+    options = watch.options
+    return max(options.silence, 3 * options.poll, options.longest_pause(watch.source))
+
+
+def _watch_board(config: Config, results: Watch | WatchAll, stack: contextlib.ExitStack) -> None:
     """Lower the rate of a run while the board is too hot or short of power."""
     from ..periodic import every
     from ..pipeline.heat import CHECK_SECONDS, Guard, usual_limit
@@ -159,9 +188,53 @@ def _watch_board(config: Config, results: Watch, stack: contextlib.ExitStack) ->
         stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
 
 
-def _told(results: Watch, outputs: Outputs) -> str:
-    """The last line: what the run did, and what its outputs did not write."""
+def _open(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State], None]) -> Watch:
+    from ..native_output import litert_greeting
+    from ..pipeline.watch import Watch
+
+    options = _with_colour(config, config.window)
+    source = stack.enter_context(_open_source(config, options))
+    with litert_greeting():
+        return stack.enter_context(Watch(source, options, on_state=on_state))
+
+
+def _open_all(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State], None]) -> WatchAll:
+    from ..native_output import litert_greeting
+    from ..pipeline.watch_all import WatchAll
+
+    with litert_greeting():
+        cameras = {
+            camera.name: (str(camera.config.source), _with_colour(camera.config, config.window))
+            for camera in config.cameras
+        }
+        return stack.enter_context(WatchAll(cameras, on_state=on_state))
+
+
+def _with_colour(config: Config, window: bool) -> WatchOptions:
+    """The options of a loop, with pictures in colour where they are to be looked at."""
+    pictures = bool(config.save_video or config.save_image or window)
+    return dataclasses.replace(config.watch, colour=pictures)
+
+
+def _summaries(results: Watch | WatchAll) -> dict[str, Any]:
+    """What outputs record of a run's end."""
+    from ..outputs.jsonl import summary_to_json
+    from ..pipeline.watch_all import WatchAll
+
+    told: dict[str, Any] = {"summary": summary_to_json(results.summary)}
+    if isinstance(results, WatchAll):
+        told["cameras"] = {name: summary_to_json(one) for name, one in results.summaries.items()}
+    return told
+
+
+def _told(results: Watch | WatchAll, outputs: Outputs) -> str:
+    """The last lines: what the run did, and what its outputs did not write."""
+    from ..pipeline.watch_all import WatchAll
+
     parts = [str(results.summary)]
+    if isinstance(results, WatchAll):
+        cameras = [f"{printable(name)}: {one}" for name, one in results.summaries.items()]
+        parts = ["\n".join([*cameras, f"all: {results.summary}"])]
     for name, losses in outputs.losses.items():
         if losses.dropped:
             parts.append(f"{name} dropped {losses.dropped}")
@@ -170,124 +243,57 @@ def _told(results: Watch, outputs: Outputs) -> str:
     return ", ".join(parts)
 
 
-def _open_source(config: Config, watched: WatchOptions) -> Source:
+def _open_source(config: Config, options: WatchOptions) -> Source:
     from ..sources import await_any, first_camera, open_camera, open_source
     from ..sources.reconnect import opened_or_awaited
 
-    options = watched.source_options
-    if watched.wait_for_camera:
-        given = config.camera if config.source is None else config.source
+    opening = options.source_options
+    given = config.source if config.source is not None else next(iter(config.camera), None)
+    if options.wait_for_camera:
         if given is None:
-            return opened_or_awaited("the first camera", lambda: first_camera(options))
-        return await_any(given, options)
-    if config.source is not None:
-        return open_source(config.source, options)
-    if config.camera is not None:
-        return open_camera(config.camera, options)
-    source = first_camera(options)
+            return opened_or_awaited("the first camera", lambda: first_camera(opening))
+        return await_any(given, opening)
+    if given is not None:
+        return open_camera(given, opening) if config.source is None else open_source(given, opening)
+    source = first_camera(opening)
     print(f"fer-edge run: {printable(source.name)} (choose with --camera)", file=sys.stderr)
     return source
 
 
-def _open_outputs(config: Config, results: Watch, stats: StatsOutput | None) -> Outputs:
-    from ..outputs.base import Output, Outputs, SlowOutput
-    from ..outputs.console import ConsoleOutput
-    from ..outputs.image import ImageOutput
-    from ..outputs.jsonl import JsonLinesOutput, Mode
-    from ..outputs.video import VideoOutput
-    from ..outputs.window import WindowOutput
-    from ..service import journal
-
-    source = results.source
-    if config.save_video and not source.related:
-        raise DataError(f"--save-video: {source.name} is no video; use --save-image")
-    if config.store and not source.related:
-        raise DataError(f"--store: {source.name} has no time in which somebody could be met; use --jsonl")
-    _refuse_conflicts(config, source)
-    direct: list[Output] = [] if stats is None else [stats]
-    slow: list[SlowOutput] = []
-    if config.window:
-        direct.append(WindowOutput(wait=not source.related, unsure=config.unsure))
-    if config.save_video:
-        slow.append(
-            VideoOutput(
-                config.save_video, source.live, source.fps, config.segment, config.force, config.unsure
-            )
-        )
-    if config.save_image:
-        slow.append(ImageOutput(config.save_image, source.paths, config.force, config.unsure))
-    if config.jsonl:
-        mode: Mode = "append" if config.append else "overwrite" if config.force else "new"
-        slow.append(JsonLinesOutput(config.jsonl, mode, _start(results)))
-    if config.store:
-        # With SQLite it takes 3 MB, which a run without a store need not have.
-        from ..outputs.store import StoreOutput
-
-        slow.append(
-            StoreOutput(
-                config.store,
-                source.live,
-                results.options.longest_pause(source),
-                config.keep,
-                config.keep_detail,
-                _start(results),
-            )
-        )
-    # STATUS= says that it works; who looked how, minute by minute, is nothing for the system's journal.
-    if config.jsonl != "-" and not journal.reads(sys.stdout):
-        direct.append(ConsoleOutput(every_frame=not source.related, live=source.live, unsure=config.unsure))
-    return Outputs(direct, slow, source.live, config.require)
-
-
-def _start(results: Watch) -> dict[str, Any]:
-    from .. import __version__
-    from ..outputs.jsonl import start_to_json
-
-    classifier, options = results.recognizer.classifier, dataclasses.asdict(results.options)
-    model = {
-        "name": classifier.model,
-        "backend": classifier.backend,
-        "precision": classifier.precision,
-        "labels": classifier.labels,
-    }
-    source = results.source
-    return start_to_json(
-        __version__, source.name, options["camera"] or source.name, source.live, model, options
+def _reload(
+    read: Callable[[], Loaded],
+    config: Config,
+    results: Watch | WatchAll,
+    outputs: Outputs,
+    opened: Opened,
+    stats: Sequence[StatsOutput],
+) -> tuple[Config, Opened]:
+    """Go on with the configuration as it is now, and say so; one that is bad changes nothing."""
+    try:
+        new = reloaded(config, read().config)
+        # Before outputs are opened, which record the options.
+        _adjust(results, new.config)
+        fresh = open_outputs(new.config, watched(new.config, results), opened)
+    except (FerEdgeError, ValueError) as error:
+        _adjust(results, config)
+        _log.error("configuration not read again, the old one goes on: %s", error)
+        return config, opened
+    outputs.exchange(
+        [*stats, *fresh.direct.values()], [*fresh.slow.values()], new.config.require, _summaries(results)
     )
+    changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
+    left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""
+    _log.log(logging.WARNING if new.left else logging.INFO, "configuration read again, %s%s", changed, left)
+    return new.config, fresh
 
 
-def _refuse_conflicts(config: Config, source: Source) -> None:
-    """Raise DataError where an output would replace an input, or two outputs are one file."""
-    from ..files import is_special, refuse_input, resolved
-    from ..outputs.image import is_folder, path_in
-    from ..sources.urls import path_of
+def _adjust(results: Watch | WatchAll, config: Config) -> None:
+    from ..pipeline.watch_all import WatchAll
 
-    inputs = [*(source.paths or ([Path(path_of(config.source))] if config.source else []))]
-    inputs += [
-        Path(model)
-        for model in (config.watch.model, config.watch.detector_model)
-        if model and Path(model).is_file()
-    ]
-    targets = [
-        target
-        for target in (config.save_video, config.save_image, config.jsonl, config.store)
-        if target and target != "-"
-    ]
-    for target in targets:
-        refuse_input(target, inputs)
-    named = [resolved(target) for target in targets if not is_special(target)]
-    for first, second in itertools.combinations(named, 2):
-        if first == second:
-            raise DataError(f"{first}: two outputs cannot be the same file")
-    if config.save_image and is_folder(config.save_image):
-        if source.related:
-            raise DataError(
-                f"--save-image: {config.save_image} is a folder, which is for images; give a file"
-            )
-        for path in source.paths:
-            if Path(config.save_image).is_dir() and path.parent.samefile(config.save_image):
-                raise DataError(f"--save-image: {config.save_image} holds the input; choose another folder")
-            refuse_input(path_in(Path(config.save_image), path), inputs)
+    if isinstance(results, WatchAll):
+        results.adjust({camera.name: camera.config.watch for camera in config.cameras})
+    else:
+        results.adjust(config.watch)
 
 
 def _messages(config: Config) -> TextIO:

@@ -1,22 +1,25 @@
-"""Signals that end a run."""
+"""Signals that end a run, and the one that has its configuration read again."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import FrameType
 
 from ..outputs.base import Outputs
 from ..pipeline.watch import Watch
+from ..pipeline.watch_all import WatchAll
 
 
 @contextlib.contextmanager
-def stopped_by_signals(run: Watch, outputs: Outputs | None = None) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end ``run`` after its current frame; a second one ends it at once.
+def stopped_by_signals(
+    run: Watch | WatchAll, outputs: Outputs | None = None, but: Collection[signal.Signals] = ()
+) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP, ``but`` some, end ``run`` after its current frame.
 
-    The first one also ends waiting for ``outputs``. Signals that are ignored stay ignored. To be entered
-    from the main thread.
+    The first one also ends waiting for ``outputs``, a second one ends it at once. Signals that are ignored
+    stay ignored. To be entered from the main thread.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -25,7 +28,8 @@ def stopped_by_signals(run: Watch, outputs: Outputs | None = None) -> Iterator[N
             outputs.interrupt()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.difference(but)
+    before = {number: signal.getsignal(number) for number in ending}
     # nohup asks for SIGHUP to be ignored, a shell that starts a job in the background for Ctrl-C.
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
@@ -35,3 +39,28 @@ def stopped_by_signals(run: Watch, outputs: Outputs | None = None) -> Iterator[N
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class HangUp:
+    """Takes note of SIGHUP while it is entered, where that is not ignored; from the main thread only."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def taken(self) -> bool:
+        """Whether the signal came since this was asked last."""
+        came, self._came = self._came, False
+        return came
+
+    def __enter__(self) -> HangUp:
+        self._before = signal.getsignal(signal.SIGHUP)
+        if self._before is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _note(self, *_: object) -> None:
+        # No more than this: the loop may be within a lock that reading again would want.
+        self._came = True

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..defaults import MIN_SCORE
 from ..errors import ModelError
-from ..kernels.planes import Chroma
+from ..kernels.planes import Chroma, cut
 from ..kernels.shrink import shrink
 from ..models.manifest import MAX_MODEL_BYTES, read_bounded
 from ..opencv import check_opencv
@@ -162,6 +162,19 @@ class FaceDetector:
         self.threads = cv2.getNumThreads() if self.engine == "opencv" else threads
         self._window_engine: Engine | None = None
 
+    @property
+    def min_score(self) -> float:
+        """Faces with a lower score are left out; another value may be set at any time."""
+        return self._min_score
+
+    @min_score.setter
+    def min_score(self, least: float) -> None:
+        check_score(least)
+        with self._lock, self._window_lock:
+            self._min_score = self._engine.min_score = least
+            if self._window_engine is not None:
+                self._window_engine.min_score = least
+
     def _open(self, engine: str, threads: int) -> tuple[DetectorEngine, Engine]:
         name = str(self._model or MODEL_NAME)
         return open_engine(engine, read_model(self._model), name, self._min_score, threads, self.precision)
@@ -200,7 +213,7 @@ class FaceDetector:
             if self._window_engine is None:
                 _, self._window_engine = self._open(self.engine, self.threads)
             for left, top, right, bottom in windows:
-                colour = chroma and _cut(chroma, left, top, right, bottom)
+                colour = chroma and cut(chroma, left, top, right, bottom)
                 faces = _found(self._window_engine, frame[top:bottom, left:right], size, colour)
                 offset = np.array([left, top], np.float32)
                 faces.boxes[:, :2] += offset
@@ -232,12 +245,6 @@ class FaceDetector:
         found = [tile.own(self.detect(tile.cut(picture), TILE)) for tile in tiles(width, height)]
         found += [self.detect(picture, size) for size in _distinct(PICTURE_SIZES, picture)]
         return without_doubles(found)
-
-
-def _cut(chroma: Chroma, left: int, top: int, right: int, bottom: int) -> Chroma:
-    """The colour of a part of a frame, whose edges are given in its pixels."""
-    rows, columns = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
-    return chroma[0][rows, columns], chroma[1][rows, columns]
 
 
 def _found(engine: Engine, frame: NDArray[np.uint8], size: int, chroma: Chroma | None) -> Faces:

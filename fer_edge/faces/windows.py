@@ -6,6 +6,7 @@ as it stays put while the face does, the detector sees the same pixels again and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -75,6 +76,19 @@ def _span(centre: float, side: int, length: int) -> tuple[int, int]:
     return start, start + side
 
 
+Seen = Callable[[Faces], Faces]
+"""Returns those of the faces that a detector found that count."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is searched, and what counts in it."""
+
+    frame: NDArray[np.uint8]
+    chroma: Chroma | None
+    seen: Seen
+
+
 class Follower:
     """Finds the faces of frames that follow from each other, and keeps a tracker up to date.
 
@@ -99,7 +113,8 @@ class Follower:
     ) -> None:
         self._detector = detector
         self._tracker = tracker
-        self._every = every
+        self.every = every
+        """May be changed between two frames."""
         self._size: int | Literal["full"] = size
         self._since = every
         self._windows: dict[int, Window] = {}
@@ -112,41 +127,44 @@ class Follower:
             self._thread.shutdown()
 
     def follow(
-        self, frame: NDArray[np.uint8], timestamp: float, sparse: bool = False, chroma: Chroma | None = None
+        self,
+        frame: NDArray[np.uint8],
+        timestamp: float,
+        sparse: bool = False,
+        chroma: Chroma | None = None,
+        seen: Seen = lambda faces: faces,
     ) -> Faces:
         """Return the faces of the next ``frame``, best score first, with their ids.
 
         ``frame``: uint8, (h, w, 3) in BGR order or (h, w) grey. ``timestamp``: in seconds, never
         decreasing. ``sparse``: so long after the frame before that faces may be anywhere; it is searched
-        whole. ``chroma``: see :meth:`.FaceDetector.detect`.
+        whole. ``chroma``: see :meth:`.FaceDetector.detect`. ``seen`` returns those of found faces that
+        count; it may be called by another thread, and after this has returned.
         """
+        picture = _Picture(frame, chroma, seen)
         keys, expected = self._tracker.expected(timestamp)
-        if sparse or self._every == 1 or len(keys) > self._most(frame):
+        if sparse or self.every == 1 or len(keys) > self._most(frame):
             self._windows = {}
             found, complete = no_faces(), False
         else:
-            found, complete = self._in_windows(frame, chroma, keys, expected)
+            found, complete = self._in_windows(picture, keys, expected)
         self._since += 1
-        due = self._since >= self._every
+        due = self._since >= self.every
         if not complete or self._tracker.lost or (due and not (self._thread and len(keys))):
-            found = _with_new(found, self._whole(frame, chroma))
+            found = _with_new(found, self._whole(picture))
             self._since = 0
             self._search = None
         elif self._thread is not None:
-            found = self._with_found_beside(frame, chroma, found)
+            found = self._with_found_beside(picture, found)
             if due and self._search is None:
-                self._search = self._thread.submit(self._whole, frame, chroma)
+                self._search = self._thread.submit(self._whole, picture)
                 self._since = 0
         if len(found) > 1:
             found = found.at(np.argsort(-found.scores, kind="stable"))
         return self._tracker.update(found, timestamp)
 
     def _in_windows(
-        self,
-        frame: NDArray[np.uint8],
-        chroma: Chroma | None,
-        keys: NDArray[np.int64],
-        expected: NDArray[np.float32],
+        self, picture: _Picture, keys: NDArray[np.int64], expected: NDArray[np.float32]
     ) -> tuple[Faces, bool]:
         """What the windows show, no face twice, and whether all of the tracked faces are among it."""
         self._windows = {
@@ -155,9 +173,9 @@ class Follower:
         }
         if not self._windows:
             return no_faces(), True
-        height, width = frame.shape[:2]
+        height, width = picture.frame.shape[:2]
         edges = [window.edges(width, height) for window in self._windows.values()]
-        shown = self._detector.detect_in_windows(frame, edges, SIZE, chroma)
+        shown = self._shown(picture, edges)
         seen = together(shown)
         of_seen, of_track = match(seen.boxes, expected, MIN_IOU)
         found = seen.at(of_seen)
@@ -169,19 +187,17 @@ class Follower:
                 found = _with_new(found, faces.at(_uncut(faces.boxes, part, width, height)))
         return found, complete
 
-    def _with_found_beside(self, frame: NDArray[np.uint8], chroma: Chroma | None, found: Faces) -> Faces:
+    def _with_found_beside(self, picture: _Picture, found: Faces) -> Faces:
         """The faces ``found``, and those that the thread found in an earlier frame, where they are now."""
         if self._search is None or not self._search.done():
             return found
         before, self._search = self._search.result(), None
         new = _with_new(found, before).boxes[len(found) :]
         if len(new) > MOST:
-            return _with_new(found, self._whole(frame, chroma))
-        height, width = frame.shape[:2]
+            return _with_new(found, self._whole(picture))
+        height, width = picture.frame.shape[:2]
         edges = [window_around(box).edges(width, height) for box in new]
-        for part, faces in zip(
-            edges, self._detector.detect_in_windows(frame, edges, SIZE, chroma), strict=True
-        ):
+        for part, faces in zip(edges, self._shown(picture, edges), strict=True):
             found = _with_new(found, faces.at(_uncut(faces.boxes, part, width, height)))
         return found
 
@@ -198,10 +214,15 @@ class Follower:
         current = self._windows.get(key)
         return current if current is not None and current.suits(wanted) else wanted
 
-    def _whole(self, frame: NDArray[np.uint8], chroma: Chroma | None) -> Faces:
+    def _whole(self, picture: _Picture) -> Faces:
         if self._size == FULL:
-            return self._detector.detect_full(frame)
-        return self._detector.detect(frame, self._size, chroma)
+            return picture.seen(self._detector.detect_full(picture.frame))
+        return picture.seen(self._detector.detect(picture.frame, self._size, picture.chroma))
+
+    def _shown(self, picture: _Picture, edges: list[tuple[int, int, int, int]]) -> list[Faces]:
+        """The faces that windows with these ``edges`` show."""
+        shown = self._detector.detect_in_windows(picture.frame, edges, SIZE, picture.chroma)
+        return [picture.seen(faces) for faces in shown]
 
 
 def _distinct(boxes: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -40,3 +40,9 @@ def split_planes(
         return grey, (colour[:, ::2], colour[:, 1::2])
     u, v = planes[height:].reshape(2, height // 2, stride // 2)[:, :, : width // 2]
     return grey, (u, v)
+
+
+def cut(chroma: Chroma, left: int, top: int, right: int, bottom: int) -> Chroma:
+    """Return the colour of a part of a frame, whose edges are given in its pixels; left and top are even."""
+    rows, columns = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
+    return chroma[0][rows, columns], chroma[1][rows, columns]

@@ -72,6 +72,10 @@ class SlowOutput(ABC):
 
     name: str
     """What the user calls it, as in ``--require``: ``jsonl``, ``video``, ``image``."""
+    camera: str | None = None
+    """The camera whose results it takes; ``None``: those of all."""
+    live: bool | None = None
+    """Whether that camera goes on by itself; ``None``: as the run does."""
     capacity = 8
     """Results that may wait."""
     needs_image = True
@@ -80,6 +84,11 @@ class SlowOutput(ABC):
     """Whether :meth:`flush` is called in every second without a result, not only in the first."""
     tells_end = False
     """Whether :meth:`end` wants to know how the other outputs ended."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name if self.camera is None else f"{self.camera}: {self.name}"
 
     def open(self) -> None:  # noqa: B027 (many open when they know the first frame)
         """Get ready; called before the first result, and again after a failure."""
@@ -119,6 +128,10 @@ class Losses:
     dropped: int
     """Because it was slower than a live source."""
 
+    def and_also(self, others: Losses) -> Losses:
+        """The sum of both."""
+        return Losses(self.lost + others.lost, self.dropped + others.dropped)
+
 
 class Outputs:
     """The outputs of one run. ``live``: whether the source goes on by itself.
@@ -135,23 +148,25 @@ class Outputs:
         required: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._live = live
-        self._interrupted = False
-        self._direct = direct
-        self._threads = [
-            _OutputThread(output, live, output.name in required, self._is_interrupted, clock)
-            for output in slow
-        ]
+        self._live, self._clock = live, clock
+        self._interrupted = self._failed = False
+        self._before: dict[str, Losses] = {}
+        self._direct: Sequence[Output] = direct
+        self._threads = [self._begun(output, output.name in required) for output in slow]
 
     @property
     def losses(self) -> dict[str, Losses]:
-        """What each slow output did not write so far, by its name."""
-        return {thread.output.name: thread.losses for thread in self._threads}
+        """What each slow output did not write so far, by its label; those of one label are summed."""
+        losses = dict(self._before)
+        for thread in self._threads:
+            before = losses.get(thread.output.label, Losses(0, 0))
+            losses[thread.output.label] = before.and_also(thread.losses)
+        return losses
 
     @property
     def failed(self) -> bool:
         """Whether any slow output failed at any time, or could not finish."""
-        return any(thread.failed for thread in self._threads)
+        return self._failed or any(thread.failed for thread in self._threads)
 
     def write(self, result: FrameResult) -> None:
         """Hand ``result`` to every output.
@@ -159,9 +174,39 @@ class Outputs:
         Raises :class:`OutputClosed` where a reader has gone, and the error of a required output.
         """
         for thread in self._threads:
-            thread.put(result)
+            if thread.output.camera in (None, result.camera):
+                thread.put(result)
         for output in self._direct:
             output.write(result)
+
+    def exchange(
+        self,
+        direct: Sequence[Output],
+        slow: Sequence[SlowOutput],
+        required: Collection[str] = (),
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Go on with these outputs: those in use go on as they are, others begin or are finished.
+
+        Finished as by :meth:`close`; ``told`` as there.
+        """
+        kept = {thread.output: thread for thread in self._threads}
+        gone = [thread for thread in self._threads if thread.output not in slow]
+        for output in slow:
+            if output in kept:
+                kept[output].required = output.name in required
+        self._finish(
+            [output for output in self._direct if output not in direct], gone, told or {}, in_time=self._live
+        )
+        for thread in gone:
+            label = thread.output.label
+            self._before[label] = self._before.get(label, Losses(0, 0)).and_also(thread.losses)
+            self._failed |= thread.failed
+        self._direct = direct
+        self._threads = [
+            kept[output] if output in kept else self._begun(output, output.name in required)
+            for output in slow
+        ]
 
     def interrupt(self) -> None:
         """Stop waiting for outputs that make no progress; may be called from a signal handler."""
@@ -175,36 +220,49 @@ class Outputs:
         After a recorded source this waits as long as it takes, unless :meth:`interrupt` was or is
         called; else :data:`FLUSH_SECONDS`. Raises the error of a required output.
         """
+        self._finish(self._direct, self._threads, told or {}, in_time=self._live)
+        for thread in self._threads:
+            thread.raise_required()
+
+    def _begun(self, output: SlowOutput, required: bool) -> _OutputThread:
+        live = self._live if output.live is None else output.live
+        return _OutputThread(output, live, required, self._is_interrupted, self._clock)
+
+    def _finish(
+        self,
+        direct: Sequence[Output],
+        threads: Sequence[_OutputThread],
+        told: Mapping[str, Any],
+        in_time: bool,
+    ) -> None:
         with contextlib.ExitStack() as closing:
-            for output in self._direct:
+            for output in direct:
                 closing.callback(output.close)
-            deadline = _Deadline(self._live, self._is_interrupted)
-            first = [thread for thread in self._threads if not thread.output.tells_end]
-            last = [thread for thread in self._threads if thread.output.tells_end]
+            deadline = _Deadline(in_time, self._is_interrupted)
+            first = [thread for thread in threads if not thread.output.tells_end]
+            last = [thread for thread in threads if thread.output.tells_end]
             for thread in first:
-                thread.finish(told or {})
+                thread.finish(told)
             for thread in first:
                 thread.join(lambda: deadline.remaining() - (_END_SECONDS if last else 0))
             outputs = {
                 name: {"lost": losses.lost, "dropped": losses.dropped} for name, losses in self.losses.items()
             }
             for thread in last:
-                thread.finish({**(told or {}), "outputs": outputs})
+                thread.finish({**told, "outputs": outputs})
             for thread in last:
                 thread.join(deadline.remaining)
-        for thread in self._threads:
-            thread.raise_required()
 
     def _is_interrupted(self) -> bool:
         return self._interrupted
 
 
 class _Deadline:
-    """Set at once for a live source, else by an interruption."""
+    """Set at once with ``in_time``, as for a live source, else by an interruption."""
 
-    def __init__(self, live: bool, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, in_time: bool, interrupted: Callable[[], bool]) -> None:
         self._interrupted = interrupted
-        self._end = time.monotonic() + FLUSH_SECONDS if live else None
+        self._end = time.monotonic() + FLUSH_SECONDS if in_time else None
 
     def remaining(self) -> float:
         """Seconds until the end; without one, infinity."""
@@ -230,7 +288,8 @@ class _OutputThread:
         clock: Callable[[], float],
     ) -> None:
         self.output = output
-        self._live, self._required = live, required
+        self.required = required
+        self._live = live
         self._interrupted, self._clock = interrupted, clock
         self._changed = threading.Condition()
         self._queue: deque[FrameResult | _End] = deque()
@@ -293,7 +352,7 @@ class _OutputThread:
             self._abandoned = self.failed = True
             self._changed.notify_all()
         self.output.cancel()
-        _log.warning("%s: not finished in time", self.output.name)
+        _log.warning("%s: not finished in time", self.output.label)
         self._thread.join(2 * _POLL)
 
     def raise_required(self) -> None:
@@ -392,7 +451,7 @@ class _OutputThread:
         self._dirty = True
         # What is only held back may fail yet, as a disk does that still is full.
         if self._failures and self.output.pending <= held:
-            _log.warning("%s: works again", self.output.name)
+            _log.warning("%s: works again", self.output.label)
             self._failures = 0
 
     def _flush(self) -> None:
@@ -423,10 +482,10 @@ class _OutputThread:
             self.failed = True
             self._failures += 1
             self._retry_at = self._clock() + RETRY_AFTER[min(self._failures, len(RETRY_AFTER)) - 1]
-            if self._required:
+            if self.required:
                 self._error = error
-        if not (again or self._required or self._abandoned):
-            _log.warning("%s: %s; retrying", self.output.name, error)
+        if not (again or self.required or self._abandoned):
+            _log.warning("%s: %s; retrying", self.output.label, error)
         self._opened = self._dirty = False
         with contextlib.suppress(Exception):
             self.output.close()

@@ -13,6 +13,9 @@ from .base import takes_data, write_line
 
 QUIET_SECONDS = 1.0
 
+_Shown = tuple[tuple[tuple[int | None, str, bool], ...], float]
+"""Track, emotion and whether it is unsure of each face, and when that was."""
+
 
 class ConsoleOutput:
     """Writes a line whenever the faces or their emotions change, and at least once a second.
@@ -20,7 +23,8 @@ class ConsoleOutput:
     With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
     beginning with the image's path. With ``live``, lines are left out while the reader of the stream
     does not read, as a paused terminal: recognition must not wait for it. ``unsure``: put that word
-    before the answer of faces that count as unsure.
+    before the answer of faces that count as unsure. ``named``: begin lines with the camera's name, as there
+    are several.
     """
 
     def __init__(
@@ -29,13 +33,14 @@ class ConsoleOutput:
         stream: TextIO | None = None,
         live: bool = False,
         unsure: bool = True,
+        named: bool = False,
     ) -> None:
+        self._named = named
         self._every_frame = every_frame
         self._live = live
         self._unsure = unsure
         self._stream = sys.stdout if stream is None else stream
-        self._shown: tuple[tuple[int | None, str, bool], ...] | None = None
-        self._shown_at = 0.0
+        self._shown: dict[str, _Shown] = {}
         self._cancelled = False
 
     def write(self, result: FrameResult) -> None:
@@ -47,17 +52,18 @@ class ConsoleOutput:
             (face.track, face.emotion, self._unsure and face.unsure)
             for face in sorted(result.faces, key=_by_track)
         )
-        waited = result.timestamp - self._shown_at
-        if not self._every_frame and state == self._shown and waited < QUIET_SECONDS:
+        shown, shown_at = self._shown.get(result.camera, (None, 0.0))
+        if not self._every_frame and state == shown and result.timestamp - shown_at < QUIET_SECONDS:
             return
         if self._live and not takes_data(self._stream):
             return
-        self._shown, self._shown_at = state, result.timestamp
+        self._shown[result.camera] = state, result.timestamp
         head = (
             printable(result.source)
             if self._every_frame
             else f"frame {result.index}  {result.timestamp:.2f} s"
         )
+        head = f"{printable(result.camera)}  {head}" if self._named else head
         try:
             write_line(
                 self._stream, f"{head}  {describe_faces(result.faces, self._unsure)}", lambda: self._cancelled

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import DataError, OutputError
-from ..files import atomic_path, check_target
+from ..files import atomic_path, check_target, is_folder
 from ..pipeline.result import FrameResult
 from .base import SlowOutput
 from .draw import annotated
@@ -73,11 +73,6 @@ class ImageOutput(SlowOutput):
         if self._last is not None:
             save(self._target, self._last, self._unsure)
             self._last = None
-
-
-def is_folder(target: str | os.PathLike[str]) -> bool:
-    """Whether ``target`` names a folder for images: one that exists, or any that ends in a slash."""
-    return Path(target).is_dir() or os.fspath(target).endswith(os.sep)
 
 
 def path_in(folder: Path, source: Path) -> Path:

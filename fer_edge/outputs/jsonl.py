@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -38,9 +38,9 @@ class JsonLinesOutput(SlowOutput):
     ``target``: a path, or ``-`` for stdout. A file is written in place, not renamed at the end,
     because a log that grows for a year must be readable meanwhile; where it was moved away or deleted
     (log rotation), a new one is begun within a second. ``mode``: ``new`` refuses a file
-    that has content, ``append`` adds to it, ``overwrite`` empties it. ``start``: the record to begin
-    with, of :func:`start_to_json`. Raises :class:`~fer_edge.errors.DataError` where the file cannot be
-    opened or is refused.
+    that has content, ``append`` adds to it, ``overwrite`` empties it. ``start``: the records to
+    begin with, of :func:`start_to_json`, one a camera. Raises :class:`~fer_edge.errors.DataError` where the
+    file cannot be opened or is refused.
     """
 
     name = "jsonl"
@@ -49,7 +49,7 @@ class JsonLinesOutput(SlowOutput):
     tells_end = True
 
     def __init__(
-        self, target: str | os.PathLike[str], mode: Mode = "new", start: Mapping[str, Any] | None = None
+        self, target: str | os.PathLike[str], mode: Mode = "new", start: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         self._path = None if os.fspath(target) == "-" else Path(target)
         self._file: int | None = None
@@ -75,9 +75,9 @@ class JsonLinesOutput(SlowOutput):
                     self._file = _opened(self._path)
                 if _ends_within_a_line(self._path):
                     self._append(b"\n")
-        if self._start is not None:
-            self._write(self._start)
-            self._start = None
+        while self._start:
+            self._write(self._start[0])
+            self._start = self._start[1:]
 
     def write(self, result: FrameResult) -> None:
         """Write a line, and before it one of a gap; OutputError where the disk is full."""
@@ -235,8 +235,8 @@ def summary_to_json(summary: Summary) -> dict[str, Any]:
     return {name: (None if not math.isfinite(value) else round(value, 3)) for name, value in figures.items()}
 
 
-def to_line(record: Mapping[str, Any]) -> str:
-    """Return ``record`` as one line of JSON in ASCII, so that any file name survives."""
+def to_line(record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+    """Return ``record``, or several, as one line of JSON in ASCII, so that any file name survives."""
     return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..defaults import KEEP, KEEP_DETAIL
@@ -55,7 +55,8 @@ class StoreOutput(SlowOutput):
 
     ``live``: whether times are the machine's (a camera or stream) or positions in a film. ``pause``: seconds
     from one frame to the next, at most, where nothing is wrong. ``keep``, ``keep_detail``: days. ``start``:
-    the record that tells of the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`.
+    the record that tells of the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`; of
+    several cameras, those of all.
 
     Raises :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused; ``ValueError``
     for days out of range.
@@ -74,7 +75,7 @@ class StoreOutput(SlowOutput):
         pause: float = 0.0,
         keep: float = KEEP,
         keep_detail: float = KEEP_DETAIL,
-        start: Mapping[str, Any] | None = None,
+        start: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for name, days in (("keep", keep), ("keep_detail", keep_detail)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import FerEdgeError
+from ..errors import FerEdgeError, printable
 from ..pipeline.result import FrameResult
 from .base import OutputClosed
 from .draw import annotated
@@ -16,12 +16,13 @@ _ESCAPE = 27
 class WindowOutput:
     """Shows the annotated frames until q or Escape is pressed or the window is closed.
 
-    With ``wait``, as for single images, each frame stays until a key is pressed. Raises
+    With ``wait``, as for single images, each frame stays until a key is pressed. ``named``: a window for each
+    of several cameras. Raises
     :class:`~fer_edge.errors.FerEdgeError` where OpenCV was built without windows or there is no
     display.
     """
 
-    def __init__(self, wait: bool = False, unsure: bool = True) -> None:
+    def __init__(self, wait: bool = False, unsure: bool = True, named: bool = False) -> None:
         import cv2
 
         if not cv2.currentUIFramework():
@@ -35,16 +36,18 @@ class WindowOutput:
             raise FerEdgeError("a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
         self._unsure = unsure
         self._delay = 0 if wait else 1
-        self._shown = False
+        self._named = named
+        self._shown: set[str] = set()
 
     def write(self, result: FrameResult) -> None:
         """Show one frame."""
         import cv2
 
-        if self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        title = f"{printable(result.camera)} - {TITLE}" if self._named else TITLE
+        if title in self._shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
             raise OutputClosed
-        cv2.imshow(TITLE, annotated(result, self._unsure))
-        self._shown = True
+        cv2.imshow(title, annotated(result, self._unsure))
+        self._shown.add(title)
         if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
             raise OutputClosed
 

@@ -61,6 +61,15 @@ class FrameSlot:
                     raise SourceLostError(f"{self.source.name}: ended")
             return frame
 
+    def newer(self) -> Frame | None:
+        """Return what has come since a frame was taken, which is dropped then; ``None`` for nothing."""
+        with self._changed:
+            if not self._is_fresh():
+                return None
+            frame, self._frame = self._frame, None
+            self.dropped += 1
+            return frame
+
     def close(self) -> None:
         """Stop reading. The source stays open, except one that is still being opened."""
         opening = self.source is None

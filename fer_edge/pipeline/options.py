@@ -10,13 +10,48 @@ from typing import TYPE_CHECKING, Literal
 
 from ..defaults import MAX_PIXELS, MIN_HITS, MIN_SCORE
 from ..labels import LABELS
-from ..option import BALANCE, COUNT, DETECT_SIZE, LIMIT, NUMBER, PIXELS, WHOLE, option
+from ..option import (
+    BALANCE,
+    COUNT,
+    DETECT_SIZE,
+    LIMIT,
+    MASK,
+    NUMBER,
+    PIXELS,
+    REGION,
+    WHOLE,
+    Polygon,
+    Region,
+    option,
+    polygon_of,
+    region_of,
+)
 
 if TYPE_CHECKING:
     from ..faces.detector import DetectSize
     from ..sources.base import Source
     from ..sources.options import SourceOptions
     from ..sources.turn import Turn
+
+
+SHARED = frozenset(
+    {
+        "model",
+        "backend",
+        "precision",
+        "threads",
+        "labels",
+        "balance",
+        "detector_model",
+        "detector_engine",
+        "detector_precision",
+        "align",
+        "budget",
+        "frames",
+        "seconds",
+    }
+)
+"""Options in which cameras agree that are watched together."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +125,7 @@ class WatchOptions:
         "live sources, else 1)",
         WHOLE,
         metavar="N",
+        reloads=True,
     )
     """Every Nth frame is searched whole, in between only windows around up to three known faces; 1: all of
     them; ``None``: 10 on live sources, else 1."""
@@ -99,6 +135,7 @@ class WatchOptions:
         "classify each person in one frame of N, new ones at once (default: 3 on live sources, else 1)",
         WHOLE,
         metavar="N",
+        reloads=True,
     )
     """Each person is classified in one frame of N, new ones at once; ``None``: 3 on live sources, else 1."""
     detect_size: DetectSize = option(
@@ -119,6 +156,7 @@ class WatchOptions:
         "count a face as a person after N detections (default: %(default)s)",
         COUNT,
         metavar="N",
+        reloads=True,
     )
     """Detections after which a face counts as a person and gets a number."""
     smoothing: float = option(
@@ -128,6 +166,7 @@ class WatchOptions:
         "%(default)s)",
         NUMBER,
         metavar="S",
+        reloads=True,
     )
     """Time constant in seconds over which a person's probabilities are averaged; 0: not at all."""
     min_score: float = option(
@@ -136,6 +175,7 @@ class WatchOptions:
         "ignore faces with a lower detector score, 0 to 1 (default: %(default)s)",
         NUMBER,
         metavar="P",
+        reloads=True,
     )
     """Faces with a lower detector score are ignored, 0 to 1."""
     align: bool = option(
@@ -175,6 +215,14 @@ class WatchOptions:
         metavar="S",
     )
     """Seconds after which the URL of a picture is read again; 0: read it once."""
+    password_file: str | os.PathLike[str] | None = option(
+        None,
+        "source",
+        "read the password of the URL's user, as in rtsp://USER@HOST/stream, from this file's first line",
+        metavar="FILE",
+    )
+    """The first line of this file is the password of the user that a stream's URL names. It is read each
+    time the stream is opened, and stands in no result."""
     rotate: int = option(
         0,
         "source",
@@ -185,6 +233,25 @@ class WatchOptions:
     """Turn frames clockwise by 90, 180 or 270 degrees, for a camera that is not mounted upright."""
     mirror: bool = option(False, "source", "mirror pictures left to right")
     """Mirror frames left to right, after turning them."""
+    region: Region | None = option(
+        None,
+        "source",
+        "look for faces in this part of the (turned) picture only: left, top, right, bottom, 0 to 1",
+        REGION,
+        metavar="L,T,R,B",
+    )
+    """Left, top, right and bottom, 0 to 1, of the part of the turned picture that the detector sees. Boxes
+    are still in pixels of the whole picture."""
+    mask: tuple[Polygon, ...] = option(
+        (),
+        "source",
+        "ignore faces whose centre lies in this polygon, such as '0,0 0.3,0 0.3,1', and black it out; may be "
+        "repeated",
+        MASK,
+        metavar="POLYGON",
+    )
+    """Polygons in parts of the turned picture. Faces whose centre lies in one are neither classified nor
+    counted, and results have pictures in which they are black."""
     recursive: bool = option(False, "source", "read the sub-folders of a folder as well")
     """Of a folder of images, read the sub-folders as well."""
     max_pixels: int = option(
@@ -249,6 +316,9 @@ class WatchOptions:
         from ..faces.detector import check_score, check_size
 
         _ = self.source_options  # checks those
+        if self.region is not None:
+            object.__setattr__(self, "region", region_of(self.region))
+        object.__setattr__(self, "mask", tuple(polygon_of(points) for points in self.mask))
         for name in ("detect_every", "classify_every", "min_hits", "every", "frames"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
@@ -302,6 +372,7 @@ class WatchOptions:
             raw=None if self.raw is None else raw_format(self.raw),
             poll=self.poll,
             unpaced=self.unpaced,
+            password_file=self.password_file,
             turn=self.turn,
         )
 

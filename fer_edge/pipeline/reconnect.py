@@ -135,6 +135,15 @@ class Feed:
             self._ended = time.monotonic()
             self._close()
 
+    def newest(self, frame: Frame) -> Frame:
+        """Return ``frame``, which was the latest to be yielded, or what a live source has given since."""
+        slot = self._slot
+        newest = slot.newer() if slot is not None and self.source.live else None
+        if slot is None or newest is None:
+            return frame
+        self.dropped = self._dropped_before + slot.dropped
+        return self._received(newest)[0]
+
     def _taken(self) -> Frame | None:
         """The next frame, or ``None`` after a moment without one."""
         slot = self._slot

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -76,6 +77,19 @@ class Summary:
         return ", ".join(parts)
 
 
+def summed(summaries: Sequence[Summary], tallies: Sequence[Tally]) -> Summary:
+    """The figures of several cameras in one: from the first frame of any to the last of any."""
+    whole = Tally()
+    whole.add(tallies)
+    told = whole.summary(0, 0, 0)
+    counts = {
+        one.name: sum(getattr(summary, one.name) for summary in summaries)
+        for one in fields(Summary)
+        if one.name not in ("seconds", "p50_ms", "p95_ms", "cpu_percent")
+    }
+    return replace(told, **counts)
+
+
 class Tally:
     """The figures of a run while it goes on."""
 
@@ -97,6 +111,16 @@ class Tally:
         self.frames += 1
         self._faces += faces
         self._latencies.append(latency_ms)
+
+    def add(self, others: Sequence[Tally]) -> None:
+        """Add the times of the frames that ``others`` counted."""
+        for other in others:
+            self._latencies.extend(other._latencies)
+        began = [other for other in others if other.frames]
+        self._started = min((other._started for other in began), default=0.0)
+        self._ended = max((other._ended for other in began), default=0.0)
+        self._first = min((other._first for other in began), default=(0.0, 0.0))
+        self._last = max((other._last for other in began), default=(0.0, 0.0))
 
     def summary(
         self,

@@ -21,6 +21,18 @@ class Turns:
         self._next: dict[int, int] = {}
         """The frame in which each track is due."""
 
+    @property
+    def every(self) -> int:
+        """In one of so many frames each is due; may be changed between two frames."""
+        return self._every
+
+    @every.setter
+    def every(self, every: int) -> None:
+        self._every = every
+        # Who waits for longer than that need not any more.
+        latest = self._frame + every - 1
+        self._next = {key: min(due, latest) for key, due in self._next.items()}
+
     def take(self, keys: NDArray[np.int64], sparse: bool = False) -> NDArray[np.bool_]:
         """Return which of the tracks ``keys`` (n,) of the next frame are due, bool (n,).
 
@@ -30,7 +42,7 @@ class Turns:
             self._next = {}
         due = np.array([self._next.get(key, 0) <= self._frame for key in keys.tolist()], np.bool_)
         for key in keys[due].tolist():
-            self._next[key] = self._frame + (self._every if key in self._next else self._free_place())
+            self._next[key] = self._frame + (self.every if key in self._next else self._free_place())
         self._frame += 1
         return due
 

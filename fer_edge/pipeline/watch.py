@@ -12,16 +12,21 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import SourceError
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..faces.windows import DETECT_EVERY, Follower
+from ..option import options_of
 from ..sources import await_any, open_any
 from ..sources.base import CAMERA_FPS, Frame, Source
 from .options import WatchOptions
@@ -34,6 +39,7 @@ from .smoothing import Smoother
 from .state import RUNNING, Gap, State
 from .summary import Summary, Tally
 from .turns import CLASSIFY_EVERY, Turns
+from .zones import Zones
 
 
 def watch(
@@ -65,39 +71,51 @@ def watch(
     return Watch(source, WatchOptions(**options), recognizer, on_state)
 
 
+Admission = Callable[[Callable[[], bool]], AbstractContextManager[bool]]
+"""Waits, until asked to stop, for its turn at a recognizer that several runs share; gives whether it came."""
+
+
+def _at_once(_: Callable[[], bool]) -> AbstractContextManager[bool]:
+    return contextlib.nullcontext(True)
+
+
 class Watch(Iterator[FrameResult]):
-    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time."""
+    """One run over a source; make it with :func:`watch`. :attr:`summary` holds at any time.
+
+    ``source`` may also be what opens it. ``admission``: for several runs with one ``recognizer``, see
+    :class:`~fer_edge.pipeline.watch_all.WatchAll`.
+    """
 
     def __init__(
         self,
-        source: str | int | os.PathLike[str] | Source,
+        source: str | int | os.PathLike[str] | Source | Callable[[], Source],
         options: WatchOptions | None = None,
         recognizer: Recognizer | None = None,
         on_state: Callable[[State], None] | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.options = options or WatchOptions()
         self._on_state = on_state or (lambda _: None)
+        self._admission, self._shared = admission or _at_once, admission is not None
         self._stop = threading.Event()
         # Reentrant, because a signal handler may run within a step.
         self._running = threading.RLock()
         self._tracker = Tracker(self.options.min_hits)
         self._smoother = Smoother(self.options.smoothing)
         self._tally = Tally()
+        self._zones = Zones(self.options.region, self.options.mask)
         with contextlib.ExitStack() as opening:
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
             self._pace = self._paced()
             self.recognizer = recognizer or self._load()
             self._opened = opening.pop_all()
-        live = self.source.live
-        detect_every = self.options.detect_every or (DETECT_EVERY if live else 1)
-        classify_every = self.options.classify_every or (CLASSIFY_EVERY if live else 1)
-        self.options = replace(self.options, detect_every=detect_every, classify_every=classify_every)
+        detect_every, classify_every = self._rhythm()
         self._follower = Follower(
             self.recognizer.detector,
             self._tracker,
             detect_every,
             self.options.live_size,
-            beside=live and len(os.sched_getaffinity(0)) > 1,
+            beside=self.source.live and len(os.sched_getaffinity(0)) > 1,
         )
         self._opened.callback(self._follower.close)
         self._turns = Turns(classify_every)
@@ -127,6 +145,11 @@ class Watch(Iterator[FrameResult]):
         self._pace.limit(fps)
 
     @property
+    def tally(self) -> Tally:
+        """The figures that :attr:`summary` is made of."""
+        return self._tally
+
+    @property
     def summary(self) -> Summary:
         """What was done so far."""
         feed = self._feed
@@ -138,6 +161,21 @@ class Watch(Iterator[FrameResult]):
             feed.gaps,
             feed.gap_seconds,
         )
+
+    def adjust(self, options: WatchOptions) -> None:
+        """Go on with the thresholds of ``options``, from the next frame on: all that can be reloaded.
+
+        To be called between two results, by the thread that takes them.
+        """
+        changed = {
+            name: getattr(options, name) for name, one in options_of(WatchOptions).items() if one.reloads
+        }
+        self.options = replace(self.options, **changed)
+        self._tracker.min_hits = self.options.min_hits
+        self._smoother.seconds = self.options.smoothing
+        self._follower.every, self._turns.every = self._rhythm()
+        if not self._shared:
+            self.recognizer.detector.min_score = self.options.min_score
 
     def __next__(self) -> FrameResult:
         with self._running:
@@ -161,7 +199,9 @@ class Watch(Iterator[FrameResult]):
             self._results.close()
             self._opened.close()
 
-    def _open(self, source: str | int | os.PathLike[str]) -> Source:
+    def _open(self, source: str | int | os.PathLike[str] | Callable[[], Source]) -> Source:
+        if callable(source):
+            return source()
         opened = await_any if self.options.wait_for_camera else open_any
         return opened(source, self.options.source_options)
 
@@ -184,6 +224,14 @@ class Watch(Iterator[FrameResult]):
             options.idle_fps if source.live else 0.0,
             1 / (source.fps or CAMERA_FPS),
         )
+
+    def _rhythm(self) -> tuple[int, int]:
+        """Every how many frames are searched whole, and a person is classified; noted in the options."""
+        live = self.source.live
+        detect_every = self.options.detect_every or (DETECT_EVERY if live else 1)
+        classify_every = self.options.classify_every or (CLASSIFY_EVERY if live else 1)
+        self.options = replace(self.options, detect_every=detect_every, classify_every=classify_every)
+        return detect_every, classify_every
 
     def _load(self) -> Recognizer:
         options = self.options
@@ -209,14 +257,25 @@ class Watch(Iterator[FrameResult]):
                 self._rest()
                 if self.stopped or self._is_over():
                     return
-                self._pace.begin()
-                result = self._recognize(self._turned(frame), gap)
+                with self._admission(self._stop.is_set) as came:
+                    if not came:
+                        return
+                    self._pace.begin()
+                    result = self._recognize(self._turned(self._newest(frame)), gap)
                 self._on_state(RUNNING)
                 yield result
                 self._pace.end()
                 if self._tally.frames == self.options.frames:
                     return
             self._upright.close()
+
+    def _newest(self, frame: Frame) -> Frame:
+        """What a camera has given while its turn was waited for, else ``frame``."""
+        if not self._shared:
+            return frame
+        newest = self._feed.newest(frame)
+        self._tally.dropped = self._feed.dropped
+        return newest
 
     def _turned(self, frame: Frame) -> Frame:
         turn = self.options.turn
@@ -259,11 +318,13 @@ class Watch(Iterator[FrameResult]):
         if gap is not None:
             self._forget()
         started = time.perf_counter()
-        faces = (
-            self._follow(frame, gap) if self.source.related else self.recognizer.recognize_all(frame.image)
-        )
+        shape = frame.image.shape
+        view = self._zones.view(frame.image)
+        found = self._follow(frame, view, gap) if self.source.related else self._look(frame, view)
+        faces = self._zones.placed(found, shape)
         latency_ms = (time.perf_counter() - started) * 1000
         age = time.monotonic() - frame.monotonic
+        image = self._zones.covered(frame.image)
         result = FrameResult(
             index=self._tally.frames,
             source=frame.name,
@@ -271,7 +332,7 @@ class Watch(Iterator[FrameResult]):
             timestamp=frame.timestamp,
             monotonic=frame.monotonic,
             time=datetime.now(UTC) - timedelta(seconds=age),
-            image=frame.image,
+            image=image,
             faces=faces,
             latency_ms=latency_ms,
             dropped=self._tally.dropped,
@@ -279,7 +340,7 @@ class Watch(Iterator[FrameResult]):
         )
         self._tally.count(len(faces), latency_ms)
         self._pace.saw(len(faces))
-        self._upright.look(frame.image, faces)
+        self._upright.look(self._zones.view(image), faces)
         return result
 
     def _forget(self) -> None:
@@ -287,14 +348,30 @@ class Watch(Iterator[FrameResult]):
         self._tracker.forget()
         self._smoother.keep(self._tracker.kept_keys)
 
-    def _follow(self, frame: Frame, gap: Gap | None) -> Faces:
-        timestamp = frame.timestamp
+    def _look(self, frame: Frame, view: NDArray[np.uint8]) -> Faces:
+        """The faces of a picture by itself, of which ``view`` is looked at."""
+        return self.recognizer.classify(view, self._seen(self.recognizer.detect(view), frame.image.shape))
+
+    def _seen(self, found: Faces, shape: Sequence[int]) -> Faces:
+        """Of the faces that the detector ``found`` those that count."""
+        # A shared detector finds what any of its cameras asks for.
+        least = self.options.min_score if self._shared else 0.0
+        return self._zones.seen(found, shape, least)
+
+    def _follow(self, frame: Frame, view: NDArray[np.uint8], gap: Gap | None) -> Faces:
+        timestamp, shape = frame.timestamp, frame.image.shape
         sparse = self._pace.is_sparse(timestamp) or gap is not None
-        faces = self._follower.follow(frame.image, timestamp, sparse, frame.chroma)
+        faces = self._follower.follow(
+            view,
+            timestamp,
+            sparse,
+            self._zones.colour(frame.chroma, shape),
+            lambda found: self._seen(found, shape),
+        )
         keys, kept = self._tracker.keys, self._tracker.kept_keys
         self._smoother.keep(kept)
         self._turns.keep(kept)
         due = self._turns.take(keys, sparse)
-        distributions = self.recognizer.distributions(frame.image, faces.at(due))
+        distributions = self.recognizer.distributions(view, faces.at(due))
         smoothed = self._smoother.update(keys, distributions, timestamp, due)
         return answered(faces, self.recognizer.classifier.answers(smoothed))

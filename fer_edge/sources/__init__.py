@@ -76,8 +76,13 @@ def await_any(source: str | int | os.PathLike[str], options: SourceOptions = DEF
     text = _text(source)
     if not (is_camera(text) or is_url(text)):
         raise WrongSourceError(f"{text or 'an empty name'}: only a camera or a stream can be waited for")
-    name = f"camera {text}" if text.isdecimal() else without_secrets(text)
-    return opened_or_awaited(name, lambda: open_any(text, options))
+    return opened_or_awaited(place_name(text), lambda: open_any(text, options))
+
+
+def place_name(source: str | int | os.PathLike[str]) -> str:
+    """Return what messages call a ``source`` that is not open; without passwords."""
+    text = _text(source)
+    return f"camera {text}" if text.isdecimal() else without_secrets(text)
 
 
 def is_camera(text: str) -> bool:
@@ -121,6 +126,8 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
     """
     check_opencv()
     text = os.fspath(spec)
+    if options.password_file is not None and not is_url(text):
+        raise SourceError(f"{text}: a password is for the URL of a stream; leave the password_file out")
     if is_url(text):
         if options.raw is not None:
             raise SourceError(f"{without_secrets(text)}: raw frames come from a file or pipe, not from a URL")

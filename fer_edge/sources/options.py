@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 from ..defaults import MAX_PIXELS
@@ -26,6 +27,8 @@ class SourceOptions:
     """Seconds after which the URL of a picture is read again; 0: read it once."""
     unpaced: bool = False
     """Let the demo camera give frame after frame without waiting."""
+    password_file: str | os.PathLike[str] | None = None
+    """The first line of this file is the password of the user that a stream's URL names."""
     turn: Turn = NO_TURN
     """How frames are to be turned. Only a camera that can do so itself does, and says so in
     :attr:`~fer_edge.sources.base.Source.turned`; all other turning is left to the reader."""

@@ -12,6 +12,7 @@ from .http import Errors, ask
 from .images import content_limit
 from .opencv_capture import live_frames, open_capture, patiently, positive_or_none
 from .options import SourceOptions
+from .password import with_password
 from .snapshot import MjpegStream, SnapshotSource
 from .urls import without_secrets
 
@@ -23,8 +24,11 @@ READ_TIMEOUT = 10.0
 def open_stream(url: str, options: SourceOptions) -> Source:
     """Open a URL as what its server says it is: a film, a live stream, or a picture that is polled.
 
-    Raises :class:`~fer_edge.errors.SourceError` for a stream that does not answer or is none.
+    Raises :class:`~fer_edge.errors.SourceError` for a stream that does not answer or is none, and for a
+    password that cannot be read, see :func:`~fer_edge.sources.password.with_password`.
     """
+    if options.password_file is not None:
+        url = with_password(url, options.password_file)
     if not url.lower().startswith(("http://", "https://")):
         return StreamSource(url)
     answer = patiently(lambda: ask(url, OPEN_TIMEOUT))

@@ -41,8 +41,8 @@ def test_a_lost_stream_is_opened_again_and_the_gap_recorded(cli, url, tmp_path):
     outputs = ["--jsonl", log, "--save-video", tmp_path / "o.mkv"]
     code, out, err = cli("run", url, "--frames", 30, "--seconds", 60, *outputs)
     assert code == 0
-    assert err.splitlines()[0] == f"{url}: the stream stopped; opening it again"
-    assert err.splitlines()[1].startswith(f"{url}: back after ")
+    assert err.splitlines()[0].endswith(f"warning: {url}: the stream stopped; opening it again")
+    assert f": {url}: back after " in err.splitlines()[1]
     assert "without the camera" in out.splitlines()[-1]
     records = [json.loads(line) for line in log.read_text().splitlines()]
     (at,) = (index for index, record in enumerate(records) if record["type"] == "gap")
@@ -112,9 +112,9 @@ def test_a_camera_that_is_missing_at_the_start_is_waited_for(cli, monkeypatch):
         code, out, err = cli("run", url, "--wait-for-camera", "--frames", 3, "--seconds", 60)
     assert code == 0
     first, second = err.splitlines()[:2]
-    assert first.startswith(f"{url}: the stream cannot be opened: 404 ")
+    assert f"warning: {url}: the stream cannot be opened: 404 " in first
     assert first.endswith("; waiting for it")
-    assert second.startswith(f"{url}: there after ")
+    assert f": {url}: there after " in second
     assert "3 frames in" in out
 
 

@@ -13,6 +13,7 @@ cv2 = pytest.importorskip("cv2")
 from fer_edge.errors import ModelError
 from fer_edge.faces import detector as detector_module
 from fer_edge.faces.detector import FaceDetector, packaged_model, read_model
+from fer_edge.faces.engines import available_engines
 from fer_edge.faces.tracker import iou
 from fer_edge.kernels.planes import split_planes
 
@@ -206,6 +207,27 @@ def test_options_out_of_range_are_refused(detector):
         detector.detect(np.zeros((50, 50), np.uint8), 0)
     with pytest.raises(ValueError, match="min_score"):
         FaceDetector(min_score=1.5)
+
+
+@pytest.mark.parametrize("engine", available_engines())
+def test_another_least_score_holds_in_frames_and_windows(astronaut, engine):
+    detector = FaceDetector(min_score=0.3, engine=engine)
+    whole = [(0, 0, astronaut.shape[1], astronaut.shape[0])]
+
+    def found():
+        return len(detector.detect(astronaut)), len(detector.detect_in_windows(astronaut, whole, 320)[0])
+
+    assert found() == (1, 1)
+    detector.min_score = 1.0
+    assert (found(), detector.min_score) == ((0, 0), 1.0)
+    detector.min_score = 0.3
+    assert found() == (1, 1)
+    # Also where windows are searched for the first time after it was set.
+    later = FaceDetector(min_score=0.3, engine=engine)
+    later.min_score = 1.0
+    assert not len(later.detect_in_windows(astronaut, whole, 320)[0])
+    with pytest.raises(ValueError, match="min_score"):
+        detector.min_score = 2
 
 
 def test_file_of_ones_own_runs_on_opencv(tmp_path):

@@ -93,6 +93,33 @@ def test_whole_frames_every_nth_and_windows_between():
     assert world.windows == [[(40, 50, 240, 250)]] * 8
 
 
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("beside", [True, False])
+def test_faces_that_do_not_count_are_found_neither_in_windows_nor_whole_frames(every, beside):
+    run = Run(World((100, 100, 80, 100), (170, 120, 60, 80)), every, beside=beside)
+    shown = []
+    for frame in range(9):
+        shown.append(
+            run.follower.follow(
+                FRAME, frame / 10, seen=lambda faces: faces.at(faces.boxes[:, 0] < 150)
+            ).boxes.tolist()
+        )
+    run.follower.close()
+    assert shown == [[[100, 100, 80, 100]]] * 9
+    assert bool(run.world.windows) == (every > 1)
+
+
+def test_how_often_whole_frames_are_searched_may_change():
+    world = World((100, 100, 80, 100))
+    run = Run(world, every=100)
+    for _ in range(3):
+        run.step()
+    run.follower.every = 1
+    for _ in range(3):
+        run.step()
+    assert world.whole == 4
+
+
 def test_without_faces_whole_frames_are_as_seldom():
     world = World()
     run = Run(world, every=4)

@@ -486,3 +486,33 @@ def test_another_output_is_flushed_once_where_no_result_comes(monkeypatch):
     assert not idling.flushes.acquire(timeout=0.2)
     outputs.close()
     assert idling.events == ["open", 0, "flush", "close"]
+
+
+def test_outputs_are_exchanged_while_the_run_goes_on():
+    staying, leaving, coming = Kept("staying"), Kept("leaving"), Kept("coming", tells_end=True)
+    failing = Kept("failing")
+    failing.failing = OutputError("no")
+    outputs = Outputs([], [staying, leaving, failing], live=False)
+    outputs.write(result(index=0))
+    outputs.exchange([], [coming, staying], told={"frames": 1})
+    assert leaving.events == ["open", 0, "close"] and leaving.told == {"frames": 1}
+    outputs.write(result(index=1))
+    outputs.close({"frames": 2})
+    assert staying.events == ["open", 0, 1, "close"]
+    assert coming.events == ["open", 1, "close"]
+    # What was lost before is not forgotten.
+    assert outputs.failed
+    assert outputs.losses["leaving"] == Losses(lost=0, dropped=0)
+    assert outputs.losses["failing"] == Losses(lost=1, dropped=0)
+    assert coming.told["outputs"]["failing"] == {"lost": 1, "dropped": 0}
+
+
+def test_an_output_that_stays_can_become_required():
+    output = Kept()
+    outputs = Outputs([], [output], live=False)
+    outputs.write(result(index=0))
+    outputs.exchange([], [output], required=["kept"])
+    output.failing = OutputError("the disk is gone")
+    outputs.write(result(index=1))
+    with pytest.raises(OutputError, match="the disk is gone"):
+        outputs.close()

@@ -41,7 +41,7 @@ def whole_run(path, **options):
     """Everything that a run can write."""
     model = {"name": "edge", "backend": "litert", "precision": "int8", "labels": "people"}
     start = start_to_json("1.2.3", "camera 0", "door", True, model, {"frames": 3, "model": Path("m.onnx")})
-    output = JsonLinesOutput(path, start=start, **options)
+    output = JsonLinesOutput(path, start=[start], **options)
     output.open()
     output.write(result(face(), face("sad", track=None, detected=False), timestamp=0.25))
     output.gap(7)
@@ -241,7 +241,7 @@ def test_a_run_is_told_from_start_to_end(tmp_path):
 
 def test_the_first_record_is_not_repeated_when_the_file_is_opened_again(tmp_path):
     path = tmp_path / "log.jsonl"
-    output = JsonLinesOutput(path, start={"schema": 1, "type": "start"})
+    output = JsonLinesOutput(path, start=[{"schema": 1, "type": "start"}])
     for index in range(2):
         output.open()
         output.write(result(index=index))

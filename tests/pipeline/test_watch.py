@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -103,8 +104,7 @@ class ScriptedRecognizer:
         answers = np.eye(9 if self.people else 7, dtype=np.float32)
         return answers[[self.said[int(frame.flat[0]) % len(self.said)]] * len(faces)]
 
-    def recognize_all(self, frame):
-        faces = self.detect(frame)
+    def classify(self, frame, faces):
         return answered(faces, self.answers(self.distributions(frame, faces)))
 
 
@@ -230,6 +230,20 @@ def test_only_live_sources_save_work_by_default(live, options, settled):
     run = Watch(ScriptedSource(3, live=live), WatchOptions(**options), ScriptedRecognizer())
     assert (run.options.detect_every, run.options.classify_every) == settled
     run.close()
+
+
+def test_how_often_is_searched_and_classified_may_change_while_it_runs():
+    recognizer = ScriptedRecognizer(said=(0,))
+    options = WatchOptions(min_hits=1, detect_every=100, classify_every=100)
+    with Watch(ScriptedSource(20, shape=(240, 320)), options, recognizer) as run:
+        list(itertools.islice(run, 10))
+        seldom = len(recognizer.detected), sum(recognizer.classified)
+        run.adjust(WatchOptions(min_hits=1))
+        # As options say that are not given: of a film each frame.
+        assert (run.options.detect_every, run.options.classify_every) == (1, 1)
+        list(run)
+    assert seldom == (1, 1)
+    assert (len(recognizer.detected), sum(recognizer.classified)) == (11, 11)
 
 
 def test_each_person_is_classified_by_turns_and_keeps_the_answer_between():

@@ -35,6 +35,9 @@ DETECTOR_PRECISIONS: tuple[DetectorPrecision, ...] = ("fp32", "int8")
 class Engine(Protocol):
     """YuNet on pictures of any size; for one thread at a time."""
 
+    min_score: float
+    """Faces below are left out; may be changed between two pictures."""
+
     def find(self, height: int, width: int, fill: Fill) -> NDArray[np.float32]:
         """Return the faces in a picture, (n, 15): box, landmarks, score, in pixels of the picture."""
 
@@ -59,7 +62,7 @@ class _Session(Protocol):
 class _NetworkEngine:
     def __init__(self, session: _Session, min_score: float) -> None:
         self._session = session
-        self._min_score = min_score
+        self.min_score = min_score
         self._size = (0, 0)
 
     def find(self, height: int, width: int, fill: Fill) -> NDArray[np.float32]:
@@ -70,7 +73,7 @@ class _NetworkEngine:
             # A stored traceback keeps a view of the input tensor, and LiteRT then refuses to run.
             traceback.clear_frames(error.__traceback__)
             raise
-        return decode(self._session.run(), *sides, self._min_score)
+        return decode(self._session.run(), *sides, self.min_score)
 
     def _write(self, height: int, width: int, sides: tuple[int, int], fill: Fill) -> None:
         inputs = self._session.input(*sides)

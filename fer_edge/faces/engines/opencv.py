@@ -29,6 +29,15 @@ class OpenCVEngine:
                 f"can run ({str(error.err).strip() or error})"
             ) from error
 
+    @property
+    def min_score(self) -> float:
+        """Faces below are left out."""
+        return float(self._net.getScoreThreshold())
+
+    @min_score.setter
+    def min_score(self, least: float) -> None:
+        self._net.setScoreThreshold(least)
+
     def find(
         self, height: int, width: int, fill: Callable[[NDArray[np.generic]], object]
     ) -> NDArray[np.float32]:

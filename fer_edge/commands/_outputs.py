@@ -1,0 +1,254 @@
+"""Opening the outputs that a configuration asks for, and knowing them again when it is read anew."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..config import Config
+from ..errors import DataError
+from ..files import is_folder, is_special, refuse_input, resolved
+
+if TYPE_CHECKING:
+    from ..outputs.base import Output, SlowOutput
+    from ..outputs.jsonl import Mode
+    from ..pipeline.watch import Watch
+    from ..pipeline.watch_all import WatchAll
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A camera or other source, and the outputs that are its own."""
+
+    config: Config
+    watch: Watch
+    name: str | None = None
+    """Among several; ``None`` for the only one."""
+
+
+def watched(config: Config, results: Watch | WatchAll) -> list[Watched]:
+    """The cameras of a run, with the configuration of each."""
+    from ..pipeline.watch import Watch
+
+    if isinstance(results, Watch):
+        return [Watched(config, results)]
+    return [Watched(one.config, results.watches[one.name], one.name) for one in config.cameras]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The outputs of a run, each by what makes it another one."""
+
+    direct: Mapping[Hashable, Output] = field(default_factory=dict)
+    """Written at once."""
+    slow: Mapping[Hashable, SlowOutput] = field(default_factory=dict)
+    """With a thread each."""
+
+
+_NONE = Opened()
+
+
+def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _NONE) -> Opened:
+    """Open what ``config`` and the ``cameras`` ask for; of what was open ``before`` all that stays the same.
+
+    Raises :class:`~fer_edge.errors.DataError` for an output that cannot be opened, would replace an input, or
+    is one file with another; nothing that was open before is touched then.
+    """
+    for camera in cameras:
+        _refuse_misfits(camera)
+    if config.store and len({camera.watch.source.live for camera in cameras}) > 1:
+        raise DataError("--store: cameras and films differ in what their times are; give it for either kind")
+    _refuse_conflicts(config, cameras)
+    with contextlib.ExitStack() as undoing:
+        direct = dict(_open(_direct(config, cameras), before.direct, undoing))
+        slow = dict(_open(_slow(config, cameras), before.slow, undoing))
+        undoing.pop_all()
+    return Opened(direct, slow)
+
+
+T = TypeVar("T", bound="Output | SlowOutput")
+
+Wanted = Iterator[tuple[Hashable, Callable[[], T]]]
+"""Outputs, each with what makes it another one, and how it is opened."""
+
+
+def _open(
+    wanted: Wanted[T], before: Mapping[Hashable, T], undoing: contextlib.ExitStack
+) -> Iterator[tuple[Hashable, T]]:
+    for key, make in wanted:
+        if key not in before:
+            output = make()
+            undoing.callback(output.close)
+            yield key, output
+        else:
+            yield key, before[key]
+
+
+def _direct(config: Config, cameras: Sequence[Watched]) -> Wanted[Output]:
+    from ..outputs.console import ConsoleOutput
+    from ..outputs.window import WindowOutput
+    from ..service import journal
+
+    sources = [camera.watch.source for camera in cameras]
+    related = any(source.related for source in sources)
+    named = cameras[0].name is not None
+    if config.window:
+        yield (
+            ("window", config.unsure),
+            partial(WindowOutput, wait=not related, unsure=config.unsure, named=named),
+        )
+    # STATUS= says that it works; who looked how, minute by minute, is nothing for the system's journal.
+    if config.jsonl != "-" and not journal.reads(sys.stdout):
+        yield (
+            ("console", config.unsure),
+            partial(
+                ConsoleOutput,
+                every_frame=not related,
+                live=any(source.live for source in sources),
+                unsure=config.unsure,
+                named=named,
+            ),
+        )
+
+
+def _slow(config: Config, cameras: Sequence[Watched]) -> Wanted[SlowOutput]:
+    for camera in cameras:
+        for key, make in _pictures(camera):
+            yield (camera.name, key), partial(_of_camera, camera, make)
+    for camera in cameras:
+        if camera.name is not None and camera.config.jsonl:
+            lines = partial(_json_lines, camera.config, [camera])
+            yield (camera.name, "jsonl", camera.config.jsonl), partial(_of_camera, camera, lines)
+    if config.jsonl:
+        yield ("jsonl", config.jsonl), partial(_json_lines, config, cameras)
+    if config.store:
+        yield ("store", config.store), partial(_store, config, cameras)
+
+
+def _pictures(camera: Watched) -> Wanted[SlowOutput]:
+    from ..outputs.image import ImageOutput
+    from ..outputs.video import VideoOutput
+
+    config, source = camera.config, camera.watch.source
+    if config.save_video:
+        yield (
+            ("video", config.save_video, config.segment, config.unsure),
+            partial(
+                VideoOutput,
+                config.save_video,
+                source.live,
+                source.fps,
+                config.segment,
+                config.force,
+                config.unsure,
+            ),
+        )
+    if config.save_image:
+        yield (
+            ("image", config.save_image, config.unsure),
+            partial(ImageOutput, config.save_image, source.paths, config.force, config.unsure),
+        )
+
+
+def _of_camera(camera: Watched, make: Callable[[], SlowOutput]) -> SlowOutput:
+    output = make()
+    if camera.name is not None:
+        output.camera, output.live = camera.name, camera.watch.source.live
+    return output
+
+
+def _json_lines(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
+    from ..outputs.jsonl import JsonLinesOutput
+
+    assert config.jsonl is not None
+    mode: Mode = "append" if config.append else "overwrite" if config.force else "new"
+    return JsonLinesOutput(config.jsonl, mode, [_start(camera.watch) for camera in cameras])
+
+
+def _store(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
+    # With SQLite it takes 3 MB, which a run without a store need not have.
+    from ..outputs.store import StoreOutput
+
+    assert config.store is not None
+    watches = [camera.watch for camera in cameras]
+    starts = [_start(watch) for watch in watches]
+    return StoreOutput(
+        config.store,
+        watches[0].source.live,
+        max(watch.options.longest_pause(watch.source) for watch in watches),
+        config.keep,
+        config.keep_detail,
+        starts[0] if len(starts) == 1 else starts,
+    )
+
+
+def _start(watch: Watch) -> dict[str, Any]:
+    from .. import __version__
+    from ..outputs.jsonl import start_to_json
+
+    classifier, options = watch.recognizer.classifier, dataclasses.asdict(watch.options)
+    model = {
+        "name": classifier.model,
+        "backend": classifier.backend,
+        "precision": classifier.precision,
+        "labels": classifier.labels,
+    }
+    source = watch.source
+    return start_to_json(
+        __version__, source.name, options["camera"] or source.name, source.live, model, options
+    )
+
+
+def _refuse_misfits(camera: Watched) -> None:
+    """Raise DataError where an output does not fit the source."""
+    from ..outputs.image import path_in
+
+    config, source = camera.config, camera.watch.source
+    if config.save_video and not source.related:
+        raise DataError(f"--save-video: {source.name} is no video; use --save-image")
+    if config.store and not source.related:
+        raise DataError(f"--store: {source.name} has no time in which somebody could be met; use --jsonl")
+    if config.save_image and is_folder(config.save_image):
+        if source.related:
+            raise DataError(
+                f"--save-image: {config.save_image} is a folder, which is for images; give a file"
+            )
+        inputs = _inputs(camera)
+        for path in source.paths:
+            if Path(config.save_image).is_dir() and path.parent.samefile(config.save_image):
+                raise DataError(f"--save-image: {config.save_image} holds the input; choose another folder")
+            refuse_input(path_in(Path(config.save_image), path), inputs)
+
+
+def _refuse_conflicts(config: Config, cameras: Sequence[Watched]) -> None:
+    """Raise DataError where an output would replace an input, or two outputs are one file."""
+    inputs = [path for camera in cameras for path in _inputs(camera)]
+    own = [camera.config for camera in cameras]
+    files = [name for one in own for name in (one.save_video, one.save_image)]
+    files += [one.jsonl for one in own if one is not config] + [config.jsonl, config.store]
+    targets = [target for target in files if target and target != "-"]
+    for target in targets:
+        refuse_input(target, inputs)
+    named = [resolved(target) for target in targets if not is_special(target)]
+    for first, second in itertools.combinations(named, 2):
+        if first == second:
+            raise DataError(f"{first}: two outputs cannot be the same file")
+
+
+def _inputs(camera: Watched) -> list[Path]:
+    """The files that a run reads."""
+    from ..sources.urls import path_of
+
+    config, source = camera.config, camera.watch.source
+    models = (config.watch.model, config.watch.detector_model)
+    return [
+        *(source.paths or ([Path(path_of(config.source))] if config.source else [])),
+        *(Path(model) for model in models if model and Path(model).is_file()),
+    ]

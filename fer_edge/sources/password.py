@@ -1,0 +1,60 @@
+"""Passwords of streams, in files of their own, so that no URL, listing or log needs to hold one."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import stat
+import urllib.parse
+from pathlib import Path
+
+from ..errors import SourceError
+from .urls import without_secrets
+
+_LONGEST = 4096
+_USER = re.compile(r"(?P<before>[a-z][a-z0-9+]*://[^/?#@:]+)(?P<after>@[^/?#@]+)", re.IGNORECASE)
+"""A URL's beginning: a user without a password, and a host."""
+
+_log = logging.getLogger(__name__)
+
+
+def takes_password(url: str) -> bool:
+    """Whether ``url`` names a user and no password, as in ``rtsp://viewer@camera/stream``."""
+    return _USER.match(url) is not None
+
+
+def with_password(url: str, file: str | os.PathLike[str]) -> str:
+    """Return ``url`` with the first line of ``file`` as the password of its user, percent-encoded.
+
+    Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, unreadable or begins with an
+    empty line, and where ``url`` names no user or has a password already.
+    """
+    found = _USER.match(url)
+    if found is None:
+        raise SourceError(
+            f"{without_secrets(url)}: --password-file is for a URL with a user and no password, as in "
+            f"rtsp://USER@HOST/stream"
+        )
+    password = urllib.parse.quote_from_bytes(_first_line(Path(file)), safe="")
+    return f"{found['before']}:{password}{found['after']}{url[found.end() :]}"
+
+
+def _first_line(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            _warn_of_readers(file, os.fstat(stream.fileno()).st_mode)
+            line = stream.readline(_LONGEST).removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as error:
+        raise SourceError(f"--password-file {file}: {error.strerror}") from error
+    if not line:
+        raise SourceError(f"--password-file {file}: its first line, which is the password, is empty")
+    return line
+
+
+@functools.cache
+def _warn_of_readers(file: Path, mode: int) -> None:
+    """Warn once of a file that every user may read; a stream is opened many times."""
+    if mode & stat.S_IROTH:
+        _log.warning("%s: every user of this machine can read this password; chmod o= %s", file, file)

@@ -1,0 +1,159 @@
+"""SIGHUP: the configuration is read again by a run that goes on, or ends one that has no file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("skimage", reason="scikit-image is not installed")
+
+# Signals and processes under an emulator are the emulator's.
+pytestmark = pytest.mark.heavy
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start runs in ``tmp_path`` and end them."""
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fer_edge", "run", *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def records(path):
+    """The whole lines of a file."""
+    with contextlib.suppress(FileNotFoundError):
+        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line[-1:] == "\n"]
+    return []
+
+
+def await_frames(path, more=1):
+    """Wait until so many more frames are recorded; return all records."""
+    deadline = time.monotonic() + PATIENCE
+    wanted = sum(one["type"] == "frame" for one in records(path)) + more
+    while time.monotonic() < deadline:
+        found = records(path)
+        if sum(one["type"] == "frame" for one in found) >= wanted:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{path}: {len(found)} records, waited for {wanted} frames")
+
+
+def reload(process):
+    """Ask for a reload; return the line that tells of it."""
+    process.send_signal(signal.SIGHUP)
+    line = process.stderr.readline().strip()
+    # Where nobody looks on, lines begin with time and level.
+    return re.sub(r"^\d{4}-\S+ (info|warning|error): ", "", line)
+
+
+def test_sighup_changes_outputs_and_thresholds_and_says_what_needs_a_restart(started, tmp_path):
+    file = tmp_path / "door.toml"
+    file.write_text('camera = "demo"\njsonl = "a.jsonl"\n')
+    process = started("--config", "door.toml")
+    assert any(one["faces"] for one in await_frames(tmp_path / "a.jsonl", 20)[1:])
+
+    file.write_text('camera = "demo"\njsonl = "b.jsonl"\nmin_score = 1\nsmoothing = 0\nmirror = true\n')
+    told = reload(process)
+    assert told == (
+        "configuration read again, changed: jsonl, smoothing, min_score; these need a restart: mirror"
+    )
+    found = await_frames(tmp_path / "b.jsonl", 5)
+    assert [one["type"] for one in found[:2]] == ["start", "frame"]
+    assert found[0]["options"]["min_score"] == 1 and found[0]["options"]["mirror"] is False
+    # No face of the demo's is as sure as that.
+    assert not any(one["faces"] for one in found[1:])
+    before = records(tmp_path / "a.jsonl")
+    assert before[-1]["type"] == "end"
+    assert before[-2]["frame"] + 1 == found[1]["frame"]
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert records(tmp_path / "b.jsonl")[-1]["type"] == "end"
+
+
+def test_a_bad_new_file_is_one_line_and_the_old_configuration_goes_on(started, tmp_path):
+    file = tmp_path / "door.toml"
+    file.write_text('camera = "demo"\njsonl = "a.jsonl"\n')
+    process = started("--config", "door.toml")
+    await_frames(tmp_path / "a.jsonl")
+
+    file.write_text('camera = "demo"\njsnol = "b.jsonl"\n')
+    bad = "configuration not read again, the old one goes on: "
+    assert reload(process) == f"{bad}door.toml, line 2: unknown key 'jsnol'; did you mean jsonl?"
+    file.write_text('camera = "demo"\njsonl = "missing/b.jsonl"\nmin_score = 1\n')
+    assert reload(process) == f"{bad}missing/b.jsonl: cannot be written: No such file or directory"
+    (tmp_path / "taken.png").write_bytes(b"something")
+    file.write_text('camera = "demo"\njsonl = "c.jsonl"\nsave_image = "taken.png"\n')
+    assert reload(process).startswith(f"{bad}taken.png: exists already")
+    file.unlink()
+    assert reload(process) == f"{bad}door.toml: No such file or directory; --config wants a TOML file"
+
+    found = await_frames(tmp_path / "a.jsonl", 20)
+    assert any(one["faces"] for one in found[-20:]), "min_score was taken over"
+    file.write_text('camera = "demo"\njsonl = "a.jsonl"\n')
+    assert reload(process) == "configuration read again, nothing changed"
+    found = await_frames(tmp_path / "a.jsonl", 5)
+    assert [one["type"] for one in found].count("start") == 1, "an output that stays the same goes on"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert [one["type"] for one in records(tmp_path / "a.jsonl")].count("end") == 1
+
+
+def test_flags_still_come_first(started, tmp_path):
+    file = tmp_path / "door.toml"
+    file.write_text("")
+    process = started("--config", "door.toml", "--camera", "demo", "--jsonl", "a.jsonl")
+    await_frames(tmp_path / "a.jsonl")
+    file.write_text('jsonl = "b.jsonl"\nmin_hits = 1\n')
+    assert reload(process) == "configuration read again, changed: min_hits"
+    await_frames(tmp_path / "a.jsonl")
+
+
+def test_without_a_file_sighup_ends_the_run(started, tmp_path):
+    process = started("--camera", "demo", "--jsonl", "a.jsonl")
+    await_frames(tmp_path / "a.jsonl")
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(PATIENCE) == 0
+    assert records(tmp_path / "a.jsonl")[-1]["type"] == "end"
+
+
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_the_file_is_read_again_while_the_cameras_are_waited_for(started, tmp_path, cameras):
+    file, url = tmp_path / "door.toml", "http://127.0.0.1:9/video"
+    tables = "".join(f'[[camera]]\nname = "{name}"\nsource = "{url}/{name}"\n' for name in "ab")
+    head = f'source = "{url}"\n' if cameras == 1 else ""
+    text = 'wait_for_camera = true\njsonl = "{}"\n' + head + ("" if head else tables)
+    file.write_text(text.format("a.jsonl"))
+    process = started("--config", "door.toml")
+    for _ in range(cameras):
+        assert process.stderr.readline().strip().endswith("; waiting for it")
+    file.write_text(text.format("b.jsonl"))
+    assert reload(process) == "configuration read again, changed: jsonl"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert (tmp_path / "b.jsonl").exists()
