@@ -200,7 +200,7 @@ class Follower:
 
     def _whole(self, frame: NDArray[np.uint8], chroma: Chroma | None) -> Faces:
         if self._size == FULL:
-            return self._detector.detect_full(frame)
+            return self._detector.detect_full(frame, chroma)
         return self._detector.detect(frame, self._size, chroma)
 
 
