@@ -26,6 +26,7 @@ from ..errors import DataError, ModelError
 from ..faces.detector import LIVE_SIZE, FaceDetector
 from ..faces.engines import DetectorEngine, available_engines
 from ..faces.faces import Faces
+from ..faces.windows import DETECT_EVERY, SIZE
 from ..kernels import EXTENSION
 from ..kernels.crop import FACE_SIZE, crop_faces
 from ..labels import Labels
@@ -33,6 +34,7 @@ from ..machine import HOT, Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends
 from ..models.classifier import Classifier, load_classifier
 from ..models.manifest import PRECISIONS, Backend, Precision
+from ..pipeline.turns import CLASSIFY_EVERY
 from ..sources.base import Frame, Source
 
 if TYPE_CHECKING:
@@ -42,14 +44,12 @@ FORMAT = "fer-edge benchmark 1"
 WARM_UP = 10
 FACES = (1, 5, 15)
 """How many there are in the frames of several faces."""
-WINDOW = 128
-"""Pixels a side of what the detector sees of a part of the frame that is twice a face's size."""
 BUSY = 0.5
 """Load per core before the run above which other work is assumed to disturb it."""
 
 WATCHED: dict[str, dict[str, Any]] = {
     "in full": {"detect_every": 1, "classify_every": 1},
-    "as on cameras": {"detect_every": 10, "classify_every": 3},
+    "as on cameras": {"detect_every": DETECT_EVERY, "classify_every": CLASSIFY_EVERY},
 }
 """What is compared in frames with several faces: options of :func:`fer_edge.watch`."""
 
@@ -279,7 +279,7 @@ def _subjects(
     window = _around(frame, found.boxes[0], 2.0)
     # One of its own: to change the size of the input takes a while.
     of_windows = FaceDetector(engine=detector.engine)
-    subjects[Subject(f"detector, window of {WINDOW}")] = partial(of_windows.detect, window, WINDOW)
+    subjects[Subject(f"detector, window of {SIZE}")] = partial(of_windows.detect, window, SIZE)
     for model, recognizer in recognizers.items():
         labels = recognizer.classifier.labels
         for backend in available_backends():

@@ -201,10 +201,10 @@ class FaceDetector:
     ) -> list[Faces]:
         """Return the faces in each of the ``windows``, in pixels of ``frame``; errors as for :meth:`detect`.
 
-        ``windows``: left, top, right, bottom of parts of the frame, the ends excluded; of one with ``chroma``
-        they should be even. Each is shrunk until
-        its longest side has ``size`` pixels. They have an engine of their own: one that is given frames and
-        windows by turns would plan its memory anew each time. Another thread may search a frame meanwhile.
+        ``windows``: left, top, right, bottom of parts of the frame, the ends excluded; with ``chroma`` they
+        should be even. Each is shrunk until its longest side has ``size`` pixels. Windows have an engine of
+        their own: one that gets frames and windows by turns would plan its memory for each. Another thread
+        may search a frame meanwhile.
         """
         check_frame(frame)
         check_size(size)
@@ -233,8 +233,10 @@ class FaceDetector:
                 return faces
         return no_faces()
 
-    def detect_full(self, picture: NDArray[np.uint8]) -> Faces:
-        """Return all faces in a picture as large as it is, from 15 pixels on; errors as for :meth:`detect`.
+    def detect_full(self, picture: NDArray[np.uint8], chroma: Chroma | None = None) -> Faces:
+        """Return all faces in a picture as large as it is, from 15 pixels on.
+
+        ``picture``, ``chroma`` and errors: as for :meth:`detect`.
 
         It is searched in tiles (see :mod:`.tiles`) at its own size, at half of it and so on, and whole in
         all of :data:`PICTURE_SIZES`: for 24 megapixels 140 times the work of one picture of 640
@@ -242,8 +244,11 @@ class FaceDetector:
         """
         check_frame(picture)
         height, width = picture.shape[:2]
-        found = [tile.own(self.detect(tile.cut(picture), TILE)) for tile in tiles(width, height)]
-        found += [self.detect(picture, size) for size in _distinct(PICTURE_SIZES, picture)]
+        found = [
+            tile.own(self.detect(tile.cut(picture), TILE, chroma and cut(chroma, *tile.edges)))
+            for tile in tiles(width, height)
+        ]
+        found += [self.detect(picture, size, chroma) for size in _distinct(PICTURE_SIZES, picture)]
         return without_doubles(found)
 
 

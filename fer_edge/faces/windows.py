@@ -216,7 +216,7 @@ class Follower:
 
     def _whole(self, picture: _Picture) -> Faces:
         if self._size == FULL:
-            return picture.seen(self._detector.detect_full(picture.frame))
+            return picture.seen(self._detector.detect_full(picture.frame, picture.chroma))
         return picture.seen(self._detector.detect(picture.frame, self._size, picture.chroma))
 
     def _shown(self, picture: _Picture, edges: list[tuple[int, int, int, int]]) -> list[Faces]:

@@ -102,8 +102,13 @@ class Pace:
         return wanted
 
     def wants(self, timestamp: float) -> bool:
-        """The same of a live source, whose frames are passed over while the run rests."""
-        wanted = self._is_turn(timestamp) and self._clock() >= self.due
+        """The same of a live source, whose frames are passed over while the run rests.
+
+        Of a slot of ``fps`` whose first frames come in a rest, the first one after it is looked at.
+        """
+        resting = self._clock() < self.due
+        # By count, frames count during a rest, too.
+        wanted = (self._fps is None or not resting) and self._is_turn(timestamp) and not resting
         if not wanted:
             self.pass_over()
         return wanted

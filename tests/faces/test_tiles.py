@@ -143,6 +143,22 @@ def test_small_and_large_faces_of_one_picture_are_all_found(astronaut):
     check_found(detector.detect_full(mirrored), moved[moved[:, 3] > 35])
 
 
+def test_tiles_of_a_yuv_picture_are_searched_in_colour(astronaut):
+    cv2 = pytest.importorskip("cv2")
+    from fer_edge.faces.detector import FaceDetector
+    from fer_edge.kernels.planes import split_planes
+
+    picture, faces = crowd(astronaut, 1000, 800, [32, 50, 100])
+    grey, chroma = split_planes(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), "yuv420")
+    detector = FaceDetector()
+    expected, coloured, colourless = (
+        detector.detect_full(*frame) for frame in ((picture,), (grey, chroma), (grey,))
+    )
+    check_found(coloured, faces)
+    assert np.abs(coloured.scores - expected.scores).max() < 0.02
+    assert np.abs(colourless.scores - expected.scores).max() > 0.04
+
+
 @pytest.mark.heavy
 def test_forty_small_faces_of_a_large_group_are_found(astronaut):
     from fer_edge.pipeline.recognizer import Recognizer

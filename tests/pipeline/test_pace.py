@@ -160,6 +160,13 @@ def test_budget_counts_what_other_threads_use():
     assert 100 * (world.used - before) / 10 == pytest.approx(20, rel=0.06)
 
 
+def test_a_slot_that_begins_in_a_rest_is_looked_at_after_it():
+    """Slots begin every 0.33 s, rests last 0.5 s: with whole slots passed over it would be every 0.67 s."""
+    world = World(0.01, fps=3, max_fps=2).run(60)
+    assert world.rate(10, 60) == pytest.approx(2, rel=0.05)
+    assert len(world.looked) + world.pace.passed == world.given
+
+
 def test_a_budget_that_is_enough_passes_no_frame_over():
     world = World(0.005, budget=20).run(30)
     assert len(world.looked) == world.given
