@@ -205,3 +205,25 @@ def test_groups_are_those_of_the_chosen_rows():
 def test_a_usage_that_nothing_tells_is_refused():
     with pytest.raises(DataError, match=r"the data has no Usage.*leave it out"):
         evaluated(classifier(), dataset(), "PublicTest")
+
+
+def test_data_without_rows_or_labels_is_refused_by_name():
+    none = FerDataset(np.empty((0, 48, 48), np.uint8), np.empty(0, np.int8), np.empty(0, "U1"))
+    with pytest.raises(DataError, match=r"^faces\.npz: has no rows$"):
+        classify(classifier(), [none], name="faces.npz")
+    with pytest.raises(DataError, match=r"^faces\.npz: no row has Usage 'PublicTest'$"):
+        classify(classifier(), [none], "PublicTest", name="faces.npz")
+    with pytest.raises(DataError, match=r"^test\.csv: there is no emotion column"):
+        classify(classifier(), [FerDataset(dataset().pixels, None, None)], name="test.csv")
+
+
+def test_rows_that_repeat_an_image_of_training_further_down_are_found():
+    """Training may come last, and in another piece."""
+    faces = dataset()
+    parts = [(slice(0, 3), "PublicTest"), (slice(3, 6), "Training")]
+    pieces = [
+        FerDataset(faces.pixels[part], LABELS[part], np.full(3, usage), first_row=part.start + 1)
+        for part, usage in parts
+    ]
+    # Faces 0 and 2 are answered, and look, as the last two do.
+    assert classify(classifier(), pieces).not_in_training.tolist() == [False, True, False] + [False] * 3
