@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,11 @@ from ._arguments import add_model_arguments, add_options
 from ._json import to_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..checks.agreement import AtBalance
     from ..checks.evaluation import Evaluation, HeadFigures
     from ..checks.groups import Groups, Proportion
     from ..checks.plots import Confusion
+    from ..fer2013.folders import PictureFolder
     from ..fer2013.reader import FerDataset
 
 HELP = "Measure both answers of a model, people's votes and labels of 2013, on labelled faces."
@@ -89,9 +87,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from ..checks.evaluation import evaluate
+    from ..checks.evaluation import classify, evaluate
     from ..checks.plots import require_matplotlib, save_confusion
-    from ..fer2013.votes import read_votes
+    from ..fer2013.votes import add_votes
     from ..files import check_target
     from ..models.classifier import load_classifier
     from ..native_output import litert_greeting
@@ -118,21 +116,22 @@ def execute(arguments: argparse.Namespace) -> int:
             labels="fer2013",
             balance=arguments.balance,
         )
-    dataset, groups, missing = _read(arguments)
-    for message in dataset.skipped[:_SKIPPED_SHOWN]:
-        print(f"skipped: {printable(message)}", file=sys.stderr)
-    if len(dataset.skipped) > _SKIPPED_SHOWN:
-        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
-    votes = read_votes(arguments.votes, len(dataset), dataset.usage) if arguments.votes else dataset.votes
-    try:
-        evaluation = evaluate(classifier, dataset, arguments.usage, votes, groups, missing)
-    except DataError as error:
-        raise DataError(f"{arguments.data}: {error}") from error
+    pieces, pictures = _read(arguments)
+    pieces = _skipped_told(pieces)
+    if arguments.votes:
+        pieces = add_votes(pieces, arguments.votes)
+    classified = classify(classifier, pieces, arguments.usage, str(arguments.data))
+    groups = pictures.groups if pictures else {}
+    missing = classified.bad_rows - 1
+    if pictures and pictures.usage is not None and arguments.usage is not None:
+        missing = missing[pictures.usage[missing] == arguments.usage]
+    lost = {name: values[missing] for name, values in groups.items()}
+    evaluation = evaluate(classified, classifier.people, groups, lost)
     heads = evaluation.parts["all"]
     report: dict[str, Any] = {
         "data": str(arguments.data),
         "usage": arguments.usage,
-        "skipped": len(dataset.skipped),
+        "skipped": len(classified.bad_rows),
         "model": classifier.model,
         "backend": classifier.backend,
         "precision": classifier.precision,
@@ -150,27 +149,29 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(
-    arguments: argparse.Namespace,
-) -> tuple[FerDataset, dict[str, NDArray[np.str_]], dict[str, NDArray[np.str_]]]:
-    """The faces; by column of labels.csv to which group each belongs, and each picture without a face."""
-    from ..faces.pictures import read_labelled, read_pictures
+def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureFolder | None]:
+    """The faces, piece by piece; and of a folder, which pictures they are from."""
+    from ..faces.pictures import iter_labelled, iter_pictures
     from ..fer2013.folders import list_pictures
 
     if not Path(arguments.data).is_dir() or arguments.skip_bad:
-        return read_labelled(arguments.data, skip_bad=arguments.skip_bad, detect=arguments.detect), {}, {}
+        return iter_labelled(arguments.data, skip_bad=arguments.skip_bad, detect=arguments.detect), None
     pictures = list_pictures(arguments.data)
     for note in pictures.notes:
         print(printable(note), file=sys.stderr)
-    dataset, read = read_pictures(pictures, detect=arguments.detect)
-    missing = ~read
-    if arguments.usage is not None and pictures.usage is not None:
-        missing &= pictures.usage == arguments.usage
-    return (
-        dataset,
-        {name: values[read] for name, values in pictures.groups.items()},
-        {name: values[missing] for name, values in pictures.groups.items()},
-    )
+    return iter_pictures(pictures, detect=arguments.detect), pictures
+
+
+def _skipped_told(pieces: Iterator[FerDataset]) -> Iterator[FerDataset]:
+    """The ``pieces``; says on stderr what was wrong with the first rows that were left out, and how many."""
+    count = 0
+    for piece in pieces:
+        for message in piece.skipped[: max(0, _SKIPPED_SHOWN - count)]:
+            print(f"skipped: {printable(message)}", file=sys.stderr)
+        count += len(piece.skipped)
+        yield piece
+    if count > _SKIPPED_SHOWN:
+        print(f"skipped: {count - _SKIPPED_SHOWN} more", file=sys.stderr)
 
 
 def _confusion(head: Labels, figures: HeadFigures) -> Confusion:

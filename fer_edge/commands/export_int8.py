@@ -14,10 +14,13 @@ from ._json import to_json
 from ._renamed import renamed_names_told
 
 HELP = (
-    "Turn a training checkpoint into int8 and fp32 files for LiteRT and ONNX Runtime, check them on "
-    "held-out rows against the PyTorch network, and write them with a manifest."
+    "Turn a training checkpoint into int8 files for LiteRT and ONNX Runtime, check them on held-out rows "
+    "against the PyTorch network, and write them with a manifest; fp32 files are written beside them."
 )
-EPILOG = """examples:
+EPILOG = """writes DIR/NAME-int8.tflite, NAME-int8.onnx, and the same in 32 bits, NAME-fp32.tflite and
+NAME-fp32.onnx, which --precision fp32 takes
+
+examples:
   fer-edge export-int8 runs/mine/best.pt --calibration fer2013.csv --out exported
   fer-edge run --camera demo --model exported
 

@@ -6,16 +6,16 @@ This needs readers of pictures (``sources``) and the detector (``faces``): no lo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, MissingExtraError, SourceError
-from ..fer2013.arrays import holds_arrays, read_arrays
+from ..fer2013.arrays import holds_arrays, iter_arrays, read_arrays
 from ..fer2013.folders import PictureFolder, list_pictures
-from ..fer2013.reader import FerDataset, read_fer2013
+from ..fer2013.reader import FerDataset, iter_fer2013, read_fer2013
 from ..kernels.crop import FACE_SIZE, crop_faces
 from ..sources.images import read_image
 from .detector import FaceDetector
@@ -34,17 +34,30 @@ def read_labelled(
     :func:`~fer_edge.fer2013.reader.read_fer2013`; ``detect`` for a folder, see :func:`read_pictures`. Raises
     DataError.
     """
+    _check_options(path, skip_bad, detect)
     if Path(path).is_dir():
-        if skip_bad:
-            raise DataError(f"{path}: --skip-bad is for a CSV; of a folder, bad pictures are always skipped")
         return read_pictures(list_pictures(path), detect=detect)[0]
-    if detect:
+    return read_arrays(path) if holds_arrays(path) else read_fer2013(path, skip_bad=skip_bad)
+
+
+def iter_labelled(
+    path: str | os.PathLike[str], *, skip_bad: bool = False, detect: bool = False
+) -> Iterator[FerDataset]:
+    """As :func:`read_labelled`, piece by piece, in memory that the number of rows hardly changes."""
+    _check_options(path, skip_bad, detect)
+    if Path(path).is_dir():
+        return iter_pictures(list_pictures(path), detect=detect)
+    return iter_arrays(path) if holds_arrays(path) else iter_fer2013(path, skip_bad=skip_bad)
+
+
+def _check_options(path: str | os.PathLike[str], skip_bad: bool, detect: bool) -> None:
+    folder = Path(path).is_dir()
+    if folder and skip_bad:
+        raise DataError(f"{path}: --skip-bad is for a CSV; of a folder, bad pictures are always skipped")
+    if detect and not folder:
         raise DataError(f"{path}: --detect is for a folder of pictures; a CSV holds faces already cut out")
-    if holds_arrays(path):
-        if skip_bad:
-            raise DataError(f"{path}: --skip-bad is for a CSV; a file of arrays has no bad rows")
-        return read_arrays(path)
-    return read_fer2013(path, skip_bad=skip_bad)
+    if holds_arrays(path) and not folder and skip_bad:
+        raise DataError(f"{path}: --skip-bad is for a CSV; a file of arrays has no bad rows")
 
 
 def read_pictures(
@@ -60,27 +73,63 @@ def read_pictures(
     called with the file and its face, uint8 (48, 48), raises a SourceError for. Raises DataError where
     nothing is left.
     """
-    detector = FaceDetector() if detect else None
     faces = np.empty((len(pictures.files), FACE_SIZE, FACE_SIZE), np.uint8)
     read = np.zeros(len(pictures.files), np.bool_)
-    skipped = []
+    skipped: list[str] = []
     count = 0
-    for index, path in enumerate(pictures.files):
-        try:
-            face = read_face(path, detector)
-            if check is not None:
-                check(path, face)
-        except (SourceError, MissingExtraError) as error:
-            skipped.append(str(error))
-            continue
-        faces[count] = face
-        read[index] = True
-        count += 1
-    if not count:
-        first = f"the first: {skipped[0]}" if skipped else "its folders are empty"
-        raise DataError(f"{pictures.folder}: none of {len(read)} pictures shows a face; {first}")
+    for piece in iter_pictures(pictures, detect=detect, check=check):
+        faces[count : count + len(piece)] = piece.pixels
+        read[piece.rows - 1] = True
+        skipped += piece.skipped
+        count += len(piece)
     usage = None if pictures.usage is None else pictures.usage[read]
     return FerDataset(faces[:count], pictures.labels[read], usage, tuple(skipped)), read
+
+
+def iter_pictures(
+    pictures: PictureFolder,
+    *,
+    detect: bool = False,
+    check: Callable[[Path, NDArray[np.uint8]], object] | None = None,
+    batch: int = 1024,
+) -> Iterator[FerDataset]:
+    """As :func:`read_pictures`, piece by piece, of at most ``batch`` pictures each.
+
+    Rows are numbered as ``pictures`` are, from 1; those that gave no face are ``bad_rows``. Raises
+    DataError behind the last piece where no picture gave one.
+    """
+    detector = FaceDetector() if detect else None
+    first = "its folders are empty"
+    found = False
+    for start in range(0, len(pictures.files), batch):
+        files = pictures.files[start : start + batch]
+        faces = np.empty((len(files), FACE_SIZE, FACE_SIZE), np.uint8)
+        read = np.zeros(len(files), np.bool_)
+        skipped = []
+        for index, path in enumerate(files):
+            try:
+                face = read_face(path, detector)
+                if check is not None:
+                    check(path, face)
+            except (SourceError, MissingExtraError) as error:
+                skipped.append(str(error))
+                continue
+            faces[index] = face
+            read[index] = True
+        if skipped and not start:
+            first = f"the first: {skipped[0]}"
+        found = found or bool(read.any())
+        place = slice(start, start + len(files))
+        yield FerDataset(
+            faces[read],
+            pictures.labels[place][read],
+            None if pictures.usage is None else pictures.usage[place][read],
+            tuple(skipped),
+            tuple((start + 1 + np.flatnonzero(~read)).tolist()),
+            start + 1,
+        )
+    if not found:
+        raise DataError(f"{pictures.folder}: none of {len(pictures.files)} pictures shows a face; {first}")
 
 
 def read_face(path: Path, detector: FaceDetector | None = None) -> NDArray[np.uint8]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +15,7 @@ from ..errors import DataError, shortened
 from ..labels import EMOTIONS, PEOPLE_ANSWERS, VOTE_COLUMNS, VOTE_OF_ANSWER
 from .archives import open_csv
 from .header import find_column, header_names, separator_of
+from .reader import FerDataset
 from .table import table_rows
 from .window import LINE_LIMIT
 
@@ -35,30 +39,80 @@ def read_votes(
             ``rows``, tells another Usage, or holds something else than whole numbers from 0 to 255:
             with the row (from 1, without the header) and column.
     """
+    file = _read(path)
+    if rows is not None:
+        file.check_count(rows)
+    if usage is not None:
+        file.check_usage(0, usage)
+    return file.votes
+
+
+def add_votes(pieces: Iterable[FerDataset], path: str | os.PathLike[str]) -> Iterator[FerDataset]:
+    """The ``pieces`` of a data set, in order and without bad rows, with their rows' votes from a FER+ file.
+
+    Raises DataError as :func:`read_votes` does: for the file itself before the first piece is asked for,
+    for another Usage before the piece with that row, for another number of rows at the latest behind all.
+    """
+    file = _read(path)
+    pieces = iter(pieces)
+    row = 0
+    for piece in pieces:
+        end = row + len(piece)
+        try:
+            if end > len(file.votes):
+                file.check_count(end)
+            if piece.usage is not None:
+                file.check_usage(row, piece.usage)
+        except DataError:
+            # The number of rows says more than where two files begin to differ.
+            file.check_count(end + sum(map(len, pieces)))
+            raise
+        yield replace(piece, votes=file.votes[row:end])
+        row = end
+    file.check_count(row)
+
+
+class _VotesFile(NamedTuple):
+    name: str
+    votes: NDArray[np.uint8]
+    usages: list[str] | None
+    """What the file itself says of each row; None where it does not."""
+
+    def check_count(self, rows: int) -> None:
+        if len(self.votes) != rows:
+            raise DataError(
+                f"{self.name}: has {len(self.votes)} rows of votes for {rows} rows of images; the two go row "
+                "by row"
+            )
+
+    def check_usage(self, start: int, usage: NDArray[np.str_]) -> None:
+        """Compare the Usage of the rows from ``start`` on, counted from 0."""
+        if self.usages is None:
+            return
+        own = self.usages[start : start + len(usage)]
+        for row, (said, wanted) in enumerate(zip(own, usage.tolist(), strict=False), start + 1):
+            if said != wanted:
+                raise DataError(
+                    f"{self.name}: row {row} is of {shortened(said)!r}, that of the images of "
+                    f"{shortened(wanted)!r}; the two go row by row"
+                )
+
+
+def _read(path: str | os.PathLike[str]) -> _VotesFile:
     with open_csv(path) as (stream, name):
         line = stream.readline(LINE_LIMIT)
         header = header_names(line, name)
         columns = [find_column(header, wanted, name) for wanted in VOTE_COLUMNS]
         own = [index for index, column in enumerate(header) if column.lower() == "usage"]
-        told = own[0] if usage is not None and len(own) == 1 else None
-        votes, usages = [], []
+        votes = bytearray()
+        usages: list[str] | None = [] if len(own) == 1 else None
         for where, fields in table_rows(stream, len(header), name, separator=separator_of(line)):
-            votes.append([_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns])
-            if told is not None:
-                usages.append(fields[told].strip())
+            votes += bytes(_vote(fields[column], f'{where}, column "{header[column]}"') for column in columns)
+            if usages is not None:
+                usages.append(sys.intern(fields[own[0]].strip()))
     if not votes:
         raise DataError(f"{name}: no rows after the header")
-    if rows is not None and len(votes) != rows:
-        raise DataError(
-            f"{name}: has {len(votes)} rows of votes for {rows} rows of images; the two go row by row"
-        )
-    for row, (own_usage, wanted) in enumerate(zip(usages, [] if usage is None else usage, strict=False), 1):
-        if own_usage != wanted:
-            raise DataError(
-                f"{name}: row {row} is of {shortened(own_usage)!r}, that of the images of "
-                f"{shortened(str(wanted))!r}; the two go row by row"
-            )
-    return np.array(votes, dtype=np.uint8)
+    return _VotesFile(name, np.frombuffer(votes, np.uint8).reshape(-1, len(VOTE_COLUMNS)), usages)
 
 
 def people_votes(votes: ArrayLike) -> NDArray[np.float32]:

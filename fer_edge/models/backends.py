@@ -239,7 +239,10 @@ def onnx_session(onnxruntime: Any, content: bytes, threads: int, exact: bool) ->
     # Whatever it would log is raised, too.
     options.log_severity_level = 4
     options.add_session_config_entry(_EXACT_SUMS, "1" if exact else "0")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # Its fallback to other providers would try the CPU a second time, and say so on stdout.
+    return onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+    )
 
 
 def _only_input(file: ModelFile, found: Sequence[Any]) -> Any:

@@ -37,10 +37,10 @@ class JsonLinesOutput(SlowOutput):
 
     ``target``: a path, or ``-`` for stdout. A file is written in place, not renamed at the end,
     because a log that grows for a year must be readable meanwhile; where it was moved away or deleted
-    (log rotation), a new one is begun within a second. ``mode``: ``new`` refuses a file
-    that has content, ``append`` adds to it, ``overwrite`` empties it. ``start``: the records to
-    begin with, of :func:`start_to_json`, one a camera. Raises :class:`~fer_edge.errors.DataError` where the
-    file cannot be opened or is refused.
+    (log rotation), a new one is begun within a second; where that fails, the moved one goes on.
+    ``mode``: ``new`` refuses a file that has content, ``append`` adds to it, ``overwrite`` empties it.
+    ``start``: the records to begin with, of :func:`start_to_json`, one a camera. Raises
+    :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused.
     """
 
     name = "jsonl"
@@ -72,7 +72,8 @@ class JsonLinesOutput(SlowOutput):
         if self._path is not None:
             with self._telling_where():
                 if self._file is None:
-                    self._file = _opened(self._path)
+                    self._file = _opened(self._path, os.O_NONBLOCK)
+                    os.set_blocking(self._file, True)
                 if _ends_within_a_line(self._path):
                     self._append(b"\n")
         while self._start:
@@ -130,8 +131,18 @@ class JsonLinesOutput(SlowOutput):
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._file), self._path.stat()):
                 return
+        try:
+            # What is there now may be a FIFO, and opening one waits for a reader.
+            file = _opened(self._path, os.O_NONBLOCK)
+        except OSError:
+            # Its folder was moved, say: the file goes on where it is now, if it still has a name.
+            if os.fstat(self._file).st_nlink:
+                return
+            self.close()
+            raise
         self.close()
-        self._file = _opened(self._path)
+        os.set_blocking(file, True)
+        self._file = file
 
     def _append(self, data: bytes) -> None:
         """Write all of ``data``, or, into a file, nothing."""

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from ..errors import SourceError, SourceLostError
 from .base import Frame, Source
+from .decode import check_pixels
 from .film import film
+from .headers import HEAD_BYTES, picture_kind, picture_size
 from .http import Errors, ask
 from .images import content_limit
 from .opencv_capture import live_frames, open_capture, patiently, positive_or_none
@@ -41,6 +43,9 @@ def open_stream(url: str, options: SourceOptions) -> Source:
         if answer.is_picture:
             limit = content_limit(options.max_pixels)
             content = answer.head + answer.response.read(limit)
+            # A camera's next picture would be as large, and be waited for in vain.
+            kind = picture_kind(content[:HEAD_BYTES])
+            check_pixels(picture_size(kind, content) if kind else None, name, options.max_pixels)
             return SnapshotSource(url, name, content, options.poll, READ_TIMEOUT, options.max_pixels)
     except Errors as error:
         raise SourceError(f"{name}: the stream cannot be opened: {error}") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from two_heads import TwoHeads, face, shares, sure_of_each
 
-from fer_edge.checks.evaluation import evaluate
+from fer_edge.checks.evaluation import Evaluation, classify, evaluate
 from fer_edge.errors import DataError
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.models.people import People
@@ -43,13 +45,29 @@ def dataset(usage=None) -> FerDataset:
     return FerDataset(np.stack([face(answer) for answer in ANSWERED]), LABELS, usage)
 
 
+def evaluated(subject, faces, usage=None, votes=None, groups=None) -> Evaluation:
+    """All steps, with the data in two pieces."""
+    halves = (slice(0, 2), slice(2, None))
+    pieces = [
+        FerDataset(
+            faces.pixels[half],
+            faces.labels[half],
+            None if faces.usage is None else faces.usage[half],
+            first_row=half.start + 1,
+            votes=None if votes is None else votes[half],
+        )
+        for half in halves
+    ]
+    return evaluate(classify(subject, iter(pieces), usage), subject.people, groups)
+
+
 def classifier(balance: float = 0.0) -> TwoHeads:
     # By the labels: happy, happy, sad, sad.
     return TwoHeads(one_hot(3, 3, 4, 4), PREDICTED, People(PRIOR, balance, 0.4))
 
 
 def test_the_label_head_is_compared_with_labels_and_with_the_one_top_vote():
-    figures = evaluate(classifier(), dataset(), votes=VOTES).parts["all"]["fer2013"]
+    figures = evaluated(classifier(), dataset(), votes=VOTES).parts["all"]["fer2013"]
     # Answers 3 3 4 4 3 4, labels 6 3 4 0 6 6.
     assert figures.labels.rows == 6
     assert figures.labels.accuracy == pytest.approx(2 / 6)
@@ -64,7 +82,7 @@ def test_the_label_head_is_compared_with_labels_and_with_the_one_top_vote():
 
 
 def test_the_people_head_is_compared_with_votes_by_both_rules():
-    figures = evaluate(classifier(), dataset(), votes=VOTES).parts["all"]["people"]
+    figures = evaluated(classifier(), dataset(), votes=VOTES).parts["all"]["people"]
     # Answers happy, happy, neutral, angry, happy, neutral; top votes neutral, happy, -, -, -, neutral.
     top = figures.one_top_vote
     assert top.rows == 3
@@ -83,7 +101,7 @@ def test_the_people_head_is_compared_with_votes_by_both_rules():
 
 
 def test_the_people_head_is_compared_with_labels_too():
-    figures = evaluate(classifier(), dataset()).parts["all"]["people"]
+    figures = evaluated(classifier(), dataset()).parts["all"]["people"]
     assert figures.labels.accuracy == pytest.approx(3 / 6)
     assert figures.labels.recall["angry"] == 1
     assert figures.labels.recall["neutral"] == pytest.approx(1 / 3)
@@ -93,7 +111,7 @@ def test_the_people_head_is_compared_with_labels_too():
 
 def test_the_table_shows_what_the_balance_does():
     """At T = 1 shares count by how much they exceed the prior: happy never wins, sad does for the last."""
-    figures = evaluate(classifier(0.4), dataset(), votes=VOTES).parts["all"]["people"]
+    figures = evaluated(classifier(0.4), dataset(), votes=VOTES).parts["all"]["people"]
     assert [row.balance for row in figures.crowd.balances] == [0, 0.25, 0.4, 0.5, 0.75, 1]
     first, last = figures.crowd.balances[0], figures.crowd.balances[-1]
     assert (first.agreement, first.mean_recall) == (pytest.approx(2 / 3), 0.75)
@@ -102,7 +120,7 @@ def test_the_table_shows_what_the_balance_does():
 
 
 def test_answers_are_chosen_with_the_models_own_balance():
-    figures = evaluate(classifier(1.0), dataset(), votes=VOTES).parts["all"]["people"]
+    figures = evaluated(classifier(1.0), dataset(), votes=VOTES).parts["all"]["people"]
     assert figures.balance == 1
     assert figures.one_top_vote.accuracy == pytest.approx(1 / 3)
     # The error of shares is that of the largest one still.
@@ -111,7 +129,7 @@ def test_answers_are_chosen_with_the_models_own_balance():
 
 def test_unsure_answers_are_counted_and_left_out():
     """Faces 1 and 3 have an uncertainty above 0.4; of the others two have a top vote, one is right."""
-    figures = evaluate(classifier(), dataset(), votes=VOTES).parts["all"]["people"]
+    figures = evaluated(classifier(), dataset(), votes=VOTES).parts["all"]["people"]
     assert figures.unsure == pytest.approx(2 / 6)
     assert figures.crowd.sure.rows == 2
     assert figures.crowd.sure.agreement == 0.5
@@ -119,7 +137,7 @@ def test_unsure_answers_are_counted_and_left_out():
 
 def test_votes_without_any_agreement_give_no_figures_and_no_error():
     votes = np.repeat(VOTES[4:5], 6, axis=0)
-    heads = evaluate(classifier(), dataset(), votes=votes).parts["all"]
+    heads = evaluated(classifier(), dataset(), votes=votes).parts["all"]
     assert heads["fer2013"].one_top_vote is None
     crowd = heads["people"].crowd
     assert (crowd.barsoum.rows, crowd.share_rows, crowd.sure.rows) == (0, 0, 0)
@@ -128,13 +146,13 @@ def test_votes_without_any_agreement_give_no_figures_and_no_error():
 
 def test_an_older_export_has_figures_of_its_one_head():
     older = TwoHeads(one_hot(3, 3, 4, 4))
-    assert list(evaluate(older, dataset(), votes=VOTES).parts["all"]) == ["fer2013"]
+    assert list(evaluated(older, dataset(), votes=VOTES).parts["all"]) == ["fer2013"]
 
 
 def test_rows_that_repeat_a_training_image_are_a_part_of_their_own():
     usage = np.array(["Training", "Training", "Training", "PublicTest", "PublicTest", "PublicTest"])
     # The faces answered with 0 and 2 are in Training: of the last three only the one with 3 is left.
-    parts = evaluate(classifier(), dataset(usage), "PublicTest", VOTES).parts
+    parts = evaluated(classifier(), dataset(usage), "PublicTest", VOTES).parts
     assert {name: heads["people"].labels.rows for name, heads in parts.items()} == {
         "all": 3,
         "not_in_training": 1,
@@ -146,19 +164,33 @@ def test_rows_that_repeat_a_training_image_are_a_part_of_their_own():
     assert parts["not_in_training"]["people"].crowd.barsoum.agreement == 1
 
 
-def test_faces_are_classified_in_blocks_of_bounded_size():
-    codes = np.arange(5000) % 7
-    faces = np.stack([face(code) for code in range(7)])[codes]
+def test_memory_does_not_grow_with_the_pixels():
+    """40,000 faces have 92 MB of pixels; 100 bytes of each are kept, and a few copies of these made."""
+    faces = np.stack([face(code) for code in range(7)])
+    codes = np.arange(800) % 7
+
+    def pieces():
+        for start in range(0, 40_000, 800):
+            usage = np.array(["Training", "PublicTest"])[np.arange(800) // 400]
+            yield FerDataset(faces[codes], codes.astype(np.int8), usage, first_row=start + 1)
+
     subject = sure_of_each()
-    heads = evaluate(subject, FerDataset(faces, codes.astype(np.int8), None)).parts["all"]
-    assert [figures.labels.accuracy for figures in heads.values()] == [1, 1]
-    assert 0 < subject.largest_block <= 1024
+    tracemalloc.start()
+    classified = classify(subject, pieces())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 25_000_000
+    assert classified.rows.tolist() == list(range(1, 40_001))
+    # All seven images are in Training.
+    assert not classified.not_in_training.any()
+    heads = evaluate(classified, subject.people).parts["all"]
+    assert [(figures.labels.rows, figures.labels.accuracy) for figures in heads.values()] == [(40_000, 1)] * 2
 
 
 def test_groups_are_those_of_the_chosen_rows():
     usage = np.array(["Training", "Training", "PublicTest", "PublicTest", "PublicTest", "PublicTest"])
     kinds = {"kind": np.array(["a", "a", "a", "b", "b", "b"])}
-    groups = evaluate(classifier(), dataset(usage), "PublicTest", groups=kinds).groups
+    groups = evaluated(classifier(), dataset(usage), "PublicTest", groups=kinds).groups
     # People's answers neutral, angry, happy, neutral to faces labelled sad, angry, neutral, neutral.
     assert groups["kind"]["a"].heads["people"].right.rows == 1
     assert groups["kind"]["a"].heads["people"].right.right == 0
@@ -172,4 +204,26 @@ def test_groups_are_those_of_the_chosen_rows():
 
 def test_a_usage_that_nothing_tells_is_refused():
     with pytest.raises(DataError, match=r"the data has no Usage.*leave it out"):
-        evaluate(classifier(), dataset(), "PublicTest")
+        evaluated(classifier(), dataset(), "PublicTest")
+
+
+def test_data_without_rows_or_labels_is_refused_by_name():
+    none = FerDataset(np.empty((0, 48, 48), np.uint8), np.empty(0, np.int8), np.empty(0, "U1"))
+    with pytest.raises(DataError, match=r"^faces\.npz: has no rows$"):
+        classify(classifier(), [none], name="faces.npz")
+    with pytest.raises(DataError, match=r"^faces\.npz: no row has Usage 'PublicTest'$"):
+        classify(classifier(), [none], "PublicTest", name="faces.npz")
+    with pytest.raises(DataError, match=r"^test\.csv: there is no emotion column"):
+        classify(classifier(), [FerDataset(dataset().pixels, None, None)], name="test.csv")
+
+
+def test_rows_that_repeat_an_image_of_training_further_down_are_found():
+    """Training may come last, and in another piece."""
+    faces = dataset()
+    parts = [(slice(0, 3), "PublicTest"), (slice(3, 6), "Training")]
+    pieces = [
+        FerDataset(faces.pixels[part], LABELS[part], np.full(3, usage), first_row=part.start + 1)
+        for part, usage in parts
+    ]
+    # Faces 0 and 2 are answered, and look, as the last two do.
+    assert classify(classifier(), pieces).not_in_training.tolist() == [False, True, False] + [False] * 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -319,3 +321,49 @@ def test_confusion_matrices_of_both_heads_are_drawn_and_not_overwritten(
     one = cv2.imread(str(path)).shape
     assert both[0] == one[0]
     assert both[1] == 2 * one[1]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("form", ["csv", "npz"])
+def test_pixels_are_not_kept(cli, tmp_path, answers, form):
+    """20,000 rows have 46 MB of pixels; without them they take 100 bytes each, and readers a few MB."""
+    codes = np.arange(20_000) % 7
+    data = tmp_path / f"faces.{form}"
+    if form == "npz":
+        faces = np.stack([face(code) for code in range(7)])[codes]
+        usage = np.full(20_000, "PublicTest")
+        votes = np.eye(10, dtype=np.uint8)[codes] * 10
+        np.savez_compressed(data, pixels=faces, labels=codes.astype(np.uint8), usage=usage, votes=votes)
+        del faces
+        options = []
+    else:
+        texts = [" ".join(map(str, face(code).ravel())) for code in range(7)]
+        with gzip.open(data, "wt", 1) as file:
+            file.write("emotion,pixels,Usage\n")
+            file.writelines(f"{code},{texts[code]},PublicTest\n" for code in codes)
+        options = ["--votes", write_votes(tmp_path / "votes.csv", codes.tolist())]
+    tracemalloc.start()
+    code, out, err = cli("evaluate", data, *options, "--json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code == 0, err
+    report = json.loads(out)["all"]
+    assert (report["rows"], report["people"]["one_top_vote"]["rows"] > 0) == (20_000, True)
+    assert peak < 30_000_000
+
+
+def test_votes_that_do_not_go_with_the_rows_are_refused(cli, faces_csv, tmp_path, answers):
+    """In files longer than a piece the number of rows is told, wherever they begin to differ."""
+    code, out, err = cli("evaluate", faces_csv, "--votes", write_votes(tmp_path / "more.csv", [0] * 5))
+    assert (code, out) == (2, "")
+    assert "more.csv: has 5 rows of votes for 4 rows of images" in err
+    code, out, err = cli("evaluate", faces_csv, "--votes", write_votes(tmp_path / "fewer.csv", [0] * 3))
+    assert (code, out) == (2, "")
+    assert "fewer.csv: has 3 rows of votes for 4 rows of images" in err
+    lines = write_votes(tmp_path / "other.csv", [0, 3, 6, 0]).read_text().splitlines()
+    usages = ["Usage", "Training", "PublicTest", "Training", "PublicTest"]
+    told = [f"{usage},{line}" for usage, line in zip(usages, lines, strict=True)]
+    (tmp_path / "other.csv").write_text("\n".join(told) + "\n")
+    code, out, err = cli("evaluate", faces_csv, "--votes", tmp_path / "other.csv")
+    assert (code, out) == (2, "")
+    assert "other.csv: row 3 is of 'Training', that of the images of 'PublicTest'" in err

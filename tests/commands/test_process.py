@@ -58,6 +58,21 @@ def test_ctrl_c_in_the_first_second_ends_the_program_without_a_traceback(millise
     assert b"PLEASE READ THIS" not in err
 
 
+def test_nothing_is_imported_before_ctrl_c_is_handled():
+    """Until then Ctrl-C is a traceback; signal itself and what Python loads for it come after the package."""
+    code = "import sys; before = set(sys.modules); import fer_edge; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"fer_edge", "__future__", "importlib", "warnings"}
+
+
+def test_modules_of_errors_and_labels_are_there_at_once():
+    code = (
+        "import fer_edge; print(fer_edge.errors.DataError is fer_edge.DataError, fer_edge.labels.EMOTIONS[3])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True happy\n"
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_ctrl_c_while_a_silent_stream_is_opened_ends_the_program_at_once(scheme):
     with socket.socket() as silent:

@@ -7,7 +7,7 @@ import pytest
 from conftest import draw_face
 
 from fer_edge.errors import DataError, SourceError
-from fer_edge.faces.pictures import read_labelled, read_pictures
+from fer_edge.faces.pictures import iter_pictures, read_labelled, read_pictures
 from fer_edge.fer2013.folders import list_pictures
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.labels import EMOTIONS
@@ -99,3 +99,15 @@ def test_options_of_the_other_form_are_refused(tmp_path, drawn_csv):
         read_labelled(drawn_csv, detect=True)
     with pytest.raises(DataError, match="--skip-bad is for a CSV"):
         read_labelled(tmp_path, skip_bad=True)
+
+
+def test_a_folder_comes_in_pieces_that_number_its_pictures(tmp_path):
+    for index in range(5):
+        write(tmp_path / "happy" / f"{index}.png", draw_face(3, np.random.default_rng(index)))
+    (tmp_path / "happy" / "3.png").write_bytes(b"no picture")
+    pictures = list_pictures(tmp_path)
+    pieces = list(iter_pictures(pictures, batch=2))
+    assert [piece.rows.tolist() for piece in pieces] == [[1, 2], [3], [5]]
+    assert [piece.bad_rows for piece in pieces] == [(), (4,), ()]
+    whole, _ = read_pictures(pictures)
+    np.testing.assert_array_equal(np.concatenate([piece.pixels for piece in pieces]), whole.pixels)

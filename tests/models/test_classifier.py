@@ -320,6 +320,22 @@ def test_a_foreign_file_that_the_manifest_vouches_for_gets_a_clear_error(weights
         fer_edge.load_classifier(weights, backend)
 
 
+def test_onnx_runtime_does_not_say_on_stdout_that_it_tries_again(monkeypatch, capfd):
+    """Its class for sessions does after some errors, before it tries the one provider again."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    tries = []
+
+    def fail(self, providers, *_):
+        self._fallback_providers = ["CPUExecutionProvider"]
+        tries.append(providers)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(fer_edge.ModelError, match="no memory"):
+        fer_edge.load_classifier(backend="onnx", precision="fp32")
+    assert (len(tries), capfd.readouterr().out) == (1, "")
+
+
 def test_a_manifest_with_other_labels_is_refused(weights):
     manifest = read_manifest(weights)
     manifest["labels"] = manifest["labels"][::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from results import face, gap, result
 
-from fer_edge.errors import DataError, FerEdgeError
+from fer_edge.errors import DataError, FerEdgeError, OutputError
 from fer_edge.labels import EMOTIONS
 from fer_edge.outputs.base import OutputClosed
 from fer_edge.outputs.jsonl import (
@@ -154,6 +155,92 @@ def test_a_log_that_is_moved_away_is_begun_anew(tmp_path, monkeypatch):
         for text in ((tmp_path / "log.1").read_text(), kept, path.read_text())
     ]
     assert frames == [[0, 1], [2], [3]]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """A function that makes the next write look whether its file still is where it was."""
+    now = [100.0]
+    monkeypatch.setattr("fer_edge.outputs.jsonl.time.monotonic", lambda: now[0])
+
+    def later():
+        now[0] += 1.5
+
+    return later
+
+
+def frames_in(text):
+    return [json.loads(line)["frame"] for line in text.splitlines()]
+
+
+def test_a_log_whose_folder_is_moved_goes_on_until_it_can_be_begun_anew(tmp_path, looks):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    output = JsonLinesOutput(folder / "log.jsonl")
+    output.write(result(index=0))
+    folder.rename(tmp_path / "old")
+    for index in (1, 2):
+        looks()
+        output.write(result(index=index))
+    folder.mkdir()
+    looks()
+    output.write(result(index=3))
+    output.close()
+    assert frames_in((tmp_path / "old" / "log.jsonl").read_text()) == [0, 1, 2]
+    assert frames_in((folder / "log.jsonl").read_text()) == [3]
+
+
+def test_a_log_that_is_gone_with_its_folder_is_an_error(tmp_path, looks):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    output = JsonLinesOutput(folder / "log.jsonl")
+    output.write(result(index=0))
+    shutil.rmtree(folder)
+    looks()
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written: No such file"):
+        output.write(result(index=1))
+    folder.mkdir()
+    output.open()
+    output.write(result(index=2))
+    output.close()
+    assert frames_in((folder / "log.jsonl").read_text()) == [2]
+
+
+def test_a_log_that_a_fifo_replaces_does_not_wait_for_a_reader(tmp_path, looks):
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path)
+    output.write(result(index=0))
+    path.rename(tmp_path / "log.1")
+    os.mkfifo(path)
+    looks()
+    output.write(result(index=1))
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    looks()
+    output.write(result(index=2))
+    assert frames_in((tmp_path / "log.1").read_text()) == [0, 1]
+    assert frames_in(os.read(reader, 100_000).decode()) == [2]
+    os.close(reader)
+    with pytest.raises(OutputClosed):
+        output.write(result(index=3))
+    output.close()
+
+
+def test_a_log_that_a_fifo_replaces_and_that_was_deleted_is_an_error(tmp_path, looks):
+    path = tmp_path / "log.jsonl"
+    output = JsonLinesOutput(path)
+    path.unlink()
+    os.mkfifo(path)
+    looks()
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written"):
+        output.write(result(index=1))
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written"):
+        output.open()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    output.open()
+    output.write(result(index=2))
+    assert frames_in(os.read(reader, 100_000).decode()) == [2]
+    output.close()
+    os.close(reader)
 
 
 def test_json_file_in_a_missing_folder_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import struct
 import threading
 import time
 
@@ -204,11 +205,57 @@ def test_a_refusal_says_what_the_server_said(server, status):
 
 def test_the_limit_on_pixels_holds_for_what_the_network_sends(server):
     server.answers["/snap"] = whole("image/png", encoded(".png", grey(9)))
-    with (
-        open_source(server.url + "/snap", SourceOptions(poll=0, max_pixels=700)) as source,
-        pytest.raises(SourceError, match="32x24 pixels"),
-    ):
-        list(source)
+    with pytest.raises(SourceError, match="32x24 pixels"):
+        open_source(server.url + "/snap", SourceOptions(poll=0, max_pixels=700))
+    with open_source(server.url + "/snap", SourceOptions(poll=0, max_pixels=768)) as source:
+        assert len(list(source)) == 1
+
+
+def test_a_camera_whose_pictures_are_too_large_is_refused_at_once(server):
+    """A PNG of 30000x30000 pixels in a few bytes: waiting for a smaller one would be in vain."""
+    content = bytearray(encoded(".png", grey(9)))
+    content[16:24] = struct.pack(">II", 30_000, 30_000)
+    server.answers["/snap"] = whole("image/png", bytes(content))
+    with pytest.raises(
+        SourceError, match="/snap: 30000x30000 pixels are 900 megapixels; at most 100"
+    ) as told:
+        open_source(server.url + "/snap", POLLING)
+    assert not isinstance(told.value, SourceLostError)
+
+
+def test_a_part_of_mjpeg_that_is_too_large_is_passed_over(server):
+    bomb = bytearray(jpeg(9))
+    size = bomb.index(b"\xff\xc0") + 5
+    bomb[size : size + 4] = struct.pack(">HH", 30_000, 30_000)
+    server.answers["/cam"] = MJPEG, None, multipart([jpeg(9), bytes(bomb), jpeg(90)])
+    with open_source(server.url + "/cam") as source:
+        frames = list(itertools.islice(source, 2))
+    assert [round(float(frame.image.mean()), -1) for frame in frames] == [10, 90]
+
+
+@pytest.mark.parametrize("length", [10**15, -7, "abc"])
+def test_a_length_that_is_not_true_does_no_harm(server, length):
+    server.answers["/snap"] = "image/jpeg", length, [jpeg(90)]
+    with open_source(server.url + "/snap", SourceOptions(poll=0)) as source:
+        assert [frame.image.shape for frame in source] == [(24, 32, 3)]
+
+
+def test_an_empty_answer_is_refused(server):
+    server.answers["/snap"] = whole("image/jpeg", b"")
+    with pytest.raises(SourceError, match="/snap: the stream cannot be opened"):
+        open_source(server.url + "/snap", POLLING)
+
+
+@pytest.mark.parametrize("length", [0, 10**12, -5])
+def test_a_part_of_mjpeg_whose_length_is_not_true_is_read_by_its_marks(server, length):
+    parts = [
+        b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % length + picture + b"\r\n"
+        for picture in (jpeg(9), jpeg(50), jpeg(90))
+    ]
+    server.answers["/cam"] = MJPEG, None, parts
+    with open_source(server.url + "/cam") as source:
+        frames = list(itertools.islice(source, 3))
+    assert [round(float(frame.image.mean()), -1) for frame in frames] == [10, 50, 90]
 
 
 def test_raw_frames_do_not_come_from_urls(cli):
