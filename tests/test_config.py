@@ -41,6 +41,8 @@ TEXTS = {
     "store": "shop.db",
     "keep": "30",
     "keep_detail": "0.5",
+    "keep_files": "20G",
+    "keep_free": "250M",
     "require": "jsonl",
     "unsure": "off",
     "model": "nano",
@@ -65,11 +67,7 @@ TEXTS = {
     "region": "0.1,0,0.5,1",
     "mask": "0,0 0.3,0 0.3,1",
 }
-NEEDS = {
-    "append": {"jsonl": "log.jsonl"},
-    "force": {"jsonl": "log.jsonl"},
-    "require": {"jsonl": "log.jsonl"},
-}
+NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
 
 
 def text_of(name):
