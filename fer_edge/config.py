@@ -403,6 +403,8 @@ def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
         above["append"] = False
     if not any((above | said)[name] for name in ("jsonl", "save_video", "save_image")):
         above["force"] = False
+    if not any((above | said)[name] for name in ("jsonl", "save_video")):
+        above["keep_files"] = ()
     try:
         config = _config(above | said)
         _refuse_contradictions(config)
