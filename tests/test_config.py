@@ -130,6 +130,26 @@ def test_an_option_means_the_same_as_a_flag_a_variable_and_a_key(name, tmp_path)
     assert file.settings[name].origin.startswith(f"{tmp_path}/door.toml, line ")
 
 
+SAMPLES = sorted(Path(__file__).parent.glob("config-*.toml"))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_a_file_of_every_version_is_read(sample):
+    """With every option of its version set; a key that is renamed or goes needs a note of its new name."""
+    given = tomllib.loads(sample.read_text())
+    loaded = load({}, {}, str(sample))
+    assert len(given) > 40
+    for name, value in given.items():
+        assert OPTIONS[name].written(loaded.settings[name].value) == value
+
+
+def test_a_key_of_a_later_version_ends_the_run_and_is_named(cli, tmp_path):
+    path = write(tmp_path, "camera = 'demo'\nframes = 1\nhologram = true\n")
+    code, out, err = cli("run", "--config", path)
+    assert (code, out) == (78, "")
+    assert "door.toml, line 3: unknown key 'hologram'" in err
+
+
 def test_flags_come_before_variables_before_the_file_before_defaults(tmp_path):
     file = write(tmp_path, "min_score = 0.1\nmin_hits = 1\nthreads = 1\n# \nsmoothing = 1\n")
     environment = {"FER_EDGE_MIN_SCORE": "0.2", "FER_EDGE_MIN_HITS": "2"}

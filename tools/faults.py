@@ -694,8 +694,13 @@ def memory(plan: Plan) -> Outcome:
                 outcome.check(code < 0 or code == 127, f"{about}exit code {code}: {run.messages[-300:]}")
         if run.lines.exists():
             read_lines(run.lines, outcome)
+        # Nothing is written where a film of this name is.
+        film_of_it = [path for path in folder.glob("door*.mkv") if path.stat().st_size]
+        check_segments(film_of_it, outcome)
+        for path in film_of_it:
+            path.unlink()
         with Run(folder, "--frames", "10", source=(film,)) as run:
-            check_quiet(run, run.waited(), (0, 1), outcome, f"{about}the next run: ")
+            check_quiet(run, run.waited(), (0,), outcome, f"{about}the next run: ")
         check_store(run.store, outcome)
     return outcome
 
