@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Checking the names of files loads libraries.
             if not is_out_of_memory(error):
                 raise
-            print(f"fer-edge: {_NO_MEMORY}", file=sys.stderr)
+            _tell(f"fer-edge: {_NO_MEMORY}", logging.ERROR)
             return 1
         if "execute" not in parsed:
             parser.print_help(sys.stderr)

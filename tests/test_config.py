@@ -140,7 +140,8 @@ def test_a_file_of_every_version_is_read(sample):
     loaded = load({}, {}, str(sample))
     assert len(given) > 40
     for name, value in given.items():
-        assert OPTIONS[name].written(loaded.settings[name].value) == value
+        # One camera may stand without a list.
+        assert OPTIONS[name].written(loaded.settings[name].value) in (value, [value])
 
 
 def test_a_key_of_a_later_version_ends_the_run_and_is_named(cli, tmp_path):
