@@ -9,6 +9,7 @@
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
+# make faults       KILLS kills, full disks, clocks that are set and the like; tells what was kept
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make corpus       what must not happen on any file of DIR, else on 2,000 damaged ones that it makes
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
@@ -48,6 +49,10 @@ FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,und
 FRAMES ?= 200000
 SOAK ?=
 
+# What `make faults` injects; FAULTS names some, or further options of tools/faults.py.
+KILLS ?= 100
+FAULTS ?=
+
 # What `make corpus` tries: a folder of pictures and films of one's own, or so many damaged ones.
 DIR ?=
 CORPUS_FILES ?= 2000
@@ -61,7 +66,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services lint bench soak fuzz corpus sanitize weights \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services lint bench soak faults fuzz corpus sanitize weights \
     reference man wheels release clean
 
 run: $(VENV)/.run
@@ -103,6 +108,9 @@ bench: $(VENV)/.run
 
 soak: $(VENV)/.run
 	$(bin)/python tools/soak.py --frames $(FRAMES) $(SOAK)
+
+faults: $(VENV)/.run
+	$(bin)/python tools/faults.py --kills $(KILLS) $(FAULTS)
 
 fuzz: $(addprefix build/fuzz/,$(FUZZED))
 	cd build/fuzz && for target in $(FUZZED); do \

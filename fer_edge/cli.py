@@ -55,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         except OSError as error:
             return 0 if _stdout_gone(error) else 1
+        except Exception as error:
+            # Checking the names of files loads libraries.
+            if not is_out_of_memory(error):
+                raise
+            _tell(f"fer-edge: {_NO_MEMORY}", logging.ERROR)
+            return 1
         if "execute" not in parsed:
             parser.print_help(sys.stderr)
             return 2

@@ -49,17 +49,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .defaults import KEEP, KEEP_DETAIL
+from .defaults import KEEP, KEEP_DETAIL, KEEP_FREE
 from .errors import DataError, FerEdgeError, SourceError, printable
 from .files import is_folder
 from .log import LEVELS
 from .option import (
+    BYTES,
     CAMERA,
     DAYS,
     DURATION,
+    FILE_LIMIT,
     NUMBER,
     ON_OFF,
     PREFIX,
+    FileLimit,
     Kind,
     Option,
     nonempty,
@@ -182,6 +185,23 @@ class Config:
         "delete the seconds of sessions from it after so many days (default: %(default)s)",
         DAYS,
         metavar="DAYS",
+    )
+    keep_files: tuple[FileLimit, ...] = option(
+        (),
+        "output",
+        "delete the oldest files of --save-video and --jsonl above a size (20G) or age (30d); give it twice "
+        "for both. JSON lines then begin a new file each day and 100 MB",
+        FILE_LIMIT,
+        metavar="LIMIT",
+        reloads=True,
+    )
+    keep_free: int = option(
+        KEEP_FREE,
+        "output",
+        "with --keep-files, delete the oldest also where less than this is free (default: %(default)s)",
+        BYTES,
+        metavar="SIZE",
+        reloads=True,
     )
     require: tuple[str, ...] = option(
         (),
@@ -383,6 +403,8 @@ def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
         above["append"] = False
     if not any((above | said)[name] for name in ("jsonl", "save_video", "save_image")):
         above["force"] = False
+    if not any((above | said)[name] for name in ("jsonl", "save_video")):
+        above["keep_files"] = ()
     try:
         config = _config(above | said)
         _refuse_contradictions(config)
@@ -468,6 +490,12 @@ def _refuse_contradictions(config: Config) -> None:
         raise DataError(f"max_heat must be from 30 to 120 degrees, or 0, got {config.max_heat:g}")
     if config.force and not any(asked.values()):
         raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
+    kept = {one.jsonl for one in whole} | {one.save_video for one in whole}
+    if config.keep_files and not kept - {None, "-"}:
+        raise DataError("--keep-files is for the files of --jsonl and --save-video")
+    of_size = [limit.size is not None for limit in config.keep_files]
+    if len(set(of_size)) < len(of_size):
+        raise DataError("--keep-files takes one size and one age")
     asked["store"] = bool(config.store)
     for name in config.require:
         if not asked[name]:

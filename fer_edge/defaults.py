@@ -16,3 +16,6 @@ KEEP = 90.0
 
 KEEP_DETAIL = 7.0
 """Days after which the seconds of sessions are."""
+
+KEEP_FREE = 500_000_000
+"""Bytes of a disk that recordings leave free where old ones may be deleted."""

@@ -64,9 +64,16 @@ _NOT_LOADED = "failed to map segment"
 """What the loader of shared libraries says where the memory for one is lacking."""
 
 
+_OPENCV_NO_MEMORY = -4
+"""``cv2.Error.StsNoMem``."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` is one of the forms in which a lack of memory is told."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    # cv2.error, which is not to be imported for this.
+    if type(error).__module__ == "cv2" and getattr(error, "code", None) == _OPENCV_NO_MEMORY:
         return True
     return isinstance(error, ImportError) and _NOT_LOADED in str(error)
 

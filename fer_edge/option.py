@@ -191,6 +191,58 @@ def _written_pixels(value: int) -> Scalar:
     return value
 
 
+_BYTES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _size(text: str) -> int:
+    """A number of bytes, of a text such as 500M or 20G."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT])B?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 20G")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
+def _written_size(value: int) -> Scalar:
+    letter = next((letter for letter in "TGM" if value and value % _BYTES[letter] == 0), "k")
+    return f"{value / _BYTES[letter]:.3f}".rstrip("0").rstrip(".") + letter
+
+
+@dataclass(frozen=True)
+class FileLimit:
+    """A limit of files that are kept, of their size or of their age."""
+
+    size: int | None = None
+    """Bytes."""
+    seconds: float | None = None
+
+
+_AGES = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_LEAST_KEPT = 10**6
+
+
+def _file_limit(text: str) -> FileLimit:
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
+    if age and float(age[1]):
+        return FileLimit(seconds=float(age[1]) * _AGES[age[2]])
+    try:
+        size = _size(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a size such as 20G nor an age such as 30d"
+        ) from error
+    if size < _LEAST_KEPT:
+        raise argparse.ArgumentTypeError(f"{text!r} is too small; 1M is the least that can be kept")
+    return FileLimit(size=size)
+
+
+def _written_limit_of_files(limit: FileLimit) -> Scalar:
+    if limit.size is not None:
+        return _written_size(limit.size)
+    assert limit.seconds is not None
+    letter = next((letter for letter in "dh" if limit.seconds % _AGES[letter] == 0), "h")
+    return f"{limit.seconds / _AGES[letter]:f}".rstrip("0").rstrip(".") + letter
+
+
 def _days(text: str) -> float:
     try:
         value = float(text)
@@ -332,6 +384,8 @@ DURATION = Kind("a duration such as 30s, 10m or 1h", duration, (str,), _written_
 LIMIT = Kind('on, off, or a time such as "90s" or "10m"', _limit, (bool, int, float, str), _written_limit)
 """In seconds: infinite, 0, or so many."""
 DAYS = Kind("a number of days, more than 0", _days, (int, float))
+BYTES = Kind("a size such as 500M or 20G", _size, (str,), _written_size)
+FILE_LIMIT = Kind("a size such as 20G or an age such as 30d", _file_limit, (str,), _written_limit_of_files)
 PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
 BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
 DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))

@@ -41,6 +41,8 @@ TEXTS = {
     "store": "shop.db",
     "keep": "30",
     "keep_detail": "0.5",
+    "keep_files": "20G",
+    "keep_free": "250M",
     "require": "jsonl",
     "unsure": "off",
     "model": "nano",
@@ -65,11 +67,7 @@ TEXTS = {
     "region": "0.1,0,0.5,1",
     "mask": "0,0 0.3,0 0.3,1",
 }
-NEEDS = {
-    "append": {"jsonl": "log.jsonl"},
-    "force": {"jsonl": "log.jsonl"},
-    "require": {"jsonl": "log.jsonl"},
-}
+NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
 
 
 def text_of(name):
@@ -130,6 +128,27 @@ def test_an_option_means_the_same_as_a_flag_a_variable_and_a_key(name, tmp_path)
     file = load({}, {}, write(tmp_path, "\n".join(lines)))
     assert file.config == flag.config
     assert file.settings[name].origin.startswith(f"{tmp_path}/door.toml, line ")
+
+
+SAMPLES = sorted(Path(__file__).parent.glob("config-*.toml"))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_a_file_of_every_version_is_read(sample):
+    """With every option of its version set; a key that is renamed or goes needs a note of its new name."""
+    given = tomllib.loads(sample.read_text())
+    loaded = load({}, {}, str(sample))
+    assert len(given) > 40
+    for name, value in given.items():
+        # One camera may stand without a list.
+        assert OPTIONS[name].written(loaded.settings[name].value) in (value, [value])
+
+
+def test_a_key_of_a_later_version_ends_the_run_and_is_named(cli, tmp_path):
+    path = write(tmp_path, "camera = 'demo'\nframes = 1\nhologram = true\n")
+    code, out, err = cli("run", "--config", path)
+    assert (code, out) == (78, "")
+    assert "door.toml, line 3: unknown key 'hologram'" in err
 
 
 def test_flags_come_before_variables_before_the_file_before_defaults(tmp_path):

@@ -140,6 +140,20 @@ def test_json_lines_are_summed_up():
     assert [line.split() for line in out.splitlines()] == [["h", "3"], ["s", "1"]]
 
 
+def test_json_lines_of_a_later_version_are_summed_up():
+    """What docs/jsonl.md asks of readers: pass over types and fields that they do not know."""
+    face = {"emotion": "happy", "pose": [1, 2], "probabilities": {"happy": 1.0, "awe": 0.0}}
+    records = [
+        {"type": "start", "version": "9.0", "cameras": [{}]},
+        {"type": "frame", "faces": [face, face], "weather": None},
+        {"type": "visit", "faces": 3},
+        {"type": "gap", "lost": 3, "kind": "new"},
+        {"type": "end", "summary": {}},
+    ]
+    lines = "\n".join(json.dumps({"schema": 2, "id": 7, **record}) for record in records)
+    assert run("read_jsonl.py", stdin=lines).split() == ["happy", "2"]
+
+
 def test_json_lines_of_a_run_are_summed_up(film):
     command = [sys.executable, "-m", "fer_edge", "run", str(film), "--jsonl", "-"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout

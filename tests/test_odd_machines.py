@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fer_edge
+from fer_edge.errors import is_out_of_memory
 from fer_edge.models.manifest import WEIGHTS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -206,6 +207,27 @@ def test_a_lack_of_memory_is_told_in_one_line(photo, command):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"fer-edge {command}: not enough memory: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_lack_of_memory_while_options_are_checked_is_told_in_one_line(cli, tmp_path, monkeypatch):
+    def without_memory(head):
+        raise MemoryError
+
+    monkeypatch.setattr("fer_edge.sources.headers.picture_kind", without_memory)
+    code, _, err = cli("run", "--camera", "demo", "--jsonl", tmp_path / "log.jsonl")
+    assert code == 1
+    assert err.startswith("fer-edge: not enough memory: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_opencvs_lack_of_memory_is_known():
+    import cv2
+
+    error = cv2.error("Failed to allocate 921600 bytes")
+    error.code = cv2.Error.StsNoMem
+    assert is_out_of_memory(error)
+    error.code = cv2.Error.StsBadArg
+    assert not is_out_of_memory(error)
 
 
 def _old_litert() -> bool:

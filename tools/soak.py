@@ -1,6 +1,6 @@
 """Run ``fer-edge run`` for long and watch its memory, threads and descriptors; ``make soak`` runs this.
 
-python tools/soak.py --frames 200000 [--save-video] [--json FILE] [-- OPTIONS OF fer-edge run]
+python tools/soak.py --frames 200000 [--save-video] [--store] [--json FILE] [-- OPTIONS OF fer-edge run]
 
 The demo camera gives frame after frame, and JSON lines come through a pipe, so that what the process needs is
 looked at after exact numbers of frames. Options behind ``--`` add outputs. The exit code is 1 where memory
@@ -133,8 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--warm-up", type=int, help="frames before the first sample (default: a quarter, at most 20000)"
     )
     parser.add_argument("--save-video", action="store_true", help="write and delete a video as well")
+    parser.add_argument("--store", action="store_true", help="write and delete a store as well")
     parser.add_argument(
-        "--growth", type=float, default=4.0, help="MB that memory may grow (default: %(default)s)"
+        "--growth", type=float, default=2.0, help="MB that memory may grow (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, help="write samples and figures there")
     parser.add_argument("options", nargs="*", help="of fer-edge run")
@@ -143,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warm_up = min(2 * LATENCIES_KEPT, given.frames // 4) if given.warm_up is None else given.warm_up
     with tempfile.TemporaryDirectory() as folder:
         video = ["--save-video", f"{folder}/soak.mkv"] if given.save_video else []
-        samples, record = soak(given.frames, [*video, *given.options], warm_up, given.source)
+        store = ["--store", f"{folder}/soak.db"] if given.store else []
+        samples, record = soak(given.frames, [*video, *store, *given.options], warm_up, given.source)
     grown = growth(samples)
     print(f"{'frames':>9}{'seconds':>9}{'MB':>8}{'threads':>9}{'descriptors':>13}")
     for sample in samples[:: max(1, len(samples) // 12)]:

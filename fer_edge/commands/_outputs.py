@@ -125,21 +125,30 @@ def _slow(config: Config, cameras: Sequence[Watched]) -> Wanted[SlowOutput]:
     for camera in cameras:
         if camera.name is not None and camera.config.jsonl:
             lines = partial(_json_lines, camera.config, [camera])
-            yield (camera.name, "jsonl", camera.config.jsonl), partial(_of_camera, camera, lines)
+            yield (
+                (camera.name, "jsonl", camera.config.jsonl, *_kept(camera.config)),
+                partial(_of_camera, camera, lines),
+            )
     if config.jsonl:
-        yield ("jsonl", config.jsonl), partial(_json_lines, config, cameras)
+        yield ("jsonl", config.jsonl, *_kept(config)), partial(_json_lines, config, cameras)
     if config.store:
         yield ("store", config.store), partial(_store, config, cameras)
 
 
+def _kept(config: Config) -> tuple[Hashable, ...]:
+    return (*config.keep_files, config.keep_free) if config.keep_files else ()
+
+
 def _pictures(camera: Watched) -> Wanted[SlowOutput]:
     from ..outputs.image import ImageOutput
+    from ..outputs.keeping import Limits
     from ..outputs.video import VideoOutput
 
     config, source = camera.config, camera.watch.source
+    keep = Limits.of(config.keep_files, config.keep_free)
     if config.save_video:
         yield (
-            ("video", config.save_video, config.segment, config.unsure),
+            ("video", config.save_video, config.segment, config.unsure, keep),
             partial(
                 VideoOutput,
                 config.save_video,
@@ -148,6 +157,7 @@ def _pictures(camera: Watched) -> Wanted[SlowOutput]:
                 config.segment,
                 config.force,
                 config.unsure,
+                keep,
             ),
         )
     if config.save_image:
@@ -166,10 +176,12 @@ def _of_camera(camera: Watched, make: Callable[[], SlowOutput]) -> SlowOutput:
 
 def _json_lines(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
     from ..outputs.jsonl import JsonLinesOutput
+    from ..outputs.keeping import Limits
 
     assert config.jsonl is not None
     mode: Mode = "append" if config.append else "overwrite" if config.force else "new"
-    return JsonLinesOutput(config.jsonl, mode, [_start(camera.watch) for camera in cameras])
+    keep = Limits.of(config.keep_files, config.keep_free)
+    return JsonLinesOutput(config.jsonl, mode, [_start(camera.watch) for camera in cameras], keep)
 
 
 def _store(config: Config, cameras: Sequence[Watched]) -> SlowOutput:

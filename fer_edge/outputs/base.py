@@ -26,7 +26,7 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from ..errors import OutputError
+from ..errors import OutputError, is_out_of_memory
 from ..pipeline.result import FrameResult
 from ..pipeline.state import Gap
 
@@ -485,7 +485,8 @@ class _OutputThread:
             if self.required:
                 self._error = error
         if not (again or self.required or self._abandoned):
-            _log.warning("%s: %s; retrying", self.output.label, error)
+            told = "not enough memory" if is_out_of_memory(error) else error
+            _log.warning("%s: %s; retrying", self.output.label, told)
         self._opened = self._dirty = False
         with contextlib.suppress(Exception):
             self.output.close()

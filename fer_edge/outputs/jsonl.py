@@ -10,24 +10,29 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError, OutputError
 from ..faces.faces import Face
-from ..files import has_content
+from ..files import check_target, has_content, is_special, resolved
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
 from ..pipeline.state import Gap
 from ..pipeline.summary import Summary
 from .base import SlowOutput, write_all, write_line
+from .keeping import Keeper, Limits, dated, numbered
 
 SCHEMA = 1
 """Version of the records. It rises where a field changes its meaning or goes; new fields may come without."""
 
 _LOOK_EVERY = 1.0
 """Seconds between looks whether the file still is where it was."""
+
+_LARGEST = 100_000_000
+"""Bytes after which a new file is begun where old ones may be deleted."""
 
 Mode = Literal["new", "append", "overwrite"]
 
@@ -39,7 +44,8 @@ class JsonLinesOutput(SlowOutput):
     because a log that grows for a year must be readable meanwhile; where it was moved away or deleted
     (log rotation), a new one is begun within a second; where that fails, the moved one goes on.
     ``mode``: ``new`` refuses a file that has content, ``append`` adds to it, ``overwrite`` empties it.
-    ``start``: the records to begin with, of :func:`start_to_json`, one a camera. Raises
+    ``start``: the records to begin with, of :func:`start_to_json`, one a camera. ``keep``: what is kept; the
+    file then gets the time into its name each day (UTC) and 100 MB, and a new one is begun. Raises
     :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused.
     """
 
@@ -49,21 +55,34 @@ class JsonLinesOutput(SlowOutput):
     tells_end = True
 
     def __init__(
-        self, target: str | os.PathLike[str], mode: Mode = "new", start: Sequence[Mapping[str, Any]] = ()
+        self,
+        target: str | os.PathLike[str],
+        mode: Mode = "new",
+        start: Sequence[Mapping[str, Any]] = (),
+        keep: Limits | None = None,
     ) -> None:
         self._path = None if os.fspath(target) == "-" else Path(target)
         self._file: int | None = None
         self._start = start
         self._cancelled = False
         self._looked = time.monotonic()
+        self._keeper: Keeper | None = None
+        self._day = datetime.now(UTC).date()
         if self._path is None:
             return
+        if keep and not is_special(self._path):
+            check_target(self._path, force=True)
+            # Recordings, which are larger, make room first.
+            self._path = resolved(self._path)
+            self._keeper = Keeper(self.name, self._path, replace(keep, free=keep.free // 2), _LARGEST)
         try:
             if mode == "new" and has_content(self._path):
                 raise DataError(
                     f"{self._path}: has content already; --append adds to it, --force overwrites it"
                 )
             self._file = _opened(self._path, os.O_TRUNC if mode == "overwrite" else 0)
+            if has_content(self._path):
+                self._day = datetime.fromtimestamp(os.fstat(self._file).st_mtime, UTC).date()
         except OSError as error:
             raise DataError(f"{self._path}: cannot be written: {error.strerror}") from error
 
@@ -93,6 +112,8 @@ class JsonLinesOutput(SlowOutput):
     def end(self, told: Mapping[str, Any]) -> None:
         """Write the last record."""
         self._write(_record("end", **_now(), **told))
+        if self._keeper:
+            self._keeper.end(self._path)
 
     def cancel(self) -> None:
         """Give up a line that waits for its reader."""
@@ -110,7 +131,7 @@ class JsonLinesOutput(SlowOutput):
             if self._path is None:
                 write_line(sys.stdout, line, lambda: self._cancelled)
             else:
-                self._reopen_if_moved()
+                self._look()
                 self._append(line.encode() + b"\n")
 
     @contextlib.contextmanager
@@ -122,14 +143,16 @@ class JsonLinesOutput(SlowOutput):
         except OSError as error:
             raise OutputError(f"{self._path or 'stdout'}: cannot be written: {error.strerror}") from error
 
-    def _reopen_if_moved(self) -> None:
+    def _look(self) -> None:
+        """Once a second see whether another file has to be begun, or an old one to go."""
         assert self._file is not None and self._path is not None
         now = time.monotonic()
         if now < self._looked + _LOOK_EVERY:
             return
         self._looked = now
+        status = os.fstat(self._file)
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(self._file), self._path.stat()):
+            if os.path.samestat(status, self._path.stat()) and not self._put_aside(status.st_size):
                 return
         try:
             # What is there now may be a FIFO, and opening one waits for a reader.
@@ -143,6 +166,21 @@ class JsonLinesOutput(SlowOutput):
         self.close()
         os.set_blocking(file, True)
         self._file = file
+        self._day = datetime.now(UTC).date()
+
+    def _put_aside(self, size: int) -> bool:
+        """Give the file, of that ``size``, a name with the time where a new one is due."""
+        assert self._path is not None
+        if self._keeper is None:
+            return False
+        self._keeper.look(self._path)
+        now = datetime.now(UTC)
+        # A clock that was set back begins no new file.
+        if not size or not (now.date() > self._day or size >= self._keeper.largest):
+            return False
+        self._path.rename(numbered(dated(self._path, now)))
+        self._keeper.tidy(self._path)
+        return True
 
     def _append(self, data: bytes) -> None:
         """Write all of ``data``, or, into a file, nothing."""

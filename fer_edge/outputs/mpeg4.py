@@ -85,12 +85,14 @@ def headers(packet: bytes) -> bytes:
 
 
 def _packets(avi: bytes) -> list[bytes]:
-    """Return the pictures in an AVI file's list ``movi``."""
-    packets = []
-    at = avi.index(b"movi") + 4
+    """Return the whole pictures in an AVI file's list ``movi``; without memory for it, it ends early."""
+    packets: list[bytes] = []
+    at = avi.find(b"movi") + 4
+    if at < 4:
+        return packets
     while at + 8 <= len(avi):
         name, size = struct.unpack_from("<4sI", avi, at)
-        if name != b"00dc":
+        if name != b"00dc" or at + 8 + size > len(avi):
             break
         packets.append(avi[at + 8 : at + 8 + size])
         at += 8 + size + size % 2

@@ -11,9 +11,11 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from ..pipeline.result import FrameResult
 from .base import SlowOutput, write_all
 from .containers import Avi, Container, FragmentedMp4, Matroska, Packet
 from .draw import annotated
+from .keeping import Keeper, Limits, dated
 from .mpeg4 import Encoder, headers, is_key
 
 SUFFIXES = (".mp4", ".avi", ".mkv")
@@ -54,9 +57,9 @@ class VideoOutput(SlowOutput):
     to names that are taken. Where a source was lost for :data:`LONGEST_STILL`, a segment ends and the
     next begins when it is back; after shorter gaps the film goes on, with the last picture standing
     still meanwhile, and all times are kept. ``fps``: the source's frames a second, where they come
-    evenly. Frames of another size than the first are scaled to it. Raises
-    :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, or a folder that cannot
-    be written to.
+    evenly. ``keep``: what is kept of a live source's segments. Frames of another size than the first are
+    scaled to it. Raises :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, a
+    folder that cannot be written to, or ``keep`` where the source is not live.
     """
 
     name = "video"
@@ -69,11 +72,14 @@ class VideoOutput(SlowOutput):
         segment: float = SEGMENT_SECONDS,
         force: bool = False,
         unsure: bool = True,
+        keep: Limits | None = None,
     ) -> None:
         self._path = Path(path)
         self._unsure = unsure
         if self._path.suffix.lower() not in SUFFIXES:
             raise DataError(f"{path}: the name of a video must end in {', '.join(SUFFIXES)}")
+        if keep and not live:
+            raise DataError(f"{path}: parts of a film are not deleted; --keep-files is for cameras")
         check_target(self._path, force=force or live)
         self._live, self._fps, self._segment, self._force = live, fps, segment, force
         self._cancelled = False
@@ -84,6 +90,14 @@ class VideoOutput(SlowOutput):
         self._file: _File | None = None
         self._latest: Path | None = None
         self._is_pipe = is_special(path)
+        self._reserve, self._largest = _RESERVE, _LARGEST
+        self._keeper: Keeper | None = None
+        if keep and not self._is_pipe:
+            self._reserve = max(_RESERVE, keep.free)
+            # With room for a piece, so that what is deleted comes before the end of a segment.
+            limits = replace(keep, free=self._reserve + _RESERVE)
+            self._keeper = Keeper(self.name, self._path, limits, _LARGEST)
+            self._largest = self._keeper.largest
 
     @property
     def pending(self) -> int:
@@ -127,6 +141,11 @@ class VideoOutput(SlowOutput):
         """Write the piece so far."""
         self._save(None)
 
+    def end(self, told: Mapping[str, Any]) -> None:
+        """Delete old segments, also after a short run."""
+        if self._keeper:
+            self._keeper.end(self._latest)
+
     def cancel(self) -> None:
         """Give up a piece that waits for the reader of a pipe."""
         self._cancelled = True
@@ -161,7 +180,7 @@ class VideoOutput(SlowOutput):
 
     def _is_due(self, time: float) -> bool:
         start = self._file.start if self._file else self._times[0] if self._times else time
-        large = self._file is not None and self._file.size >= _LARGEST
+        large = self._file is not None and self._file.size >= self._largest
         # Half a frame's time more or less is the clock's, not the film's.
         return not self._is_pipe and (large or time - start >= self._segment - _SHORTEST / 2)
 
@@ -176,6 +195,8 @@ class VideoOutput(SlowOutput):
         pause = times[-1] - times[-2] if len(times) > 1 else 1 / (self._fps or _USUAL_FPS)
         ends = [*times[1:], times[-1] + pause if following is None else following]
         try:
+            if self._keeper:
+                self._keeper.look(self._latest if self._file else None)
             if self._file is None:
                 self._file = self._begin_segment(times, headers(encoded[0]))
             start = self._file.start
@@ -200,10 +221,12 @@ class VideoOutput(SlowOutput):
             container = FragmentedMp4()
         else:
             container = Avi(fps or _AVI_FPS)
+        if self._keeper:
+            self._keeper.tidy(None)
         descriptor, path = self._create(times[0])
         self._latest = path
         head = container.head(*self._size, private)
-        return _File(descriptor, path, container, head, times[0], lambda: self._cancelled)
+        return _File(descriptor, path, container, head, times[0], self._reserve, lambda: self._cancelled)
 
     def _create(self, time: float) -> tuple[int, Path]:
         """Open the file of a segment that begins at ``time``."""
@@ -211,7 +234,7 @@ class VideoOutput(SlowOutput):
         if self._is_pipe:
             return os.open(self._path, flags), self._path
         if self._live:
-            path = self._path.with_stem(f"{self._path.stem}-{self._began:%Y%m%dT%H%M%SZ}")
+            path = dated(self._path, self._began)
         elif self._latest is None:
             # A link stays, and what it names is written.
             path = self._path.resolve()
@@ -250,9 +273,11 @@ class _File:
         container: Container,
         head: bytes,
         start: float,
+        reserve: int,
         cancelled: Callable[[], bool],
     ) -> None:
         self.start = self.end = start
+        self._reserve = reserve
         self.size = 0
         self._descriptor, self._path = descriptor, path
         self._container, self._head = container, head
@@ -266,7 +291,7 @@ class _File:
         data = self._head + container.chunk(packets)
         if self._regular:
             free = shutil.disk_usage(self._path.parent).free
-            if free < _RESERVE + len(data):
+            if free < self._reserve + len(data):
                 raise OutputError(f"ends here, because the disk has only {free / 1e6:.0f} MB left")
         try:
             write_all(self._descriptor, data, self._cancelled)

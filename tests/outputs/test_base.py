@@ -306,6 +306,15 @@ def test_results_that_are_held_back_are_no_sign_that_an_output_works_again(caplo
     assert len(caplog.records) == 2
 
 
+def test_an_output_without_memory_says_so(caplog):
+    broken = Kept("broken")
+    broken.failing = MemoryError()
+    outputs = Outputs([], [broken], live=False)
+    outputs.write(result())
+    outputs.close()
+    assert caplog.messages == ["broken: not enough memory; retrying"]
+
+
 def test_the_failure_of_a_required_output_ends_the_run(caplog):
     broken, other = Kept("broken"), Kept("other")
     outputs = Outputs([], [broken, other], live=True, required=["broken"])

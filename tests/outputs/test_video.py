@@ -17,6 +17,7 @@ cv2 = pytest.importorskip("cv2")
 from results import face, gap, result
 
 from fer_edge.errors import DataError, OutputError
+from fer_edge.outputs.mpeg4 import _packets
 from fer_edge.outputs.video import SUFFIXES, VideoOutput
 
 every_container = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -342,3 +343,11 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
         check=True,
     )
     assert int(done.stdout) < 1000  # KiB
+
+
+def test_a_piece_that_had_no_memory_gives_the_pictures_that_are_whole():
+    one, two = b"00dc\x04\0\0\0abcd", b"00dc\x06\0\0\0abcdef"
+    assert _packets(b"RIFF movi" + one + two) == [b"abcd", b"abcdef"]
+    assert _packets(b"RIFF movi" + one + two[:-1]) == [b"abcd"]
+    assert _packets(b"RIFF movi" + one + two[:7]) == [b"abcd"]
+    assert _packets(b"RIFF") == []

@@ -100,6 +100,20 @@ def test_a_store_of_a_later_version_is_refused_and_left_alone(open_it, tmp_path)
     assert not Path(f"{path}-wal").exists()
 
 
+@pytest.mark.parametrize("command", [["run", "--camera", "demo", "--frames", "1", "--store"], ["store"]])
+def test_commands_after_a_roll_back_refuse_a_store_and_leave_it_alone(cli, command, tmp_path):
+    pytest.importorskip("skimage")
+    path = made(SAMPLES[-1], tmp_path / "later.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+    before = path.read_bytes()
+    code, _, err = cli(*command, path)
+    assert code == 2
+    assert f"later.db: a store of version {VERSION + 1}" in err
+    assert path.read_bytes() == before
+
+
 @pytest.mark.skipif(not DOCUMENT.is_file(), reason="no docs/ beside the tests")
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_is_documented(table):
