@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -108,8 +109,9 @@ class Run:
 
     @property
     def messages(self) -> str:
-        """What it has written to standard error so far."""
-        return self._messages.read_text(errors="replace")
+        """What it has written to standard error so far, without times and levels."""
+        told = self._messages.read_text(errors="replace")
+        return re.sub(r"^\d{4}-\S+ [a-z]+: ", "", told, flags=re.MULTILINE)
 
     def wait_for(self, happened: Callable[[], object], what: str) -> None:
         """Wait until something ``happened``; ``RuntimeError`` where the run ends before, or never does it."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from results import BEGAN, face, result
 
+from fer_edge.config import load
 from fer_edge.errors import DataError, OutputError
 from fer_edge.option import BYTES, FILE_LIMIT, FileLimit
 from fer_edge.outputs import jsonl, keeping
@@ -439,3 +440,16 @@ def test_a_run_keeps_to_its_limits_and_says_so(cli, tmp_path, caplog):
     assert code == 0
     assert f"video: {old} deleted, 3.0 MB: older than 400 days" in caplog.messages
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".mkv", ".jsonl"]
+
+
+def test_limits_hold_for_the_files_of_each_of_several_cameras(tmp_path):
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        "keep_files = ['2G', '30d']\njsonl = 'all.jsonl'\n"
+        "[[camera]]\nname = 'door'\nsource = '0'\nsave_video = 'door.mkv'\n"
+        "[[camera]]\nname = 'till'\nsource = '1'\n"
+    )
+    config = load({}, {}, str(path)).config
+    limits = (FileLimit(size=2_000_000_000), FileLimit(seconds=30 * DAY))
+    assert config.keep_files == limits
+    assert [camera.config.keep_files for camera in config.cameras] == [limits, ()]
