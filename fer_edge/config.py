@@ -383,16 +383,21 @@ def _names(sources: Iterable[str]) -> list[str]:
     return names
 
 
+def _said(table: Table, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """What a camera's table says and no flag or variable displaces; its source and outputs are its own."""
+    return {
+        name: setting
+        for name, setting in table.settings.items()
+        if settings[name].rank < 2 or name in ("source", *_OWN_OUTPUTS)
+    }
+
+
 def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
     """What a camera has for itself: what its table says, and all else but outputs from above."""
     from .sources.password import takes_password
 
     values = {name: setting.value for name, setting in settings.items()}
-    said = {
-        name: setting.value
-        for name, setting in table.settings.items()
-        if settings[name].rank < 2 or name in ("source", *_OWN_OUTPUTS)
-    }
+    said = {name: setting.value for name, setting in _said(table, settings).items()}
     above = {**values, "camera": (), "jsonl": None, "require": ()}
     for name in ("save_video", "save_image"):
         above[name] = _for_camera(values[name], table.name)
@@ -744,7 +749,10 @@ def to_toml(loaded: Loaded) -> str:
                 lines.append(_written(name, setting))
     for table in tables:
         lines += ["", "[[camera]]", f"name = {toml(table.name)}"]
-        lines += [_written(name, setting) for name, setting in table.settings.items()]
+        said = _said(table, loaded.settings)
+        for name, setting in table.settings.items():
+            displaced = f"# {name}: see above ({printable(loaded.settings[name].origin)})"
+            lines.append(_written(name, setting) if name in said else displaced)
     return "\n".join(lines)
 
 

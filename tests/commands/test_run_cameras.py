@@ -183,6 +183,14 @@ def test_print_config_of_several_cameras_can_be_read_back(tmp_path):
     }
 
 
+def test_print_config_leaves_out_what_flags_and_variables_displace_in_tables(tmp_path):
+    first = loaded(tmp_path, TWO, "--rotate", "90", FER_EDGE_MIN_SCORE="0.7")
+    door, till = tomllib.loads(to_toml(first))["camera"]
+    assert "rotate" not in door and "min_score" not in till
+    assert door["jsonl"] == "door.jsonl"
+    assert loaded(tmp_path, to_toml(first)).config == first.config
+
+
 def test_a_reload_tells_changes_of_cameras_by_their_names(tmp_path):
     running = loaded(tmp_path, TWO).config
     wanted = loaded(
