@@ -657,7 +657,8 @@ def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
     if as_in and not isinstance(value, list):
         raise ConfigError(f"{place}: must be {one.kind.told}, as in {as_in}, not {_type_told(value)}")
     if one.many and not isinstance(value, list):
-        raise ConfigError(f"{place}: must be a list of texts, not {_type_told(value)}")
+        written = f', as in ["{value}"]' if isinstance(value, str) else ""
+        raise ConfigError(f"{place}: must be a list of texts{written}, not {_type_told(value)}")
     for part in value if one.many else [value]:
         if as_in and not isinstance(part, list):
             raise ConfigError(

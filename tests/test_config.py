@@ -241,7 +241,10 @@ def test_a_camera_may_be_a_number_in_the_file(tmp_path):
             "not one with a whole number",
         ),
         ("camera = [1.5]", "door.toml, line 1: camera: must be a list of texts, not one with a number"),
-        ("require = 'jsonl'", "door.toml, line 1: require: must be a list of texts, not a text"),
+        (
+            "require = 'jsonl'",
+            'door.toml, line 1: require: must be a list of texts, as in ["jsonl"], not a text',
+        ),
         (
             "require = [1]",
             "door.toml, line 1: require: must be a list of texts, not one with a whole number",
