@@ -168,6 +168,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         description="Facial-expression recognition that runs on a Raspberry Pi.",
         epilog="example: fer-edge run --camera demo --frames 60",
     )
+    if command == "service":
+        parser.remedy = "; options of fer-edge run come after --"
     parser.add_argument("--version", action=_VersionAction)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
@@ -182,8 +184,12 @@ def _parser(command: str) -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """Repeats no password where it complains of an argument."""
 
+    remedy = ""
+    """What is said to an argument that the command does not know."""
+
     def error(self, message: str) -> NoReturn:
-        super().error(_masked(message))
+        unknown = message.startswith("unrecognized arguments")
+        super().error(_masked(message) + (self.remedy if unknown else ""))
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         # argparse keeps to itself what could not be written.

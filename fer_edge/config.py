@@ -59,9 +59,11 @@ from .option import (
     DAYS,
     DURATION,
     FILE_LIMIT,
+    MASK,
     NUMBER,
     ON_OFF,
     PREFIX,
+    REGION,
     FileLimit,
     Kind,
     Option,
@@ -161,7 +163,8 @@ class Config:
     save_image: str | None = option(
         None,
         "output",
-        "write the annotated last frame; given a folder (existing, or with a / at its end), each image",
+        "write the annotated last frame; given a folder (existing, or with a / at its end), each image "
+        "as NAME.png",
         metavar="FILE",
         reloads=True,
     )
@@ -551,12 +554,18 @@ def _from_file(path: Path) -> Iterator[tuple[str, Setting]]:
         found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
         told, line, column = found.groups() if found else (str(error), None, None)
         place = f"{path}, line {line}, column {column}" if line else f"{path}, at its end"
-        raise ConfigError(f"{place}: no valid TOML: {told}") from error
+        raise ConfigError(
+            f"{place}: no valid TOML: {told}{_toml_remedy(told, text, line, column)}"
+        ) from error
     lines = key_lines(text) if table else {}
     for key, value in table.items():
         place = f"{path}, line {lines[(key,)]}"
         if key not in OPTIONS:
             raise ConfigError(f"{place}: {_unknown(key, value)}")
+        if key == "camera" and isinstance(value, dict):
+            raise ConfigError(f"{place}: the table of a camera is [[camera]], with two brackets")
+        if key == "source" and type(value) is int:
+            raise ConfigError(f"{place}: source: must be a text; the number of a camera is camera = {value}")
         if (
             key == "camera"
             and isinstance(value, list)
@@ -566,6 +575,16 @@ def _from_file(path: Path) -> Iterator[tuple[str, Setting]]:
             yield key, Setting(tuple(_from_tables(value, path, lines)), place, 1)
         else:
             yield key, _from_key(key, value, place)
+
+
+def _toml_remedy(told: str, text: str, line: str | None, column: str | None) -> str:
+    if told == "Invalid value" and line and column:
+        value = text.splitlines()[int(line) - 1][int(column) - 1 :]
+        if value[:1].isalpha() or value.startswith(("/", ".")):
+            return "; texts stand in quotes"
+    if told.startswith("Cannot") and re.search(r"^\s*\[\s*camera\s*\]", text, re.MULTILINE):
+        return "; the table of a camera is [[camera]], with two brackets"
+    return ""
 
 
 def _from_key(key: str, value: Any, place: str) -> Setting:
@@ -620,6 +639,10 @@ def _unknown(key: str, value: Any, known: Iterable[str] = OPTIONS) -> str:
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
 
 
+_AS_IN = {REGION: "[0.1, 0, 0.9, 1]", MASK: "[[[0, 0], [0.3, 0], [0.3, 1]]]"}
+"""Values in TOML whose form is not told by a word."""
+
+
 def _type_told(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -630,9 +653,17 @@ def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
     """The texts that stand for a TOML value; raises :class:`ConfigError` where its type is wrong."""
     if one.kind is CAMERA and not isinstance(value, list):
         value = [value]
+    as_in = _AS_IN.get(one.kind)
+    if as_in and not isinstance(value, list):
+        raise ConfigError(f"{place}: must be {one.kind.told}, as in {as_in}, not {_type_told(value)}")
     if one.many and not isinstance(value, list):
-        raise ConfigError(f"{place}: must be a list of texts, not {_type_told(value)}")
+        written = f', as in ["{value}"]' if isinstance(value, str) else ""
+        raise ConfigError(f"{place}: must be a list of texts{written}, not {_type_told(value)}")
     for part in value if one.many else [value]:
+        if as_in and not isinstance(part, list):
+            raise ConfigError(
+                f"{place}: must be {one.kind.told}, as in {as_in}, not one with {_type_told(part)}"
+            )
         if type(part) not in one.kind.toml:
             wanted = [_TYPES[kind] for kind in one.kind.toml if kind is not int or float not in one.kind.toml]
             told = " or ".join(wanted) + f", not {_type_told(part)}"
@@ -642,6 +673,8 @@ def _texts(one: Option, value: Any, place: str) -> Iterator[str]:
         try:
             yield ("off", "on")[part] if isinstance(part, bool) else one.kind.text(part)
         except TypeError as error:
+            if as_in:
+                raise ConfigError(f"{place}: {value!r} is not {one.kind.told}, as in {as_in}") from error
             raise ConfigError(f"{place}: {part!r} is not {one.kind.told}") from error
 
 

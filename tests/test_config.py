@@ -218,8 +218,33 @@ def test_a_camera_may_be_a_number_in_the_file(tmp_path):
         ("model = 2026-01-01", "door.toml, line 1: model: must be a text, not a date or time"),
         ("max_pixels = 1e8", "door.toml, line 1: max_pixels: must be a whole number or a text, not a number"),
         ("[[camera]]", 'door.toml, line 1: a camera needs a name, as in name = "door"'),
+        ("source = 0", "door.toml, line 1: source: must be a text; the number of a camera is camera = 0"),
+        ("model = edge", "door.toml, line 1, column 9: no valid TOML: Invalid value; texts stand in quotes"),
+        ("[camera]", "door.toml, line 1: the table of a camera is [[camera]], with two brackets"),
+        (
+            "[camera]\n[camera]",
+            "door.toml, line 2, column 8: no valid TOML: Cannot declare ('camera',) twice; "
+            "the table of a camera is [[camera]], with two brackets",
+        ),
+        (
+            "region = '0,0,1,1'",
+            "door.toml, line 1: region: must be four numbers, as in [0.1, 0, 0.9, 1], not a text",
+        ),
+        (
+            "mask = [[0, 0], [1, 0], [1, 1]]",
+            "door.toml, line 1: mask: [[0, 0], [1, 0], [1, 1]] is not polygons, "
+            "as in [[[0, 0], [0.3, 0], [0.3, 1]]]",
+        ),
+        (
+            "mask = [0, 0]",
+            "door.toml, line 1: mask: must be polygons, as in [[[0, 0], [0.3, 0], [0.3, 1]]], "
+            "not one with a whole number",
+        ),
         ("camera = [1.5]", "door.toml, line 1: camera: must be a list of texts, not one with a number"),
-        ("require = 'jsonl'", "door.toml, line 1: require: must be a list of texts, not a text"),
+        (
+            "require = 'jsonl'",
+            'door.toml, line 1: require: must be a list of texts, as in ["jsonl"], not a text',
+        ),
         (
             "require = [1]",
             "door.toml, line 1: require: must be a list of texts, not one with a whole number",

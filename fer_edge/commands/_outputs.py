@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..outputs.jsonl import Mode
     from ..pipeline.watch import Watch
     from ..pipeline.watch_all import WatchAll
+    from ..sources.base import Source
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _pictures(camera: Watched) -> Wanted[SlowOutput]:
     if config.save_image:
         yield (
             ("image", config.save_image, config.unsure),
-            partial(ImageOutput, config.save_image, source.paths, config.force, config.unsure),
+            partial(ImageOutput, config.save_image, source.paths, config.force, config.unsure, _root(source)),
         )
 
 
@@ -233,10 +234,18 @@ def _refuse_misfits(camera: Watched) -> None:
                 f"--save-image: {config.save_image} is a folder, which is for images; give a file"
             )
         inputs = _inputs(camera)
+        target, root = Path(config.save_image), _root(source)
+        inside = root is not None and target.resolve().is_relative_to(root.resolve())
         for path in source.paths:
-            if Path(config.save_image).is_dir() and path.parent.samefile(config.save_image):
+            parent = path.parent.resolve()
+            if parent == target.resolve() or (inside and parent.is_relative_to(target.resolve())):
                 raise DataError(f"--save-image: {config.save_image} holds the input; choose another folder")
-            refuse_input(path_in(Path(config.save_image), path), inputs)
+            refuse_input(path_in(target, path, root), inputs)
+
+
+def _root(source: Source) -> Path | None:
+    """The folder whose images ``source`` gives."""
+    return Path(source.name) if source.paths and Path(source.name).is_dir() else None
 
 
 def _refuse_conflicts(config: Config, cameras: Sequence[Watched]) -> None:

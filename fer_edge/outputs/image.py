@@ -24,7 +24,8 @@ class ImageOutput(SlowOutput):
 
     ``target`` is a file, which gets the last frame, or a folder, which gets every image under its own
     name, as PNG; a folder that does not exist yet is made where ``target`` ends in a slash. ``sources``
-    are these images, as far as they are known. Raises :class:`~fer_edge.errors.DataError` for another
+    are these images, as far as they are known, and ``root`` is the folder that they were read from, whose
+    sub-folders ``target`` gets as well. Raises :class:`~fer_edge.errors.DataError` for another
     suffix, for a folder that cannot be written to, for an image that exists already, save with
     ``force``, and for one of ``sources``.
     """
@@ -37,8 +38,10 @@ class ImageOutput(SlowOutput):
         sources: Iterable[Path] = (),
         force: bool = False,
         unsure: bool = True,
+        root: Path | None = None,
     ) -> None:
         self._unsure = unsure
+        self._root = root
         self._target = Path(target)
         self._last: FrameResult | None = None
         sources = list(sources)
@@ -47,7 +50,9 @@ class ImageOutput(SlowOutput):
         if self._target.is_dir():
             check_target(self._target / "image.png", force=True)
             for source in sources:
-                check_target(path_in(self._target, source), sources, force=force)
+                place = path_in(self._target, source, root)
+                if place.parent.is_dir():
+                    check_target(place, sources, force=force)
             return
         if self._target.suffix.lower() not in SUFFIXES:
             raise DataError(
@@ -64,7 +69,12 @@ class ImageOutput(SlowOutput):
     def write(self, result: FrameResult) -> None:
         """Write the image into the folder, or keep it as the last one so far."""
         if self._target.is_dir():
-            save(path_in(self._target, Path(result.source)), result, self._unsure)
+            path = path_in(self._target, Path(result.source), self._root)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+            save(path, result, self._unsure)
         else:
             self._last = result
 
@@ -75,11 +85,14 @@ class ImageOutput(SlowOutput):
             self._last = None
 
 
-def path_in(folder: Path, source: Path) -> Path:
+def path_in(folder: Path, source: Path, root: Path | None = None) -> Path:
     """Where the annotated image of ``source`` goes; two images may differ in their suffix alone.
 
-    A name too long to take another suffix is cut, and told from others by a hash.
+    It lies in the sub-folder of ``folder`` that ``source`` has in ``root``. A name too long to take
+    another suffix is cut, and told from others by a hash.
     """
+    if root is not None and source.is_relative_to(root):
+        folder = folder / source.relative_to(root).parent
     name = os.fsencode(source.name)
     if len(name) > LONGEST_NAME - 4:
         digest = hashlib.sha256(name).hexdigest()[:8]

@@ -84,6 +84,8 @@ class JsonLinesOutput(SlowOutput):
             if has_content(self._path):
                 self._day = datetime.fromtimestamp(os.fstat(self._file).st_mtime, UTC).date()
         except OSError as error:
+            if not self._path.parent.exists():
+                raise DataError(f"{self._path}: the folder {self._path.parent} does not exist") from error
             raise DataError(f"{self._path}: cannot be written: {error.strerror}") from error
 
     def open(self) -> None:

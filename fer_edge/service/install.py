@@ -113,4 +113,7 @@ def _systemctl(manager: Manager, *arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise ServiceError(f"systemctl {' '.join(command[1:])}: {said}")
+        remedy = ""
+        if "--user" in manager.options and "connect to bus" in said:
+            remedy = "; log in as this user, since su and sudo start no systemd of theirs"
+        raise ServiceError(f"systemctl {' '.join(command[1:])}: {said}{remedy}")

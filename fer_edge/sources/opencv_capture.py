@@ -135,7 +135,10 @@ def check_readable(path: Path) -> None:
                 pass
     except OSError as error:
         # A URL whose slashes were mistyped is a path.
-        raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
+        name = str(path)
+        named = name in ("demo", "picamera2") or name.isdecimal()
+        meant = f"; the camera is --camera {name}" if named else ""
+        raise SourceError(f"{without_secrets(name)}: {error.strerror}{meant}") from error
     if stat.S_ISDIR(mode):
         raise SourceError(f"{path}: is a folder")
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):

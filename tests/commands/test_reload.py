@@ -106,7 +106,7 @@ def test_a_bad_new_file_is_one_line_and_the_old_configuration_goes_on(started, t
     bad = "configuration not read again, the old one goes on: "
     assert reload(process) == f"{bad}door.toml, line 2: unknown key 'jsnol'; did you mean jsonl?"
     file.write_text('camera = "demo"\njsonl = "missing/b.jsonl"\nmin_score = 1\n')
-    assert reload(process) == f"{bad}missing/b.jsonl: cannot be written: No such file or directory"
+    assert reload(process) == f"{bad}missing/b.jsonl: the folder missing does not exist"
     (tmp_path / "taken.png").write_bytes(b"something")
     file.write_text('camera = "demo"\njsonl = "c.jsonl"\nsave_image = "taken.png"\n')
     assert reload(process).startswith(f"{bad}taken.png: exists already")

@@ -128,9 +128,12 @@ def test_cameras_of_flags_have_names_without_secrets(tmp_path):
         ),
         (
             "[[camera]]\nname = 'a'\nsource = 0\nregion = '0,0,1,1'",
-            "line 4: region: must be a list, not a text",
+            "line 4: region: must be four numbers, as in [0.1, 0, 0.9, 1], not a text",
         ),
-        ("[[camera]]\nname = 'a'\nsource = 0\nmask = [[1, 2, 3]]", "line 4: mask: [1, 2, 3] is not polygons"),
+        (
+            "[[camera]]\nname = 'a'\nsource = 0\nmask = [[1, 2, 3]]",
+            "line 4: mask: [[1, 2, 3]] is not polygons, as in",
+        ),
         ("source = 'x'\n[[camera]]\nname = 'a'\nsource = 0", "not both"),
         ("append = true\n[[camera]]\nname = 'a'\nsource = 0", "--append is for a --jsonl file"),
         (
@@ -303,6 +306,13 @@ def test_two_cameras_cannot_write_one_file(cli, tmp_path, monkeypatch):
     code, _, err = cli("run", "--config", "c.toml", "--frames", "2")
     assert code == 2
     assert "two outputs cannot be the same file" in err
+
+
+@pytest.mark.parametrize("name", ["demo", "0"])
+def test_a_camera_given_as_a_file_is_told_how_to_name_it(cli, name):
+    code, _, err = cli("run", name)
+    assert code == 2
+    assert err.strip().endswith(f"{name}: No such file or directory; the camera is --camera {name}")
 
 
 def test_a_camera_that_cannot_be_opened_ends_the_run_before_it_begins(cli):

@@ -77,3 +77,21 @@ def test_the_last_frame_is_pending_until_it_is_saved(tmp_path):
     with pytest.raises((OutputError, DataError)):
         output.close()
     assert output.pending == 1
+
+
+def test_images_of_sub_folders_go_into_sub_folders(tmp_path):
+    output = ImageOutput(tmp_path, root=Path("photos"))
+    for source in ("photos/x.jpg", "photos/a/x.jpg", "photos/b/x.jpg"):
+        output.write(result(source=source))
+    output.close()
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+    assert found == ["a/x.jpg.png", "b/x.jpg.png", "x.jpg.png"]
+
+
+def test_an_image_in_a_sub_folder_that_exists_is_kept_unless_forced(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jpg.png").write_bytes(b"mine")
+    sources = [Path("photos/a/x.jpg"), Path("photos/b/x.jpg")]
+    with pytest.raises(DataError, match=r"a/x\.jpg\.png: exists already; --force"):
+        ImageOutput(tmp_path, sources, root=Path("photos"))
+    assert not (tmp_path / "b").exists()

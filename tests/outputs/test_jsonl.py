@@ -244,7 +244,7 @@ def test_a_log_that_a_fifo_replaces_and_that_was_deleted_is_an_error(tmp_path, l
 
 
 def test_json_file_in_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match=r"the folder .*missing does not exist"):
         JsonLinesOutput(tmp_path / "missing" / "log.jsonl")
 
 

@@ -23,7 +23,8 @@ def systemctl(tmp_path, monkeypatch):
     """A ``systemctl`` that notes what it is asked for, and fails at a word in ``systemctl.fails``."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    notes, fails = folder / "notes", folder / "fails"
+    notes, fails, says = folder / "notes", folder / "fails", folder / "says"
+    says.write_text("Job for door.service failed.")
     notes.touch()
     program = folder / "systemctl"
     program.write_text(
@@ -31,7 +32,7 @@ def systemctl(tmp_path, monkeypatch):
         'if [ "$1" = --version ]; then echo "systemd 257 (257.13-1)"; exit; fi\n'
         f'echo "$*" >> {shlex.quote(str(notes))}\n'
         f'for word; do [ "$word" = "$(cat {shlex.quote(str(fails))} 2>/dev/null)" ] || continue\n'
-        '    echo "Job for door.service failed." >&2; exit 1; done\n'
+        f"    cat {shlex.quote(str(says))} >&2; exit 1; done\n"
         "exit 0\n"
     )
     program.chmod(0o755)
@@ -90,6 +91,20 @@ def test_a_refusal_of_systemd_is_told(manager, systemctl):
         install(manager, "door", TEXT)
     assert str(refused.value) == "systemctl restart door.service: Job for door.service failed."
     assert refused.value.exit_code == 1
+
+
+def test_a_user_without_a_systemd_is_told_to_log_in(tmp_path, systemctl):
+    systemctl.with_name("fails").write_text("daemon-reload")
+    systemctl.with_name("says").write_text("Failed to connect to bus: No medium found")
+    with pytest.raises(ServiceError, match="No medium found; log in as this user"):
+        install(Manager(tmp_path / "units", ("--user",)), "door", TEXT)
+
+
+def test_options_of_run_without_a_dash_are_told_where_they_go(capsys):
+    with pytest.raises(SystemExit):
+        main(["service", "--camera", "0"])
+    told = capsys.readouterr().err
+    assert told.endswith("unrecognized arguments: --camera; options of fer-edge run come after --\n")
 
 
 def test_a_system_in_a_folder_is_not_started(tmp_path, systemctl):
