@@ -141,7 +141,7 @@ def execute(args: argparse.Namespace) -> int:
         opened = open_outputs(config, cameras)
         outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
-        _watch_board(config, results, stack)
+        _watch_board(config, results, len(cameras), stack)
         for one in stats:
             stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
         silence = max(_longest_silence(camera.watch) for camera in cameras)
@@ -177,14 +177,16 @@ def _longest_silence(watch: Watch) -> float:
     return max(options.silence, 3 * options.poll, options.longest_pause(watch.source))
 
 
-def _watch_board(config: Config, results: Watch | WatchAll, stack: contextlib.ExitStack) -> None:
+def _watch_board(
+    config: Config, results: Watch | WatchAll, cameras: int, stack: contextlib.ExitStack
+) -> None:
     """Lower the rate of a run while the board is too hot or short of power."""
     from ..periodic import every
     from ..pipeline.heat import CHECK_SECONDS, Guard, usual_limit
 
     hottest = usual_limit() if config.max_heat is None else config.max_heat
     if hottest:
-        guard = Guard(lambda: results.summary.frames, results.limit, hottest)
+        guard = Guard(lambda: results.summary.frames, results.limit, hottest, cameras=cameras)
         stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
 
 
