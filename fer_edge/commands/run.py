@@ -148,7 +148,7 @@ def execute(args: argparse.Namespace) -> int:
         if notifier.watchdog and silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(silence + notifier.watchdog)
-        notifier.ready(f"started on {', '.join(camera.watch.source.name for camera in cameras)}")
+        notifier.ready(f"started on {', '.join(camera.label for camera in cameras)}")
         try:
             try:
                 with contextlib.suppress(OutputClosed):
@@ -162,10 +162,9 @@ def execute(args: argparse.Namespace) -> int:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
         if live and not results.summary.frames and not results.stopped:
-            names = ", ".join(camera.watch.source.name for camera in cameras)
-            _log.error("fer-edge run: %s gave no frame", names)
+            _log.error("fer-edge run: %s gave no frame", ", ".join(camera.label for camera in cameras))
             return 1
-        damaged = [camera.watch.source.name for camera in cameras if camera.watch.summary.damaged]
+        damaged = [camera.label for camera in cameras if camera.watch.summary.damaged]
         for name in damaged:
             _log.error("fer-edge run: %s: more than a tenth of its frames are missing", name)
         return 1 if damaged or outputs.failed else 0

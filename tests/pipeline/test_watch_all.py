@@ -324,7 +324,7 @@ UNPLUGGED, ABSENT = SourceLostError("script: unplugged"), SourceError("script: i
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_a_camera_that_is_lost_comes_back_and_slows_no_other():
+def test_a_camera_that_is_lost_comes_back_and_slows_no_other(caplog):
     back = threading.Event()
 
     class Late(Script):
@@ -354,6 +354,24 @@ def test_a_camera_that_is_lost_comes_back_and_slows_no_other():
     assert {state.name for state in states} == {"running"}
     assert (summary.gaps, run.summaries["door"].gaps, run.summaries["till"].gaps) == (1, 1, 0)
     assert summary.gap_seconds == pytest.approx(told[-1].gap.seconds)
+    lost, *_, back_again = [record.getMessage() for record in caplog.records]
+    assert lost == "door: script: unplugged; opening it again"
+    assert back_again.startswith("door: script: back after")
+
+
+def test_hints_say_of_which_camera_they_are(astronaut, caplog):
+    import cv2
+
+    class Turned(Script):
+        def __iter__(self):
+            picture = cv2.rotate(astronaut, cv2.ROTATE_180)
+            for index in range(60):
+                yield Frame(picture, index / 10, self.name)
+
+    with watching({"door": Turned(live=False), "till": Turned(live=False)}, max_fps=1e6) as run:
+        collections.deque(run, maxlen=0)
+    hints = [record.getMessage() for record in caplog.records if "clearer" in record.getMessage()]
+    assert sorted(hint.partition(": ")[0] for hint in hints) == ["door", "till"]
 
 
 @pytest.mark.usefixtures("_no_pauses")
