@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class UprightCheck:
-    """Tells once in a log message where faces have higher scores in a turned picture; it begins with ``told``."""
+    """Tells once where faces have higher scores in a turned picture; its message begins with ``told``."""
 
     def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1, told: str = "") -> None:
         self._detector = detector
