@@ -87,6 +87,11 @@ def shortened(text: str, length: int = SHOWN) -> str:
     return text if len(text) <= length else text[:length] + "..."
 
 
+def counted(count: int, what: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 _CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -58,6 +58,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def sync_folder(folder: Path) -> None:
+    """Bring the name of a new file to the disk, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_special(path: str | os.PathLike[str]) -> bool:
     """Whether this is a device or pipe, which is written to and not replaced."""
     return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()

@@ -44,14 +44,14 @@ def check_opencv() -> None:
 
 def installed_packages() -> list[str]:
     """The packages of OpenCV that pip takes for installed; more than one overwrite each other's files."""
-    return [package for package in OPENCV_PACKAGES if _version(package)]
+    return [package for package in OPENCV_PACKAGES if installed_version(package)]
 
 
 def opencv_remedy() -> str:
     """The command that installs OpenCV whole, whatever is there."""
     installed = installed_packages()
     # Installing it anew must not replace the NumPy 1 that Bookworm's picamera2 is compiled for.
-    numpy = " 'numpy<2'" if (_version("numpy") or "").startswith("1.") else ""
+    numpy = " 'numpy<2'" if (installed_version("numpy") or "").startswith("1.") else ""
     removed = f"pip uninstall -y {' '.join(installed)}; " if installed else ""
     return f"{removed}pip install '{_WANTED}'{numpy}"
 
@@ -62,7 +62,8 @@ def _broken(reason: str) -> MissingRuntimeError:
     return MissingRuntimeError(f"OpenCV is broken: {reason}. {why}{opencv_remedy()}")
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of a package as it is installed, or ``None``."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 
-from ..opencv import OPENCV_PACKAGES, installed_packages, opencv_remedy
+from ..opencv import OPENCV_PACKAGES, installed_packages, installed_version, opencv_remedy
 from .finding import Finding
 
 VERSIONS = (
@@ -36,7 +36,7 @@ def look() -> list[Finding]:
 def _versions() -> list[Finding]:
     machine = f"{platform.machine()}, {platform.platform()}"
     found = [Finding("ok", "python", f"{platform.python_version()} on {machine}")]
-    versions = {package: _version(package) for package in VERSIONS}
+    versions = {package: installed_version(package) for package in VERSIONS}
     found += [Finding("ok", "version", f"{name} {version}") for name, version in versions.items() if version]
     return found
 
@@ -56,7 +56,7 @@ def _missing() -> Iterator[Finding]:
     """Packages that this one cannot do without, after ``pip install --no-deps``."""
     for name, wanted in _requirements("").items():
         # Any of OpenCV's packages serves; the detector tells whether there is one.
-        if name not in OPENCV_PACKAGES and not _version(name):
+        if name not in OPENCV_PACKAGES and not installed_version(name):
             yield Finding("note", "packages", f"{name} is missing", f"pip install '{name}{wanted}'")
 
 
@@ -64,7 +64,7 @@ def _extras() -> Iterator[Finding]:
     metadata = _metadata()
     missing = {}
     for extra in metadata.get_all("Provides-Extra") or [] if metadata else []:
-        packages = [name for name in _requirements(extra) if not _version(name)]
+        packages = [name for name in _requirements(extra) if not installed_version(name)]
         if extra not in NOT_FOR_DEVICES and packages:
             missing[extra] = f"{extra} ({', '.join(packages)})"
     if missing:
@@ -91,12 +91,5 @@ def _requirements(extra: str) -> Mapping[str, str]:
 def _metadata() -> importlib.metadata.PackageMetadata | None:
     try:
         return importlib.metadata.metadata("fer-edge")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None

@@ -33,6 +33,11 @@ class Watched:
     name: str | None = None
     """Among several; ``None`` for the only one."""
 
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.watch.source.name if self.name is None else self.name
+
 
 def watched(config: Config, results: Watch | WatchAll) -> list[Watched]:
     """The cameras of a run, with the configuration of each."""

@@ -141,14 +141,14 @@ def execute(args: argparse.Namespace) -> int:
         opened = open_outputs(config, cameras)
         outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
-        _watch_board(config, results, stack)
+        _watch_board(config, results, len(cameras), stack)
         for one in stats:
             stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
         silence = max(_longest_silence(camera.watch) for camera in cameras)
         if notifier.watchdog and silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(silence + notifier.watchdog)
-        notifier.ready(f"started on {', '.join(camera.watch.source.name for camera in cameras)}")
+        notifier.ready(f"started on {', '.join(camera.label for camera in cameras)}")
         try:
             try:
                 with contextlib.suppress(OutputClosed):
@@ -162,10 +162,9 @@ def execute(args: argparse.Namespace) -> int:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
         if live and not results.summary.frames and not results.stopped:
-            names = ", ".join(camera.watch.source.name for camera in cameras)
-            _log.error("fer-edge run: %s gave no frame", names)
+            _log.error("fer-edge run: %s gave no frame", ", ".join(camera.label for camera in cameras))
             return 1
-        damaged = [camera.watch.source.name for camera in cameras if camera.watch.summary.damaged]
+        damaged = [camera.label for camera in cameras if camera.watch.summary.damaged]
         for name in damaged:
             _log.error("fer-edge run: %s: more than a tenth of its frames are missing", name)
         return 1 if damaged or outputs.failed else 0
@@ -177,14 +176,16 @@ def _longest_silence(watch: Watch) -> float:
     return max(options.silence, 3 * options.poll, options.longest_pause(watch.source))
 
 
-def _watch_board(config: Config, results: Watch | WatchAll, stack: contextlib.ExitStack) -> None:
+def _watch_board(
+    config: Config, results: Watch | WatchAll, cameras: int, stack: contextlib.ExitStack
+) -> None:
     """Lower the rate of a run while the board is too hot or short of power."""
     from ..periodic import every
     from ..pipeline.heat import CHECK_SECONDS, Guard, usual_limit
 
     hottest = usual_limit() if config.max_heat is None else config.max_heat
     if hottest:
-        guard = Guard(lambda: results.summary.frames, results.limit, hottest)
+        guard = Guard(lambda: results.summary.frames, results.limit, hottest, cameras=cameras)
         stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
 
 

@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..option import nonempty
 
 if TYPE_CHECKING:
+    from ..config import Config
     from ..service.install import Manager
     from ..service.unit import UnitOptions
 
@@ -120,23 +121,31 @@ def _manager(arguments: argparse.Namespace) -> Manager:
 def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     from ..service.unit import UnitOptions
 
-    options, named = _checked(arguments)
+    options, configs, named = _checked(arguments)
+    named += [one.source for one in configs] + [name for one in configs for name in one.camera]
+    named += [name for one in configs for name in (one.watch.model, one.watch.detector_model)]
+    secrets = {Path(one.watch.password_file) for one in configs if one.watch.password_file}
     return UnitOptions(
         # -P: the folder of state, in which the service may write, is no place for modules.
         command=[sys.executable, "-P", "-m", "fer_edge", "run", *options],
         name=arguments.name,
         systemd=version,
         user=arguments.user,
-        reads=[*_program_folders(), *named],
+        reads=[*_program_folders(), *(Path(name) for name in named if name and Path(name).is_absolute())],
+        secrets=sorted(path.absolute() for path in secrets),
         writes=[Path(folder).resolve() for folder in arguments.write],
         reloads="--config" in options,
     )
 
 
-def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
-    """Read options and configuration as ``run`` will; return the options, and the files that they name.
+def _checked(
+    arguments: argparse.Namespace,
+) -> tuple[list[str], list[Config], list[str | os.PathLike[str] | None]]:
+    """Read options and configuration as ``run`` will.
 
-    Raises what ``run`` would raise, and DataError for what would fail at the second start.
+    Returns the options; what they amount to, for all and then for each of several cameras; and the
+    configuration file. Raises what ``run`` would raise, and DataError for what would fail at the second
+    start.
     """
     from ..config import load
     from . import set_up
@@ -153,17 +162,21 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
     parsed = parser.parse_args(options)
     # The service has an environment of its own.
     config = load(given(parsed), {}, parsed.config).config
+    configs = [config, *(camera.config for camera in config.cameras)]
+    for one in configs:
+        _refuse_what_fails_later(one)
+    if not config.watch.wait_for_camera:
+        options = ["--wait-for-camera", *options]
+    return options, configs, [parsed.config]
+
+
+def _refuse_what_fails_later(config: Config) -> None:
     if config.jsonl and config.jsonl != "-" and not (config.append or config.force):
         raise DataError(f"--jsonl {config.jsonl}: the second start would find the file and end; add --append")
     if config.save_image and not config.force:
         raise DataError(
             f"--save-image {config.save_image}: the second start would find the file and end; add --force"
         )
-    watched = config.watch
-    if not watched.wait_for_camera:
-        options = ["--wait-for-camera", *options]
-    values = [parsed.config, config.source, watched.model, watched.detector_model]
-    return options, [Path(value) for value in values if value and Path(value).is_absolute()]
 
 
 def _program_folders() -> list[Path]:

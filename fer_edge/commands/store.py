@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, printable
+from ..errors import DataError, counted, printable
 from ..option import nonempty
 from ..store.schema import TABLES
 
@@ -82,7 +82,7 @@ def execute(args: argparse.Namespace) -> int:
         else:
             counts = write_tables(store, target, suffix, args.since, args.until, args.force)
             for table, count in counts.items():
-                print(f"{printable(str(Path(target) / (table + suffix)))}: {_counted(count, 'row')}")
+                print(f"{printable(str(Path(target) / (table + suffix)))}: {counted(count, 'row')}")
     return 0
 
 
@@ -95,7 +95,7 @@ def _write_one(store: StoreReader, table: str, target: str, args: argparse.Names
         return
     check_target(target, [args.store], force=args.force)
     count = write_file(store, table, Path(target), args.since, args.until)
-    print(f"{printable(target)}: {_counted(count, 'row')}")
+    print(f"{printable(target)}: {counted(count, 'row')}")
 
 
 def _print_summary(store: StoreReader, since: datetime | None, until: datetime | None) -> None:
@@ -118,12 +118,12 @@ def _lines(camera: CameraFigures) -> list[str]:
     if camera.began is not None and camera.ended is not None:
         lines.append(f"  from {_shown(camera.began)} to {_shown(camera.ended)}")
     lines.append(
-        f"  observed {_duration(camera.observed)}, {_counted(camera.gaps, 'gap')} of "
+        f"  observed {_duration(camera.observed)}, {counted(camera.gaps, 'gap')} of "
         f"{_duration(camera.gap_seconds)}"
     )
     if camera.visits and camera.dwell is not None:
         lines.append(
-            f"  {_counted(camera.visits, 'visit')} of {camera.dwell:.1f} s in the mean, at most "
+            f"  {counted(camera.visits, 'visit')} of {camera.dwell:.1f} s in the mean, at most "
             f"{camera.people_max} at a time"
         )
         lines.append(
@@ -159,7 +159,3 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds_left} s" if minutes else f"{seconds_left} s"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

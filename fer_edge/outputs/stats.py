@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import counted
 from ..machine import Condition, condition, resident_memory
 from ..pipeline.result import FrameResult
 from ..pipeline.summary import Summary
@@ -58,8 +59,7 @@ class StatsOutput:
         before, self._before = self._before, self._count()
         now, state, memory = self._before, self._board(), resident_memory()
         seconds = now.moment - before.moment
-        plural = "" if len(latencies) == 1 else "s"
-        parts = [f"{len(latencies)} frame{plural} in {seconds:.1f} s"]
+        parts = [f"{counted(len(latencies), 'frame')} in {seconds:.1f} s"]
         if latencies and seconds > 0:
             p50, p95 = np.percentile(latencies, (50, 95))
             parts += [f"{len(latencies) / seconds:.1f} fps", f"latency p50 {p50:.1f} ms, p95 {p95:.1f} ms"]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, OutputError
-from ..files import check_target, has_content, is_special
+from ..files import check_target, has_content, is_special, sync_folder
 from ..pipeline.result import FrameResult
 from .base import SlowOutput, write_all
 from .containers import Avi, Container, FragmentedMp4, Matroska, Packet
@@ -315,19 +315,9 @@ class _File:
                 self._path.unlink(missing_ok=True)
             elif self._regular:
                 os.fsync(self._descriptor)
-                _sync_folder(self._path.parent)
+                sync_folder(self._path.parent)
         finally:
             os.close(self._descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the name of a new file to the disk, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_even(times: Sequence[float], fps: float) -> bool:

@@ -22,7 +22,7 @@ PATIENCE = 60.0
 """Seconds that a lower rate is given to help before it is lowered again."""
 
 LOWEST = 1.0
-"""Frames a second below which the rate is not lowered."""
+"""Frames a second of each camera below which the rate is not lowered."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Guard:
 
     ``frames`` gives how many frames were processed so far; ``limit`` is told the most frames a second, or
     ``None``. ``hottest``: degrees Celsius from which on the board is too hot; 0: never, and low voltage does
-    not count either.
+    not count either. ``cameras``: how many share the rate.
     """
 
     def __init__(
@@ -64,8 +64,10 @@ class Guard:
         hottest: float,
         board: Callable[[], Condition] = condition,
         clock: Callable[[], float] = time.monotonic,
+        cameras: int = 1,
     ) -> None:
         self._frames, self._limit, self._hottest = frames, limit, hottest
+        self._lowest = LOWEST * cameras
         self._board, self._clock = board, clock
         self._seen: tuple[float, int] | None = None
         self._steps: list[_Step] = []
@@ -113,7 +115,7 @@ class Guard:
     def _lower(self, trouble: _Trouble, measured: float, now: float) -> None:
         limited = self._steps[-1].rate if self._steps else None
         present = measured if limited is None else min(measured, limited)
-        rate = max(present / 2, LOWEST)
+        rate = max(present / 2, self._lowest)
         self._changed = now
         first = trouble.remedy not in self._warned
         self._warned.add(trouble.remedy)

@@ -383,6 +383,11 @@ class WatchOptions:
 
         return self.detect_size or LIVE_SIZE
 
+    @property
+    def told(self) -> str:
+        """How messages of the run begin: with its camera's name, where it has one."""
+        return f"{self.camera}: " if self.camera else ""
+
     def longest_pause(self, source: Source) -> float:
         """Seconds from one processed frame to the next that these options and ``source`` mean to leave."""
         from .pace import LONGEST_REST

@@ -34,12 +34,13 @@ _log = logging.getLogger(__name__)
 
 
 class UprightCheck:
-    """Tells once in a log message where faces have higher scores in a turned picture."""
+    """Tells once where faces have higher scores in a turned picture; its message begins with ``told``."""
 
-    def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1) -> None:
+    def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1, told: str = "") -> None:
         self._detector = detector
         self._turn = turn
         self._pause = pause
+        self._told = told
         self._seen = self._tries = 0
         self._votes: Counter[int] = Counter()
         self._done = False
@@ -65,8 +66,9 @@ class UprightCheck:
             if degrees and votes > 0.7 * self._votes.total():
                 wanted = (self._turn.degrees + (-degrees if self._turn.mirror else degrees)) % 360
                 _log.warning(
-                    "faces are clearer when the picture is turned by %d degrees; is the camera turned? "
+                    "%sfaces are clearer when the picture is turned by %d degrees; is the camera turned? "
                     "--rotate %d sets it right",
+                    self._told,
                     degrees,
                     wanted,
                 )

@@ -49,7 +49,7 @@ class Pace:
     ``max_fps`` frames a second, and ``budget`` percent of one core, by the process's CPU time; what counts is
     the average, so that frames that cost more are followed by longer rests. ``idle_fps``: frames a second
     once there was no face for :data:`IDLE_AFTER` seconds; 0: no less than before. ``period``: seconds between
-    frames of the source. ``clock`` and ``cpu`` give seconds.
+    frames of the source. ``clock`` and ``cpu`` give seconds. Messages begin with ``told``.
 
     :meth:`wants` may be called in another thread than the other methods.
     """
@@ -64,6 +64,7 @@ class Pace:
         period: float = 1 / 30,
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
+        told: str = "",
     ) -> None:
         self.due = -math.inf
         """When the next frame may be looked at, in seconds of ``clock``."""
@@ -85,7 +86,7 @@ class Pace:
         self._next = -math.inf
         self._debt = 0.0
         self._settled: tuple[float, float] | None = None
-        self._rate = _Rate(budget) if max_fps or budget else None
+        self._rate = _Rate(budget, told) if max_fps or budget else None
 
     def limit(self, fps: float | None) -> None:
         """Look at no more than ``fps`` frames a second from now on, besides other limits; ``None``: at will.
@@ -187,8 +188,8 @@ class Pace:
 class _Rate:
     """Tells the rate that a run keeps, in a log message, once it has settled and where it changes much."""
 
-    def __init__(self, budget: float | None) -> None:
-        self._budget = budget
+    def __init__(self, budget: float | None, begins: str) -> None:
+        self._budget, self._begins = budget, begins
         self._warned = False
         self._told: float | None = None
         self.restart()
@@ -217,9 +218,9 @@ class _Rate:
     def _tell(self, rate: float, used: float) -> None:
         self._told = rate
         if self._budget is None:
-            _log.info("keeping %.3g frames a second", rate)
+            _log.info("%skeeping %.3g frames a second", self._begins, rate)
             return
-        _log.info("keeping %.3g frames a second with %.3g %% of a core", rate, used)
+        _log.info("%skeeping %.3g frames a second with %.3g %% of a core", self._begins, rate, used)
         if used > 1.2 * self._budget and not self._warned:
             self._warned = True
             _log.warning(

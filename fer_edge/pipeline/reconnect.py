@@ -191,7 +191,8 @@ class Feed:
         self._slot = None
         now = time.monotonic()
         if self._loss is None:
-            _log.warning("%s; %s", error, "opening it again" if self._last else "waiting for it")
+            remedy = "opening it again" if self._last else "waiting for it"
+            _log.warning("%s%s; %s", self._options.told, error, remedy)
             self._loss = _Loss(str(error), now, self._gap_so_far(str(error)))
             if self._last is not None and self._last.monotonic - self._opened_at >= SETTLED:
                 self._backoff.reset()
@@ -268,12 +269,13 @@ class Feed:
     def _back(self, loss: _Loss, frame: Frame) -> Gap | None:
         """Tell that the source is there again; return what was missed."""
         if loss.gap is None or self._last is None:
-            _log.warning("%s: there after %.0f s", self.source.name, time.monotonic() - loss.noticed)
+            waited = time.monotonic() - loss.noticed
+            _log.warning("%s%s: there after %.0f s", self._options.told, self.source.name, waited)
             return None
         gap = replace(loss.gap, seconds=frame.monotonic - self._last.monotonic)
         self.gaps += 1
         self._gap_seconds += gap.seconds
-        _log.warning("%s: back after %.1f s", self.source.name, gap.seconds)
+        _log.warning("%s%s: back after %.1f s", self._options.told, self.source.name, gap.seconds)
         return gap
 
     def _close(self) -> None:

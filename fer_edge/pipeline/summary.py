@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from ..errors import counted
 from ..sources.film import MOST_MISSING
 
 LATENCIES_KEPT = 10_000
@@ -57,7 +58,7 @@ class Summary:
         return self.missing > MOST_MISSING * (self.frames + self.passed + self.missing)
 
     def __str__(self) -> str:
-        parts = [f"{_counted(self.frames, 'frame')} in {self.seconds:.1f} s"]
+        parts = [f"{counted(self.frames, 'frame')} in {self.seconds:.1f} s"]
         if self.frames > 1:
             parts.append(f"{self.fps:.1f} fps")
         if math.isfinite(self.cpu_percent):
@@ -73,7 +74,7 @@ class Summary:
             parts.append(f"missing {self.missing} damaged")
         if self.gap_seconds:
             parts.append(f"without the camera {self.gap_seconds:.1f} s")
-        parts.append(f"faces {self.faces}" + (f" ({_counted(self.tracks, 'track')})" if self.tracks else ""))
+        parts.append(f"faces {self.faces}" + (f" ({counted(self.tracks, 'track')})" if self.tracks else ""))
         return ", ".join(parts)
 
 
@@ -151,7 +152,3 @@ class Tally:
             gaps=gaps,
             gap_seconds=gap_seconds,
         )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

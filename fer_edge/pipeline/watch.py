@@ -124,7 +124,10 @@ class Watch(Iterator[FrameResult]):
             self.source, self.options, self._pace, self._stop.is_set, self._is_over, self._on_state
         )
         self._upright = UprightCheck(
-            self.recognizer.detector, self.options.turn, PAUSE if self.source.related else 1
+            self.recognizer.detector,
+            self.options.turn,
+            PAUSE if self.source.related else 1,
+            self.options.told,
         )
         self._results = self._run()
 
@@ -223,6 +226,7 @@ class Watch(Iterator[FrameResult]):
             options.budget,
             options.idle_fps if source.live else 0.0,
             1 / (source.fps or CAMERA_FPS),
+            told=options.told,
         )
 
     def _rhythm(self) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from ..sources.base import Source
 from ..sources.opening import Opening
 from .options import SHARED, WatchOptions
 from .recognizer import Recognizer
+from .reconnect import POLL
 from .result import FrameResult
 from .state import RUNNING, State
 from .summary import Summary, summed
@@ -29,7 +30,6 @@ from .watch import Watch
 Place = str | int | os.PathLike[str] | Source
 """What :func:`fer_edge.watch` takes as a source."""
 
-_POLL = 0.2
 OPEN_SECONDS = 3.0
 """Time for the cameras to be opened that may come later; others go on without those that take longer."""
 
@@ -287,7 +287,7 @@ class _Desk:
                     self._waiting.remove(ticket)
                     self._changed.notify_all()
                     return False
-                self._changed.wait(_POLL)
+                self._changed.wait(POLL)
             self._waiting.popleft()
             self._asked = False
             return True
@@ -325,7 +325,7 @@ class _Desk:
     def _awaited(self) -> FrameResult | None:
         """Wait a moment for a result."""
         with self._changed:
-            self._changed.wait_for(lambda: self._result or self._broken or not self._expected, _POLL)
+            self._changed.wait_for(lambda: self._result or self._broken or not self._expected, POLL)
             result, self._result = self._result, None
             if result is None and (self._broken or not self._expected):
                 error, self._error = self._error, None

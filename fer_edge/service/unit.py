@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..sources.password import credential_name
 
 MARK = "# Written by fer-edge service, which replaces and removes this file; for changes: systemctl edit "
 """How the first line of a unit of ours begins; the name follows."""
@@ -71,6 +72,8 @@ class UnitOptions:
     """For the systemd of a user who is logged in, instead of the system's."""
     reads: Sequence[Path] = ()
     """Files and folders that the program is made of, or reads, wherever they lie."""
+    secrets: Sequence[Path] = ()
+    """Files with passwords, which systemd reads for the service's user: no other than root has to."""
     writes: Sequence[Path] = ()
     """Folders, other than that of its state, in which it may write; their owner has to allow it as well."""
     reloads: bool = False
@@ -121,6 +124,9 @@ def _service(options: UnitOptions) -> Iterator[tuple[str, str]]:
     yield "SystemCallFilter", "@system-service"
     yield "SystemCallFilter", "~@privileged"
     if not options.user:
+        for path in options.secrets:
+            # Not quoted: systemd takes all that follows the colon as it is, specifiers aside.
+            yield "LoadCredential", f"{credential_name(path)}:{path}".replace("%", "%%")
         yield from _isolation(options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
 import re
@@ -41,9 +42,21 @@ def with_password(url: str, file: str | os.PathLike[str]) -> str:
     return f"{found['before']}:{password}{found['after']}{url[found.end() :]}"
 
 
+def credential_name(file: Path) -> str:
+    """The name under which systemd hands the content of ``file`` to a service (LoadCredential=)."""
+    return f"password-{hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]}"
+
+
+def _handed_over(file: Path) -> Path:
+    """Where the content of ``file`` lies: with what systemd read for a service, or in itself."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    credential = Path(folder, credential_name(file)) if folder else file
+    return credential if credential.is_file() else file
+
+
 def _first_line(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
+        with _handed_over(file).open("rb") as stream:
             _warn_of_readers(file, os.fstat(stream.fileno()).st_mode)
             line = stream.readline(_LONGEST).removesuffix(b"\n").removesuffix(b"\r")
     except OSError as error:

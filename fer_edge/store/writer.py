@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, OutputError
-from ..files import check_target, is_special
+from ..files import check_target, is_special, sync_folder
 from .rows import TABLE, MinuteRow, Row, SecondRow, VisitRow, columns, values
 from .schema import statements, telling_what_it_is, version_of
 
@@ -145,7 +145,7 @@ class StoreWriter:
                 if version == 0:
                     self._create(connection)
             if new:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
 
     def close(self) -> None:
         """Close the file and let others write it; :meth:`open` opens it again."""
@@ -427,16 +427,6 @@ def _locked(path: Path) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make sure that the name of a new file is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -20,14 +20,16 @@ from fer_edge.sources.base import Frame, Source
 class Board:
     """A Raspberry Pi below a folder, a clock, and a run of so many frames a second as it is limited to."""
 
-    def __init__(self, folder, hottest=80.0, rate=30.0):
+    def __init__(self, folder, hottest=80.0, rate=30.0, cameras=1):
         self.temperature = folder / "thermal" / "thermal_zone0" / "temp"
         self.throttled = folder / "platform" / "soc" / "soc:firmware" / "get_throttled"
         for file in (self.temperature, self.throttled):
             file.parent.mkdir(parents=True)
         self.now, self.frames, self.rate, self.limits = 1000.0, 0.0, rate, []
         self.at(50)
-        self.guard = Guard(lambda: int(self.frames), self.limits.append, hottest, clock=lambda: self.now)
+        self.guard = Guard(
+            lambda: int(self.frames), self.limits.append, hottest, clock=lambda: self.now, cameras=cameras
+        )
 
     def at(self, degrees, word="0"):
         self.temperature.write_text(f"{degrees * 1000:.0f}\n")
@@ -76,6 +78,14 @@ def test_the_rate_is_lowered_on_where_that_does_not_help_but_never_below_one(pi,
     board.passes(8 * PATIENCE)
     assert board.limits == [15, 7.5, 3.75, 1.875, 1.0]
     assert [record.levelname for record in caplog.records] == ["WARNING", *4 * ["INFO"]]
+
+
+def test_the_rate_of_each_of_several_cameras_is_never_lowered_below_one(pi):
+    board = pi(cameras=4)
+    board.passes(10)
+    board.at(84)
+    board.passes(8 * PATIENCE)
+    assert board.limits == [15, 7.5, 4.0]
 
 
 def test_the_rate_comes_back_by_steps_once_the_board_has_cooled(pi, caplog):

@@ -324,7 +324,7 @@ UNPLUGGED, ABSENT = SourceLostError("script: unplugged"), SourceError("script: i
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_a_camera_that_is_lost_comes_back_and_slows_no_other():
+def test_a_camera_that_is_lost_comes_back_and_slows_no_other(caplog):
     back = threading.Event()
 
     class Late(Script):
@@ -354,6 +354,22 @@ def test_a_camera_that_is_lost_comes_back_and_slows_no_other():
     assert {state.name for state in states} == {"running"}
     assert (summary.gaps, run.summaries["door"].gaps, run.summaries["till"].gaps) == (1, 1, 0)
     assert summary.gap_seconds == pytest.approx(told[-1].gap.seconds)
+    lost, *_, back_again = [record.getMessage() for record in caplog.records]
+    assert lost == "door: script: unplugged; opening it again"
+    assert back_again.startswith("door: script: back after")
+
+
+def test_hints_say_of_which_camera_they_are(caplog):
+    class Sideways(Recognizer):
+        def detect(self, frame, size=320, chroma=None):
+            found = super().detect(frame, size, chroma)
+            upright = frame.shape[0] > frame.shape[1]
+            return replace(found, scores=np.full_like(found.scores, 0.95 if upright else 0.4))
+
+    with watching({"door": Script(60, live=False), "till": Script(60, live=False)}, Sideways()) as run:
+        collections.deque(run, maxlen=0)
+    hints = [record.getMessage() for record in caplog.records]
+    assert sorted(hint.partition(": faces are clearer")[0] for hint in hints) == ["door", "till"]
 
 
 @pytest.mark.usefixtures("_no_pauses")

@@ -13,6 +13,7 @@ from fer_edge.cli import main
 from fer_edge.errors import DataError, ServiceError
 from fer_edge.service.install import Manager, install, remove, system_manager, systemd_version
 from fer_edge.service.unit import MARK
+from fer_edge.sources.password import credential_name
 
 TEXT = f"{MARK}door\n[Service]\n"
 RUN = ["--", "--camera", "0", "--jsonl", "faces.jsonl", "--append"]
@@ -214,3 +215,31 @@ def test_the_service_sees_the_files_that_its_options_name(systemctl, capsys):
     model = Path("/home/pi/models/mine.tflite")
     assert main(["service", "--", "--camera", "0", "--model", str(model)]) == 0
     assert f"\nBindReadOnlyPaths={model}\n" in capsys.readouterr().out
+
+
+def test_files_of_each_of_several_cameras_are_seen_and_checked(systemctl, tmp_path, capsys):
+    file, secret = tmp_path / "two.toml", tmp_path / "door.password"
+    secret.write_text("s\n")
+    secret.chmod(0o600)
+    text = f"""
+        jsonl = "all.jsonl"
+        append = true
+        [[camera]]
+        name = "door"
+        source = "rtsp://me@host/live"
+        password_file = "{secret}"
+        [[camera]]
+        name = "film"
+        source = "/home/pi/film.mp4"
+        """
+    file.write_text(text)
+    assert main(["service", "--config", str(file)]) == 0
+    unit = capsys.readouterr().out
+    assert "\nBindReadOnlyPaths=/home/pi/film.mp4\n" in unit
+    assert f"\nLoadCredential={credential_name(secret)}:{secret}\n" in unit
+    file.write_text(f'{text}save_image = "film.png"\n')
+    assert main(["service", "--config", str(file)]) == 2
+    assert "--save-image film.png: the second start would find" in capsys.readouterr().err
+    file.write_text(f'{text}jsonl = "film.jsonl"\nappend = false\n')
+    assert main(["service", "--config", str(file)]) == 2
+    assert "--jsonl film.jsonl: the second start would find" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 
 from fer_edge.errors import DataError
 from fer_edge.service.unit import UnitOptions, unit_text
+from fer_edge.sources.password import credential_name
 
 COMMAND = (sys.executable, "-P", "-m", "fer_edge", "run", "--camera", "0")
 
@@ -80,6 +81,13 @@ def test_folders_to_write_in_are_opened_where_they_lie():
     assert unit["ProtectHome"] == "tmpfs"
 
 
+def test_systemd_hands_passwords_to_a_service_whose_user_may_not_read_them():
+    path = Path("/etc/fer edge/100%.password")
+    unit = service(secrets=[path])
+    assert unit["LoadCredential"] == f"{credential_name(path)}:/etc/fer edge/100%%.password"
+    assert "LoadCredential" not in service(secrets=[path], user=True)
+
+
 def test_a_users_service_asks_for_nothing_that_needs_root():
     text = unit_text(UnitOptions(COMMAND, user=True))
     assert keys(text, "Install") == [("WantedBy", "default.target")]
@@ -131,6 +139,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path, user):
         systemd=installed_version(),
         user=user,
         reads=[Path("/home/pi/fer")],
+        secrets=[Path("/etc/fer edge/100%.password")],
         writes=[Path("/mnt/usb disk"), Path("/home/pi/films")],
         reloads=True,
     )

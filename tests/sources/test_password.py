@@ -15,7 +15,7 @@ from sources.pictures import encoded, grey
 from fer_edge.config import ConfigError, load, to_toml
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
-from fer_edge.sources.password import takes_password, with_password
+from fer_edge.sources.password import credential_name, takes_password, with_password
 
 SECRET = "p@ss/w:ö #1?%"
 ENCODED = "p%40ss%2Fw%3A%C3%B6%20%231%3F%25"
@@ -93,6 +93,15 @@ def test_a_missing_or_empty_file_is_told(content, tmp_path):
     reason = "No such file or directory" if content is None else "its first line, which is the password, is"
     with pytest.raises(SourceError, match=re.escape(f"--password-file {path}: {reason}")):
         with_password("rtsp://me@host", path)
+
+
+def test_of_a_service_it_is_what_systemd_hands_over(tmp_path, secret, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / credential_name(secret)).write_text("other\n")
+    assert with_password("rtsp://me@host/x", secret) == "rtsp://me:other@host/x"
+    hidden = tmp_path / "hidden"
+    (tmp_path / credential_name(hidden)).write_text("third\n")
+    assert with_password("rtsp://me@host/x", hidden) == "rtsp://me:third@host/x"
 
 
 def test_a_file_that_everybody_can_read_is_warned_of_once(secret, caplog):
