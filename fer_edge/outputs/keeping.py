@@ -22,8 +22,8 @@ from ..defaults import KEEP_FREE
 from ..option import FileLimit
 
 TRUST_AFTER = 600.0
-"""Seconds without a jump of the clock after which files are deleted for their age: a wrong clock at boot has
-been put right by then."""
+"""Seconds without a jump of the clock after which files and rows are deleted for their age: a wrong clock at
+boot has been put right by then."""
 
 _JUMP = 60.0
 """Seconds by which the clock differs from the monotonic one to count as set."""

@@ -31,14 +31,11 @@ from ..store.writer import (
 )
 from .base import SlowOutput
 from .jsonl import to_line
+from .keeping import TRUST_AFTER
 
 COMMIT_SECONDS = 3.5
 """Seconds between two transactions. With a second until an idle output is flushed, a pulled plug costs less
 than five."""
-
-DELETE_AFTER = 600.0
-"""Seconds without a jump of the clock after which old rows are deleted: a wrong clock at boot has been put
-right by then."""
 
 _DELETE_EVERY = 60.0
 _PAUSES = 3
@@ -93,7 +90,7 @@ class StoreOutput(SlowOutput):
         self._began = self._at = self._lost = 0
         self._commit_at = -math.inf
         self._changed = False
-        self._delete_at = clock() + DELETE_AFTER
+        self._delete_at = clock() + TRUST_AFTER
         self._asked: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._session: str | None = None
         self._detailed = False
@@ -207,7 +204,7 @@ class StoreOutput(SlowOutput):
             self._waiting.append(Jump(at, jump))
             for tally in self._cameras.values():
                 tally.set_origin(self._wall.origin)
-            self._delete_at = self._clock() + DELETE_AFTER
+            self._delete_at = self._clock() + TRUST_AFTER
 
     def _tally(self, camera: str) -> CameraTally:
         assert self._wall is not None

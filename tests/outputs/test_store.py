@@ -20,7 +20,8 @@ from results import BEGAN, face, result, tracked
 
 from fer_edge.errors import DataError, OutputError
 from fer_edge.outputs.base import Losses, Outputs
-from fer_edge.outputs.store import COMMIT_SECONDS, DELETE_AFTER, StoreOutput
+from fer_edge.outputs.keeping import TRUST_AFTER
+from fer_edge.outputs.store import COMMIT_SECONDS, StoreOutput
 from fer_edge.store.reader import StoreReader
 
 
@@ -376,7 +377,7 @@ def test_deleting_makes_the_file_smaller_in_small_steps(path, clock):
     aged(path, 100)
     before = path.stat().st_size
     output = StoreOutput(path, live=True, clock=clock)
-    feed(output, clock, DELETE_AFTER - 10)
+    feed(output, clock, TRUST_AFTER - 10)
     assert len(rows(path, "visits")) == 8192
     feed(output, clock, 10)
     steps = []
@@ -392,11 +393,11 @@ def test_deleting_makes_the_file_smaller_in_small_steps(path, clock):
 def test_nothing_is_deleted_soon_after_the_clock_jumped(path, clock):
     written(path, clock, 100)
     output = StoreOutput(path, live=True, clock=clock)
-    feed(output, clock, DELETE_AFTER - 5)
+    feed(output, clock, TRUST_AFTER - 5)
     clock.offset = 86400 * 365
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE clock SET boot = 'old'")
-    feed(output, clock, DELETE_AFTER - 20)
+    feed(output, clock, TRUST_AFTER - 20)
     assert len(rows(path, "minutes")) > 10
     output.close()
 
