@@ -324,10 +324,6 @@ def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
     for timing in report["timings"]:
         assert timing["calls"] == 5
         assert 0 < timing["min"] <= timing["p50"] <= timing["p95"] <= timing["p99"]
-    fastest = {timing["subject"]["name"]: timing["min"] for timing in report["timings"]}
-    assert fastest["whole frame"] > fastest["detector"] * 0.5
-    assert fastest["detector, window of 128"] < fastest["detector"]
-    assert fastest["15 faces in full"] > fastest["1 face in full"]
     assert report["frame"] == "512x512"
     assert 20e6 < report["peak_memory"] < 200e6
     assert report["machine"]["cores"] >= 1

@@ -277,7 +277,7 @@ def test_a_damaged_zip_is_a_data_error(write):
             r"Excel workbook \(\.xls\); want a CSV file: save it",
         ),
         (b"PAR1" + bytes(600) + b"PAR1", r"Parquet file; .*pandas\.read_parquet\('.*faces\.csv'\)\.to_csv"),
-        (gzip.compress(b"PAR1" + bytes(600)), "this is a Parquet file"),
+        (gzip.compress(b"PAR1" + bytes(600), mtime=0), "this is a Parquet file"),
         (b"ARROW1\0\0" + bytes(600), "this is a Feather file; .*read_feather"),
         (b"(\xb5/\xfd" + bytes(600), "compressed with Zstandard; want a CSV file: unzstd"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS.*git lfs pull"),
