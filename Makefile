@@ -86,8 +86,8 @@ test-numpy: $(VENV)/.device
 
 # In an environment of its own, $(VENV)-oldest. Needs Python 3.11 or 3.12: the versions have no wheels for later ones.
 test-oldest: $(VENV)-oldest/.device
-	$(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain"
-	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -x -q -m "not toolchain" $(NUMPY_TESTS)
+	$(VENV)-oldest/bin/python -m pytest -q -m "not toolchain"
+	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -q -m "not toolchain" $(NUMPY_TESTS)
 
 # mypy finds fer_edge.train and fer_edge.export only where they lie inside the package.
 lint: $(VENV)/.dev
