@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_each_fault_is_told_from_what_is_fine(command, how, fault):
     assert corpus.judge(command, "folder/film", how, expected=9).fault == fault
 
 
+def reads_gif():
+    """Whether this OpenCV has a decoder for GIF, as those from 4.12 on."""
+    import cv2
+
+    return re.search(r"GIF:\s+YES", cv2.getBuildInformation()) is not None
+
+
 def test_the_other_count_finds_every_frame_of_a_whole_file(seeds, tmp_path):
     single = {"jpg", "png", "bmp", "jp2"}
     pages = {"tif", "apng.png"}
@@ -68,6 +76,8 @@ def test_the_other_count_finds_every_frame_of_a_whole_file(seeds, tmp_path):
     for name, content in seeds.items():
         path = tmp_path / f"seed.{name}"
         path.write_bytes(content)
+        if name == "gif" and not reads_gif():
+            continue
         wanted = 1 if name in single else mutated.PAGES if name in pages else mutated.FRAMES
         assert (name, corpus.count_pictures(path)) == (name, wanted)
 

@@ -93,7 +93,10 @@ def test_scores_and_logits_below_the_least_are_left_out(kernels):
     assert len(decoded(kernels, outputs, 64, 64, score + 1e-6)) == 0
     assert len(decoded(kernels, outputs, 64, 64, 0.0)) > 1
     assert len(decoded(kernels, outputs, 64, 64, 0.0, min_logit=0.5)) == 2
-    assert len(decoded(kernels, outputs, 64, 64, 0.0, min_logit=np.nextafter(np.float32(0.5), 1))) == 1
+    assert (
+        len(decoded(kernels, outputs, 64, 64, 0.0, min_logit=np.nextafter(np.float32(0.5), np.float32(1))))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 100.0])

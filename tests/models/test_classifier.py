@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -323,6 +324,10 @@ def test_a_foreign_file_that_the_manifest_vouches_for_gets_a_clear_error(weights
 def test_onnx_runtime_does_not_say_on_stdout_that_it_tries_again(monkeypatch, capfd):
     """Its class for sessions does after some errors, before it tries the one provider again."""
     onnxruntime = pytest.importorskip("onnxruntime")
+    from onnxruntime.capi.onnxruntime_inference_collection import Session
+
+    if "enable_fallback" not in inspect.signature(Session.__init__).parameters:
+        pytest.skip("this version of ONNX Runtime tries again whatever it is told")
     tries = []
 
     def fail(self, providers, *_):
