@@ -94,7 +94,8 @@ class Follower:
 
     Where one to :data:`MOST` faces are tracked, each is searched for in its window; others that are whole
     in one are found, too. A whole frame is searched each ``every`` frames, at once where a face was lost,
-    and where more are tracked than pay; beside windows it only adds faces that none of them found.
+    and always where none is tracked or more than pay; beside windows it only adds faces that none of them
+    found.
     ``every`` 1: whole frames only, so that what is found in a frame depends on no other. ``size``: see
     :meth:`.FaceDetector.detect`, or ``"full"``.
 
@@ -143,14 +144,14 @@ class Follower:
         """
         picture = _Picture(frame, chroma, seen)
         keys, expected = self._tracker.expected(timestamp)
-        if sparse or self.every == 1 or len(keys) > self._most(frame):
+        if sparse or self.every == 1 or not 0 < len(keys) <= self._most(frame):
             self._windows = {}
             found, complete = no_faces(), False
         else:
             found, complete = self._in_windows(picture, keys, expected)
         self._since += 1
         due = self._since >= self.every
-        if not complete or self._tracker.lost or (due and not (self._thread and len(keys))):
+        if not complete or self._tracker.lost or (due and self._thread is None):
             found = _with_new(found, self._whole(picture))
             self._since = 0
             self._search = None
@@ -171,8 +172,6 @@ class Follower:
             key: self._window(key, window_around(box))
             for key, box in zip(keys.tolist(), expected, strict=True)
         }
-        if not self._windows:
-            return no_faces(), True
         height, width = picture.frame.shape[:2]
         edges = [window.edges(width, height) for window in self._windows.values()]
         shown = self._shown(picture, edges)

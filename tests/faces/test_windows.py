@@ -120,12 +120,12 @@ def test_how_often_whole_frames_are_searched_may_change():
     assert world.whole == 4
 
 
-def test_without_faces_whole_frames_are_as_seldom():
+def test_without_faces_every_frame_is_searched_whole():
     world = World()
     run = Run(world, every=4)
     for _ in range(8):
         assert len(run.step()) == 0
-    assert (world.whole, world.windows) == (2, [])
+    assert (world.whole, world.windows) == (8, [])
 
 
 def test_whole_frames_alone_need_no_windows():
