@@ -68,12 +68,17 @@ class Condition:
     throttling: tuple[str, ...] | None
 
 
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def describe() -> Machine:
     """The machine this runs on."""
     return Machine(
         board=_read(_DEVICE_TREE),
         cpu=_cpu(_read(_CPUINFO) or ""),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         architecture=platform.machine(),
         system=platform.platform(),
         python=platform.python_version(),

@@ -130,6 +130,19 @@ def what_is_missing() -> str | None:
     return None
 
 
+def bootstrap(root: Path, release: str, packages: Sequence[str], *options: str) -> None:
+    """Make a root file system of Debian anew, with these ``packages`` and ``options`` of mmdebstrap."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    mirror = os.environ.get("DEBIAN_MIRROR")
+    command = [
+        *("mmdebstrap", "--quiet", *options, f"--include={','.join(packages)}"),
+        *(release, str(root), *([mirror] if mirror else [])),
+    ]
+    if subprocess.run(command).returncode:
+        raise SystemExit(f"mmdebstrap failed for {release}; DEBIAN_MIRROR may name another mirror of Debian")
+
+
 def root_file_system(release: str, packages: Sequence[str] = PACKAGES, name: str = "root") -> Path:
     """A Debian of ``release`` in build/arm/, made at the first call."""
     root = CACHE / release / name
@@ -137,16 +150,8 @@ def root_file_system(release: str, packages: Sequence[str] = PACKAGES, name: str
     wanted = repr((packages, _FILES))
     if made.exists() and made.read_text() == wanted:
         return root
-    shutil.rmtree(root, ignore_errors=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    mirror = os.environ.get("DEBIAN_MIRROR")
-    command = [
-        *("mmdebstrap", "--quiet", "--variant=extract", "--arch=arm64"),
-        *(f"--include={','.join(packages)}", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"),
-        *(release, str(root), *([mirror] if mirror else [])),
-    ]
-    if subprocess.run(command).returncode:
-        raise SystemExit(f"mmdebstrap failed for {release}; DEBIAN_MIRROR may name another mirror of Debian")
+    merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+    bootstrap(root, release, packages, "--variant=extract", "--arch=arm64", merged)
     for file, content in _FILES.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(content)

@@ -250,15 +250,22 @@ def boot(root: Path, kernel: Path, ramdisk: Path) -> str:
         *("-fsdev", f"local,id=root,path={root},security_model=passthrough,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
     ]
-    console = root.parent / "camera.log"
+    return power_on(command, root.parent / "camera.log", TIMEOUT)
+
+
+def power_on(command: Sequence[str], console: Path, timeout: float) -> str:
+    """Run a machine until it powers itself off; return what it wrote to its console, a file.
+
+    Raises SystemExit where that takes more than ``timeout`` seconds.
+    """
     started = time.monotonic()
     try:
         with console.open("w") as output:
             subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=TIMEOUT
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=timeout
             )
     except subprocess.TimeoutExpired as late:
-        raise SystemExit(f"the machine did not finish within {TIMEOUT} s; its console: {console}") from late
+        raise SystemExit(f"the machine did not finish within {timeout} s; its console: {console}") from late
     print(f"booted, ran and powered off in {time.monotonic() - started:.0f} s; console: {console}")
     return console.read_text(errors="replace").replace("\r", "")
 

@@ -15,11 +15,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import arm
-from camera import Expected, initial_ramdisk, judge
+from camera import Expected, initial_ramdisk, judge, power_on
 
 CACHE = arm.REPOSITORY / "build" / "services"
 TIMEOUT = 3600
@@ -224,15 +223,7 @@ def make_root(root: Path, release: str) -> None:
     made = root.with_name("root.made")
     if made.exists() and made.read_text() == repr(packages):
         return
-    shutil.rmtree(root, ignore_errors=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    mirror = os.environ.get("DEBIAN_MIRROR")
-    command = [
-        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"),
-        *(release, str(root), *([mirror] if mirror else [])),
-    ]
-    if subprocess.run(command).returncode:
-        raise SystemExit(f"mmdebstrap failed for {release}; DEBIAN_MIRROR may name another mirror of Debian")
+    arm.bootstrap(root, release, packages, "--variant=minbase")
     for command in (
         ["useradd", "-m", "-u", "1000", "-s", "/bin/bash", "pi"],
         ["systemctl", "mask", "getty.target"],
@@ -298,17 +289,7 @@ def boot(root: Path, release: str) -> str:
         *("-fsdev", f"local,id=root,path={root},security_model=passthrough,multidevs=remap,readonly=on"),
         *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
     ]
-    log = CACHE / release / "console.log"
-    started = time.monotonic()
-    try:
-        with log.open("w") as output:
-            subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=TIMEOUT
-            )
-    except subprocess.TimeoutExpired as late:
-        raise SystemExit(f"the machine did not finish within {TIMEOUT} s; its console: {log}") from late
-    print(f"booted, ran and powered off in {time.monotonic() - started:.0f} s; console: {log}")
-    return log.read_text(errors="replace").replace("\r", "")
+    return power_on(command, CACHE / release / "console.log", TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.fallback import NMS_IOU
 from ..kernels.planes import Chroma
 from .detector import FULL, FaceDetector
 from .faces import Faces, no_faces, together
@@ -31,8 +32,6 @@ MOST = 3
 DETECT_EVERY = 10
 """On live sources, a whole frame in so many is searched for new faces."""
 
-_SAME = 0.3
-"""Overlap above which two boxes are of one face, as the detector itself has it."""
 _MIDDLE = 0.08
 """A window stays while the face's centre is no further from its own, of its side, along either axis."""
 _SIZES = (0.85, 1.18)
@@ -231,7 +230,7 @@ def _distinct(boxes: NDArray[np.float32], expected: NDArray[np.float32]) -> NDAr
     face was lost.
     """
     ranks = np.argsort(np.argsort(-iou(boxes, expected).diagonal(), kind="stable"))
-    doubles = iou(boxes, boxes) > _SAME
+    doubles = iou(boxes, boxes) > NMS_IOU
     kept: NDArray[np.bool_] = ~np.any(doubles & (ranks < ranks[:, np.newaxis]), axis=1)
     return kept
 
@@ -258,5 +257,5 @@ def _with_new(faces: Faces, others: Faces) -> Faces:
     """The ``faces``, and those of ``others`` that are none of them."""
     if not len(faces):
         return others
-    known = iou(others.boxes, faces.boxes).max(axis=1) > _SAME
+    known = iou(others.boxes, faces.boxes).max(axis=1) > NMS_IOU
     return together([faces, others.at(~known)])

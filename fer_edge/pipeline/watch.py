@@ -26,6 +26,7 @@ from ..errors import SourceError
 from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..faces.windows import DETECT_EVERY, Follower
+from ..machine import usable_cores
 from ..option import options_of
 from ..sources import await_any, open_any
 from ..sources.base import CAMERA_FPS, Frame, Source
@@ -115,7 +116,7 @@ class Watch(Iterator[FrameResult]):
             self._tracker,
             detect_every,
             self.options.live_size,
-            beside=self.source.live and len(os.sched_getaffinity(0)) > 1,
+            beside=self.source.live and usable_cores() > 1,
         )
         self._opened.callback(self._follower.close)
         self._turns = Turns(classify_every)

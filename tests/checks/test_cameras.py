@@ -173,17 +173,17 @@ def python_of(monkeypatch, tmp_path):
 
 
 APT = "sudo apt install -y python3-picamera2 --no-install-recommends"
-LET_IN = "sed -i '/^include-system-site-packages/s/false/true/' /home/ada/fer/pyvenv.cfg"
+LET_IN = "sed -i '/^include-system-site-packages/s/false/true/' /opt/fer/pyvenv.cfg"
 ANEW = "/usr/bin/python3 -m venv --system-site-packages ~/fer, and install fer-edge there"
 
 
 @pytest.mark.parametrize(
     ("prefix", "base", "apt", "remedy"),
     [
-        ("/home/ada/fer", "/usr", True, LET_IN),
-        ("/home/ada/fer", "/usr", False, f"{APT}; {LET_IN}"),
+        ("/opt/fer", "/usr", True, LET_IN),
+        ("/opt/fer", "/usr", False, f"{APT}; {LET_IN}"),
         ("/usr", "/usr", False, APT),
-        ("/home/ada/fer", "/home/ada/.pyenv/versions/3.12", True, ANEW),
+        ("/opt/fer", "/opt/.pyenv/versions/3.12", True, ANEW),
     ],
 )
 def test_a_ribbon_camera_without_picamera2_is_told_with_the_command(
