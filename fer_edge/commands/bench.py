@@ -118,9 +118,10 @@ def _compare(first: str, second: str) -> None:
     shared = compare(*results)
     if not shared:
         raise DataError(f"{first} and {second} timed nothing in common")
-    print(f"\n{'ms a call, p50':<42}{'A':>9}{'B':>9}{'B is':>9}")
+    wide = max(len("ms a call, p50"), *(len(subject) for subject, _, _ in shared))
+    print(f"\n{'ms a call, p50':<{wide}}{'A':>9}{'B':>9}{'B is':>9}")
     for subject, one, two in shared:
-        print(f"{subject:<42}{one:>9.3f}{two:>9.3f}{one / two:>7.2f} x as fast")
+        print(f"{subject:<{wide}}{one:>9.3f}{two:>9.3f}{one / two:>7.2f} x as fast")
     count = max(len(result["timings"]) for result in results)
     if len(shared) < count:
         print(f"not compared: {count - len(shared)} that only one of them timed")
@@ -147,10 +148,11 @@ def _print(result: Benchmark) -> None:
         f"{result.detector_threads} threads; "
         f"peak memory of a run {memory}"
     )
-    print(f"\n{'ms a call':<42}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
+    wide = max(len(str(timing.subject)) for timing in result.timings)
+    print(f"\n{'ms a call':<{wide}}{'p50':>9}{'p95':>9}{'p99':>9}{'min':>9}{'per s':>9}{'file kB':>9}")
     for timing in result.timings:
         size = "" if timing.subject.size is None else f"{timing.subject.size / 1000:.0f}"
         print(
-            f"{timing.subject!s:<42}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
+            f"{timing.subject!s:<{wide}}{timing.p50:>9.3f}{timing.p95:>9.3f}{timing.p99:>9.3f}{timing.min:>9.3f}"
             f"{timing.per_second:>9.0f}{size:>9}"
         )
