@@ -5,7 +5,9 @@
 # make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
-# make test-services  a machine under systemd: the service killed, frozen, without camera, badly configured
+# make test-services  with a browser, a broker, a database and the like (Debian: chromium mosquitto prometheus
+#                   postgresql openssh-server)
+# make test-systemd a machine under systemd: the service killed, frozen, without camera, badly configured
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
@@ -66,7 +68,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services lint bench soak faults fuzz corpus sanitize weights \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-systemd lint bench soak faults fuzz corpus sanitize weights \
     reference man wheels release clean
 
 run: $(VENV)/.run
@@ -176,9 +178,12 @@ test-arm: wheels
 test-camera: wheels $(VENV)/.run
 	FER_EDGE_BIN=$(bin) $(VENV)-wheels/bin/python tools/camera.py
 
+test-services: $(VENV)/.services
+	TEST_SERVICES=1 $(bin)/python -m pytest -m services
+
 # As root; needs mmdebstrap, cpio, kmod and QEMU's system emulator for this machine's processor.
-test-services: $(VENV)-wheels/.tools
-	$(VENV)-wheels/bin/python tools/services.py $(RELEASE)
+test-systemd: $(VENV)-wheels/.tools
+	$(VENV)-wheels/bin/python tools/systemd.py $(RELEASE)
 
 $(VENV)-wheels/.tools: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)-wheels
@@ -192,19 +197,23 @@ $(VENV)/.run: $(sources) | $(bin)/python
 	touch $@
 
 $(VENV)/.device: $(sources) | $(bin)/python
-	$(bin)/python -m pip install -q -e '.[demo,onnx,plots,test]'
+	$(bin)/python -m pip install -q -e '.[demo,mqtt,onnx,page,plots,test]'
 	touch $@
 
 $(VENV)-oldest/.device: $(sources) tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install -q --upgrade pip
-	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,onnx,plots,test]'
+	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,mqtt,onnx,page,plots,test]'
 	touch $@
 
 # torch first: a range that the installed version satisfies then installs no other build.
 $(VENV)/.dev: $(sources) | $(bin)/python
 	$(bin)/python -m pip install -q '$(TORCH)'
 	$(bin)/python -m pip install -q -e '.[dev]'
+	touch $@
+
+$(VENV)/.services: $(sources) | $(VENV)/.dev
+	$(bin)/python -m pip install -q -e '.[dev,services]'
 	touch $@
 
 clean:

@@ -29,6 +29,15 @@ except ImportError:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs other programs; in `make test-services`, one that is missing is a failure."""
+    if os.environ.get("TEST_SERVICES") != "1":
+        for item in items:
+            if item.get_closest_marker("services"):
+                item.add_marker(pytest.mark.skip(reason="make test-services runs it"))
+
+
 needs_extension = pytest.mark.skipif(c_kernels is None, reason="the C extension is not built")
 
 

@@ -238,7 +238,7 @@ def download(release: str) -> Path:
     if not (complete.exists() and complete.read_text() == wanted):
         command = [
             *(sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder)),
-            *(*target_options(release), f"{wheels[0]}[demo,onnx,plots,test]"),
+            *(*target_options(release), f"{wheels[0]}[demo,mqtt,onnx,page,plots,test]"),
         ]
         subprocess.run(command, check=True)
         complete.write_text(wanted)

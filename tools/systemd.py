@@ -1,6 +1,6 @@
 """Boot a machine whose first process is systemd, and try ``fer-edge service`` on it.
 
-``make test-services`` runs this: Debian's kernel and user land under QEMU, with a processor of this machine's
+``make test-systemd`` runs this: Debian's kernel and user land under QEMU, with a processor of this machine's
 kind; QEMU_ACCEL=kvm runs it at full speed, where that works. The machine has two cameras, the kernel's
 ``vivid``, which come after it has booted. fer-edge is installed by the README's lines. Not part of continuous
 integration.
@@ -181,7 +181,7 @@ def main() -> int:
     """Prepare, boot, and compare for each release; return 0 where every case ended as it must."""
     missing = what_is_missing()
     if missing:
-        print(f"skipped make test-services: {missing}")
+        print(f"skipped make test-systemd: {missing}")
         return 0
     failed = 0
     for release in sys.argv[1:]:

@@ -1,0 +1,1 @@
+"""Many films at once, cut into segments, by several processes or machines."""

@@ -1,0 +1,1 @@
+"""What may be asked of a run from elsewhere: pausing it, masks, sessions."""

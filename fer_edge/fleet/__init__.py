@@ -1,0 +1,1 @@
+"""What many devices tell over a broker, in one store."""

@@ -1,0 +1,1 @@
+"""What sessions amount to: measures, comparisons, and the page that shows them."""
