@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +138,61 @@ def test_processes_share_the_work_of_teachers_and_all_get_the_whole(two_ranks, t
     alone = teacher_answers([trained_edge], np.array(two_ranks[0][0]["faces"], np.uint8)).fer2013
     assert alone.shape == (9, 7)
     np.testing.assert_allclose(alone, one, atol=2e-4)
+
+
+NODE_LEARNING = ("--model", "nano", "--epochs", 6, "--batch", 70, "--ema", 0.9)
+
+
+def _start_node(port, *arguments):
+    """A machine's ``torchrun``, with one process; it and its process are a group of their own."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+            *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "drawn"),
+            *("-m", "fer_edge.train", *map(str, arguments)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _children(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def _two_nodes(out, data, *options, kill=False):
+    """The exit codes of two nodes; a process of the second is killed after the first epoch where ``kill``."""
+    port = _ranks(1)[0]["MASTER_PORT"]
+    nodes = [_start_node(port, *NODE_LEARNING, "--data", data, "--out", out, *options) for _ in range(2)]
+    try:
+        while kill and not (out / "last.pt").exists() and all(node.poll() is None for node in nodes):
+            time.sleep(0.02)
+        for worker in _children(nodes[1].pid) if kill else ():
+            os.kill(worker, signal.SIGKILL)
+        printed = [node.communicate(timeout=HANGS) for node in nodes]
+    finally:
+        for node in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+    assert ("exitcode: -9" in printed[1][1]) == kill, printed
+    return [node.returncode for node in nodes]
+
+
+@pytest.mark.services
+def test_nodes_that_meet_over_tcp_resume_after_one_of_their_processes_was_lost(drawn_csv, tmp_path):
+    """Each node has a ``torchrun`` of its own; together they come to what they come to undisturbed."""
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert _two_nodes(undisturbed, drawn_csv) == [0, 0]
+    assert _two_nodes(disturbed, drawn_csv, kill=True) == [1, 1]
+    assert len(read_metrics(disturbed)) < 6
+    assert _two_nodes(disturbed, drawn_csv, "--resume") == [0, 0]
+    for out in (undisturbed, disturbed):
+        assert [int(float(row["epoch"])) for row in read_metrics(out)] == [*range(1, 7)]
+    states = [checkpoint.load(out / "last.pt")["net"] for out in (undisturbed, disturbed)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_two_processes_learn_like_one(cli, drawn_csv, two_ranks, tmp_path):
