@@ -73,7 +73,7 @@ from .option import (
 )
 from .pipeline.options import SHARED, WatchOptions
 
-GROUPS = ("source", "output", "classifier", "faces")
+GROUPS = ("source", "output", "control", "classifier", "faces")
 """The headings of options, in the order of the help."""
 
 RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
@@ -213,6 +213,13 @@ class Config:
         choices=tuple(REQUIRABLE),
         reloads=True,
     )
+    state_folder: str | None = option(
+        None,
+        "control",
+        "keep here what outlasts the run, as a pause and drawn masks (default: %(default)s)",
+        metavar="DIR",
+        shown="~/.local/state/fer-edge, or what systemd gives",
+    )
     window: bool = option(False, "output", "show the annotated frames; q quits")
     unsure: bool = option(
         True,
@@ -282,7 +289,7 @@ TABLE: frozenset[str] = frozenset(
     for name, one in OPTIONS.items()
     if name in _OWN_OUTPUTS
     or (
-        one.group not in ("output", "classifier")
+        one.group not in ("output", "control", "classifier")
         and name not in SHARED
         and name not in ("camera", "max_heat")
     )

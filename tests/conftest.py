@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 # One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
 # threads that wait for a busy core cost more than they save. Read when PyTorch is loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# What runs of tests remember is nothing for the runs of whoever tests, and the other way round.
+_STATE = tempfile.TemporaryDirectory(prefix="fer-edge-tests-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 import numpy as np
 import pytest

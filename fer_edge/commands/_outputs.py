@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..config import Config
 from ..errors import DataError
@@ -19,6 +19,7 @@ from ..files import is_folder, is_special, refuse_input, resolved
 if TYPE_CHECKING:
     from ..outputs.base import Output, SlowOutput
     from ..outputs.jsonl import Mode
+    from ..outputs.store import StoreOutput
     from ..pipeline.watch import Watch
     from ..pipeline.watch_all import WatchAll
     from ..sources.base import Source
@@ -56,6 +57,13 @@ class Opened:
     """Written at once."""
     slow: Mapping[Hashable, SlowOutput] = field(default_factory=dict)
     """With a thread each."""
+
+    @property
+    def store(self) -> StoreOutput | None:
+        """The store, where there is one."""
+        # Its class would load SQLite.
+        stores = [one for one in self.slow.values() if one.name == "store"]
+        return cast("StoreOutput", stores[0]) if stores else None
 
 
 _NONE = Opened()

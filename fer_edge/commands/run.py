@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
-from ..errors import FerEdgeError, OutputError, printable
+from ..errors import DataError, FerEdgeError, OutputError, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
 from ._outputs import Opened, open_outputs, watched
 
 if TYPE_CHECKING:
+    from ..control.control import Control
     from ..outputs.base import Outputs
     from ..outputs.stats import StatsOutput
     from ..pipeline.options import WatchOptions
@@ -122,6 +123,7 @@ def execute(args: argparse.Namespace) -> int:
                 notifier.reloading()
                 read = functools.partial(load, flags, os.environ, file)
                 config, opened = _reload(read, config, results, outputs, opened, stats)
+                control.set_store(opened.store)
                 notifier.ready("configuration read again")
 
         def on_state(state: State) -> None:
@@ -138,7 +140,9 @@ def execute(args: argparse.Namespace) -> int:
         if live:
             date_lines()
         stats = [StatsOutput(lambda: results.summary)] if config.stats else []
+        control = _control(config, results)
         opened = open_outputs(config, cameras)
+        control.set_store(opened.store)
         outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
         _watch_board(config, results, len(cameras), stack)
@@ -161,13 +165,27 @@ def execute(args: argparse.Namespace) -> int:
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
                 write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
-        if live and not results.summary.frames and not results.stopped:
+        summary = results.summary
+        if live and not (summary.frames or summary.paused_seconds or results.stopped):
             _log.error("fer-edge run: %s gave no frame", ", ".join(camera.label for camera in cameras))
             return 1
         damaged = [camera.label for camera in cameras if camera.watch.summary.damaged]
         for name in damaged:
             _log.error("fer-edge run: %s: more than a tenth of its frames are missing", name)
         return 1 if damaged or outputs.failed else 0
+
+
+def _control(config: Config, results: Watch | WatchAll) -> Control:
+    from ..control.control import Control
+    from ..control.folder import state_folder, state_path
+
+    if config.state_folder:
+        return Control(results, folder=state_folder(config.state_folder))
+    try:
+        # Most runs have nothing to keep, and need no folder then.
+        return Control(results, folder=state_path())
+    except DataError:
+        return Control(results)
 
 
 def _longest_silence(watch: Watch) -> float:

@@ -72,6 +72,8 @@ class Pace:
         """Frames passed over so far."""
         self.idle = False
         """Whether there was no face for so long that frames are looked at seldom."""
+        self.held = False
+        """Whether none of a live source's frames are wanted, as while a run is paused."""
         self._every, self._fps = every, fps
         self._shortest = self._wanted = 1 / max_fps if max_fps else 0.0
         # The next frame comes up to a period late, and still a face has to be found in time.
@@ -107,7 +109,7 @@ class Pace:
 
         Of a slot of ``fps`` whose first frames come in a rest, the first one after it is looked at.
         """
-        resting = self._clock() < self.due
+        resting = self.held or self._clock() < self.due
         # By count, frames count during a rest, too.
         wanted = (self._fps is None or not resting) and self._is_turn(timestamp) and not resting
         if not wanted:

@@ -22,7 +22,8 @@ from ..sources.reconnect import SETTLED, AbsentSource, Backoff
 from .capture import FrameSlot
 from .options import WatchOptions
 from .pace import Pace
-from .state import RUNNING, Gap, State
+from .pause import Pause
+from .state import PAUSED, RUNNING, Gap, State
 
 POLL = 0.2
 """Seconds after which the loop looks around while no frame comes."""
@@ -42,7 +43,8 @@ HANGS_AFTER = 30.0
 LONGEST_HANGING = 60.0
 """Seconds for which a thread may hang while the source is lost, before the run ends."""
 
-_TELL_EVERY = 0.5
+TELL_EVERY = 0.5
+"""Seconds between two tellings that there are no frames."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,15 @@ class _Seen:
 
 
 @dataclass(frozen=True)
+class _Missed:
+    """A time of which nothing was given, up to the next frame that is."""
+
+    since: float
+    """By the monotonic clock."""
+    gap: Gap
+
+
+@dataclass(frozen=True)
 class _Hanging:
     """What was abandoned at a loss."""
 
@@ -78,6 +89,7 @@ class Feed:
     """The frames of a live or blocking source; iterate over it once.
 
     ``stopped`` and ``is_over`` are asked whether to end; ``on_state`` is told while there are no frames.
+    During a ``pause`` the frames of a live source are dropped, unread where it can be told not to read them.
     """
 
     def __init__(
@@ -88,6 +100,7 @@ class Feed:
         stopped: Callable[[], bool],
         is_over: Callable[[], bool],
         on_state: Callable[[State], None],
+        pause: Pause | None = None,
     ) -> None:
         self.source = source
         """The one that is read; another after a gap."""
@@ -95,6 +108,8 @@ class Feed:
         self._gap_seconds = 0.0
         self._first, self._options, self._pace = source, options, pace
         self._stopped, self._is_over, self._on_state = stopped, is_over, on_state
+        self._pause = pause or Pause()
+        self._missed: _Missed | None = None
         self._backoff = Backoff()
         self._slot: FrameSlot | None = None
         self._retry_at = self._told_at = -math.inf
@@ -122,9 +137,15 @@ class Feed:
         self._slot = FrameSlot(self.source, self._pace)
         try:
             while not self._stopped():
+                if self._pause.on and self.source.live:
+                    if self._is_over():
+                        return
+                    self._hold()
+                    continue
+                self._pace.held = False
                 frame = self._taken()
                 if frame is not None:
-                    yield self._received(frame)
+                    yield self._after_pause(*self._received(frame))
                 elif self._loss is None:
                     if self._is_over() or (self._slot is not None and self._slot.ended):
                         return
@@ -135,6 +156,11 @@ class Feed:
             self._ended = time.monotonic()
             self._close()
 
+    def drop(self, frame: Frame, gap: Gap | None) -> None:
+        """Take back a ``frame`` that came with ``gap``, the latest to be yielded, as a pause began."""
+        self._pace.pass_over()
+        self._miss(frame.monotonic - (gap.seconds if gap else 0.0), gap)
+
     def newest(self, frame: Frame) -> Frame:
         """Return ``frame``, which was the latest to be yielded, or what a live source has given since."""
         slot = self._slot
@@ -143,6 +169,29 @@ class Feed:
             return frame
         self.dropped = self._dropped_before + slot.dropped
         return self._received(newest)[0]
+
+    def _hold(self) -> None:
+        """Let a moment of a pause pass. A source that is lost meanwhile is opened again as at any time."""
+        if self._last is not None and self._missed is None:
+            self._miss(self._last.monotonic, self._loss.gap if self._loss else None)
+        # The first frame of one that is back has to be read, as nothing else tells that it is.
+        self._pace.held = self._loss is None
+        frame = self._taken()
+        if frame is not None:
+            self._pace.pass_over()
+            if self._loss is not None:
+                self._received(frame)
+        elif self._loss is not None:
+            self._check_waiting(self._loss)
+        if self._pause.on:
+            self._tell(State("paused", self._latest if self._loss else "", self._pause.lasting))
+
+    def _miss(self, since: float, before: Gap | None) -> None:
+        """Let the next frame tell that nothing was given ``since`` then; a gap ``before`` began it."""
+        if self._missed is None:
+            ago = time.monotonic() - since
+            gap = before or Gap(datetime.now(UTC) - timedelta(seconds=ago), ago, PAUSED)
+            self._missed = _Missed(since, gap)
 
     def _taken(self) -> Frame | None:
         """The next frame, or ``None`` after a moment without one."""
@@ -217,7 +266,12 @@ class Feed:
         return Gap(datetime.now(UTC) - timedelta(seconds=ago), ago, reason)
 
     def _wait(self, loss: _Loss) -> None:
-        """Tell that the source is waited for; raise where that takes too long, or makes no sense."""
+        """Tell that the source is waited for; raises as :meth:`_check_waiting`."""
+        self._check_waiting(loss)
+        self._tell(State("waiting", self._latest, time.monotonic() - loss.noticed))
+
+    def _check_waiting(self, loss: _Loss) -> None:
+        """Raise SourceLostError where waiting for the source takes too long, or makes no sense."""
         waited = time.monotonic() - loss.noticed
         limit = self._options.reconnect or math.inf
         if waited >= limit:
@@ -225,9 +279,11 @@ class Feed:
         if self._is_over():
             raise SourceLostError(f"{loss.reason}; not there again when the time was up")
         self._check_hanging(loss)
-        if time.monotonic() >= self._told_at + _TELL_EVERY:
+
+    def _tell(self, state: State) -> None:
+        if time.monotonic() >= self._told_at + TELL_EVERY:
             self._told_at = time.monotonic()
-            self._on_state(State("waiting", self._latest, waited))
+            self._on_state(state)
 
     def _check_hanging(self, loss: _Loss) -> None:
         """Raise SourceLostError where threads hang in a driver, which then gives nothing to another one."""
@@ -246,6 +302,13 @@ class Feed:
         resting = time.monotonic() < self._pace.due
         if self._last is not None and (resting or 1 < self.source.pause > self._slot.waited):
             self._on_state(RUNNING)
+
+    def _after_pause(self, frame: Frame, gap: Gap | None) -> tuple[Frame, Gap | None]:
+        """Return ``frame`` with all that was missed before it."""
+        if self._missed is not None:
+            missed, self._missed = self._missed, None
+            gap = replace(missed.gap, seconds=frame.monotonic - missed.since)
+        return frame, gap
 
     def _received(self, frame: Frame) -> tuple[Frame, Gap | None]:
         assert self._slot is not None and self._slot.source is not None

@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+PAUSED = "paused"
+"""Reason of a gap in which the operator wanted nothing to be recognized."""
+
 
 @dataclass(frozen=True)
 class Gap:
-    """A time without frames, after which a lost camera or stream was opened again."""
+    """A time without frames: a camera or stream was lost and opened again, or the run was paused."""
 
     began: datetime
     """When the last frame before it was read, in UTC by the clock."""
     seconds: float
     """From that frame to the first one after the gap, by the monotonic clock."""
     reason: str
-    """What was wrong first; without passwords."""
+    """What was wrong first, without passwords; or :data:`PAUSED`."""
 
     def followed_by(self, later: Gap | None) -> Gap:
         """Return one for both, as long as the two together."""
@@ -27,13 +30,13 @@ class Gap:
 class State:
     """What a run does at this moment."""
 
-    name: Literal["running", "waiting"]
+    name: Literal["running", "waiting", "paused"]
     """``running``: it has just recognized a frame, or the next one is not due yet. ``waiting``: its camera or
-    stream is lost, and is being opened again."""
+    stream is lost, and is being opened again. ``paused``: nothing is recognized, as the operator wants it."""
     reason: str = ""
-    """While waiting: why the camera is not there, as the latest attempt found it; without passwords."""
+    """Where the camera is not there: why, as the latest attempt found it; without passwords."""
     seconds: float = 0.0
-    """While waiting: for how long."""
+    """While waiting or paused: for how long."""
 
 
 RUNNING = State("running")

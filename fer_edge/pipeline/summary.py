@@ -46,6 +46,8 @@ class Summary:
     """How often a live source was lost and came back."""
     gap_seconds: float = 0.0
     """Without frames, in these gaps and one that goes on."""
+    paused_seconds: float = 0.0
+    """In which nothing was recognized, as the operator wanted it."""
 
     @property
     def fps(self) -> float:
@@ -74,6 +76,8 @@ class Summary:
             parts.append(f"missing {self.missing} damaged")
         if self.gap_seconds:
             parts.append(f"without the camera {self.gap_seconds:.1f} s")
+        if self.paused_seconds:
+            parts.append(f"paused {self.paused_seconds:.1f} s")
         parts.append(f"faces {self.faces}" + (f" ({counted(self.tracks, 'track')})" if self.tracks else ""))
         return ", ".join(parts)
 
@@ -131,6 +135,7 @@ class Tally:
         passed: int = 0,
         gaps: int = 0,
         gap_seconds: float = 0.0,
+        paused_seconds: float = 0.0,
     ) -> Summary:
         """Return the figures so far."""
         seconds, cpu = (last - first for first, last in zip(self._first, self._last, strict=True))
@@ -151,4 +156,5 @@ class Tally:
             cpu_percent=100 * cpu / seconds if seconds > 0 else math.nan,
             gaps=gaps,
             gap_seconds=gap_seconds,
+            paused_seconds=paused_seconds,
         )

@@ -27,14 +27,15 @@ from ..faces.faces import Faces
 from ..faces.tracker import Tracker
 from ..faces.windows import DETECT_EVERY, Follower
 from ..machine import usable_cores
-from ..option import options_of
+from ..option import Polygon, options_of
 from ..sources import await_any, open_any
 from ..sources.base import CAMERA_FPS, Frame, Source
 from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
 from .pace import Pace
+from .pause import Pause
 from .recognizer import Recognizer, answered
-from .reconnect import POLL, Feed
+from .reconnect import POLL, TELL_EVERY, Feed
 from .result import FrameResult
 from .smoothing import Smoother
 from .state import RUNNING, Gap, State
@@ -104,7 +105,8 @@ class Watch(Iterator[FrameResult]):
         self._tracker = Tracker(self.options.min_hits)
         self._smoother = Smoother(self.options.smoothing)
         self._tally = Tally()
-        self._zones = Zones(self.options.region, self.options.mask)
+        self._zones = self._next_zones = Zones(self.options.region, self.options.mask)
+        self._pause = Pause()
         with contextlib.ExitStack() as opening:
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
             self._pace = self._paced()
@@ -122,7 +124,13 @@ class Watch(Iterator[FrameResult]):
         self._turns = Turns(classify_every)
         self._began = math.inf
         self._feed = Feed(
-            self.source, self.options, self._pace, self._stop.is_set, self._is_over, self._on_state
+            self.source,
+            self.options,
+            self._pace,
+            self._stop.is_set,
+            self._is_over,
+            self._on_state,
+            self._pause,
         )
         self._upright = UprightCheck(
             self.recognizer.detector,
@@ -149,6 +157,26 @@ class Watch(Iterator[FrameResult]):
         self._pace.limit(fps)
 
     @property
+    def paused(self) -> bool:
+        """Whether :meth:`pause` was called last, and not :meth:`resume`."""
+        return self._pause.on
+
+    def pause(self) -> None:
+        """Recognize nothing after the current frame, until :meth:`resume`; from any thread.
+
+        The frames of a live source are dropped, and the first one afterwards has a gap; others wait.
+        """
+        self._pause.begin()
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        self._pause.end()
+
+    def cover(self, masks: Sequence[Polygon]) -> None:
+        """Hide ``masks`` besides those of the options, from the next frame on; from any thread."""
+        self._next_zones = Zones(self.options.region, (*self.options.mask, *masks))
+
+    @property
     def tally(self) -> Tally:
         """The figures that :attr:`summary` is made of."""
         return self._tally
@@ -164,6 +192,7 @@ class Watch(Iterator[FrameResult]):
             self._pace.passed,
             feed.gaps,
             feed.gap_seconds,
+            self._pause.seconds,
         )
 
     def adjust(self, options: WatchOptions) -> None:
@@ -259,20 +288,29 @@ class Watch(Iterator[FrameResult]):
         self._began = time.monotonic()
         with self._opened, contextlib.closing(self._frames()) as frames:
             for frame, gap in frames:
-                self._rest()
-                if self.stopped or self._is_over():
-                    return
-                with self._admission(self._stop.is_set) as came:
-                    if not came:
+                result = self._recognized(frame, gap)
+                if result is None:
+                    if self.stopped or self._is_over():
                         return
-                    self._pace.begin()
-                    result = self._recognize(self._turned(self._newest(frame)), gap)
+                    self._feed.drop(frame, gap)
+                    continue
                 self._on_state(RUNNING)
                 yield result
                 self._pace.end()
                 if self._tally.frames == self.options.frames:
                     return
             self._upright.close()
+
+    def _recognized(self, frame: Frame, gap: Gap | None) -> FrameResult | None:
+        """The result of ``frame``; ``None`` where the run ends, or pauses at a source that goes on."""
+        while True:
+            self._rest()
+            if self.stopped or self._is_over() or (self.paused and self.source.live):
+                return None
+            with self._admission(lambda: self.stopped or self.paused) as came:
+                if came:
+                    self._pace.begin()
+                    return self._recognize(self._turned(self._newest(frame)), gap)
 
     def _newest(self, frame: Frame) -> Frame:
         """What a camera has given while its turn was waited for, else ``frame``."""
@@ -290,8 +328,15 @@ class Watch(Iterator[FrameResult]):
         return replace(frame, image=turn.apply(frame.image), chroma=chroma)
 
     def _rest(self) -> None:
-        while not (self.stopped or self._is_over()):
+        """Wait until a frame is due; where a source waits for its reader, also for the end of a pause."""
+        told_at = -math.inf
+        while not (self.stopped or self._is_over() or (self.paused and self.source.live)):
             left = self._pace.due - time.monotonic()
+            if self.paused:
+                left = POLL
+                if time.monotonic() >= told_at + TELL_EVERY:
+                    told_at = time.monotonic()
+                    self._on_state(State("paused", seconds=self._pause.lasting))
             if left <= 0:
                 return
             # Not the event: a signal handler that sets it while this thread takes its lock would hang.
@@ -322,6 +367,7 @@ class Watch(Iterator[FrameResult]):
     def _recognize(self, frame: Frame, gap: Gap | None) -> FrameResult:
         if gap is not None:
             self._forget()
+        self._zones = self._next_zones
         started = time.perf_counter()
         shape = frame.image.shape
         view = self._zones.view(frame.image)

@@ -58,7 +58,8 @@ def watch_all(
     :class:`~fer_edge.pipeline.options.WatchOptions`, for all; ``own``: those of one camera, by its name; the
     networks, ``align``, ``frames`` and ``seconds`` are the same for all. ``recognizer``: one that was loaded
     already, and is used by nobody else meanwhile. ``on_state`` is called in the thread that takes results:
-    ``running`` after each and while any camera runs, ``waiting`` where all are lost that have not ended.
+    ``running`` after each and while any camera runs, ``waiting`` where all are lost that have not ended,
+    ``paused`` where no camera runs since the run is paused.
 
     Errors as for :func:`fer_edge.watch`; ``ValueError`` also for ``own`` options of no camera. A camera that
     fails while others go on is told in the log, and its error raised when they have ended.
@@ -118,6 +119,21 @@ class WatchAll(Iterator[FrameResult]):
         """Ask for the end after the current frame; may be called from a signal handler or another thread."""
         for watch in self.watches.values():
             watch.stop()
+
+    @property
+    def paused(self) -> bool:
+        """Whether :meth:`pause` was called last, and not :meth:`resume`."""
+        return all(watch.paused for watch in self.watches.values())
+
+    def pause(self) -> None:
+        """As :meth:`.Watch.pause`, for all."""
+        for watch in self.watches.values():
+            watch.pause()
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        for watch in self.watches.values():
+            watch.resume()
 
     def limit(self, fps: float | None) -> None:
         """As :meth:`.Watch.limit`, for all together: each may have the same part of it."""
@@ -282,15 +298,15 @@ class _Desk:
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
-            while not (self._asked and self._waiting[0] is ticket):
-                if gives_up():
-                    self._waiting.remove(ticket)
-                    self._changed.notify_all()
-                    return False
+            while not gives_up():
+                if self._asked and self._waiting[0] is ticket:
+                    self._waiting.popleft()
+                    self._asked = False
+                    return True
                 self._changed.wait(POLL)
-            self._waiting.popleft()
-            self._asked = False
-            return True
+            self._waiting.remove(ticket)
+            self._changed.notify_all()
+            return False
 
     def deliver(self, result: FrameResult) -> None:
         """Hand over the result of a turn."""
@@ -365,5 +381,11 @@ class _States:
             waiting = {name: state for name, state in self._latest.items() if state and state != RUNNING}
             if not fresh or len(waiting) < len(self._latest):
                 return None
+            paused = [state for state in waiting.values() if state.name == "paused"]
+            if paused:
+                reasons = "; ".join(
+                    f"{name}: {state.reason}" for name, state in waiting.items() if state.reason
+                )
+                return State("paused", reasons, max(state.seconds for state in paused))
             reasons = "; ".join(f"{name}: {state.reason}" for name, state in waiting.items())
             return State("waiting", reasons, min(state.seconds for state in waiting.values()))

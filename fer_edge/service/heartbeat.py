@@ -46,6 +46,8 @@ class Heartbeat:
         if state.name == "running":
             rate = f", {(frames - self._told_frames) / passed:.1f} a second" if told == self._told else ""
             status = f"frames processed: {frames}{rate}"
+        elif state.name == "paused":
+            status = f"paused{f'; camera: {state.reason}' if state.reason else ''}"
         else:
             status = f"waiting for camera: {state.reason}"
         self._notifier.alive(status)

@@ -321,6 +321,7 @@ def test_a_run_is_told_from_start_to_end(tmp_path):
         "cpu_percent": None,
         "gaps": 1,
         "gap_seconds": 12.346,
+        "paused_seconds": 0.0,
         "fps": 2.0,
     }
     assert end["outputs"] == {"video": {"lost": 1, "dropped": 2}}

@@ -1,0 +1,219 @@
+"""What may be asked of a run from elsewhere: by a page, a broker, a socket, a key, a button."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import DataError, FerEdgeError
+from ..option import Polygon, polygon_of
+from ..pipeline.watch import Watch
+from ..pipeline.watch_all import WatchAll
+from .folder import state_folder
+from .memory import Memory, recall, remember
+
+LONGEST_NAME = 200
+"""Characters of the name of a session, event or group."""
+
+MOST_MASKS = 50
+"""Polygons drawn on one camera."""
+
+MOST_CORNERS = 200
+"""Corners of one polygon."""
+
+_log = logging.getLogger(__name__)
+
+
+class SessionStore(Protocol):
+    """Where sessions are recorded; :class:`~fer_edge.outputs.store.StoreOutput` is one."""
+
+    @property
+    def session(self) -> str | None:
+        """Name of the session that goes on."""
+
+    def start_session(self, name: str) -> None:
+        """Begin one."""
+
+    def mark(self, name: str, group: str | None = None) -> None:
+        """Record an event in it."""
+
+    def stop_session(self) -> None:
+        """End it."""
+
+
+class Control:
+    """Pauses a run, hides parts of its pictures, marks sessions and events; from any thread.
+
+    ``run``: what recognizes. ``store``: where sessions go, ``None`` for nowhere. ``folder``: where pause and
+    masks are remembered, by ``name`` of the run, for the next one; ``None``: nowhere. A pause is remembered
+    of live sources only: a film is not to stand still because a camera was to.
+
+    Every method raises :class:`~fer_edge.errors.DataError` for what cannot be done.
+    """
+
+    def __init__(
+        self,
+        run: Watch | WatchAll,
+        store: SessionStore | None = None,
+        folder: Path | None = None,
+        name: str = "default",
+    ) -> None:
+        self._run, self._store = run, store
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[], None]] = []
+        watches = [run] if isinstance(run, Watch) else [*run.watches.values()]
+        self._watches = {watch.options.camera or watch.source.name: watch for watch in watches}
+        self._live = any(watch.source.live for watch in watches)
+        self._path = folder and folder / f"control-{name}.json"
+        self._memory = recall(self._path) if self._path else Memory()
+        if self._memory.paused and self._live:
+            _log.warning("paused, as the run before was; fer-edge resume goes on")
+            run.pause()
+        for camera, watch in self._watches.items():
+            watch.cover(self._memory.masks.get(camera, ()))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The names of the cameras, as results have them."""
+        return tuple(self._watches)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is recognized."""
+        return self._run.paused
+
+    def pause(self) -> None:
+        """Recognize, show, store and encode nothing after the current frame, until :meth:`resume`."""
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._set_paused(False)
+
+    def masks(self, camera: str) -> tuple[Polygon, ...]:
+        """The masks of a camera: configured ones, then drawn ones."""
+        return (*self._watch(camera).options.mask, *self.drawn(camera))
+
+    def drawn(self, camera: str) -> tuple[Polygon, ...]:
+        """The drawn masks of a camera, without configured ones."""
+        self._watch(camera)
+        return tuple(self._memory.masks.get(camera, ()))
+
+    def set_masks(self, camera: str, polygons: Sequence[Polygon]) -> None:
+        """Hide ``polygons`` of a camera, besides configured ones, instead of those drawn before.
+
+        Polygons are corners x, y in parts of the turned picture, 0 to 1. They hold from the next frame on.
+        """
+        watch = self._watch(camera)
+        masks = _checked(polygons)
+        with self._changing():
+            watch.cover(masks)
+            others = {name: many for name, many in self._memory.masks.items() if name != camera}
+            self._keep(replace(self._memory, masks={**others, **({camera: masks} if masks else {})}))
+
+    @property
+    def session(self) -> str | None:
+        """Name of the session that goes on."""
+        return self._store.session if self._store else None
+
+    def start_session(self, name: str) -> None:
+        """Begin a session: a row for each person and second is kept from now on."""
+        with self._changing():
+            self._sessions().start_session(named(name, "a session"))
+
+    def mark(self, name: str, group: str | None = None) -> None:
+        """Record that ``name`` begins now; ``group``: what it belongs to."""
+        with self._changing():
+            self._sessions().mark(named(name, "an event"), None if group is None else named(group, "a group"))
+
+    def stop_session(self) -> None:
+        """End the session."""
+        with self._changing():
+            self._sessions().stop_session()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What holds now, for JSON."""
+        return {
+            "paused": self.paused,
+            "session": self.session,
+            "masks": {camera: [*map(list, self.masks(camera))] for camera in self.cameras},
+        }
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Let ``callback`` be called after each change, in the thread that made it; it must be quick."""
+        with self._lock:
+            self._callbacks.append(callback)
+
+    def set_store(self, store: SessionStore | None) -> None:
+        """Take another store, as where the configuration was read again."""
+        self._store = store
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            yield
+            callbacks = [*self._callbacks]
+        for callback in callbacks:
+            callback()
+
+    def _set_paused(self, paused: bool) -> None:
+        with self._changing():
+            if paused == self.paused:
+                return
+            if paused:
+                self._run.pause()
+            else:
+                self._run.resume()
+            _log.warning("paused: nothing is recognized" if paused else "recognizing again")
+            if self._live:
+                self._keep(replace(self._memory, paused=paused))
+
+    def _keep(self, memory: Memory) -> None:
+        self._memory = memory
+        if self._path is None:
+            return
+        try:
+            state_folder(str(self._path.parent))
+        except FerEdgeError as error:
+            _log.warning("%s; a restart will not know of it", error)
+            return
+        remember(self._path, memory)
+
+    def _watch(self, camera: str) -> Watch:
+        if camera not in self._watches:
+            known = ", ".join(map(repr, self._watches))
+            raise DataError(f"there is no camera {camera!r:.80}; there are {known}")
+        return self._watches[camera]
+
+    def _sessions(self) -> SessionStore:
+        if self._store is None:
+            raise DataError("this run has no store to keep sessions in; start it with --store FILE.db")
+        return self._store
+
+
+def _checked(polygons: Any) -> tuple[Polygon, ...]:
+    if not isinstance(polygons, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in polygons):
+        raise DataError(f"masks must be a list of polygons, each a list of points x, y; got {polygons!r:.80}")
+    if len(polygons) > MOST_MASKS or any(len(one) > MOST_CORNERS for one in polygons):
+        raise DataError(f"a camera has at most {MOST_MASKS} drawn masks, of {MOST_CORNERS} corners each")
+    try:
+        return tuple(polygon_of(one) for one in polygons)
+    except ValueError as error:
+        raise DataError(f"{error!s:.200}") from error
+
+
+def named(name: object, what: str) -> str:
+    """``name`` without white space around it; raises DataError where it cannot be that of ``what``."""
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"the name of {what} must be a text that is not empty; got {name!r:.80}")
+    name = name.strip()
+    if len(name) > LONGEST_NAME:
+        raise DataError(f"the name of {what} has at most {LONGEST_NAME} characters; got {len(name)}")
+    if not name.isprintable():
+        raise DataError(f"the name of {what} has control characters: {name!r:.80}")
+    return name

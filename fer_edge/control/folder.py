@@ -1,0 +1,51 @@
+"""The folder in which a run keeps what has to outlast it: a pause, masks that were drawn, a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import DataError
+
+_MODE = 0o700
+
+
+def state_path(given: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the folder of state lies, existing or not.
+
+    ``given``: by ``--state-folder``. Else that which systemd made (``STATE_DIRECTORY``), else ``fer-edge``
+    below ``XDG_STATE_HOME`` or ``~/.local/state``. Raises :class:`~fer_edge.errors.DataError` where nobody
+    has a home.
+    """
+    if given:
+        return Path(given).absolute()
+    if made := environment.get("STATE_DIRECTORY"):
+        # systemd.exec(5): several are separated by colons.
+        return Path(made.split(":")[0])
+    home = environment.get("XDG_STATE_HOME", "")
+    # The base directory specification has relative ones ignored.
+    if Path(home).is_absolute():
+        return Path(home) / "fer-edge"
+    try:
+        return Path.home() / ".local/state/fer-edge"
+    except RuntimeError as error:
+        raise DataError("there is no home to keep state in; name a folder with --state-folder") from error
+
+
+def state_folder(given: str | None = None) -> Path:
+    """The folder of :func:`state_path`, made where it is missing, for this user only.
+
+    Raises :class:`~fer_edge.errors.DataError` where that cannot be done.
+    """
+    path = state_path(given)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=_MODE, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path}: no folder to keep state in: {error.strerror}; name another one with --state-folder"
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise DataError(f"{path}: no permission to write; name another one with --state-folder")
+    return path

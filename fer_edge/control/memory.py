@@ -1,0 +1,64 @@
+"""What a run remembers over restarts: whether it is paused, and the masks that were drawn. A JSON file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FerEdgeError, shortened
+from ..files import write_text
+from ..option import Polygon, polygon_of
+
+VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered."""
+
+    paused: bool = False
+    masks: Mapping[str, tuple[Polygon, ...]] = field(default_factory=dict)
+    """Drawn masks by name of the camera."""
+
+
+def recall(path: Path) -> Memory:
+    """Read what was remembered; nothing, with a warning, from a file that is not what it should be."""
+    try:
+        return _memory_of(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Memory()
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
+        _log.warning("%s: not read, neither a pause nor drawn masks are remembered: %s", path, told)
+        return Memory()
+
+
+def remember(path: Path, memory: Memory) -> None:
+    """Write ``memory`` in one step, readable by this user only; a warning where that fails."""
+    content = {"version": VERSION, "paused": memory.paused, "masks": dict(memory.masks)}
+    try:
+        write_text(path, json.dumps(content, indent=1) + "\n")
+        path.chmod(0o600)
+    except (OSError, FerEdgeError) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        _log.warning("%s: not written, so that a restart will not know of it: %s", path, told)
+
+
+def _memory_of(content: Any) -> Memory:
+    """Check what a file holds; ``ValueError`` says what is wrong."""
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        version = content.get("version") if isinstance(content, dict) else None
+        raise ValueError(f"version {version!r} where {VERSION} is known")
+    paused, masks = content.get("paused", False), content.get("masks", {})
+    if not isinstance(paused, bool) or not isinstance(masks, dict):
+        raise ValueError("paused must be true or false, and masks an object")
+    for camera, polygons in masks.items():
+        if not isinstance(polygons, list):
+            raise ValueError(f"the masks of {camera!r} are no list")
+    return Memory(paused, {name: tuple(polygon_of(one) for one in many) for name, many in masks.items()})
