@@ -60,6 +60,7 @@ from .option import (
     DURATION,
     FILE_LIMIT,
     MASK,
+    NAME,
     NUMBER,
     ON_OFF,
     PREFIX,
@@ -212,6 +213,13 @@ class Config:
         "end the run when this output fails, instead of going on and retrying",
         choices=tuple(REQUIRABLE),
         reloads=True,
+    )
+    name: str = option(
+        "default",
+        "control",
+        "let fer-edge session, pause and resume find the run by this name (default: %(default)s)",
+        NAME,
+        metavar="NAME",
     )
     state_folder: str | None = option(
         None,

@@ -371,7 +371,17 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name: at most 31 letters, digits, dots, hyphens and underscores, the first a "
+            "letter or digit"
+        )
+    return text
+
+
 TEXT = Kind("a text", nonempty)
+NAME = Kind("a name of letters, digits, dots, hyphens and underscores", _name)
 WHOLE = Kind("a whole number", int, (int,))
 COUNT = Kind("a whole number of at least 1", positive_int, (int,))
 NUMBER = Kind("a number", float, (int, float))

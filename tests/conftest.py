@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # What runs of tests remember is nothing for the runs of whoever tests, and the other way round.
 _STATE = tempfile.TemporaryDirectory(prefix="fer-edge-tests-")
-os.environ["XDG_STATE_HOME"] = _STATE.name
+os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = _STATE.name
 
 import numpy as np
 import pytest

@@ -39,6 +39,7 @@ TEXTS = {
     "segment": "90s",
     "save_image": "a.png",
     "store": "shop.db",
+    "name": "door",
     "state_folder": "state",
     "keep": "30",
     "keep_detail": "0.5",

@@ -7,6 +7,9 @@ import importlib
 
 COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
+    "session": "mark sessions and events in a run that goes on",
+    "pause": "pause a run that goes on",
+    "resume": "let a paused run go on",
     "store": "read what run --store has written",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",

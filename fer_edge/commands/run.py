@@ -146,6 +146,8 @@ def execute(args: argparse.Namespace) -> int:
         outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
         _watch_board(config, results, len(cameras), stack)
+        if any(camera.watch.source.related for camera in cameras):
+            _may_be_asked(config, control, live, stack)
         for one in stats:
             stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
         silence = max(_longest_silence(camera.watch) for camera in cameras)
@@ -179,13 +181,24 @@ def _control(config: Config, results: Watch | WatchAll) -> Control:
     from ..control.control import Control
     from ..control.folder import state_folder, state_path
 
+    folder = None
     if config.state_folder:
-        return Control(results, folder=state_folder(config.state_folder))
-    try:
+        folder = state_folder(config.state_folder)
+    else:
         # Most runs have nothing to keep, and need no folder then.
-        return Control(results, folder=state_path())
-    except DataError:
-        return Control(results)
+        with contextlib.suppress(DataError):
+            folder = state_path()
+    return Control(results, folder=folder, name=config.name)
+
+
+def _may_be_asked(config: Config, control: Control, live: bool, stack: contextlib.ExitStack) -> None:
+    """Let this run be asked by others of this machine."""
+    from ..control.local import listening, listening_folder
+    from ..control.requests import obey
+
+    level = logging.INFO if live else logging.DEBUG
+    folder = listening_folder(control.folder)
+    stack.enter_context(listening(folder, config.name, functools.partial(obey, control), level))
 
 
 def _longest_silence(watch: Watch) -> float:

@@ -69,6 +69,8 @@ class Control:
         watches = [run] if isinstance(run, Watch) else [*run.watches.values()]
         self._watches = {watch.options.camera or watch.source.name: watch for watch in watches}
         self._live = any(watch.source.live for watch in watches)
+        self.folder = folder
+        """Where pause and masks are remembered."""
         self._path = folder and folder / f"control-{name}.json"
         self._memory = recall(self._path) if self._path else Memory()
         if self._memory.paused and self._live:
@@ -121,6 +123,11 @@ class Control:
         """Name of the session that goes on."""
         return self._store.session if self._store else None
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether there is a store to keep sessions in."""
+        return self._store is not None
+
     def start_session(self, name: str) -> None:
         """Begin a session: a row for each person and second is kept from now on."""
         with self._changing():
@@ -162,9 +169,9 @@ class Control:
             callback()
 
     def _set_paused(self, paused: bool) -> None:
+        if paused == self.paused:
+            return
         with self._changing():
-            if paused == self.paused:
-                return
             if paused:
                 self._run.pause()
             else:

@@ -33,7 +33,7 @@ def recall(path: Path) -> Memory:
         return _memory_of(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return Memory()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
         _log.warning("%s: not read, neither a pause nor drawn masks are remembered: %s", path, told)
         return Memory()

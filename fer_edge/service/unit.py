@@ -110,10 +110,12 @@ def _service(options: UnitOptions) -> Iterator[tuple[str, str]]:
     yield "ExecStart", " ".join(_quoted(word, command=True) for word in options.command)
     if options.reloads:
         yield "ExecReload", "/bin/kill -HUP $MAINPID"
-    yield "Environment", "PYTHONUNBUFFERED=1"
+    yield "Environment", f"PYTHONUNBUFFERED=1 FER_EDGE_NAME={options.name}"
     yield "SyslogIdentifier", options.name
     yield "StateDirectory", options.name
     yield "StateDirectoryMode", "0750"
+    # One each, as that of a service goes with it. Its socket tells by its mode who may ask.
+    yield "RuntimeDirectory", f"fer-edge/{options.name}"
     yield "WorkingDirectory", f"%S/{options.name}"
     yield "UMask", "0027"
     yield from _life(options)

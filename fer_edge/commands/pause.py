@@ -1,0 +1,25 @@
+"""``fer-edge pause``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ._running import ask_run, configure_run, told
+
+HELP = "Pause a run: until fer-edge resume it recognizes, shows and stores nothing, also after a restart."
+EPILOG = """\
+examples:
+  fer-edge pause
+  fer-edge pause --run door
+  sudo fer-edge pause              # a service"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    configure_run(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Ask, and tell what holds."""
+    print(told(ask_run(args, {"action": "pause"})))
+    return 0

@@ -1,0 +1,24 @@
+"""``fer-edge resume``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ._running import ask_run, configure_run, told
+
+HELP = "Let a run that was paused go on."
+EPILOG = """\
+examples:
+  fer-edge resume
+  fer-edge resume --run door"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    configure_run(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Ask, and tell what holds."""
+    print(told(ask_run(args, {"action": "resume"})))
+    return 0

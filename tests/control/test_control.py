@@ -1,0 +1,256 @@
+"""What may be asked of a run: a pause, masks, sessions; what outlasts it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+
+import pytest
+
+pytest.importorskip("cv2")
+
+from pipeline.test_watch_all import Recognizer, Script, watching
+
+from fer_edge.control.control import LONGEST_NAME, MOST_CORNERS, MOST_MASKS, Control
+from fer_edge.control.folder import state_folder, state_path
+from fer_edge.control.requests import obey
+from fer_edge.errors import DataError
+from fer_edge.pipeline.options import WatchOptions
+from fer_edge.pipeline.watch import Watch
+
+TRIANGLE = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
+SQUARE = ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2), (0.1, 0.2))
+
+
+class Sessions:
+    """Takes down what a store is asked for."""
+
+    session = None
+
+    def __init__(self):
+        self.asked = []
+
+    def start_session(self, name):
+        self.session = name
+        self.asked.append(("start", name))
+
+    def mark(self, name, group=None):
+        self.asked.append(("mark", name, group))
+
+    def stop_session(self):
+        self.session = None
+        self.asked.append(("stop",))
+
+
+@pytest.fixture
+def run():
+    with Watch(Script(), WatchOptions(camera="door", mask=(TRIANGLE,)), Recognizer()) as one:
+        yield one
+
+
+def test_a_pause_outlasts_the_run(run, tmp_path, caplog):
+    folder = tmp_path / "new" / "state"
+    control = Control(run, folder=folder)
+    assert not folder.exists(), "nothing to keep yet"
+    changes = []
+    control.on_change(lambda: changes.append(control.paused))
+    control.pause()
+    control.pause()
+    assert (run.paused, control.snapshot()["paused"]) == (True, True)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "control-default.json").stat().st_mode) == 0o600
+
+    with Watch(Script(), WatchOptions(camera="door"), Recognizer()) as next_run:
+        with caplog.at_level(logging.WARNING, "fer_edge"):
+            caplog.clear()
+            after = Control(next_run, folder=folder)
+        assert next_run.paused
+        assert [record.getMessage() for record in caplog.records] == [
+            "paused, as the run before was; fer-edge resume goes on"
+        ]
+        after.resume()
+        assert not next_run.paused
+    with Watch(Script(), WatchOptions(camera="door"), Recognizer()) as last_run:
+        Control(last_run, folder=folder)
+        assert not last_run.paused
+    assert changes == [True]
+
+
+def test_a_pause_of_a_camera_stops_no_film_and_no_run_of_another_name(run, tmp_path):
+    Control(run, folder=tmp_path).pause()
+    with Watch(Script(live=False), WatchOptions(), Recognizer()) as film:
+        control = Control(film, folder=tmp_path)
+        assert not film.paused
+        control.pause()
+        assert film.paused
+        control.resume()
+    with Watch(Script(), WatchOptions(), Recognizer()) as other:
+        Control(other, folder=tmp_path, name="till")
+        assert not other.paused
+    with Watch(Script(), WatchOptions(), Recognizer()) as same:
+        Control(same, folder=tmp_path)
+        assert same.paused
+
+
+def test_drawn_masks_are_kept_by_camera(tmp_path):
+    with watching({"door": Script(), "till": Script()}) as run:
+        control = Control(run, folder=tmp_path)
+        assert control.cameras == ("door", "till")
+        control.set_masks("till", [[[0, 0], [0.5, 0], [0.5, 1]]])
+        assert (control.masks("door"), control.masks("till")) == ((), (TRIANGLE,))
+        assert control.snapshot()["masks"] == {"door": [], "till": [[(0, 0), (0.5, 0), (0.5, 1)]]}
+        results = {result.camera: result for _, result in zip(range(8), run, strict=False)}
+        assert not results["till"].image[0, :30].any()
+    with Watch(Script(), WatchOptions(camera="till", mask=(SQUARE,)), Recognizer()) as run:
+        control = Control(run, folder=tmp_path)
+        assert control.masks("till") == (SQUARE, TRIANGLE)
+        assert control.drawn("till") == (TRIANGLE,)
+        assert not next(run).image[0, :30].any()
+        control.set_masks("till", [])
+        assert control.masks("till") == (SQUARE,)
+    # A mask of a camera that is not there now is not forgotten.
+    with Watch(Script(), WatchOptions(camera="door"), Recognizer()) as run:
+        Control(run, folder=tmp_path).set_masks("door", [SQUARE])
+        Control(run, folder=tmp_path).pause()
+    content = json.loads((tmp_path / "control-default.json").read_text())
+    assert content == {"version": 1, "paused": True, "masks": {"door": [[list(point) for point in SQUARE]]}}
+
+
+@pytest.mark.parametrize(
+    ("camera", "polygons", "told"),
+    [
+        ("hall", [TRIANGLE], "there is no camera 'hall'; there are 'door'"),
+        ("door", "0,0 1,1 1,0", "masks must be a list of polygons"),
+        ("door", [[[0, 0], [1, 1]]], "three or more points"),
+        ("door", [[[0, 0], [1, 1], [1.5, 0]]], "in parts of the picture, 0 to 1"),
+        ("door", [[[0, 0], [1, float("nan")], [1, 0]]], "in parts of the picture, 0 to 1"),
+        ("door", [[[0, 0], [1, "x"], [1, 0]]], "polygon of points x, y"),
+        ("door", [TRIANGLE] * (MOST_MASKS + 1), "at most 50 drawn masks"),
+        ("door", [[(0.5, 0.5)] * (MOST_CORNERS + 1)], "of 200 corners each"),
+    ],
+)
+def test_bad_masks_are_refused_and_change_nothing(run, tmp_path, camera, polygons, told):
+    control = Control(run, folder=tmp_path)
+    with pytest.raises(DataError, match=told):
+        control.set_masks(camera, polygons)
+    assert control.masks("door") == (TRIANGLE,)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 2}',
+        '{"version": 1, "paused": 1}',
+        '{"version": 1, "masks": {"door": 3}}',
+        '{"version": 1, "paused": true, "masks": {"door": [[[0, 0]]]}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_bad_file_is_told_and_ignored(run, tmp_path, caplog, content):
+    (tmp_path / "control-default.json").write_text(content)
+    with caplog.at_level(logging.WARNING, "fer_edge"):
+        control = Control(run, folder=tmp_path)
+    (record,) = caplog.records
+    assert (
+        "control-default.json: not read, neither a pause nor drawn masks are remembered"
+        in record.getMessage()
+    )
+    assert control.snapshot() == {"paused": False, "session": None, "masks": {"door": [list(TRIANGLE)]}}
+    control.pause()
+    assert json.loads((tmp_path / "control-default.json").read_text())["paused"] is True
+
+
+def test_what_cannot_be_kept_holds_nevertheless(run, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    control = Control(run, folder=tmp_path / "file" / "state")
+    with caplog.at_level(logging.WARNING, "fer_edge"):
+        control.pause()
+    assert run.paused
+    assert "a restart will not know of it" in caplog.text
+
+
+def test_sessions_go_to_the_store(run):
+    store = Sessions()
+    control = Control(run, store)
+    control.start_session(" Tuesday ")
+    assert control.session == control.snapshot()["session"] == "Tuesday"
+    control.mark("A")
+    control.mark("B", "adverts")
+    control.stop_session()
+    assert control.session is None
+    assert store.asked == [("start", "Tuesday"), ("mark", "A", None), ("mark", "B", "adverts"), ("stop",)]
+    other = Sessions()
+    control.set_store(other)
+    control.start_session("x")
+    assert other.session == "x"
+
+
+def test_without_a_store_there_are_no_sessions(run):
+    with pytest.raises(DataError, match="no store to keep sessions in; start it with --store"):
+        Control(run).start_session("Tuesday")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x1b[2J", "x" * (LONGEST_NAME + 1), None, 3, ["a"]])
+def test_bad_names_are_refused(run, name):
+    control = Control(run, Sessions())
+    with pytest.raises(DataError, match="the name of a session"):
+        control.start_session(name)
+    control.start_session("ok")
+    with pytest.raises(DataError, match="the name of an event"):
+        control.mark(name)
+    if name is not None:
+        with pytest.raises(DataError, match="the name of a group"):
+            control.mark("A", name)
+
+
+def test_requests_are_words_for_the_same(run):
+    store = Sessions()
+    control = Control(run, store)
+    status = {"paused": False, "session": None, "cameras": ["door"], "store": True}
+    assert obey(control, {"action": "status"}) == status
+    assert obey(control, {"action": "start", "name": "x"}) == {**status, "session": "x"}
+    obey(control, {"action": "mark", "name": "A", "group": "g"})
+    obey(control, {"action": "mark", "name": "B"})
+    assert obey(control, {"action": "stop"}) == status
+    assert store.asked[1:3] == [("mark", "A", "g"), ("mark", "B", None)]
+    assert obey(control, {"action": "pause"})["paused"] is True
+    assert run.paused
+    assert obey(control, {"action": "resume"})["paused"] is False
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ([], "a request is an object"),
+        ({}, "action must be one of status, pause, resume, start, mark, stop; got None"),
+        ({"action": "quit"}, "got 'quit'"),
+        ({"action": ["pause"]}, "action must be one of"),
+        ({"action": "mark"}, "mark: name is missing"),
+        ({"action": "start", "name": 5}, "the name of a session"),
+    ],
+)
+def test_bad_requests_are_refused(run, request_, told):
+    with pytest.raises(DataError, match=told):
+        obey(Control(run, Sessions()), request_)
+
+
+def test_where_state_is_kept(tmp_path, monkeypatch):
+    home = {"HOME": "/h"}
+    monkeypatch.setenv("HOME", "/h")
+    assert str(state_path(None, home)) == "/h/.local/state/fer-edge"
+    assert str(state_path(None, {**home, "XDG_STATE_HOME": "relative"})) == "/h/.local/state/fer-edge"
+    assert str(state_path(None, {"XDG_STATE_HOME": "/x"})) == "/x/fer-edge"
+    made = {"XDG_STATE_HOME": "/x", "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}
+    assert str(state_path(None, made)) == "/var/lib/a"
+    assert str(state_path("/given", made)) == "/given"
+    folder = tmp_path / "a" / "b"
+    assert state_folder(str(folder)) == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"no folder to keep state in.*--state-folder"):
+        state_folder(str(tmp_path / "file"))
