@@ -214,6 +214,12 @@ class Config:
         choices=tuple(REQUIRABLE),
         reloads=True,
     )
+    events: str | None = option(
+        None,
+        "control",
+        "record in --store what is shown when, from this CSV file: time or offset, name, group",
+        metavar="FILE",
+    )
     name: str = option(
         "default",
         "control",
@@ -520,6 +526,8 @@ def _refuse_contradictions(config: Config) -> None:
     if len(set(of_size)) < len(of_size):
         raise DataError("--keep-files takes one size and one age")
     asked["store"] = bool(config.store)
+    if config.events and not config.store:
+        raise DataError("--events are recorded in a store; give --store FILE.db")
     for name in config.require:
         if not asked[name]:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")

@@ -39,6 +39,7 @@ TEXTS = {
     "segment": "90s",
     "save_image": "a.png",
     "store": "shop.db",
+    "events": "trailers.csv",
     "name": "door",
     "state_folder": "state",
     "keep": "30",
@@ -70,6 +71,7 @@ TEXTS = {
     "mask": "0,0 0.3,0 0.3,1",
 }
 NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
+NEEDS["events"] = {"store": "shop.db"}
 
 
 def text_of(name):

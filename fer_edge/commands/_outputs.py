@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..config import Config
-from ..errors import DataError
+from ..errors import DataError, printable
 from ..files import is_folder, is_special, refuse_input, resolved
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..pipeline.watch import Watch
     from ..pipeline.watch_all import WatchAll
     from ..sources.base import Source
+    from ..store.events import ListedEvent
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,21 @@ def _store(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
         config.keep,
         config.keep_detail,
         starts[0] if len(starts) == 1 else starts,
+        events=_events(config.events, watches[0].source.live) if config.events else (),
+        title=printable(Path(config.events or "").stem),
     )
+
+
+def _events(path: str, live: bool) -> list[ListedEvent]:
+    """What is shown when; raises DataError for what does not fit the source, before that is watched."""
+    from ..store.events import placed, read_events
+
+    events = read_events(path)
+    try:
+        placed(events, 0, 0 if live else None)
+    except DataError as error:
+        raise DataError(f"{path}, {error}") from error
+    return events
 
 
 def _start(watch: Watch) -> dict[str, Any]:
@@ -284,5 +299,6 @@ def _inputs(camera: Watched) -> list[Path]:
     models = (config.watch.model, config.watch.detector_model)
     return [
         *(source.paths or ([Path(path_of(config.source))] if config.source else [])),
+        *([Path(config.events)] if config.events else []),
         *(Path(model) for model in models if model and Path(model).is_file()),
     ]

@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..machine import boot_id
 from ..pipeline.result import FrameResult
 from ..store.clock import WallClock
+from ..store.events import ListedEvent, PlacedEvent, placed, problems
 from ..store.tally import LONGEST_STEP, CameraTally
 from ..store.writer import (
     Batch,
@@ -53,7 +54,8 @@ class StoreOutput(SlowOutput):
     ``live``: whether times are the machine's (a camera or stream) or positions in a film. ``pause``: seconds
     from one frame to the next, at most, where nothing is wrong. ``keep``, ``keep_detail``: days. ``start``:
     the record that tells of the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`; of
-    several cameras, those of all.
+    several cameras, those of all. ``events``: what is shown when, in a session ``title`` that goes on from
+    the beginning; offsets count from the first result, or from the begin of the film.
 
     Raises :class:`~fer_edge.errors.DataError` where the file cannot be opened or is refused; ``ValueError``
     for days out of range.
@@ -74,6 +76,8 @@ class StoreOutput(SlowOutput):
         keep_detail: float = KEEP_DETAIL,
         start: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        events: Sequence[ListedEvent] = (),
+        title: str = "events",
     ) -> None:
         for name, days in (("keep", keep), ("keep_detail", keep_detail)):
             if not days > 0:
@@ -95,6 +99,10 @@ class StoreOutput(SlowOutput):
         self._session: str | None = None
         self._detailed = False
         self._session_lock = threading.Lock()
+        self._to_come: Sequence[ListedEvent] = events
+        self._planned: list[PlacedEvent] = []
+        if events:
+            self._session = title
 
     @property
     def session(self) -> str | None:
@@ -142,6 +150,7 @@ class StoreOutput(SlowOutput):
             self._commit()
         at = round(1000 * (result.monotonic if self._live else result.timestamp))
         self._follow_clock(result, at)
+        self._mark_planned(at)
         self._obey()
         tally = self._tally(result.camera)
         tally.lose(self._lost)
@@ -161,8 +170,9 @@ class StoreOutput(SlowOutput):
             return
         self._obey()
         if self._live:
+            self._mark_planned(self._now())
             for tally in self._cameras.values():
-                tally.wait(round(1000 * self._clock()))
+                tally.wait(self._now())
             self._collect()
         if self._changed or self._waiting:
             self._commit()
@@ -174,6 +184,9 @@ class StoreOutput(SlowOutput):
         if self._wall is None:
             return
         self._obey()
+        self._mark_planned(self._now())
+        for one in self._planned:
+            _log.warning("store: %s lies after the end, and is not recorded", one.listed.told)
         if self._session is not None:
             self.stop_session()
             self._obey()
@@ -195,6 +208,8 @@ class StoreOutput(SlowOutput):
             self._film = None if self._live else result.source
             self._wall = WallClock(wall - at if known is None else known)
             self._began = self._at = at
+            if self._to_come:
+                self._plan()
         jump = self._wall.see(at, wall) if self._live else 0
         if jump:
             _log.warning(
@@ -202,9 +217,41 @@ class StoreOutput(SlowOutput):
                 jump / 1000,
             )
             self._waiting.append(Jump(at, jump))
+            self._place()
             for tally in self._cameras.values():
                 tally.set_origin(self._wall.origin)
             self._delete_at = self._clock() + TRUST_AFTER
+
+    def _now(self) -> int:
+        """The time on the clock of the rows: in a film, its latest frame's."""
+        return round(1000 * self._clock()) if self._live else self._at
+
+    def _plan(self) -> None:
+        """Begin the session of the listed events, and tell what is odd about them."""
+        assert self._session is not None
+        self._waiting.append(SessionBegun(self._began, self._session))
+        self._detailed = True
+        self._place()
+        for problem in problems(self._planned, self._began):
+            _log.warning("store: %s", problem)
+        self._to_come = [one.listed for one in self._planned if one.began >= self._began]
+        self._place()
+
+    def _place(self) -> None:
+        """Place the events that are still to come, again where the clock was put right."""
+        assert self._wall is not None
+        zero, origin = (self._began, self._wall.origin) if self._live else (0, None)
+        self._planned = placed(self._to_come, zero, origin)
+
+    def _mark_planned(self, at: int) -> None:
+        """Record the events whose time has come, each at its time."""
+        while self._planned and self._planned[0].began <= at:
+            one, *self._planned = self._planned
+            self._to_come = [other.listed for other in self._planned]
+            if self._detailed:
+                self._waiting.append(Marked(one.began, one.listed.name, one.listed.group, one.ended))
+            else:
+                _log.warning("store: %s came when no session went on, and is not recorded", one.listed.told)
 
     def _tally(self, camera: str) -> CameraTally:
         assert self._wall is not None

@@ -109,6 +109,7 @@ class StoreReader:
             table,
             f"open_{described.row}" if going_on else described.row,
             {"since": since, "until": until, "after": after, "camera": camera, "device": device},
+            self.version,
         )
         query += f" ORDER BY {described.order} LIMIT ?"
         return self._rows(query, (*values, -1 if limit is None else limit), described)
@@ -126,7 +127,7 @@ class StoreReader:
         ``sums``: SQL aggregates of columns by the names of the results, as ``{"dwell": "avg(seconds)"}``.
         Times count in milliseconds since 1970. The rest is as for :meth:`rows`.
         """
-        query, values = _query(table, _described(table).row, {"since": since, "until": until})
+        query, values = _query(table, _described(table).row, {"since": since, "until": until}, self.version)
         told = ", ".join(sums.values())
         with self._telling():
             found = self._connection.execute(
@@ -179,8 +180,8 @@ def _described(table: str) -> Table:
     return TABLES[table]
 
 
-def _query(table: str, row: str, wanted: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """The query of the rows of ``table`` that are ``wanted``, and its parameters."""
+def _query(table: str, row: str, wanted: Mapping[str, Any], version: int) -> tuple[str, tuple[Any, ...]]:
+    """The query of the rows of ``table`` that are ``wanted``, in a store of that version; its parameters."""
     described = _described(table)
     names = {column.name for column in described.columns}
     conditions = {
@@ -195,7 +196,7 @@ def _query(table: str, row: str, wanted: Mapping[str, Any]) -> tuple[str, tuple[
     for name in asked:
         if conditions[name][0] not in names:
             raise ValueError(f"{table} has no {conditions[name][0]}")
-    query = described.select(row, by_time=bool({"since", "until"} & set(asked)))
+    query = described.select(row, by_time=bool({"since", "until"} & set(asked)), version=version)
     if asked:
         query += f" WHERE {' AND '.join(conditions[name][1] for name in asked)}"
     return query, tuple(

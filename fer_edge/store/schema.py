@@ -18,7 +18,7 @@ from typing import Literal
 from ..errors import DataError
 from ..labels import EMOTIONS
 
-VERSION = 1
+VERSION = 2
 """``PRAGMA user_version``. It rises with any change that an older reader or writer would get wrong."""
 
 APPLICATION = 0x46455245
@@ -40,6 +40,8 @@ class Column:
     name: str
     kind: Kind
     sql: str
+    since: int = 1
+    """Version of the store from which on there is one; before, it is unknown of all rows."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,16 @@ class Table:
     joins_by_time: str | None = None
     """The same as ``joins``, for a search by time: without being told, SQLite reads all rows."""
 
-    def select(self, row: str, by_time: bool = False) -> str:
-        """Return the query of all rows of ``row`` or its twin, with times in milliseconds."""
+    def select(self, row: str, by_time: bool = False, version: int = VERSION) -> str:
+        """Return the query of all rows of ``row`` or its twin, with times in milliseconds.
+
+        ``version``: that of the store, which may be an older one.
+        """
         joins = (self.joins_by_time if by_time else None) or self.joins
-        told = ", ".join(f"{column.sql} AS {_quoted(column.name)}" for column in self.columns)
+        told = ", ".join(
+            f"{column.sql if column.since <= version else 'NULL'} AS {_quoted(column.name)}"
+            for column in self.columns
+        )
         return f"SELECT {told} FROM {joins.format(row=row)}"
 
 
@@ -213,6 +221,7 @@ TABLES: dict[str, Table] = {
             Column("name", "text", "t.name"),
             Column("group", "text", "t.kind"),
             *_WHEN,
+            Column("ended", "time", "clock.origin + t.ended", since=2),
         ),
         "session JOIN clock ON clock.id = session.clock JOIN {row} AS t ON t.session = session.id "
         "JOIN device ON device.id = clock.device",
@@ -288,7 +297,7 @@ CREATE TABLE session (id INTEGER PRIMARY KEY, clock INTEGER NOT NULL REFERENCES 
     run INTEGER NOT NULL REFERENCES run, name TEXT NOT NULL, began INTEGER NOT NULL, ended INTEGER,
     cut INTEGER NOT NULL);
 CREATE TABLE event (id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES session,
-    began INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT);
+    began INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT, ended INTEGER);
 CREATE TABLE visit ({_VISIT}, PRIMARY KEY (device, seq)) WITHOUT ROWID;
 CREATE INDEX visit_time ON visit (clock, began);
 CREATE TABLE open_visit ({_VISIT});
@@ -312,11 +321,24 @@ def statements() -> Iterator[str]:
         if statement.strip():
             yield re.sub(r"\s+", " ", statement).strip()
     for name, table in TABLES.items():
-        yield f"CREATE VIEW {name} AS {_as_text(table, table.row)}"
+        yield _view(name)
         if name in OPEN:
             yield f"CREATE VIEW open_{name} AS {_as_text(table, f'open_{table.row}')}"
     yield f"PRAGMA application_id = {APPLICATION}"
     yield f"PRAGMA user_version = {VERSION}"
+
+
+def changes(version: int) -> Iterator[str]:
+    """Yield what makes a store of :data:`VERSION` of one of an earlier ``version``."""
+    if version < 2:
+        yield "ALTER TABLE event ADD COLUMN ended INTEGER"
+        yield "DROP VIEW events"
+        yield _view("events")
+    yield f"PRAGMA user_version = {VERSION}"
+
+
+def _view(name: str) -> str:
+    return f"CREATE VIEW {name} AS {_as_text(TABLES[name], TABLES[name].row)}"
 
 
 def _as_text(table: Table, row: str) -> str:

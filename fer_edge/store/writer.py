@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import DataError, OutputError
 from ..files import check_target, is_special, sync_folder
 from .rows import TABLE, MinuteRow, Row, SecondRow, VisitRow, columns, values
-from .schema import statements, telling_what_it_is, version_of
+from .schema import VERSION, changes, statements, telling_what_it_is, version_of
 
 DELETED_AT_ONCE = 500
 """Rows of each table that one step of :meth:`StoreWriter.delete` deletes at most."""
@@ -63,6 +63,8 @@ class Marked:
     at: int
     name: str
     group: str | None
+    ended: int | None = None
+    """Where its end is known beforehand."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,10 @@ class StoreWriter:
                 connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
                 if version == 0:
                     self._create(connection)
+                elif version < VERSION:
+                    with self._transaction():
+                        for statement in changes(version):
+                            connection.execute(statement)
             if new:
                 sync_folder(self.path.parent)
 
@@ -195,10 +201,10 @@ class StoreWriter:
                             "INSERT INTO session (clock, run, name, began, cut) VALUES (?, ?, ?, ?, 1)",
                             (clock, run, name, at),
                         )
-                    case Marked(at, name, group):
+                    case Marked(at, name, group, ended):
                         connection.execute(
-                            "INSERT INTO event (session, began, name, kind) VALUES (?, ?, ?, ?)",
-                            (session, at, name, group),
+                            "INSERT INTO event (session, began, name, kind, ended) VALUES (?, ?, ?, ?, ?)",
+                            (session, at, name, group, ended),
                         )
                     case SessionEnded(at):
                         connection.execute(

@@ -68,14 +68,27 @@ def test_a_store_of_every_version_is_read(sample, tmp_path):
     assert visit["unsure"] == 50
     assert (gap["seconds"], gap["reason"]) == (30.5, "no frames")
     assert (event["name"], event["group"]) == ("A", "g")
+    if sample.stem == "schema-1":
+        assert event["ended"] is None
+    else:
+        assert event["ended"] - event["began"] == timedelta(seconds=0.5)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_a_store_of_every_version_is_written_further(sample, tmp_path):
     path = made(sample, tmp_path / "old.db")
+    with StoreReader(path) as store:
+        (before,) = store.rows("events")
     StoreOutput(path, live=True).close()
+    # Views are for other programs, which ask for columns by name.
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name, ended IS NULL FROM events").fetchall() == [
+            ("A", int(before["ended"] is None))
+        ]
+    connection.close()
     with StoreReader(path) as store:
         assert store.version == VERSION
+        assert [*store.rows("events")] == [before]
         # What went on when the process was killed has its place now.
         assert [row["seq"] for row in store.rows("visits")] == [1, 2]
         assert [row["cut"] for row in store.rows("visits")] == [0, 1]
