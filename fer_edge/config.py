@@ -220,6 +220,12 @@ class Config:
         "record in --store what is shown when, from this CSV file: time or offset, name, group",
         metavar="FILE",
     )
+    gpio_button: str | None = option(
+        None,
+        "control",
+        "mark an event when a button between this GPIO pin and ground is pressed (extra [gpio])",
+        metavar="PIN",
+    )
     name: str = option(
         "default",
         "control",
@@ -526,6 +532,8 @@ def _refuse_contradictions(config: Config) -> None:
     if len(set(of_size)) < len(of_size):
         raise DataError("--keep-files takes one size and one age")
     asked["store"] = bool(config.store)
+    if config.gpio_button and not config.store:
+        raise DataError("--gpio-button marks events in a store; give --store FILE.db")
     if config.events and not config.store:
         raise DataError("--events are recorded in a store; give --store FILE.db")
     for name in config.require:

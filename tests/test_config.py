@@ -40,6 +40,7 @@ TEXTS = {
     "save_image": "a.png",
     "store": "shop.db",
     "events": "trailers.csv",
+    "gpio_button": "17",
     "name": "door",
     "state_folder": "state",
     "keep": "30",
@@ -71,7 +72,7 @@ TEXTS = {
     "mask": "0,0 0.3,0 0.3,1",
 }
 NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
-NEEDS["events"] = {"store": "shop.db"}
+NEEDS |= {name: {"store": "shop.db"} for name in ("events", "gpio_button")}
 
 
 def text_of(name):

@@ -192,13 +192,19 @@ def _control(config: Config, results: Watch | WatchAll) -> Control:
 
 
 def _may_be_asked(config: Config, control: Control, live: bool, stack: contextlib.ExitStack) -> None:
-    """Let this run be asked by others of this machine."""
+    """Let this run be asked by others of this machine, by keys and by a button."""
+    from ..control.button import button
+    from ..control.keys import keys
     from ..control.local import listening, listening_folder
     from ..control.requests import obey
 
     level = logging.INFO if live else logging.DEBUG
     folder = listening_folder(control.folder)
     stack.enter_context(listening(folder, config.name, functools.partial(obey, control), level))
+    if config.gpio_button:
+        stack.enter_context(button(control, config.gpio_button))
+    if config.source != "-":
+        stack.enter_context(keys(control))
 
 
 def _longest_silence(watch: Watch) -> float:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +67,7 @@ class Control:
         self._run, self._store = run, store
         self._lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
+        self._marked = 0
         watches = [run] if isinstance(run, Watch) else [*run.watches.values()]
         self._watches = {watch.options.camera or watch.source.name: watch for watch in watches}
         self._live = any(watch.source.live for watch in watches)
@@ -130,18 +132,37 @@ class Control:
 
     def start_session(self, name: str) -> None:
         """Begin a session: a row for each person and second is kept from now on."""
+        name = named(name, "a session")
         with self._changing():
-            self._sessions().start_session(named(name, "a session"))
+            self._sessions().start_session(name)
+            self._marked = 0
+        _log.info("session %r has begun", name)
 
     def mark(self, name: str, group: str | None = None) -> None:
         """Record that ``name`` begins now; ``group``: what it belongs to."""
+        name, group = named(name, "an event"), None if group is None else named(group, "a group")
         with self._changing():
-            self._sessions().mark(named(name, "an event"), None if group is None else named(group, "a group"))
+            self._sessions().mark(name, group)
+        _log.info("marked %r", name)
 
     def stop_session(self) -> None:
         """End the session."""
         with self._changing():
+            name = self.session
             self._sessions().stop_session()
+        _log.info("session %r has ended", name)
+
+    def start_next(self) -> None:
+        """Begin a session that is called by the time of day, as by a key that takes no name."""
+        self.start_session(f"{datetime.now():%Y-%m-%d %H:%M:%S}")
+
+    def mark_next(self) -> None:
+        """Mark an event that is called by its number, as by a button; where needed, begin a session first."""
+        with self._lock:
+            if self.session is None:
+                self.start_next()
+            number = self._marked = self._marked + 1
+            self.mark(f"event {number}")
 
     def snapshot(self) -> dict[str, Any]:
         """What holds now, for JSON."""
