@@ -49,6 +49,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .control.folder import state_path
 from .defaults import KEEP, KEEP_DETAIL, KEEP_FREE
 from .errors import DataError, FerEdgeError, SourceError, printable
 from .files import is_folder
@@ -82,6 +83,9 @@ RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PR
 
 REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image", "store": "--store"}
 """What asks for each output that can be required."""
+
+SHOWING = ("page", "mqtt")
+"""Options that show what only a store knows."""
 
 _log = logging.getLogger(__name__)
 
@@ -366,7 +370,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
         tables = _tables(settings)
         config = _config(values | {"camera": () if tables else values["camera"]})
         cameras = tuple(CameraConfig(table.name, _of_camera(table, settings)) for table in tables)
-        config = replace(config, cameras=cameras)
+        shown = any(vars(config).get(name) for name in SHOWING)
+        config = with_store(replace(config, cameras=cameras), shown)
         _refuse_contradictions(config)
     except ConfigError:
         raise
@@ -380,6 +385,13 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
             raise
         raise ConfigError(f"{error} ({', '.join(places)})") from error
     return Loaded(config, settings)
+
+
+def with_store(config: Config, shown: bool) -> Config:
+    """Return ``config`` with a store in the folder of state where it is ``shown`` and none is named."""
+    if config.store or not shown:
+        return config
+    return replace(config, store=os.fspath(state_path(config.state_folder) / "store.db"))
 
 
 def _config(values: Mapping[str, Any]) -> Config:

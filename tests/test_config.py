@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fer_edge.commands import command_parsers
-from fer_edge.config import OPTIONS, Config, ConfigError, key_lines, load, to_toml
+from fer_edge.config import OPTIONS, Config, ConfigError, key_lines, load, to_toml, with_store
 from fer_edge.option import SWITCH, options_of
 from fer_edge.pipeline.options import WatchOptions
 
@@ -496,3 +496,12 @@ def test_the_table_in_the_documentation_is_that_of_the_options():
     assert module.PAGE.read_text() == module.page()
     rows = [row.split("|")[1].strip(" `") for row in module.table().splitlines()]
     assert [row for row in rows if row in OPTIONS] == list(OPTIONS)
+
+
+def test_what_shows_a_store_keeps_one_in_the_folder_of_state(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    assert with_store(Config(), shown=True).store == "/x/fer-edge/store.db"
+    assert with_store(Config(state_folder="/state"), shown=True).store == "/state/store.db"
+    assert with_store(Config(store="shop.db"), shown=True).store == "shop.db"
+    assert with_store(Config(), shown=False).store is None

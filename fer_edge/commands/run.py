@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
@@ -182,12 +183,11 @@ def _control(config: Config, results: Watch | WatchAll) -> Control:
     from ..control.folder import state_folder, state_path
 
     folder = None
-    if config.state_folder:
-        folder = state_folder(config.state_folder)
-    else:
-        # Most runs have nothing to keep, and need no folder then.
-        with contextlib.suppress(DataError):
-            folder = state_path()
+    with contextlib.suppress(DataError):
+        folder = state_path(config.state_folder)
+    # Most runs have nothing to keep, and need no folder then.
+    if folder and (config.state_folder or (config.store and Path(config.store).parent == folder)):
+        state_folder(os.fspath(folder))
     return Control(results, folder=folder, name=config.name)
 
 
