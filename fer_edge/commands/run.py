@@ -132,6 +132,7 @@ def execute(args: argparse.Namespace) -> int:
             # A frame that was recognized goes to the outputs that were there.
             if state != RUNNING:
                 follow_file()
+                outputs.idle(state)
 
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once(but=kept):

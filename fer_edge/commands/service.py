@@ -123,7 +123,7 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
 
     options, configs, named = _checked(arguments)
     named += [one.source for one in configs] + [name for one in configs for name in one.camera]
-    named += [name for one in configs for name in (one.watch.model, one.watch.detector_model)]
+    named += [name for one in configs for name in (one.watch.model, one.watch.detector_model, one.events)]
     secrets = {Path(one.watch.password_file) for one in configs if one.watch.password_file}
     return UnitOptions(
         # -P: the folder of state, in which the service may write, is no place for modules.
@@ -134,6 +134,7 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
         reads=[*_program_folders(), *(Path(name) for name in named if name and Path(name).is_absolute())],
         secrets=sorted(path.absolute() for path in secrets),
         writes=[Path(folder).resolve() for folder in arguments.write],
+        gpio=any(one.gpio_button for one in configs),
         reloads="--config" in options,
     )
 

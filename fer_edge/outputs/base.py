@@ -22,13 +22,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
 
 from ..errors import OutputError, is_out_of_memory
 from ..pipeline.result import FrameResult
-from ..pipeline.state import Gap
+from ..pipeline.state import Gap, State
 
 FLUSH_SECONDS = 2.0
 """Time to write what is left at the end of a live run, and of any after an interruption."""
@@ -62,6 +62,14 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Finish; called once, also after an error."""
+
+
+@runtime_checkable
+class IdleOutput(Protocol):
+    """An :class:`Output` that wants to know while there are no results."""
+
+    def idle(self, state: State) -> None:
+        """Take why there are none; called several times a second. Raises as :meth:`Output.write`."""
 
 
 class SlowOutput(ABC):
@@ -178,6 +186,12 @@ class Outputs:
                 thread.put(result)
         for output in self._direct:
             output.write(result)
+
+    def idle(self, state: State) -> None:
+        """Tell why there are no results now. Raises :class:`OutputClosed` where a reader has gone."""
+        for output in self._direct:
+            if isinstance(output, IdleOutput):
+                output.idle(state)
 
     def exchange(
         self,

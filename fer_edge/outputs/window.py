@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import FerEdgeError, printable
 from ..pipeline.result import FrameResult
+from ..pipeline.state import State
 from .base import OutputClosed
 from .draw import annotated
 
@@ -37,18 +41,40 @@ class WindowOutput:
         self._unsure = unsure
         self._delay = 0 if wait else 1
         self._named = named
-        self._shown: set[str] = set()
+        self._shown: dict[str, NDArray[np.uint8]] = {}
 
     def write(self, result: FrameResult) -> None:
         """Show one frame."""
         import cv2
 
         title = f"{printable(result.camera)} - {TITLE}" if self._named else TITLE
+        self._check(title)
+        picture = annotated(result, self._unsure)
+        cv2.imshow(title, picture)
+        self._shown[title] = picture
+        self._take_keys(self._delay)
+
+    def idle(self, state: State) -> None:
+        """Go on taking keys; while the run is paused, show nothing of what was before."""
+        import cv2
+
+        for title, picture in self._shown.items():
+            self._check(title)
+            if state.name == "paused":
+                cv2.imshow(title, np.zeros_like(picture))
+        if self._shown:
+            self._take_keys(1)
+
+    def _check(self, title: str) -> None:
+        import cv2
+
         if title in self._shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
             raise OutputClosed
-        cv2.imshow(title, annotated(result, self._unsure))
-        self._shown.add(title)
-        if cv2.waitKey(self._delay) & 0xFF in (ord("q"), _ESCAPE):
+
+    def _take_keys(self, milliseconds: int) -> None:
+        import cv2
+
+        if cv2.waitKey(milliseconds) & 0xFF in (ord("q"), _ESCAPE):
             raise OutputClosed
 
     def cancel(self) -> None:

@@ -76,6 +76,8 @@ class UnitOptions:
     """Files with passwords, which systemd reads for the service's user: no other than root has to."""
     writes: Sequence[Path] = ()
     """Folders, other than that of its state, in which it may write; their owner has to allow it as well."""
+    gpio: bool = False
+    """Whether the program uses GPIO pins."""
     reloads: bool = False
     """Whether the program reads its configuration again on SIGHUP, instead of ending."""
 
@@ -152,10 +154,10 @@ def _life(options: UnitOptions) -> Iterator[tuple[str, str]]:
 def _isolation(options: UnitOptions) -> Iterator[tuple[str, str]]:
     yield "DynamicUser", "yes"
     yield "User", options.name
-    yield "SupplementaryGroups", "video"
+    yield "SupplementaryGroups", "video gpio" if options.gpio else "video"
     yield from _ISOLATION.items()
     yield "DevicePolicy", "closed"
-    for device in _DEVICES:
+    for device in (*_DEVICES, *(["char-gpiochip rw"] if options.gpio else [])):
         yield "DeviceAllow", device
     hidden = _outermost(path for path in options.reads if _lies_in(path, _HIDDEN))
     # An empty folder, in which what is needed of it can be shown, whatever the homes' own permissions.

@@ -9,8 +9,9 @@ cv2 = pytest.importorskip("cv2")
 from results import result
 
 from fer_edge.errors import FerEdgeError
-from fer_edge.outputs.base import OutputClosed
+from fer_edge.outputs.base import OutputClosed, Outputs
 from fer_edge.outputs.window import WindowOutput
+from fer_edge.pipeline.state import State
 
 
 def test_window_needs_an_opencv_with_windows(monkeypatch):
@@ -51,6 +52,24 @@ def test_window_ends_the_run_when_it_is_closed(display, change):
         output.write(result())
     output.close()
     assert display["shown"] == 0
+
+
+def test_window_shows_nothing_while_the_run_is_paused_and_takes_keys(display, monkeypatch):
+    shown = []
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(image))
+    output = Outputs([WindowOutput()], [], live=True)
+    output.idle(State("paused"))
+    assert shown == [], "there is no window yet"
+    output.write(result())
+    output.idle(State("waiting", "gone"))
+    assert len(shown) == 1
+    output.idle(State("paused"))
+    assert shown[0].any()
+    assert not shown[1].any()
+    assert shown[1].shape == shown[0].shape
+    display.update(key=ord("q"))
+    with pytest.raises(OutputClosed):
+        output.idle(State("waiting", "gone"))
 
 
 def test_window_waits_for_a_key_at_each_image(display):

@@ -219,3 +219,14 @@ def test_drawn_masks_come_besides_those_of_the_options():
     assert not result.image[0, 40:].any()
     assert len(result.faces) == 0
     assert run.options.mask == (LEFT,)
+
+
+def test_drawn_masks_outlast_what_is_changed_meanwhile():
+    with Watch(Script(pause=0.001), WatchOptions(min_hits=1), Recognizer()) as run:
+        next(run)
+        run.cover([LEFT])
+        next(run)
+        run.adjust(WatchOptions(min_hits=2, smoothing=0.0))
+        result = next(run)
+    assert run.options.min_hits == 2
+    assert not result.image[:, :30].any()

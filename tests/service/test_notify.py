@@ -207,6 +207,19 @@ def test_a_camera_that_is_waited_for_is_told_at_once_with_the_reason_and_then_ev
     ]
 
 
+@pytest.mark.parametrize(
+    ("reason", "status"), [("", "paused"), ("camera 0: is gone", "paused; camera: camera 0: is gone")]
+)
+def test_a_pause_is_told_and_keeps_the_service_alive(manager, reason, status):
+    clock, frames = Clock(), Frames()
+    alive = Heartbeat(Notifier(manager.address, watchdog=40.0), frames, clock)
+    alive(RUNNING)
+    for second in range(25):
+        clock.now += 1
+        alive(State("paused", reason, float(second)))
+    assert manager.told()[1:] == [{"WATCHDOG": "1", "STATUS": status}] * 3
+
+
 @pytest.fixture
 def service(tmp_path):
     """Starts ``fer-edge run`` as systemd would, with a watchdog of half a second; ends it."""

@@ -59,10 +59,20 @@ def test_the_service_has_a_user_of_its_own_that_reaches_cameras():
     unit = dict(keys(text, "Service"))
     assert (unit["User"], unit["DynamicUser"], unit["SupplementaryGroups"]) == ("door", "yes", "video")
     assert (unit["StateDirectory"], unit["WorkingDirectory"]) == ("door", "%S/door")
+    # A folder of its own, since it goes with the service, whose user alone may use it.
+    assert unit["RuntimeDirectory"] == "fer-edge/door"
+    assert "FER_EDGE_NAME=door" in unit["Environment"].split()
     allowed = [value for key, value in keys(text, "Service") if key == "DeviceAllow"]
     # By number: the name is known to the kernel only after the first camera has come.
     assert "char-81 rw" in allowed
     assert unit["DevicePolicy"] == "closed"
+
+
+def test_pins_are_opened_where_they_are_asked_for():
+    text = unit_text(UnitOptions(COMMAND, gpio=True))
+    assert dict(keys(text, "Service"))["SupplementaryGroups"] == "video gpio"
+    assert "DeviceAllow=char-gpiochip rw\n" in text
+    assert "gpio" not in unit_text(UnitOptions(COMMAND))
 
 
 def test_of_the_homes_only_what_the_program_needs_is_seen():
