@@ -84,6 +84,9 @@ RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PR
 REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image", "store": "--store"}
 """What asks for each output that can be required."""
 
+DEFAULT_NAME = "default"
+"""What a run is called that was given no name."""
+
 SHOWING = ("page", "mqtt")
 """Options that show what only a store knows."""
 
@@ -231,7 +234,7 @@ class Config:
         metavar="PIN",
     )
     name: str = option(
-        "default",
+        DEFAULT_NAME,
         "control",
         "let fer-edge session, pause and resume find the run by this name (default: %(default)s)",
         NAME,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
+from ..config import DEFAULT_NAME, GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
 from ..errors import DataError, FerEdgeError, OutputError, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
@@ -200,7 +200,10 @@ def _may_be_asked(config: Config, control: Control, live: bool, stack: contextli
     from ..control.requests import obey
 
     level = logging.INFO if live else logging.DEBUG
-    folder = listening_folder(control.folder)
+    # Nobody's home gets a folder for the sake of a socket that was not thought of.
+    thought_of = config.store or config.state_folder or config.name != DEFAULT_NAME
+    kept = control.folder if control.folder and (thought_of or control.folder.is_dir()) else None
+    folder = listening_folder(kept)
     stack.enter_context(listening(folder, config.name, functools.partial(obey, control), level))
     if config.gpio_button:
         stack.enter_context(button(control, config.gpio_button))

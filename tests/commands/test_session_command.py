@@ -37,14 +37,15 @@ def started(place, tmp_path):
     """Start runs on the demo camera and end them."""
     processes = []
 
-    def start(*arguments, source=("--camera", "demo")):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fer_edge", "run", *source, *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / f"stderr-{len(processes)}").open("w"),
-            env=dict(os.environ),
-        )
+    def start(*arguments):
+        with (tmp_path / f"stderr-{len(processes)}").open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", *arguments],
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=dict(os.environ),
+            )
         processes.append(process)
         return process
 
@@ -154,6 +155,14 @@ def test_a_state_folder_of_its_own(started, cli, tmp_path):
     assert cli("pause")[0] == 0
     ended(process)
     assert json.loads((tmp_path / "state" / "control-own.json").read_text())["paused"] is True
+
+
+def test_without_a_runtime_folder_the_folder_of_state_serves(started, cli, tmp_path, place, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    process = started("--store", "shop.db")
+    assert await_that(lambda: status(cli))["run"] == "default"
+    assert (place / "state" / "fer-edge" / "default.sock").is_socket()
+    ended(process)
 
 
 def test_several_runs_are_told_apart(started, cli, tmp_path):
