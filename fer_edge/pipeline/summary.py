@@ -90,9 +90,11 @@ def summed(summaries: Sequence[Summary], tallies: Sequence[Tally]) -> Summary:
     counts = {
         one.name: sum(getattr(summary, one.name) for summary in summaries)
         for one in fields(Summary)
-        if one.name not in ("seconds", "p50_ms", "p95_ms", "cpu_percent")
+        if one.name not in ("seconds", "p50_ms", "p95_ms", "cpu_percent", "paused_seconds")
     }
-    return replace(told, **counts)
+    # All are paused together.
+    paused = max((summary.paused_seconds for summary in summaries), default=0.0)
+    return replace(told, **counts, paused_seconds=paused)
 
 
 class Tally:

@@ -171,6 +171,8 @@ def test_all_of_several_cameras_pause():
             if len(gaps) == 2:
                 break
     assert gaps == {"door": PAUSED, "till": PAUSED}
+    # Together, and not one after the other.
+    assert run.summary.paused_seconds == max(one.paused_seconds for one in run.summaries.values())
     before, during = counts
     # One may have been at its turn.
     assert during - before <= 1
