@@ -203,7 +203,7 @@ $(VENV)/.device: $(sources) | $(bin)/python
 $(VENV)-oldest/.device: $(sources) tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install -q --upgrade pip
-	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[demo,mqtt,onnx,page,plots,test]'
+	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[archive,demo,gpio,mqtt,onnx,page,plots,report,test]'
 	touch $@
 
 # torch first: a range that the installed version satisfies then installs no other build.
