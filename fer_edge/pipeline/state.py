@@ -30,9 +30,10 @@ class Gap:
 class State:
     """What a run does at this moment."""
 
-    name: Literal["running", "waiting", "paused"]
+    name: Literal["running", "waiting", "paused", "ended"]
     """``running``: it has just recognized a frame, or the next one is not due yet. ``waiting``: its camera or
-    stream is lost, and is being opened again. ``paused``: nothing is recognized, as the operator wants it."""
+    stream is lost, and is being opened again. ``paused``: nothing is recognized, as the operator wants it.
+    ``ended``: one camera of several gives no more."""
     reason: str = ""
     """Where the camera is not there: why, as the latest attempt found it; without passwords."""
     seconds: float = 0.0
@@ -40,3 +41,4 @@ class State:
 
 
 RUNNING = State("running")
+ENDED = State("ended")

@@ -23,7 +23,7 @@ from .options import SHARED, WatchOptions
 from .recognizer import Recognizer
 from .reconnect import POLL
 from .result import FrameResult
-from .state import RUNNING, State
+from .state import ENDED, RUNNING, State
 from .summary import Summary, summed
 from .watch import Watch
 
@@ -80,6 +80,9 @@ class WatchAll(Iterator[FrameResult]):
     Turns are given while a result is asked for, to one camera at a time, in the order in which they came: so
     each camera gets as many as any other, one that is stuck takes none, and the frame that is looked at is
     the newest one at its turn.
+
+    ``on_camera`` is called with the name and state of each, in the camera's own thread; the last one is
+    :data:`~fer_edge.pipeline.state.ENDED`.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class WatchAll(Iterator[FrameResult]):
         cameras: Mapping[str, tuple[Place, WatchOptions]],
         recognizer: Recognizer | None = None,
         on_state: Callable[[State], None] | None = None,
+        on_camera: Callable[[str, State], None] | None = None,
     ) -> None:
-        self._on_state, self._states = on_state or (lambda _: None), _States(cameras)
+        self._on_state = on_state or (lambda _: None)
+        self._states = _States(cameras, on_camera or (lambda _, __: None))
         self._desk = _Desk()
         self._first = _agreeing(cameras)
         self._delivered = 0
@@ -352,7 +357,8 @@ class _Desk:
 class _States:
     """What cameras tell of themselves, put together."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], told: Callable[[str, State], None]) -> None:
+        self._told = told
         self._lock = threading.Lock()
         self._latest: dict[str, State | None] = dict.fromkeys(names)
         self._fresh: set[str] = set()
@@ -362,12 +368,14 @@ class _States:
         with self._lock:
             self._latest[name] = state
             self._fresh.add(name)
+        self._told(name, state)
 
     def forget(self, name: str) -> None:
         """A camera has ended."""
         with self._lock:
             self._latest.pop(name, None)
             self._fresh.discard(name)
+        self._told(name, ENDED)
 
     def news(self) -> State | None:
         """The state of all, ``None`` where nobody told of it since this was asked last.

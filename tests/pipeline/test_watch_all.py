@@ -24,7 +24,7 @@ from fer_edge.labels import PEOPLE_ANSWERS
 from fer_edge.models.people import People, interpret
 from fer_edge.pipeline import watch_all
 from fer_edge.pipeline.options import SHARED, WatchOptions
-from fer_edge.pipeline.state import RUNNING, State
+from fer_edge.pipeline.state import ENDED, RUNNING, State
 from fer_edge.pipeline.watch_all import WatchAll, _States
 from fer_edge.sources.base import Frame, Source
 
@@ -399,7 +399,8 @@ def test_waiting_is_told_only_while_all_are_lost():
 
 
 def test_the_state_of_all_is_made_of_what_is_new():
-    states = _States(["door", "till"])
+    told = []
+    states = _States(["door", "till"], lambda *one: told.append(one))
     lost = State("waiting", "gone", 5.0)
     assert states.news() is None
     states.take_note("door", lost)
@@ -415,6 +416,14 @@ def test_the_state_of_all_is_made_of_what_is_new():
     states.forget("till")
     states.take_note("door", lost)
     assert states.news() == State("waiting", "door: gone", 5.0)
+    assert told == [
+        ("door", lost),
+        ("till", RUNNING),
+        ("door", lost),
+        ("till", State("waiting", "off", 2.0)),
+        ("till", ENDED),
+        ("door", lost),
+    ]
 
 
 @pytest.mark.usefixtures("_no_pauses")
