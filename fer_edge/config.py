@@ -117,6 +117,15 @@ def _jsonl_file(text: str) -> str:
     return text
 
 
+def _prom_file(text: str) -> str:
+    """An argparse type: a file that the node exporter reads."""
+    if Path(nonempty(text)).suffix != ".prom":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not end in .prom, and the node exporter reads no other files"
+        )
+    return text
+
+
 @dataclass(frozen=True)
 class Config:
     """What a run is to do."""
@@ -262,6 +271,14 @@ class Config:
         "log rate, latency, losses, memory and heat every S seconds",
         NUMBER,
         metavar="SECONDS",
+    )
+    metrics: str | None = option(
+        None,
+        "output",
+        "keep figures for Prometheus in this .prom file, for the node exporter's textfile collector; --page "
+        "serves them as well",
+        Kind("a file", _prom_file),
+        metavar="FILE",
     )
     log_level: str = option(
         "info", "output", "show messages from this level on (default: %(default)s)", choices=LEVELS

@@ -43,6 +43,7 @@ TEXTS = {
     "gpio_button": "17",
     "name": "door",
     "state_folder": "state",
+    "metrics": "fer-edge.prom",
     "keep": "30",
     "keep_detail": "0.5",
     "keep_files": "20G",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..config import Config
 from ..errors import DataError, printable
-from ..files import is_folder, is_special, refuse_input, resolved
+from ..files import check_target, is_folder, is_special, refuse_input, resolved
 
 if TYPE_CHECKING:
     from ..outputs.base import Output, SlowOutput
@@ -80,6 +80,8 @@ def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _N
         _refuse_misfits(camera)
     if config.store and len({camera.watch.source.live for camera in cameras}) > 1:
         raise DataError("--store: cameras and films differ in what their times are; give it for either kind")
+    if config.metrics:
+        check_target(config.metrics, force=True)
     _refuse_conflicts(config, cameras)
     with contextlib.ExitStack() as undoing:
         direct = dict(_open(_direct(config, cameras), before.direct, undoing))
@@ -281,7 +283,7 @@ def _refuse_conflicts(config: Config, cameras: Sequence[Watched]) -> None:
     inputs = [path for camera in cameras for path in _inputs(camera)]
     own = [camera.config for camera in cameras]
     files = [name for one in own for name in (one.save_video, one.save_image)]
-    files += [one.jsonl for one in own if one is not config] + [config.jsonl, config.store]
+    files += [one.jsonl for one in own if one is not config] + [config.jsonl, config.store, config.metrics]
     targets = [target for target in files if target and target != "-"]
     for target in targets:
         refuse_input(target, inputs)

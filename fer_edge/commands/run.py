@@ -20,11 +20,13 @@ from ..errors import DataError, FerEdgeError, OutputError, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
+from ._live import keep_metrics, live_of, metrics_of
 from ._outputs import Opened, open_outputs, watched
 
 if TYPE_CHECKING:
     from ..control.control import Control
     from ..outputs.base import Outputs
+    from ..outputs.live import Live
     from ..outputs.stats import StatsOutput
     from ..pipeline.options import WatchOptions
     from ..pipeline.state import State
@@ -117,6 +119,7 @@ def execute(args: argparse.Namespace) -> int:
             faulthandler.enable()
         notifier.extend(_START_SECONDS)
         alive = Heartbeat(notifier, lambda: results.summary.frames)
+        shown: Live | None = None
 
         def follow_file() -> None:
             nonlocal config, opened
@@ -129,23 +132,37 @@ def execute(args: argparse.Namespace) -> int:
 
         def on_state(state: State) -> None:
             alive(state)
+            if shown is not None and not config.cameras:
+                shown.on_state(state)
             # A frame that was recognized goes to the outputs that were there.
             if state != RUNNING:
                 follow_file()
                 outputs.idle(state)
 
+        def on_camera(name: str, state: State) -> None:
+            if shown is not None:
+                shown.on_state(state, name)
+
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once(but=kept):
-            results = (_open_all if config.cameras else _open)(config, stack, on_state)
+            if config.cameras:
+                results: Watch | WatchAll = _open_all(config, stack, on_state, on_camera)
+            else:
+                results = _open(config, stack, on_state)
         cameras = watched(config, results)
         live = any(camera.watch.source.live for camera in cameras)
         if live:
             date_lines()
         stats = [StatsOutput(lambda: results.summary)] if config.stats else []
         control = _control(config, results)
+        shown = live_of(config, cameras, control.snapshot)
+        metrics = metrics_of(config, shown, cameras, lambda: outputs.losses)
         opened = open_outputs(config, cameras)
         control.set_store(opened.store)
         outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
+        # These see each result at no cost.
+        takers = [one.take for one in (shown, metrics) if one is not None]
+        keep_metrics(config, metrics, stack)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
         _watch_board(config, results, len(cameras), stack)
         if any(camera.watch.source.related for camera in cameras):
@@ -161,6 +178,8 @@ def execute(args: argparse.Namespace) -> int:
             try:
                 with contextlib.suppress(OutputClosed):
                     for result in results:
+                        for take in takers:
+                            take(result)
                         outputs.write(result)
                         follow_file()
             finally:
@@ -240,7 +259,12 @@ def _open(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State
         return stack.enter_context(Watch(source, options, on_state=on_state))
 
 
-def _open_all(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State], None]) -> WatchAll:
+def _open_all(
+    config: Config,
+    stack: contextlib.ExitStack,
+    on_state: Callable[[State], None],
+    on_camera: Callable[[str, State], None],
+) -> WatchAll:
     from ..native_output import litert_greeting
     from ..pipeline.watch_all import WatchAll
 
@@ -249,7 +273,7 @@ def _open_all(config: Config, stack: contextlib.ExitStack, on_state: Callable[[S
             camera.name: (str(camera.config.source), _with_colour(camera.config, config.window))
             for camera in config.cameras
         }
-        return stack.enter_context(WatchAll(cameras, on_state=on_state))
+        return stack.enter_context(WatchAll(cameras, on_state=on_state, on_camera=on_camera))
 
 
 def _with_colour(config: Config, window: bool) -> WatchOptions:

@@ -135,10 +135,12 @@ class Losses:
     """Because it failed, or could not finish in time."""
     dropped: int
     """Because it was slower than a live source."""
+    failures: int = 0
+    """How often it failed, also where nothing was lost by it."""
 
     def and_also(self, others: Losses) -> Losses:
         """The sum of both."""
-        return Losses(self.lost + others.lost, self.dropped + others.dropped)
+        return Losses(self.lost + others.lost, self.dropped + others.dropped, self.failures + others.failures)
 
 
 class Outputs:
@@ -315,7 +317,7 @@ class _OutputThread:
         self.failed = False
         self._error: Exception | None = None
         self._opened = self._dirty = False
-        self._failures = 0
+        self._failures = self._failures_so_far = 0
         self._retry_at = 0.0
         # A daemon: a disk or reader that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name=f"output-{output.name}", daemon=True)
@@ -324,7 +326,7 @@ class _OutputThread:
     @property
     def losses(self) -> Losses:
         with self._changed:
-            return Losses(self._lost, self._dropped)
+            return Losses(self._lost, self._dropped, self._failures_so_far)
 
     def put(self, result: FrameResult) -> None:
         """Queue ``result``; raises what ends the run."""
@@ -495,6 +497,7 @@ class _OutputThread:
             again = bool(self._failures)
             self.failed = True
             self._failures += 1
+            self._failures_so_far += 1
             self._retry_at = self._clock() + RETRY_AFTER[min(self._failures, len(RETRY_AFTER)) - 1]
             if self.required:
                 self._error = error

@@ -117,9 +117,7 @@ class Live:
         now, faces = self._clock(), result.faces
         people = _people(faces)
         with self._lock:
-            camera = self._cameras.get(result.camera)
-            if camera is None:
-                camera = self._cameras[result.camera] = _Camera(State("running"), now)
+            camera = self._camera(result.camera, now)
             _turn(camera, State("running"), now)
             camera.faces, camera.size, camera.dropped = faces, result.size, result.dropped
             camera.first = now if camera.first is None else camera.first
@@ -187,6 +185,16 @@ class Live:
                 {"time": _iso(wall - timedelta(seconds=now - step * STEP)), **_amounts(cameras)}
                 for step, cameras in self._steps
             ]
+
+    def _camera(self, name: str, now: float) -> _Camera:
+        """The camera of this name; the only one has a new name where it was plugged in elsewhere."""
+        if name not in self._cameras:
+            known = [*self._cameras.values()]
+            if len(known) == 1:
+                self._cameras = {name: known[0]}
+            else:
+                self._cameras[name] = _Camera(State("running"), now)
+        return self._cameras[name]
 
     def _step(self, now: float) -> dict[str, _Sum]:
         """The entry of the timeline that goes on; those that were left out are made."""

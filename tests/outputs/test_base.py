@@ -190,7 +190,7 @@ def test_a_failed_output_is_told_once_closed_and_tried_again_ever_later(caplog):
     outputs.close()
     assert broken.events[-4:] == ["open", "gap 11", 11, "close"]
     assert other.written == list(range(12))
-    assert outputs.losses == {"broken": Losses(11, 0), "other": Losses(0, 0)}
+    assert outputs.losses == {"broken": Losses(11, 0, 6), "other": Losses(0, 0)}
     assert outputs.failed
     assert [entry.getMessage() for entry in caplog.records] == [
         "broken: disk: no space; retrying",
@@ -243,7 +243,7 @@ def test_a_failed_output_does_not_hold_up_a_recorded_run():
     for index in range(50):
         outputs.write(result(index=index))
     outputs.close()
-    assert outputs.losses == {"kept": Losses(50, 0)}
+    assert outputs.losses == {"kept": Losses(50, 0, 2)}
 
 
 def test_what_an_output_held_back_is_lost_with_it():
@@ -266,7 +266,7 @@ def test_what_an_output_held_back_is_lost_with_it():
     wait_until(lambda: output.pending == 5)
     output.failing = OutputError("disk: no space")
     outputs.close()
-    assert outputs.losses == {"kept": Losses(5, 0)}
+    assert outputs.losses == {"kept": Losses(5, 0, 1)}
 
 
 def test_results_that_are_held_back_are_no_sign_that_an_output_works_again(caplog):
@@ -370,7 +370,7 @@ def test_an_output_that_hangs_is_given_up_at_the_end_and_the_rest_counted(monkey
         outputs.write(result(index=index))
     outputs.close()
     assert hanging.cancelled
-    assert outputs.losses == {"hanging": Losses(4, 0), "other": Losses(0, 0)}
+    assert outputs.losses == {"hanging": Losses(4, 0, 1), "other": Losses(0, 0)}
     assert other.events == ["open", 0, 1, 2, 3, "close"]
     assert outputs.failed
     assert caplog.messages == ["hanging: not finished in time"]
@@ -395,7 +395,7 @@ def test_an_interruption_ends_waiting_for_a_full_queue_and_at_the_end(monkeypatc
     outputs.interrupt()
     assert done.wait(PATIENCE)
     assert direct.cancelled
-    assert outputs.losses == {"kept": Losses(10, 0)}
+    assert outputs.losses == {"kept": Losses(10, 0, 1)}
 
 
 def test_what_is_held_back_is_flushed_when_no_result_comes():
@@ -512,7 +512,7 @@ def test_outputs_are_exchanged_while_the_run_goes_on():
     # What was lost before is not forgotten.
     assert outputs.failed
     assert outputs.losses["leaving"] == Losses(lost=0, dropped=0)
-    assert outputs.losses["failing"] == Losses(lost=1, dropped=0)
+    assert outputs.losses["failing"] == Losses(lost=1, dropped=0, failures=2)
     assert coming.told["outputs"]["failing"] == {"lost": 1, "dropped": 0}
 
 
@@ -520,6 +520,7 @@ def test_an_output_that_stays_can_become_required():
     output = Kept()
     outputs = Outputs([], [output], live=False)
     outputs.write(result(index=0))
+    wait_until(lambda: output.written == [0])
     outputs.exchange([], [output], required=["kept"])
     output.failing = OutputError("the disk is gone")
     outputs.write(result(index=1))

@@ -173,6 +173,16 @@ def test_the_state_of_a_run_is_that_of_its_only_camera(clocks):
     assert live.snapshot()["cameras"][0]["reason"] == "camera 0: unplugged"
 
 
+def test_a_camera_that_was_plugged_in_elsewhere_is_the_same(clocks):
+    live = live_of(clocks, "camera 0")
+    live.take(taken(face(track=1), camera="camera 0", dropped=3))
+    live.on_state(LOST)
+    live.take(taken(face(track=2), camera="camera 2", dropped=4))
+    told = live.snapshot()
+    assert [one["name"] for one in told["cameras"]] == ["camera 2"]
+    assert (told["people_today"], told["dropped"]) == (2, 4)
+
+
 def test_a_paused_run_shows_nobody(clocks):
     asked = {"paused": False, "session": None}
     live = live_of(clocks, told=lambda: asked)
