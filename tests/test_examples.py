@@ -6,6 +6,7 @@ import contextlib
 import csv
 import http.server
 import importlib.util
+import itertools
 import json
 import re
 import signal
@@ -192,13 +193,15 @@ def test_one_recognizer_serves_all_threads_of_a_web_service(astronaut):
                 ask(nothing)
 
 
-def test_a_web_hook_hears_of_each_change_once(film):
+@contextlib.contextmanager
+def hearing(answers):
+    """A web server that gives these ``answers``, then 204; yields what it heard, and its URL."""
     heard = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
+            self.send_response(answers.pop(0) if answers else 204)
             self.end_headers()
 
         def log_message(self, *arguments):
@@ -208,8 +211,57 @@ def test_a_web_hook_hears_of_each_change_once(film):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            run("web_hook.py", f"http://127.0.0.1:{server.server_port}/hook", film)
+            yield heard, f"http://127.0.0.1:{server.server_port}/hook"
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_web_hook_hears_of_each_change_once(film):
+    with hearing([]) as (heard, url):
+        run("web_hook.py", url, film)
     assert [(event["person"], event["emotion"]) for event in heard] == [(1, "happy"), (2, "happy")]
+
+
+def test_a_web_hook_that_fails_is_told_again_and_one_that_refuses_is_not(film):
+    with hearing([503, 429, 204, 400]) as (heard, url):
+        run("web_hook.py", url, film)
+    # Three attempts for the first; the second was refused for good.
+    assert [event["person"] for event in heard] == [1, 1, 1, 2]
+    assert len({event["id"] for event in heard}) == 2
+
+
+def test_a_lamp_shines_while_somebody_smiles(film):
+    pytest.importorskip("gpiozero", reason="gpiozero is not installed")
+    program = str(EXAMPLES / "lamp.py")
+    start = f"""
+import runpy, sys
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory
+Device.pin_factory = MockFactory()
+pin = Device.pin_factory.pin(22)
+sys.argv = [{program!r}, "22", {str(film)!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print([int(state.state) for state in pin.states])
+"""
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    states = json.loads(done.stdout.splitlines()[-1])
+    # Two smiles, the second of which lasts to the end.
+    switched = [state for before, state in itertools.pairwise([0, *states]) if state != before]
+    assert switched[:3] == [1, 0, 1]
+
+
+def test_minutes_become_rows_of_a_table(film, tmp_path):
+    table = tmp_path / "minutes.csv"
+    for _ in range(2):
+        run("minutes_to_csv.py", table, film, 1)
+    assert table.read_bytes().count(b"\xef\xbb\xbf") == 1
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    # Seconds of the film: half of the first is empty, the second half so, the third is, the last is not.
+    assert [row["people"] for row in rows] == ["1", "1", "0", "1"] * 2
+    for row in rows:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row["time"])
+        shares = [float(row[emotion]) for emotion in fer_edge.EMOTIONS]
+        assert sum(shares) == pytest.approx(int(row["people"]), abs=0.005)
+        assert max(shares) == float(row["happy"])
