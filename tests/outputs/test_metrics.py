@@ -263,6 +263,24 @@ def test_every_figure_is_explained(clocks):
 
 
 @pytest.mark.services
+def test_promtool_accepts_what_the_dashboard_asks_for(tmp_path):
+    board = json.loads((EXAMPLES / "grafana.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    rules = [
+        {"record": f"query_{index}", "expr": query.replace("$__rate_interval", "5m").replace("$", "")}
+        for index, query in enumerate(queries)
+    ]
+    # YAML holds JSON.
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    promtool = shutil.which("promtool") or "promtool"
+    done = subprocess.run(
+        [promtool, "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(queries)} rules found" in done.stdout
+
+
+@pytest.mark.services
 def test_promtool_accepts_the_alerts():
     promtool = shutil.which("promtool")
     assert promtool, "Debian's package prometheus has it"
@@ -271,6 +289,54 @@ def test_promtool_accepts_the_alerts():
     )
     assert done.returncode == 0, done.stderr
     assert b"SUCCESS: 7 rules found" in done.stdout
+
+
+ALERTS = """
+rule_files: ["{rules}"]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      # The last frame came when the clock was at 0.
+      - series: 'fer_edge_last_frame_timestamp_seconds{{instance="pi", job="j", camera="door"}}'
+        values: "0x60"
+      - {{series: 'fer_edge_paused{{instance="pi", job="j"}}', values: "{paused}x60"}}
+      - {{series: 'fer_edge_build_info{{instance="pi", job="j", version="9"}}', values: "1x10 _x50"}}
+    alert_rule_test:
+      - eval_time: 4m
+        alertname: FerEdgeSilent
+        exp_alerts: []
+      - eval_time: 7m
+        alertname: FerEdgeSilent
+        exp_alerts: {silent}
+      - eval_time: 12m
+        alertname: FerEdgeGone
+        exp_alerts: []
+      - eval_time: 60m
+        alertname: FerEdgeGone
+        exp_alerts:
+          - exp_labels: {{severity: critical, instance: pi, job: j, version: "9"}}
+            exp_annotations: {{summary: "pi: fer-edge tells nothing"}}
+"""
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("paused", [False, True])
+def test_alerts_are_raised_for_what_is_silent_and_not_for_what_is_paused(tmp_path, paused):
+    silent = (
+        "[{exp_labels: {severity: warning, instance: pi, job: j, camera: door}, exp_annotations: {summary: "
+        '"pi: no frame from door for 7m 0s"}}]'
+    )
+    rules = EXAMPLES / "alerts.yml"
+    text = ALERTS.format(rules=rules, paused=int(paused), silent="[]" if paused else silent)
+    (tmp_path / "tests.yml").write_text(text)
+    done = subprocess.run(
+        [shutil.which("promtool") or "promtool", "test", "rules", tmp_path / "tests.yml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.services
