@@ -19,7 +19,7 @@ STOREYS = (
     {"store"},
     {"control", "report"},
     {"outputs", "checks", "config"},
-    {"service", "archive", "fleet"},
+    {"service", "archive", "fleet", "notice"},
     {"train"},
     {"export"},
     {"commands"},

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "predict": "label a FER-2013 test.csv or image files",
     "train": "train a model on a FER-2013 CSV",
     "service": "print, install or remove a systemd unit that runs fer-edge",
+    "notice": "print a notice for the door: what a run computes, keeps and sends",
     "doctor": "check this installation",
     "completion": "print a script that lets a shell complete commands and options",
 }

@@ -21,7 +21,7 @@ from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
 from ._live import keep_metrics, live_of, metrics_of
-from ._outputs import Opened, open_outputs, watched
+from ._outputs import Opened, Watched, open_outputs, watched
 
 if TYPE_CHECKING:
     from ..control.control import Control
@@ -167,6 +167,7 @@ def execute(args: argparse.Namespace) -> int:
         _watch_board(config, results, len(cameras), stack)
         if any(camera.watch.source.related for camera in cameras):
             _may_be_asked(config, control, live, stack)
+        _tell_privacy(config, cameras)
         for one in stats:
             stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
         silence = max(_longest_silence(camera.watch) for camera in cameras)
@@ -228,6 +229,22 @@ def _may_be_asked(config: Config, control: Control, live: bool, stack: contextli
         stack.enter_context(button(control, config.gpio_button))
     if config.source != "-":
         stack.enter_context(keys(control))
+
+
+def _tell_privacy(config: Config, cameras: Sequence[Watched]) -> None:
+    """Log what leaves the device and, on a camera or stream, what is forbidden."""
+    from ..notice.facts import FORBIDDEN, facts_of, leaving
+    from ..sources.demo import DemoSource
+
+    facts = facts_of(config)
+    # The demo camera shows nobody who could be told.
+    people = any(
+        camera.watch.source.live and not isinstance(camera.watch.source, DemoSource) for camera in cameras
+    )
+    if people or any(not sent.local for sent in facts.sent):
+        _log.info("%s", leaving(facts))
+    if people:
+        _log.warning("%s", FORBIDDEN)
 
 
 def _longest_silence(watch: Watch) -> float:

@@ -13,6 +13,11 @@ from ..sources.password import credential_name
 MARK = "# Written by fer-edge service, which replaces and removes this file; for changes: systemctl edit "
 """How the first line of a unit of ours begins; the name follows."""
 
+_WARNING = (
+    "# In the EU it is forbidden to infer emotions at work and in education, except for medical or safety",
+    "# reasons (Regulation (EU) 2024/1689, Article 5(1)(f)). Mask staff areas; see docs/privacy.md.",
+)
+
 WATCHDOG_SECONDS = 30
 OLDEST_SYSTEMD = 252
 """That of Debian 12 (Bookworm), the oldest whose keys are used."""
@@ -100,7 +105,7 @@ def unit_text(options: UnitOptions) -> str:
         "Service": [*_service(options)],
         "Install": [("WantedBy", "default.target" if options.user else "multi-user.target")],
     }
-    lines = [f"{MARK}{'--user ' if options.user else ''}{options.name}"]
+    lines = [f"{MARK}{'--user ' if options.user else ''}{options.name}", *_WARNING]
     for section, keys in sections.items():
         lines += ["", f"[{section}]", *(f"{key}={value}" for key, value in keys)]
     return "\n".join(lines) + "\n"

@@ -150,6 +150,8 @@ def test_the_file_is_read_again_while_the_cameras_are_waited_for(started, tmp_pa
     text = 'wait_for_camera = true\njsonl = "{}"\n' + head + ("" if head else tables)
     file.write_text(text.format("a.jsonl"))
     process = started("--config", "door.toml")
+    for about in (": leaves this device: nothing", ": in the EU it is forbidden to infer emotions at work "):
+        assert about in process.stderr.readline()
     for _ in range(cameras):
         assert process.stderr.readline().strip().endswith("; waiting for it")
     file.write_text(text.format("b.jsonl"))

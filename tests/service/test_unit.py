@@ -31,6 +31,14 @@ def service(**options) -> dict[str, str]:
     return dict(keys(unit_text(UnitOptions(COMMAND, **options)), "Service"))
 
 
+def test_the_unit_warns_of_what_is_forbidden():
+    mark, *warning = unit_text(UnitOptions(COMMAND)).partition("\n\n")[0].splitlines()
+    assert mark.startswith("# Written by fer-edge service")
+    told = " ".join(line.removeprefix("# ") for line in warning)
+    assert "forbidden to infer emotions at work and in education" in told
+    assert "Article 5(1)(f)" in told and "Mask staff areas" in told
+
+
 def test_what_fails_or_hangs_is_started_again_and_what_is_misconfigured_is_not():
     unit = service()
     assert unit["Type"] == "notify"
