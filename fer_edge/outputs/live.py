@@ -318,7 +318,7 @@ def _turn(camera: _Camera, state: State, now: float) -> None:
     """Let a camera be in ``state``."""
     if state.name != camera.state.name:
         camera.since = now
-    if state.name == "waiting":
+    if state.name in ("waiting", "paused"):
         camera.since = now - state.seconds
     if state.name != "running":
         camera.faces = None

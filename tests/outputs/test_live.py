@@ -191,6 +191,13 @@ def test_a_paused_run_shows_nobody(clocks):
     told = live.snapshot()
     assert (told["paused"], told["session"], told["people"], told["emotions"]) == (True, "ad test", 0, None)
     assert told["cameras"][0]["state"] == "paused"
+    # It was paused before this run began.
+    live.on_state(State("paused", seconds=30.0))
+    asked.update(paused=False)
+    assert (live.snapshot()["cameras"][0]["state"], live.snapshot()["cameras"][0]["since"]) == (
+        "paused",
+        30.0,
+    )
 
 
 def test_people_are_counted_once(clocks):
