@@ -16,7 +16,8 @@
 # make corpus       what must not happen on any file of DIR, else on 2,000 damaged ones that it makes
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
 # make reference    tests/reference.json anew, after new weights: results equal on every architecture
-# make man          docs/fer-edge.1 and the table of docs/configuration.md anew from the options of all commands
+# make man          docs/fer-edge.1 and the table of docs/configuration.md anew from the options of all commands,
+#                   docs/api.md from docs/openapi.json
 # make wheels       sdist and abi3 wheels for x86-64 and aarch64 in dist/; needs aarch64-linux-gnu-gcc
 # make release      make wheels, with SHA256SUMS and LICENSES.txt, where commit, tag and changelog are ready
 # make weights      export runs/edge and runs/nano as the bundled weights; needs FER2013_CSV and FERPLUS_CSV
@@ -159,6 +160,7 @@ reference: $(VENV)/.device
 man: $(VENV)/.run
 	$(bin)/python tools/man.py
 	$(bin)/python tools/options.py
+	$(bin)/python tools/api.py
 
 wheels: $(VENV)-wheels/.tools
 	$(VENV)-wheels/bin/python tools/wheels.py

@@ -55,8 +55,10 @@ from .errors import DataError, FerEdgeError, SourceError, printable
 from .files import is_folder
 from .log import LEVELS
 from .option import (
+    ADDRESS,
     BYTES,
     CAMERA,
+    COUNT,
     DAYS,
     DURATION,
     FILE_LIMIT,
@@ -66,6 +68,8 @@ from .option import (
     ON_OFF,
     PREFIX,
     REGION,
+    TWO_FILES,
+    Address,
     FileLimit,
     Kind,
     Option,
@@ -75,7 +79,7 @@ from .option import (
 )
 from .pipeline.options import SHARED, WatchOptions
 
-GROUPS = ("source", "output", "control", "classifier", "faces")
+GROUPS = ("source", "output", "control", "page", "classifier", "faces")
 """The headings of options, in the order of the help."""
 
 RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
@@ -292,6 +296,53 @@ class Config:
         metavar="DEGREES",
         shown="80 on a Raspberry Pi, 0 elsewhere",
     )
+    page: Address | None = option(
+        None,
+        "page",
+        "serve a page with the picture and all figures at this address; :PORT is for this machine only",
+        ADDRESS,
+        metavar="HOST:PORT",
+    )
+    page_picture: str | None = option(
+        None,
+        "page",
+        "show the picture on the page as it is, pixelated as a whole, or not at all (default: %(default)s)",
+        choices=("off", "blurred", "full"),
+        shown="full for this machine only, else blurred",
+    )
+    page_fps: float = option(
+        10.0,
+        "page",
+        "send no more than so many pictures a second (default: %(default)s)",
+        NUMBER,
+        metavar="FPS",
+    )
+    page_viewers: int = option(
+        10,
+        "page",
+        "let so many people look on at a time (default: %(default)s)",
+        COUNT,
+        metavar="N",
+    )
+    page_tls: tuple[str, str] | None = option(
+        None,
+        "page",
+        "serve it over TLS, with the certificate (and its chain) and the key in these PEM files",
+        TWO_FILES,
+        metavar="CERT,KEY",
+    )
+    page_host: tuple[str, ...] = option(
+        (),
+        "page",
+        "answer to this host name as well, as that of a reverse proxy",
+        metavar="NAME",
+    )
+    page_token_file: str | None = option(
+        None,
+        "page",
+        "take the token that opens the page from this file, and ask for it on this machine as well",
+        metavar="FILE",
+    )
     watch: WatchOptions = field(default_factory=WatchOptions)
     """Options of the loop."""
     cameras: tuple[CameraConfig, ...] = ()
@@ -333,7 +384,7 @@ TABLE: frozenset[str] = frozenset(
     for name, one in OPTIONS.items()
     if name in _OWN_OUTPUTS
     or (
-        one.group not in ("output", "control", "classifier")
+        one.group not in ("output", "control", "page", "classifier")
         and name not in SHARED
         and name not in ("camera", "max_heat")
     )
@@ -563,6 +614,12 @@ def _refuse_contradictions(config: Config) -> None:
     of_size = [limit.size is not None for limit in config.keep_files]
     if len(set(of_size)) < len(of_size):
         raise DataError("--keep-files takes one size and one age")
+    if not 0 < config.page_fps <= 30:
+        raise DataError(f"page_fps must be more than 0 and at most 30, got {config.page_fps:g}")
+    of_page = ("page_picture", "page_tls", "page_host", "page_token_file")
+    for name in of_page if config.page is None else ():
+        if getattr(config, name):
+            raise DataError(f"{OPTIONS[name].flag} is for --page")
     asked["store"] = bool(config.store)
     if config.gpio_button and not config.store:
         raise DataError("--gpio-button marks events in a store; give --store FILE.db")

@@ -328,7 +328,7 @@ def polygon_of(points: Any) -> Polygon:
     """Return three or more pairs of numbers as a polygon; raises ``ValueError`` for anything else."""
     try:
         polygon = tuple((float(x), float(y)) for x, y in points)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"mask must be a polygon of points x, y; got {points!r}") from error
     if len(polygon) < 3 or not all(0 <= part <= 1 for point in polygon for part in point):
         raise ValueError(
@@ -361,6 +361,40 @@ def _points(polygon: Any) -> str:
 
 def _numbers(values: Any) -> str:
     return ",".join(str(value) for value in values)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    """A name, or an address without brackets."""
+    port: int
+    """0 for any that is free."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LOOPBACK = "127.0.0.1"
+
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]*)):([0-9]{1,5})")
+
+
+def _address(text: str) -> Address:
+    found = _ADDRESS.fullmatch(text)
+    if not found or int(found[3]) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not HOST:PORT, such as :8080 (this machine only), 0.0.0.0:8080 or [::1]:8080"
+        )
+    return Address(found[1] or found[2] or LOOPBACK, int(found[3]))
+
+
+def _two_files(text: str) -> tuple[str, str]:
+    first, comma, second = text.partition(",")
+    if not (comma and first.strip() and second.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not CERTIFICATE,KEY: two files, with a comma between")
+    return first.strip(), second.strip()
 
 
 def _switch(text: str) -> bool:
@@ -399,6 +433,8 @@ FILE_LIMIT = Kind("a size such as 20G or an age such as 30d", _file_limit, (str,
 PIXELS = Kind("a number of pixels like 100M", pixel_count, (int, str), _written_pixels)
 BALANCE = Kind("a number from 0 to 2", _balance, (int, float))
 DETECT_SIZE = Kind("a number of pixels, or full", _detect_size, (int, str))
+ADDRESS = Kind("HOST:PORT, such as :8080", _address, (str,), str)
+TWO_FILES = Kind("CERTIFICATE,KEY", _two_files, (str,), ",".join)
 CAMERA = Kind("a camera", nonempty, (int, str), separator=None)
 REGION = Kind("four numbers", _region, (list,), list, _numbers)
 MASK = Kind("polygons", _polygon, (list,), lambda polygon: [list(point) for point in polygon], _points, ";")

@@ -43,6 +43,13 @@ TEXTS = {
     "gpio_button": "17",
     "name": "door",
     "state_folder": "state",
+    "page": "[::1]:8080",
+    "page_picture": "off",
+    "page_fps": "5",
+    "page_viewers": "3",
+    "page_tls": "cert.pem,key.pem",
+    "page_host": "shop.example",
+    "page_token_file": "token",
     "metrics": "fer-edge.prom",
     "keep": "30",
     "keep_detail": "0.5",
@@ -74,6 +81,7 @@ TEXTS = {
 }
 NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
 NEEDS |= {name: {"store": "shop.db"} for name in ("events", "gpio_button")}
+NEEDS |= {f"page_{name}": {"page": ":8080"} for name in ("picture", "tls", "host", "token_file")}
 
 
 def text_of(name):

@@ -22,7 +22,7 @@ def live_of(
 
     ``told``: what was asked of the run, as :class:`~fer_edge.outputs.live.Live` takes it.
     """
-    if config.metrics is None:
+    if config.metrics is None and config.page is None:
         return None
     from ..outputs.live import Live
 
@@ -37,7 +37,7 @@ def metrics_of(
     losses: Callable[[], Mapping[str, Losses]],
 ) -> Metrics | None:
     """The figures for Prometheus; ``None`` where nobody reads them."""
-    if live is None or config.metrics is None:
+    if live is None or (config.metrics is None and config.page is None):
         return None
     from .. import __version__
     from ..outputs.metrics import Metrics

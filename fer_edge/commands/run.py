@@ -25,9 +25,8 @@ from ._outputs import Opened, Watched, open_outputs, watched
 
 if TYPE_CHECKING:
     from ..control.control import Control
-    from ..outputs.base import Outputs
+    from ..outputs.base import Output, Outputs
     from ..outputs.live import Live
-    from ..outputs.stats import StatsOutput
     from ..pipeline.options import WatchOptions
     from ..pipeline.state import State
     from ..pipeline.watch import Watch
@@ -100,6 +99,7 @@ def execute(args: argparse.Namespace) -> int:
     from ..pipeline.state import RUNNING
     from ..service.heartbeat import Heartbeat
     from ..service.notify import notifier_from
+    from ._page import open_door, open_page, serve_page
     from .signals import HangUp, stopped_by_signals
 
     flags = given(args)
@@ -119,49 +119,55 @@ def execute(args: argparse.Namespace) -> int:
             faulthandler.enable()
         notifier.extend(_START_SECONDS)
         alive = Heartbeat(notifier, lambda: results.summary.frames)
-        shown: Live | None = None
+        figures: Live | None = None
 
         def follow_file() -> None:
             nonlocal config, opened
             if hang_up is not None and hang_up.taken():
                 notifier.reloading()
                 read = functools.partial(load, flags, os.environ, file)
-                config, opened = _reload(read, config, results, outputs, opened, stats)
+                config, opened = _reload(read, config, results, outputs, opened, beside)
                 control.set_store(opened.store)
                 notifier.ready("configuration read again")
 
         def on_state(state: State) -> None:
             alive(state)
-            if shown is not None and not config.cameras:
-                shown.on_state(state)
+            if figures is not None and not config.cameras:
+                figures.on_state(state)
             # A frame that was recognized goes to the outputs that were there.
             if state != RUNNING:
                 follow_file()
                 outputs.idle(state)
 
         def on_camera(name: str, state: State) -> None:
-            if shown is not None:
-                shown.on_state(state, name)
+            if figures is not None:
+                figures.on_state(state, name)
 
+        door = open_door(config, stack)
+        # Blurred pictures are grey, which costs less.
+        shown = config.window or (door is not None and door.picture == "full")
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once(but=kept):
             if config.cameras:
-                results: Watch | WatchAll = _open_all(config, stack, on_state, on_camera)
+                results: Watch | WatchAll = _open_all(config, shown, stack, on_state, on_camera)
             else:
-                results = _open(config, stack, on_state)
+                results = _open(config, shown, stack, on_state)
         cameras = watched(config, results)
         live = any(camera.watch.source.live for camera in cameras)
         if live:
             date_lines()
         stats = [StatsOutput(lambda: results.summary)] if config.stats else []
         control = _control(config, results)
-        shown = live_of(config, cameras, control.snapshot)
-        metrics = metrics_of(config, shown, cameras, lambda: outputs.losses)
+        figures = live_of(config, cameras, control.snapshot)
+        metrics = metrics_of(config, figures, cameras, lambda: outputs.losses)
         opened = open_outputs(config, cameras)
         control.set_store(opened.store)
-        outputs = Outputs([*stats, *opened.direct.values()], [*opened.slow.values()], live, config.require)
+        silence = max(_longest_silence(camera.watch) for camera in cameras)
+        page = door and figures and metrics and open_page(door, config, control, figures, metrics, silence)
+        beside: list[Output] = [*stats, *([page] if page else [])]
+        outputs = Outputs([*beside, *opened.direct.values()], [*opened.slow.values()], live, config.require)
         # These see each result at no cost.
-        takers = [one.take for one in (shown, metrics) if one is not None]
+        takers = [one.take for one in (figures, metrics) if one is not None]
         keep_metrics(config, metrics, stack)
         stack.enter_context(stopped_by_signals(results, outputs, but=kept))
         _watch_board(config, results, len(cameras), stack)
@@ -170,10 +176,11 @@ def execute(args: argparse.Namespace) -> int:
         _tell_privacy(config, cameras)
         for one in stats:
             stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
-        silence = max(_longest_silence(camera.watch) for camera in cameras)
         if notifier.watchdog and silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(silence + notifier.watchdog)
+        if page and door:
+            serve_page(page, door, stack)
         notifier.ready(f"started on {', '.join(camera.label for camera in cameras)}")
         try:
             try:
@@ -266,11 +273,13 @@ def _watch_board(
         stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
 
 
-def _open(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State], None]) -> Watch:
+def _open(
+    config: Config, shown: bool, stack: contextlib.ExitStack, on_state: Callable[[State], None]
+) -> Watch:
     from ..native_output import litert_greeting
     from ..pipeline.watch import Watch
 
-    options = _with_colour(config, config.window)
+    options = _with_colour(config, shown)
     source = stack.enter_context(_open_source(config, options))
     with litert_greeting():
         return stack.enter_context(Watch(source, options, on_state=on_state))
@@ -278,6 +287,7 @@ def _open(config: Config, stack: contextlib.ExitStack, on_state: Callable[[State
 
 def _open_all(
     config: Config,
+    shown: bool,
     stack: contextlib.ExitStack,
     on_state: Callable[[State], None],
     on_camera: Callable[[str, State], None],
@@ -287,15 +297,15 @@ def _open_all(
 
     with litert_greeting():
         cameras = {
-            camera.name: (str(camera.config.source), _with_colour(camera.config, config.window))
+            camera.name: (str(camera.config.source), _with_colour(camera.config, shown))
             for camera in config.cameras
         }
         return stack.enter_context(WatchAll(cameras, on_state=on_state, on_camera=on_camera))
 
 
-def _with_colour(config: Config, window: bool) -> WatchOptions:
+def _with_colour(config: Config, shown: bool) -> WatchOptions:
     """The options of a loop, with pictures in colour where they are to be looked at."""
-    pictures = bool(config.save_video or config.save_image or window)
+    pictures = bool(config.save_video or config.save_image or shown)
     return dataclasses.replace(config.watch, colour=pictures)
 
 
@@ -349,7 +359,7 @@ def _reload(
     results: Watch | WatchAll,
     outputs: Outputs,
     opened: Opened,
-    stats: Sequence[StatsOutput],
+    beside: Sequence[Output],
 ) -> tuple[Config, Opened]:
     """Go on with the configuration as it is now, and say so; one that is bad changes nothing."""
     try:
@@ -362,7 +372,7 @@ def _reload(
         _log.error("configuration not read again, the old one goes on: %s", error)
         return config, opened
     outputs.exchange(
-        [*stats, *fresh.direct.values()], [*fresh.slow.values()], new.config.require, _summaries(results)
+        [*beside, *fresh.direct.values()], [*fresh.slow.values()], new.config.require, _summaries(results)
     )
     changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
     left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""

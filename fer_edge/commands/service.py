@@ -124,7 +124,8 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     options, configs, named = _checked(arguments)
     named += [one.source for one in configs] + [name for one in configs for name in one.camera]
     named += [name for one in configs for name in (one.watch.model, one.watch.detector_model, one.events)]
-    secrets = {Path(one.watch.password_file) for one in configs if one.watch.password_file}
+    named += [one.page_tls[0] for one in configs if one.page_tls]
+    secrets = {Path(name) for one in configs for name in _secrets(one) if name}
     return UnitOptions(
         # -P: the folder of state, in which the service may write, is no place for modules.
         command=[sys.executable, "-P", "-m", "fer_edge", "run", *options],
@@ -137,6 +138,12 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
         gpio=any(one.gpio_button for one in configs),
         reloads="--config" in options,
     )
+
+
+def _secrets(config: Config) -> tuple[str | os.PathLike[str] | None, ...]:
+    """Files that only root may have to read."""
+    key = config.page_tls[1] if config.page_tls else None
+    return config.watch.password_file, config.page_token_file, key
 
 
 def _checked(

@@ -96,13 +96,15 @@ def annotated(result: FrameResult, unsure: bool = True) -> NDArray[np.uint8]:
         return picture
 
 
-def annotate(image: NDArray[np.uint8], faces: Sequence[Face], unsure: bool = True) -> NDArray[np.uint8]:
+def annotate(
+    image: NDArray[np.uint8], faces: Sequence[Face], unsure: bool = True, bars: bool = True
+) -> NDArray[np.uint8]:
     """Return a copy of ``image`` with a box and label on each face and its probabilities beside it.
 
     ``image``: uint8 (h, w, 3) BGR or (h, w) grey. The result is (h, w, 3) BGR, enlarged by a whole
     number where the longest side is below :data:`MIN_WIDTH`. Probabilities are left out where they
-    would cover another face. With ``unsure`` a face that counts as unsure is labelled with that
-    word, in grey, instead of its emotion.
+    would cover another face, and without ``bars``. With ``unsure`` a face that counts as unsure is labelled
+    with that word, in grey, instead of its emotion.
     """
     import cv2
 
@@ -123,7 +125,7 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], unsure: bool = Tru
         text = "unsure" if doubted else _label(face)
         occupied.append(_draw_label(picture, face, text, colour, box, style))
     # Large faces first: theirs is the room beside them.
-    for index in sorted(range(len(faces)), key=lambda index: -boxes[index].height):
+    for index in sorted(range(len(faces)), key=lambda index: -boxes[index].height) if bars else ():
         others = boxes[:index] + boxes[index + 1 :] + occupied
         panel = _panel_beside(boxes[index], others, width, height, style, alone=len(faces) == 1)
         if panel is not None:

@@ -47,7 +47,7 @@ def credential_name(file: Path) -> str:
     return f"password-{hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]}"
 
 
-def _handed_over(file: Path) -> Path:
+def handed_over(file: Path) -> Path:
     """Where the content of ``file`` lies: with what systemd read for a service, or in itself."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(folder, credential_name(file)) if folder else file
@@ -56,7 +56,7 @@ def _handed_over(file: Path) -> Path:
 
 def _first_line(file: Path) -> bytes:
     try:
-        with _handed_over(file).open("rb") as stream:
+        with handed_over(file).open("rb") as stream:
             _warn_of_readers(file, os.fstat(stream.fileno()).st_mode)
             line = stream.readline(_LONGEST).removesuffix(b"\n").removesuffix(b"\r")
     except OSError as error:

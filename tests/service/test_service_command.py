@@ -217,6 +217,16 @@ def test_the_service_sees_the_files_that_its_options_name(systemctl, capsys):
     assert f"\nBindReadOnlyPaths={model}\n" in capsys.readouterr().out
 
 
+def test_a_service_is_handed_the_key_and_the_token_of_its_page(systemctl, tmp_path, capsys):
+    cert, key, token = (tmp_path / name for name in ("cert.pem", "key.pem", "token"))
+    options = ["--page", "0.0.0.0:8443", "--page-tls", f"{cert},{key}", "--page-token-file", str(token)]
+    assert main(["service", "--", "--camera", "0", *options]) == 0
+    unit = capsys.readouterr().out
+    assert f"\nBindReadOnlyPaths={cert}\n" in unit
+    for secret in (key, token):
+        assert f"\nLoadCredential={credential_name(secret)}:{secret}\n" in unit
+
+
 def test_files_of_each_of_several_cameras_are_seen_and_checked(systemctl, tmp_path, capsys):
     file, secret = tmp_path / "two.toml", tmp_path / "door.password"
     secret.write_text("s\n")

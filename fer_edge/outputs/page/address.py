@@ -1,0 +1,110 @@
+"""Where the page listens, and by which names it may be called."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ...errors import DataError
+from ...option import Address
+
+_SEND_BUFFER = 64 * 1024
+"""Bytes of a connection that the kernel holds: a viewer that is slow sees no old pictures."""
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def bound(address: Address) -> socket.socket:
+    """Return a socket bound to ``address``, which does not listen yet.
+
+    Raises :class:`~fer_edge.errors.DataError` where the name is unknown, or the port is taken or not allowed.
+    """
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        told = getattr(error, "strerror", None) or "not a name"
+        raise DataError(f"--page {address}: {told}; give :{address.port} for this machine only") from error
+    # The first name of a machine may stand for ::1 too, which browsers try second.
+    family, kind, protocol, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        if family == socket.AF_INET6:
+            with contextlib.suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.host != "::"))
+        listener.bind(place)
+    except OSError as error:
+        listener.close()
+        raise DataError(f"--page {address}: {error.strerror}; {_remedy(address, error)}") from error
+    return listener
+
+
+def _remedy(address: Address, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "ports below 1024 are for root; give a higher one, such as :8080"
+    return f"choose another, or see who has it: ss -tlnp sport = :{address.port}"
+
+
+def plain_address(text: str) -> str | None:
+    """An address in its usual form, without zone, IPv4 also where IPv6 carries it; ``None`` for a name."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def is_loopback(text: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    plain = plain_address(text)
+    return plain is not None and ipaddress.ip_address(plain).is_loopback
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The names by which the page may be called. Any other is refused, or a foreign page whose name is made
+    to lead here (DNS rebinding) could read this one."""
+
+    names: frozenset[str]
+    """In lower case."""
+
+    @classmethod
+    def of(cls, host: str, more: Collection[str]) -> Hosts:
+        """``host``: what the page is bound to; ``more``: further names."""
+        own = socket.gethostname().lower()
+        short = own.partition(".")[0]
+        given = {plain_address(name) or name.lower().rstrip(".") for name in (host, *more)}
+        return cls(frozenset({*_LOOPBACK_NAMES, own, short, f"{short}.local", *given} - {""}))
+
+    def allow(self, header: str, local: str | None) -> bool:
+        """Whether ``header``, the value of ``Host``, is right for a connection to the address ``local``."""
+        name = host_of(header)
+        if name is None:
+            return False
+        plain = plain_address(name)
+        if plain is None:
+            return name in self.names
+        # What stands there as an address was not looked up.
+        return plain in self.names or (local is not None and plain == plain_address(local))
+
+
+def host_of(header: str) -> str | None:
+    """The host of a header ``Host``, in lower case and without port; ``None`` for what is none."""
+    if header.startswith("["):
+        host, bracket, port = header[1:].partition("]")
+        if not bracket or plain_address(host) is None:
+            return None
+        port = port.removeprefix(":") if port.startswith(":") else port and "x"
+    else:
+        host, _, port = header.partition(":")
+        host = host.rstrip(".")
+    if not host or (port and not port.isdecimal()):
+        return None
+    return host.lower()

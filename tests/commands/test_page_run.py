@@ -1,0 +1,258 @@
+"""``fer-edge run --page``: what is refused at once, and a run that is looked at and ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
+
+from fer_edge.config import load, reloaded
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start runs in ``tmp_path``, with their state there, and end them."""
+    processes = []
+
+    def start(*arguments, **options):
+        options.setdefault("stderr", subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fer_edge", "run", *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(tmp_path / "state")},
+            **options,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def ask(port, path, body=None, headers=()):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    given = {"Content-Type": "application/json", **dict(headers)}
+    connection.request("GET" if body is None else "POST", path, body and json.dumps(body), given)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, content
+
+
+def await_page(process, port, path="/healthz", wanted=(200,), headers=()):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        try:
+            status, content = ask(port, path, headers=headers)
+            if status in wanted:
+                return content
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("there is no page")
+
+
+def test_an_address_that_is_taken_is_refused_before_a_camera_is_opened(cli, port):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        code, out, err = cli("run", "--camera", "/dev/none", "--page", f":{port}")
+    assert (code, out) == (2, "")
+    assert f"--page 127.0.0.1:{port}: Address already in use; choose another" in err
+
+
+def test_a_bad_certificate_is_refused_before_a_camera_is_opened(cli, tmp_path):
+    code, out, err = cli(
+        "run", "--camera", "/dev/none", "--page", ":0", "--page-tls", f"{tmp_path}/a,{tmp_path}/b"
+    )
+    assert (code, out) == (2, "")
+    assert f"--page-tls: {tmp_path}/a: No such file" in err
+
+
+def test_a_bad_token_file_is_refused_before_a_camera_is_opened(cli, tmp_path):
+    (tmp_path / "token").write_text("short")
+    code, _, err = cli(
+        "run", "--camera", "/dev/none", "--page", ":0", "--page-token-file", tmp_path / "token"
+    )
+    assert code == 2
+    assert "16 or more letters" in err
+
+
+@pytest.mark.parametrize(
+    "text", ["8080", "host", ":x", ":70000", "::1:8080", "[::1]", "a b:80", "http://a:80", ""]
+)
+def test_what_is_no_address_is_told(cli, text):
+    code, _, err = cli("run", "--camera", "demo", "--page", text)
+    assert code == 2
+    assert "--page" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--page-picture", "off"), ("--page-host", "a"), ("--page-tls", "a,b")]
+)
+def test_options_of_the_page_need_one(cli, option, value):
+    code, _, err = cli("run", "--camera", "demo", option, value)
+    assert code == 2
+    assert f"{option} is for --page" in err
+
+
+@pytest.mark.parametrize("fps", ["0", "-1", "31", "nan"])
+def test_a_rate_of_pictures_has_limits(cli, fps):
+    code, _, err = cli("run", "--camera", "demo", "--page", ":0", "--page-fps", fps)
+    assert code == 2
+    assert "page_fps must be more than 0 and at most 30" in err
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_without_the_extra_it_is_named(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from fer_edge.cli import main;"
+        "sys.exit(main(['run', '--camera', '/dev/none', '--page', ':0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'fer-edge[page]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_page_nothing_of_a_server_is_loaded(tmp_path):
+    pytest.importorskip("skimage")
+    code = (
+        "import sys; from fer_edge.cli import main; main(['run', '--camera', 'demo', '--frames', '1']);"
+        "print(sorted({'starlette', 'uvicorn', 'h11', 'asyncio', 'anyio', 'sqlite3'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_another_page_needs_a_restart():
+    before = load({"camera": ("demo",)}, {"FER_EDGE_PAGE": ":8080"}).config
+    after = load({"camera": ("demo",)}, {"FER_EDGE_PAGE": ":8081", "FER_EDGE_PAGE_FPS": "5"}).config
+    found = reloaded(before, after)
+    assert found.left == ("page", "page_fps")
+    assert found.config.page == before.page
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_is_looked_at_and_ends_in_time(started, tmp_path, port, number):
+    pytest.importorskip("skimage")
+    process = started("--camera", "demo", "--page", f":{port}")
+    await_page(process, port)
+    status, content = ask(port, "/api/state")
+    state = json.loads(content)
+    assert status == 200
+    assert state["cameras"][0]["state"] == "running"
+    assert state["page"]["picture"] == "full"
+    assert ask(port, "/api/snapshot.jpg")[1][:2] == b"\xff\xd8"
+    # Without --store, there is one in the state folder.
+    assert (tmp_path / "state" / "fer-edge" / "store.db").is_file()
+    assert ask(port, "/api/store")[0] == 200
+    assert b"fer_edge_build_info" in ask(port, "/metrics")[1]
+
+    assert ask(port, "/api/session", {"action": "start", "name": "evening"})[0] == 200
+    assert json.loads(ask(port, "/api/state")[1])["session"] == "evening"
+    assert ask(port, "/api/pause", {"paused": True})[0] == 200
+    deadline = time.monotonic() + PATIENCE
+    while json.loads(ask(port, "/api/state")[1])["cameras"][0]["state"] != "paused":
+        assert time.monotonic() < deadline
+    assert json.loads(ask(port, "/healthz")[1])["paused"] is True
+    assert ask(port, "/api/pause", {"paused": False})[0] == 200
+
+    with (
+        socket.create_connection(("127.0.0.1", port)) as events,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        events.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        events.recv(10)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - began < 10
+    assert process.returncode == 0, err
+    assert b"Traceback" not in err and b"uvicorn" not in err.lower()
+
+
+@pytest.mark.heavy
+def test_a_drawn_mask_is_filled_in_every_picture(started, port):
+    cv2 = pytest.importorskip("cv2")
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("skimage")
+    process = started("--camera", "demo", "--page", f":{port}")
+    await_page(process, port)
+    camera = json.loads(ask(port, "/api/state")[1])["cameras"][0]["name"]
+    left = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+    assert ask(port, "/api/mask", {"camera": camera, "polygons": [left]})[0] == 200
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        jpeg = ask(port, "/api/snapshot.jpg?boxes=0")[1]
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)
+        if picture[:, : picture.shape[1] // 2 - 8].max() < 20:
+            break
+        assert time.monotonic() < deadline
+    assert picture[:, picture.shape[1] // 2 + 8 :].max() > 100
+
+
+@pytest.mark.heavy
+def test_the_token_is_shown_in_a_terminal_only(started, tmp_path, port):
+    pytest.importorskip("skimage")
+    pytest.importorskip("segno")
+    process = started("--camera", "demo", "--page", f"0.0.0.0:{port}")
+    await_page(process, port)
+    assert ask(port, "/api/state")[0] == 401
+    token = (tmp_path / "state" / "fer-edge" / "page.token").read_text().strip()
+    bearer = {"Authorization": f"Bearer {token}"}
+    status, content = ask(port, "/api/state", headers=bearer)
+    assert status == 200
+    assert json.loads(content)["page"]["picture"] == "blurred"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert token not in err.decode()
+    assert str(tmp_path / "state" / "fer-edge" / "page.token") in err.decode()
+
+    terminal, end = pty.openpty()
+    process = started("--camera", "demo", "--page", f"0.0.0.0:{port}", stderr=end)
+    os.close(end)
+    await_page(process, port)
+    process.send_signal(signal.SIGTERM)
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    assert f"/?token={token}" in shown.decode()
+    assert len(re.findall("[▀▄█]", shown.decode())) > 100
