@@ -1,4 +1,4 @@
-"""Passwords of streams, in files of their own, so that no URL, listing or log needs to hold one."""
+"""Passwords of streams and brokers, in files of their own, so that no URL, listing or log holds one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ def takes_password(url: str) -> bool:
     return _USER.match(url) is not None
 
 
-def with_password(url: str, file: str | os.PathLike[str]) -> str:
+def with_password(
+    url: str,
+    file: str | os.PathLike[str],
+    option: str = "--password-file",
+    example: str = "rtsp://USER@HOST/stream",
+) -> str:
     """Return ``url`` with the first line of ``file`` as the password of its user, percent-encoded.
+
+    ``option``, ``example``: what errors call the option that names the file, and how its URL looks.
 
     Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, unreadable or begins with an
     empty line, and where ``url`` names no user or has a password already.
@@ -35,10 +42,9 @@ def with_password(url: str, file: str | os.PathLike[str]) -> str:
     found = _USER.match(url)
     if found is None:
         raise SourceError(
-            f"{without_secrets(url)}: --password-file is for a URL with a user and no password, as in "
-            f"rtsp://USER@HOST/stream"
+            f"{without_secrets(url)}: {option} is for a URL with a user and no password, as in {example}"
         )
-    password = urllib.parse.quote_from_bytes(_first_line(Path(file)), safe="")
+    password = urllib.parse.quote_from_bytes(_first_line(Path(file), option), safe="")
     return f"{found['before']}:{password}{found['after']}{url[found.end() :]}"
 
 
@@ -54,15 +60,15 @@ def handed_over(file: Path) -> Path:
     return credential if credential.is_file() else file
 
 
-def _first_line(file: Path) -> bytes:
+def _first_line(file: Path, option: str) -> bytes:
     try:
         with handed_over(file).open("rb") as stream:
             _warn_of_readers(file, os.fstat(stream.fileno()).st_mode)
             line = stream.readline(_LONGEST).removesuffix(b"\n").removesuffix(b"\r")
     except OSError as error:
-        raise SourceError(f"--password-file {file}: {error.strerror}") from error
+        raise SourceError(f"{option} {file}: {error.strerror}") from error
     if not line:
-        raise SourceError(f"--password-file {file}: its first line, which is the password, is empty")
+        raise SourceError(f"{option} {file}: its first line, which is the password, is empty")
     return line
 
 

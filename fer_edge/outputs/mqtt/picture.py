@@ -1,0 +1,47 @@
+"""Pictures for a broker: small, and pixelated unless they are to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.result import FrameResult
+from ..draw import annotated
+from ..page.pictures import pixelated
+
+Pixels = Literal["blurred", "full"]
+
+LONGEST_SIDE = 640
+"""Pixels; larger pictures are made smaller."""
+
+_QUALITY = 75
+
+
+def jpeg(result: FrameResult, pixels: Pixels, unsure: bool = True) -> bytes:
+    """Return the frame of ``result`` as JPEG, with boxes and emotions drawn in.
+
+    ``blurred``: all of it is pixelated, not only faces that were found. Masked parts are black in it already.
+    """
+    import cv2
+
+    if pixels == "blurred":
+        result = replace(result, image=pixelated(result.image, result.faces))
+    picture = _fitted(annotated(result, unsure))
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise RuntimeError("OpenCV cannot write JPEG")
+    return data.tobytes()
+
+
+def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    height, width = image.shape[:2]
+    factor = LONGEST_SIDE / max(height, width)
+    if factor >= 1:
+        return image
+    size = max(1, round(factor * width)), max(1, round(factor * height))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
