@@ -79,7 +79,7 @@ from .option import (
 )
 from .pipeline.options import SHARED, WatchOptions
 
-GROUPS = ("source", "output", "control", "page", "classifier", "faces")
+GROUPS = ("source", "output", "control", "page", "mqtt", "classifier", "faces")
 """The headings of options, in the order of the help."""
 
 RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
@@ -118,6 +118,31 @@ def _jsonl_file(text: str) -> str:
             f"{text!r} is a {kind}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at "
             "the end of the line"
         )
+    return text
+
+
+def _broker(text: str) -> str:
+    """An argparse type: the URL of an MQTT broker."""
+    from .control.broker import parse_broker
+
+    try:
+        parse_broker(nonempty(text))
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _device_name(text: str) -> str:
+    """An argparse type: what a device is called."""
+    if not text.strip() or len(text) > 64 or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no name of a device: 1 to 64 printable characters")
+    return text.strip()
+
+
+def _topic_prefix(text: str) -> str:
+    """An argparse type: what topics begin with."""
+    if not re.fullmatch(r"[^+#/\0]+(/[^+#/\0]+)*", text) or text.startswith("$"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no prefix of topics such as homeassistant")
     return text
 
 
@@ -276,6 +301,61 @@ class Config:
         NUMBER,
         metavar="SECONDS",
     )
+    mqtt: str | None = option(
+        None,
+        "mqtt",
+        "tell this MQTT broker how the run goes, and take commands there: mqtt://[USER@]HOST[:PORT][/PREFIX] "
+        "or, for TLS, mqtts://…; docs/mqtt.md has the topics (extra [mqtt])",
+        Kind("the URL of a broker", _broker),
+        metavar="URL",
+    )
+    mqtt_name: str | None = option(
+        None,
+        "mqtt",
+        "call this device so in topics and Home Assistant (default: %(default)s)",
+        Kind("the name of a device", _device_name),
+        metavar="NAME",
+        shown="the host name",
+    )
+    mqtt_password_file: str | None = option(
+        None, "mqtt", "read the password of the user in --mqtt from this file's first line", metavar="FILE"
+    )
+    mqtt_ca: str | None = option(
+        None,
+        "mqtt",
+        "trust the certificates in this PEM file, instead of those that the system trusts",
+        metavar="FILE",
+    )
+    mqtt_cert: tuple[str, str] | None = option(
+        None,
+        "mqtt",
+        "show the broker this certificate, with its key: two PEM files",
+        TWO_FILES,
+        metavar="CERT,KEY",
+    )
+    mqtt_every: float = option(
+        5.0,
+        "mqtt",
+        "tell the state at least so often, and once more where people come or go (default: %(default)s)",
+        DURATION,
+        metavar="TIME",
+    )
+    mqtt_discovery: str | None = option(
+        None,
+        "mqtt",
+        "let Home Assistant find this device, below its prefix of discovery (without a value: homeassistant)",
+        Kind("a prefix of topics", _topic_prefix),
+        metavar="PREFIX",
+        alone="homeassistant",
+    )
+    mqtt_camera: str | None = option(
+        None,
+        "mqtt",
+        "send a picture of each camera as often, pixelated as a whole unless full is said",
+        metavar="blurred|full",
+        choices=("blurred", "full"),
+        alone="blurred",
+    )
     metrics: str | None = option(
         None,
         "output",
@@ -384,7 +464,7 @@ TABLE: frozenset[str] = frozenset(
     for name, one in OPTIONS.items()
     if name in _OWN_OUTPUTS
     or (
-        one.group not in ("output", "control", "page", "classifier")
+        one.group not in ("output", "control", "page", "mqtt", "classifier")
         and name not in SHARED
         and name not in ("camera", "max_heat")
     )
@@ -512,6 +592,7 @@ def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
     values = {name: setting.value for name, setting in settings.items()}
     said = {name: setting.value for name, setting in _said(table, settings).items()}
     above = {**values, "camera": (), "jsonl": None, "require": ()}
+    above |= {name: one.default for name, one in OPTIONS.items() if one.group == "mqtt"}
     for name in ("save_video", "save_image"):
         above[name] = _for_camera(values[name], table.name)
     if not takes_password(said["source"]):
@@ -614,6 +695,7 @@ def _refuse_contradictions(config: Config) -> None:
     of_size = [limit.size is not None for limit in config.keep_files]
     if len(set(of_size)) < len(of_size):
         raise DataError("--keep-files takes one size and one age")
+    _refuse_misfits_of_mqtt(config)
     if not 0 < config.page_fps <= 30:
         raise DataError(f"page_fps must be more than 0 and at most 30, got {config.page_fps:g}")
     of_page = ("page_picture", "page_tls", "page_host", "page_token_file")
@@ -630,14 +712,34 @@ def _refuse_contradictions(config: Config) -> None:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")
 
 
-def _check_password(source: str, file: str | os.PathLike[str]) -> None:
+def _refuse_misfits_of_mqtt(config: Config) -> None:
+    """Raise DataError where options about the broker do not fit it, or there is none."""
+    own = {name: getattr(config, name) for name in _OWN if name.startswith("mqtt_")}
+    given = [OPTIONS[name].flag for name, value in own.items() if value != OPTIONS[name].default]
+    if config.mqtt is None:
+        if given:
+            raise DataError(f"{given[0]} is about a broker; give --mqtt mqtt://HOST")
+        return
+    from .control.broker import parse_broker
+
+    broker = parse_broker(config.mqtt)
+    for name in ("mqtt_ca", "mqtt_cert"):
+        if own[name] and not broker.tls:
+            raise DataError(f"{OPTIONS[name].flag} is for TLS; give --mqtt mqtts://{broker.place}")
+    if config.mqtt_every < 1:
+        raise DataError(f"--mqtt-every must be 1s or more, got {config.mqtt_every:g}s")
+    if config.mqtt_password_file is not None:
+        _check_password(config.mqtt, config.mqtt_password_file, "--mqtt-password-file", "mqtt[s]://USER@HOST")
+
+
+def _check_password(source: str, file: str | os.PathLike[str], *told: str) -> None:
     """Raise DataError where the password of ``source`` is not to be had from ``file``."""
     from .sources.password import with_password
 
     # What can be read only once, as a pipe, is read where the stream is opened.
     if not Path(file).exists() or Path(file).is_file():
         try:
-            with_password(source, file)
+            with_password(source, file, *told)
         except SourceError as error:
             raise DataError(str(error).removeprefix(": ")) from error
 

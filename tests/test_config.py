@@ -76,11 +76,20 @@ TEXTS = {
     "stats": "60",
     "log_level": "debug",
     "password_file": "/dev/null",
+    "mqtt": "mqtts://broker.lan:8884/home",
+    "mqtt_name": "shop window",
+    "mqtt_password_file": "/dev/null",
+    "mqtt_ca": "ca.pem",
+    "mqtt_cert": "shop.crt,shop.key",
+    "mqtt_every": "30s",
+    "mqtt_discovery": "ha",
+    "mqtt_camera": "full",
     "region": "0.1,0,0.5,1",
     "mask": "0,0 0.3,0 0.3,1",
 }
 NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
 NEEDS |= {name: {"store": "shop.db"} for name in ("events", "gpio_button")}
+NEEDS |= {name: {"mqtt": "mqtts://broker"} for name in TEXTS if name.startswith("mqtt_")}
 NEEDS |= {f"page_{name}": {"page": ":8080"} for name in ("picture", "tls", "host", "token_file")}
 
 

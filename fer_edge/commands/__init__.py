@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "pause": "pause a run that goes on",
     "resume": "let a paused run go on",
     "store": "read what run --store has written",
+    "mqtt": "try an MQTT broker, or take a device away from it",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
     "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",

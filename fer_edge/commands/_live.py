@@ -22,12 +22,12 @@ def live_of(
 
     ``told``: what was asked of the run, as :class:`~fer_edge.outputs.live.Live` takes it.
     """
-    if config.metrics is None and config.page is None:
+    if config.metrics is None and config.page is None and config.mqtt is None:
         return None
     from ..outputs.live import Live
 
     names = [camera.watch.options.camera or camera.watch.source.name for camera in cameras]
-    return Live(names, store=config.store, told=told)
+    return Live(names, device=config.mqtt_name, store=config.store, told=told)
 
 
 def metrics_of(

@@ -25,7 +25,7 @@ from ._outputs import Opened, Watched, open_outputs, watched
 
 if TYPE_CHECKING:
     from ..control.control import Control
-    from ..outputs.base import Output, Outputs
+    from ..outputs.base import Output, Outputs, SlowOutput
     from ..outputs.live import Live
     from ..pipeline.options import WatchOptions
     from ..pipeline.state import State
@@ -99,6 +99,7 @@ def execute(args: argparse.Namespace) -> int:
     from ..pipeline.state import RUNNING
     from ..service.heartbeat import Heartbeat
     from ..service.notify import notifier_from
+    from ._mqtt import broker_for, open_mqtt
     from ._page import open_door, open_page, serve_page
     from .signals import HangUp, stopped_by_signals
 
@@ -126,7 +127,7 @@ def execute(args: argparse.Namespace) -> int:
             if hang_up is not None and hang_up.taken():
                 notifier.reloading()
                 read = functools.partial(load, flags, os.environ, file)
-                config, opened = _reload(read, config, results, outputs, opened, beside)
+                config, opened = _reload(read, config, results, outputs, opened, beside, apart)
                 control.set_store(opened.store)
                 notifier.ready("configuration read again")
 
@@ -146,6 +147,7 @@ def execute(args: argparse.Namespace) -> int:
         door = open_door(config, stack)
         # Blurred pictures are grey, which costs less.
         shown = config.window or (door is not None and door.picture == "full")
+        shown |= config.mqtt_camera == "full"
         # Nothing is written yet that would have to be finished, and opening a stream may take long.
         with ended_at_once(but=kept):
             if config.cameras:
@@ -160,12 +162,17 @@ def execute(args: argparse.Namespace) -> int:
         control = _control(config, results)
         figures = live_of(config, cameras, control.snapshot)
         metrics = metrics_of(config, figures, cameras, lambda: outputs.losses)
+        broker = broker_for(config, cameras)
         opened = open_outputs(config, cameras)
         control.set_store(opened.store)
         silence = max(_longest_silence(camera.watch) for camera in cameras)
         page = door and figures and metrics and open_page(door, config, control, figures, metrics, silence)
         beside: list[Output] = [*stats, *([page] if page else [])]
-        outputs = Outputs([*beside, *opened.direct.values()], [*opened.slow.values()], live, config.require)
+        apart: list[SlowOutput] = []
+        if broker is not None and figures is not None:
+            apart.append(open_mqtt(broker, config, control, figures, live))
+        slow = [*opened.slow.values(), *apart]
+        outputs = Outputs([*beside, *opened.direct.values()], slow, live, config.require)
         # These see each result at no cost.
         takers = [one.take for one in (figures, metrics) if one is not None]
         keep_metrics(config, metrics, stack)
@@ -360,6 +367,7 @@ def _reload(
     outputs: Outputs,
     opened: Opened,
     beside: Sequence[Output],
+    apart: Sequence[SlowOutput],
 ) -> tuple[Config, Opened]:
     """Go on with the configuration as it is now, and say so; one that is bad changes nothing."""
     try:
@@ -372,7 +380,10 @@ def _reload(
         _log.error("configuration not read again, the old one goes on: %s", error)
         return config, opened
     outputs.exchange(
-        [*beside, *fresh.direct.values()], [*fresh.slow.values()], new.config.require, _summaries(results)
+        [*beside, *fresh.direct.values()],
+        [*fresh.slow.values(), *apart],
+        new.config.require,
+        _summaries(results),
     )
     changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
     left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""

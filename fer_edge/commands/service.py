@@ -124,7 +124,8 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     options, configs, named = _checked(arguments)
     named += [one.source for one in configs] + [name for one in configs for name in one.camera]
     named += [name for one in configs for name in (one.watch.model, one.watch.detector_model, one.events)]
-    named += [one.page_tls[0] for one in configs if one.page_tls]
+    named += [one.mqtt_ca for one in configs]
+    named += [pair[0] for one in configs for pair in (one.page_tls, one.mqtt_cert) if pair]
     secrets = {Path(name) for one in configs for name in _secrets(one) if name}
     return UnitOptions(
         # -P: the folder of state, in which the service may write, is no place for modules.
@@ -142,8 +143,8 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
 
 def _secrets(config: Config) -> tuple[str | os.PathLike[str] | None, ...]:
     """Files that only root may have to read."""
-    key = config.page_tls[1] if config.page_tls else None
-    return config.watch.password_file, config.page_token_file, key
+    keys = [pair[1] for pair in (config.page_tls, config.mqtt_cert) if pair]
+    return (config.watch.password_file, config.page_token_file, config.mqtt_password_file, *keys)
 
 
 def _checked(

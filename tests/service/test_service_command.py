@@ -227,6 +227,22 @@ def test_a_service_is_handed_the_key_and_the_token_of_its_page(systemctl, tmp_pa
         assert f"\nLoadCredential={credential_name(secret)}:{secret}\n" in unit
 
 
+def test_secrets_for_a_broker_are_for_root_alone_and_certificates_are_seen(systemctl, tmp_path, capsys):
+    names = ("shop.password", "ca.crt", "shop.crt", "shop.key")
+    password, ca, cert, key = (tmp_path / name for name in names)
+    for file in (password, ca, cert, key):
+        file.write_text("s\n")
+        file.chmod(0o600)
+    options = ("--mqtt", "mqtts://shop@broker.lan", "--mqtt-password-file", password, "--mqtt-ca", ca)
+    options += ("--mqtt-cert", f"{cert},{key}", "--mqtt-discovery")
+    assert main(["service", "--", "--camera", "demo", *map(str, options)]) == 0
+    unit = capsys.readouterr().out
+    for shown in (ca, cert):
+        assert f"\nBindReadOnlyPaths={shown}\n" in unit
+    for secret in (password, key):
+        assert f"\nLoadCredential={credential_name(secret)}:{secret}\n" in unit
+
+
 def test_files_of_each_of_several_cameras_are_seen_and_checked(systemctl, tmp_path, capsys):
     file, secret = tmp_path / "two.toml", tmp_path / "door.password"
     secret.write_text("s\n")

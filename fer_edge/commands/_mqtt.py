@@ -1,0 +1,86 @@
+"""The broker of a configuration, and what a run tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..config import Config
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from ..control.broker import Broker
+    from ..control.control import Control
+    from ..outputs.live import Live
+    from ..outputs.mqtt.output import MqttOutput
+    from ..outputs.mqtt.picture import Pixels
+    from ._outputs import Watched
+
+
+def broker_of(config: Config) -> Broker:
+    """The broker of ``--mqtt``, with all that is needed to be let in; errors as for its namesake."""
+    from ..control import broker
+
+    assert config.mqtt is not None
+    return broker.broker_of(config.mqtt, config.mqtt_password_file, config.mqtt_ca, config.mqtt_cert)
+
+
+def name_of(config: Config) -> str:
+    """What the device is called at the broker."""
+    from ..outputs.mqtt.topics import default_name
+
+    return config.mqtt_name or default_name()
+
+
+def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
+    """The broker of a run over ``cameras``, ``None`` without ``--mqtt``; finds out what is wrong with it.
+
+    Raises :class:`~fer_edge.errors.DataError` where its options or the sources do not fit, and
+    :class:`~fer_edge.errors.MissingExtraError` without paho-mqtt. That it is not there is no error.
+    """
+    if config.mqtt is None:
+        return None
+    from ..control.broker import tls_context
+    from ..outputs.mqtt.link import require_paho
+
+    require_paho()
+    for camera in cameras:
+        if not camera.watch.source.related:
+            raise DataError(f"--mqtt: {camera.label} has no time in which somebody could be met; use --jsonl")
+    if config.store is None:
+        raise DataError("--mqtt: cameras and films differ in what their times are; give it for either kind")
+    broker = broker_of(config)
+    if broker.tls:
+        # Files that are no certificates are told now, not once the broker is there.
+        tls_context(broker)
+    return broker
+
+
+def open_mqtt(broker: Broker, config: Config, control: Control, live: Live, goes_on: bool) -> MqttOutput:
+    """Begin to tell ``broker`` how a run goes. ``goes_on``: by itself, as a camera does.
+
+    Raises :class:`~fer_edge.errors.DataError` where the folder of state cannot be used.
+    """
+    from ..control.folder import state_folder
+    from ..outputs.mqtt.output import MqttOutput
+    from ..outputs.mqtt.publisher import Publisher, Telling
+
+    assert config.store is not None, "a run with a broker keeps a store"
+    telling = Telling(
+        broker,
+        name_of(config),
+        state_folder(config.state_folder),
+        Path(config.store),
+        control.cameras,
+        config.mqtt_every,
+        config.mqtt_discovery,
+        config.mqtt_camera is not None,
+    )
+
+    def make() -> Publisher:
+        return Publisher(telling, live.snapshot, control)
+
+    only = control.cameras[0] if len(control.cameras) == 1 else None
+    pictures = cast("Pixels | None", config.mqtt_camera)
+    return MqttOutput(make, goes_on, pictures, config.unsure, only, config.mqtt_every)
