@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from ..config import Config
@@ -109,25 +109,20 @@ def _sent(config: Config, whole: list[Config]) -> Iterator[Sent]:
 
 
 def _page(config: Config) -> Sent | None:
-    address = _asked(config, "page")
+    address = config.page
     if address is None:
         return None
     local = _is_here(address.host)
-    picture: Picture = _asked(config, "page_picture") or ("full" if local else "blurred")
+    picture = cast(Picture, config.page_picture or ("full" if local else "blurred"))
     return Sent("page", str(address), picture, local)
 
 
 def _broker(config: Config) -> Sent | None:
-    url = _asked(config, "mqtt")
+    url = config.mqtt
     if url is None:
         return None
-    picture: Picture = _asked(config, "mqtt_camera") or "off"
+    picture = cast(Picture, config.mqtt_camera or "off")
     return Sent("broker", urlsplit(url).hostname or "", picture)
-
-
-def _asked(config: Config, name: str) -> Any:
-    """An option that a build without page or broker does not have."""
-    return getattr(config, name, None)
 
 
 def _is_here(host: str) -> bool:

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from fer_edge.config import Config, load
 from fer_edge.notice.facts import DAY, Kept, Sent, facts_of, leaving
-from fer_edge.option import FileLimit
-
-LATER = dataclasses.make_dataclass(
-    "Later",
-    [
-        (name, Any, dataclasses.field(default=None))
-        for name in ("page", "page_picture", "mqtt", "mqtt_camera")
-        if name not in Config.__dataclass_fields__
-    ],
-    bases=(Config,),
-    frozen=True,
-)
-"""A configuration with the options of page and broker."""
-
-
-class Address(SimpleNamespace):
-    """Where a page listens."""
-
-    def __str__(self):
-        return f"{self.host}:{self.port}"
+from fer_edge.option import Address, FileLimit
 
 
 def loaded(tmp_path, text):
@@ -100,7 +77,7 @@ def test_figures_for_a_node_exporter_leave(tmp_path):
     ],
 )
 def test_a_page_leaves_unless_it_is_for_this_device_alone(host, picture, shown, local):
-    facts = facts_of(LATER(page=Address(host=host, port=8080), page_picture=picture))
+    facts = facts_of(Config(page=Address(host=host, port=8080), page_picture=picture))
     assert facts.sent == (Sent("page", f"{host}:8080", shown, local),)
     # A page needs a store, and keeps one where none is named.
     assert [kept.what for kept in facts.kept] == ["visits", "seconds"]
@@ -108,7 +85,7 @@ def test_a_page_leaves_unless_it_is_for_this_device_alone(host, picture, shown, 
 
 
 def test_page_and_broker_are_told_in_one_line_without_secrets():
-    config = LATER(page=Address(host="0.0.0.0", port=8080), mqtt="mqtts://me:pw@broker.example:8883/x")
+    config = Config(page=Address(host="0.0.0.0", port=8080), mqtt="mqtts://me:pw@broker.example:8883/x")
     assert leaving(facts_of(config)) == (
         "leaves this device: page on 0.0.0.0:8080 (pixelated picture), MQTT to broker.example"
     )
