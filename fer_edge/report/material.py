@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -101,7 +102,7 @@ class Columns:
     def _check(self) -> None:
         """Raise ValueError where columns contradict each other."""
 
-    def _refuse(self, wrong: Bools, what: str) -> None:
+    def _refuse(self, wrong: NDArray[Any], what: str) -> None:
         if wrong.any():
             raise ValueError(f"{type(self).__name__}, row {int(np.argmax(wrong))}: {what}")
 
@@ -113,9 +114,9 @@ class Columns:
             self._refuse(~(values >= 0), f"{name} is negative or missing")
             self._refuse(values > seen + SLACK, f"{name} is more than seen")
         shares = self.shares  # type: ignore[attr-defined]
-        missing = np.isnan(shares)
-        self._refuse(missing.any(1) != missing.all(1), "some shares are missing, others not")
-        self._refuse((shares < -SLACK).any(1), "a share is negative")
+        missing = np.isnan(shares).sum(axis=1)
+        self._refuse((missing > 0) & (missing < len(EMOTIONS)), "some shares are missing, others not")
+        self._refuse(shares.min(axis=1) < -SLACK, "a share is negative")
         total: Floats = shares.sum(axis=1, dtype=np.float64)
         self._refuse((total < 1 - SLACK) | (total > 1 + SLACK), "the shares do not sum to 1")
 
@@ -184,7 +185,7 @@ class People(Columns):
         """Seconds from first to last sight."""
         return (self.ended - self.began) / 1000.0
 
-    @property
+    @cached_property
     def who(self) -> Counts:
         """(n,): a number from 0 for each (source, track), which is one person as far as tracking tells."""
         return numbered(self.source, self.track)
@@ -208,7 +209,7 @@ class Seconds(Columns):
         self._check_seen()
         self._refuse(self.person < 0, "the person is negative")
         self._refuse(~((self.seen > 0) & (self.seen <= 1 + SLACK)), "seen is not above 0 and at most 1")
-        self._refuse(np.isnan(self.shares).any(1), "the shares are missing")
+        self._refuse(np.isnan(self.shares[:, 0]), "the shares are missing")
 
 
 @dataclass(frozen=True, eq=False)
