@@ -8,7 +8,7 @@ minutes; ``basis`` tells which.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -79,13 +79,15 @@ class Measure:
     name: str
     label: str
     """For headings."""
-    more: str
-    """What there is more of, for sentences: "… had 23 % more attention"."""
+    says: str
+    """For sentences: "B {says} than A", with ``{}`` for "23 % more"."""
     unit: Literal["", "share", "s", "people", "visits"]
     low: float = 0.0
     high: float = float("inf")
     emotion: bool = False
-    """Whether weight, ``unsure`` and a baseline bear on it."""
+    """Whether it is about emotions, so that ``unsure`` bears on it."""
+    less: str = "less"
+    """What stands for "more" in ``says`` where there is less."""
 
     @property
     def ratio(self) -> bool:
@@ -95,33 +97,48 @@ class Measure:
 
 def _measures() -> dict[str, Measure]:
     share: Any = {"unit": "share", "high": 1.0}
+    felt: Any = {"unit": "", "low": -1.0, "high": 1.0, "emotion": True}
+    nouns = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral expression")
     found = [
-        Measure("people", "People", "people", "people"),
-        Measure("visits", "Visits", "visits", "visits"),
-        Measure("present", "People at a time", "people at a time", "people"),
-        Measure("dwell", "Dwell time", "dwell time", "s"),
-        Measure("seen", "Time in sight", "time in sight", "s"),
-        Measure("watchers", "Watchers", "watchers among the people", **share),
-        Measure("attention", "Attention time", "attention time", "s"),
-        Measure("attention_share", "Attention", "of the time in sight facing the camera", **share),
-        Measure("attraction", "Attraction", "attraction", **share),
-        *(Measure(name, name.capitalize(), f"{name}", emotion=True, **share) for name in EMOTIONS),
-        Measure("valence", "Valence", "valence", "", -1.0, 1.0, emotion=True),
-        Measure("expressiveness", "Expressiveness", "expressiveness", emotion=True, **share),
-        Measure("smile", "Seen to smile", "of the people smile", emotion=True, **share),
-        Measure("smiled", "Smiled clearly", "of the people smile clearly", emotion=True, **share),
-        Measure("smiles", "Expected smiles", "expected smiles", "people", emotion=True),
-        Measure("first_smile", "Time to first smile", "time to the first smile", "s", emotion=True),
-        Measure("peak", "Peak valence", "valence at the peak", "", -1.0, 1.0, emotion=True),
-        Measure("end", "Valence at the end", "valence at the end", "", -1.0, 1.0, emotion=True),
-        Measure("peak_end", "Peak-end valence", "peak-end valence", "", -1.0, 1.0, emotion=True),
-        Measure("unsure", "Unsure", "of the time unsure", **share),
+        Measure("people", "People", "had {} people", "people", less="fewer"),
+        Measure("visits", "Visits", "had {} visits", "visits", less="fewer"),
+        Measure("present", "People at a time", "had {} people at a time", "people", less="fewer"),
+        Measure("dwell", "Dwell time", "had {} dwell time", "s"),
+        Measure("seen", "Time in sight", "had people in sight for {} time", "s"),
+        Measure("watchers", "Watchers", "made {} of the people watch", less="fewer", **share),
+        Measure("attention", "Attention time", "had {} attention time from each watcher", "s"),
+        Measure("attention_share", "Attention", "had {} attention for the time in sight", **share),
+        Measure("attraction", "Attraction", "had {} attraction", **share),
+        *(
+            Measure(name, name.capitalize(), f"had {{}} {noun} in the faces", emotion=True, **share)
+            for name, noun in zip(EMOTIONS, nouns, strict=True)
+        ),
+        Measure("valence", "Valence", "had {} valence", **felt),
+        Measure("expressiveness", "Expressiveness", "had {} expression in the faces", emotion=True, **share),
+        Measure("smile", "Seen to smile", "made {} of the people smile", emotion=True, less="fewer", **share),
+        Measure(
+            "smiled",
+            "Smiled clearly",
+            "made {} of the people smile clearly",
+            emotion=True,
+            less="fewer",
+            **share,
+        ),
+        Measure("smiles", "Expected smiles", "had {} smiles to expect", "people", emotion=True, less="fewer"),
+        Measure("first_smile", "Time to first smile", "took {} time to a first smile", "s", emotion=True),
+        Measure("peak", "Peak valence", "had {} valence at the peak", **felt),
+        Measure("end", "Valence at the end", "had {} valence at the end", **felt),
+        Measure("peak_end", "Peak-end valence", "had {} peak-end valence", **felt),
+        Measure("unsure", "Unsure", "had {} of its time unsure", **share),
     ]
     return {one.name: one for one in found}
 
 
 MEASURES: dict[str, Measure] = _measures()
 """All measures by their names, in the order in which a table shows them."""
+
+_SMILES = ("smile", "smiled", "smiles", "first_smile")
+"""They ask how many people would say happy, from which no baseline is taken off."""
 
 COUNTS = ("people", "visits", "present", "smiles")
 """Measures that are no mean over people: how long the part lasted bears on them, so they are not compared."""
@@ -175,6 +192,7 @@ class Values:
     """A measure as ``sum(above) / sum(below)`` over people, both (n,); ``below`` is 0 for who has none."""
 
     measure: Measure
+    """With the range that it has after a baseline."""
     who: Counts
     above: Floats
     below: Floats
@@ -262,6 +280,8 @@ def values(people: Persons, measure: str, options: Options | None = None) -> Val
         above = np.where(known, each, 0.0) * below
     else:
         raise ValueError(f"{measure} is not a mean over people; take its figure")
+    if options.baseline and described.emotion and measure not in _SMILES:
+        described = replace(described, low=described.low - 1, high=described.high + (described.low < 0))
     return Values(described, people.who, above, below)
 
 
