@@ -1,0 +1,150 @@
+"""How often the report's 95 % intervals are right, and how often it finds differences that are not there.
+
+python benchmarks/report_coverage.py [--sessions 1000] [--people 8 12 20 50] [--draws 1000]
+
+Made sessions (fer_edge/report/made.py): people as clusters of seconds that are alike (autocorrelated), usual
+faces from a Dirichlet distribution, unequal stays, each person responding as strongly as it happens to. The
+truth is that of all possible people: exact for emotions, else the mean of --population people. "percentile"
+is the plain percentile bootstrap of `happy` on the same people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.labels import EMOTIONS
+from fer_edge.report.compare import Resampling, compare
+from fer_edge.report.made import Scene, expected_shares, made_material
+from fer_edge.report.material import Material
+from fer_edge.report.measures import NEGATIVE, POSITIVE, Values, persons, values
+from fer_edge.report.parts import parts
+
+MEASURES = ("happy", "angry", "valence", "smile", "smiled", "attention", "attraction")
+UNLIKE = (Scene("A", 20, {"happy": 0.25}, 0.6), Scene("B", 20, {"happy": 0.40}, 0.75))
+ALIKE = tuple(Scene(name, 20, {"happy": 0.3}, 0.7) for name in "ABC")
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
+    """Print the tables; return each figure, a share, by ``"design n measure"``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--people", type=int, nargs="+", default=[8, 12, 20, 50], help="of each part")
+    parser.add_argument("--population", type=int, default=40_000)
+    parser.add_argument("--draws", type=int, default=1000)
+    options = parser.parse_args(arguments)
+    began = time.perf_counter()
+    found: dict[str, float] = {}
+    resampling = Resampling(draws=options.draws)
+    print(f"{options.sessions} sessions a row: % of the 95 % intervals that hold the true difference")
+    print(
+        f"{'':10s}{'people':>8s}"
+        + "".join(f"{name:>12s}" for name in (*MEASURES, "more smile", "percentile"))
+    )
+    for apart in (False, True):
+        design = "apart" if apart else "paired"
+        truth, more = _truth(options.population, apart)
+        for people in options.people:
+            rng = np.random.default_rng([people, apart])
+            hits: dict[str, list[bool]] = {name: [] for name in (*MEASURES, "more smile", "percentile")}
+            for _ in range(options.sessions):
+                material = _session(UNLIKE, people, rng, apart)
+                for one in compare(material, parts(material, "event"), MEASURES, None, resampling):
+                    name = one.measure.name
+                    hits[name].append(one.low <= truth[name] <= one.high)
+                    if name == "smile":
+                        hits["more smile"].append(one.more_low <= more <= one.more_high)
+                low, high = _percentile(material, apart, rng)
+                hits["percentile"].append(low <= truth["happy"] <= high)
+            row = {name: float(np.mean(each)) for name, each in hits.items()}
+            found |= {f"{design} {people} {name}": share for name, share in row.items()}
+            print(
+                f"{design:10s}{people:8d}" + "".join(f"{100 * share:12.1f}" for share in row.values()),
+                flush=True,
+            )
+    print("\nNo difference: % of sessions in which one is told, of 3 parts and 4 measures, 12 comparisons")
+    print(f"{'':10s}{'people':>8s}{'any, Holm':>12s}{'any':>12s}{'each':>12s}")
+    for apart in (False, True):
+        design = "apart" if apart else "paired"
+        for people in options.people:
+            rng = np.random.default_rng([people, apart, 1])
+            corrected, plain = [], []
+            for _ in range(options.sessions):
+                material = _session(ALIKE, people, rng, apart)
+                results = compare(material, parts(material, "event"), resampling=resampling)
+                corrected.append(any(one.holm <= 0.05 for one in results))
+                plain.append([one.p <= 0.05 for one in results])
+            row = {
+                "alarm": float(np.mean(corrected)),
+                "any": float(np.mean(np.any(plain, axis=1))),
+                "each": float(np.mean(plain)),
+            }
+            found |= {f"{design} {people} {name}": share for name, share in row.items()}
+            print(
+                f"{design:10s}{people:8d}" + "".join(f"{100 * share:12.1f}" for share in row.values()),
+                flush=True,
+            )
+    print(f"{time.perf_counter() - began:.0f} s")
+    return found
+
+
+def _session(scenes: Sequence[Scene], people: int, rng: np.random.Generator, apart: bool) -> Material:
+    count = people * len(scenes) if apart else people
+    return made_material(scenes, count, rng, stay=0.9, apart=apart)
+
+
+def _truth(population: int, apart: bool) -> tuple[dict[str, float], float]:
+    """The differences of all measures, and how much more smiling there is."""
+    rng = np.random.default_rng(0)
+    sums = np.zeros((2, len(MEASURES), 2))
+    at_once = min(population, 2000)
+    for _ in range(max(1, population // at_once)):
+        material = _session(UNLIKE, at_once, rng, apart)
+        for place, part in enumerate(parts(material, "event")):
+            people = persons(material, part)
+            for number, name in enumerate(MEASURES):
+                each = values(people, name)
+                sums[place, number] += each.above.sum(), each.below.sum()
+    means = sums[..., 0] / sums[..., 1]
+    truth = dict(zip(MEASURES, (means[1] - means[0]).tolist(), strict=True))
+    shares = dict(zip(EMOTIONS, expected_shares(UNLIKE[1]) - expected_shares(UNLIKE[0]), strict=True))
+    exact = {
+        "happy": shares["happy"],
+        "angry": shares["angry"],
+        "valence": sum(shares[name] for name in POSITIVE) - sum(shares[name] for name in NEGATIVE),
+    }
+    for name, value in exact.items():
+        print(f"{name}: {value:.4f} exactly, {truth[name]:.4f} of {population} people")
+    smile = MEASURES.index("smile")
+    return truth | exact, float(means[1, smile] / means[0, smile] - 1)
+
+
+def _percentile(
+    material: Material, apart: bool, rng: np.random.Generator, draws: int = 1000
+) -> tuple[float, float]:
+    a, b = (values(persons(material, part), "happy") for part in parts(material, "event"))
+    if apart:
+        drawn = _means(b.above, rng, draws) - _means(a.above, rng, draws)
+    else:
+        both = np.intersect1d(a.who, b.who)
+        drawn = _means(_of(b, both) - _of(a, both), rng, draws)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _of(each: Values, who: NDArray[np.int64]) -> NDArray[np.float64]:
+    return each.above[np.isin(each.who, who)]
+
+
+def _means(column: NDArray[np.float64], rng: np.random.Generator, draws: int) -> NDArray[np.float64]:
+    return np.asarray(column[rng.integers(0, len(column), (draws, len(column)))].mean(axis=1))
+
+
+if __name__ == "__main__":
+    main()
