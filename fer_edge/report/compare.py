@@ -28,6 +28,9 @@ HEADLINES = ("smile", "valence", "expressiveness", "attraction")
 FEW = 12
 """People of a part from which on the intervals cover what they promise."""
 
+SKEWED = 10.0
+"""People that it takes for each square of the skewness of their values, or the intervals are too narrow."""
+
 UNSURE = 0.3
 """Share of the time in sight from which on too much is unsure."""
 
@@ -484,6 +487,8 @@ def _warnings(measure: Measure, task: _Task, a: _Quality, b: _Quality, result: _
         found.append(
             "No interval: the people of the parts are all alike, or too few of them have this measure."
         )
+    if not math.isnan(result.low) and _is_skewed(task):
+        found.append("A few people make most of this measure: the interval may be too narrow.")
     if measure.emotion:
         for part in (a, b):
             if part.unsure > UNSURE:
@@ -518,6 +523,19 @@ def _warnings(measure: Measure, task: _Task, a: _Quality, b: _Quality, result: _
     if a.models and b.models and a.models != b.models:
         found.append(f"Models differ: {', '.join(sorted(a.models))} and {', '.join(sorted(b.models))}.")
     return tuple(dict.fromkeys(found))
+
+
+def _is_skewed(task: _Task) -> bool:
+    above_a, below_a, above_b, below_b = task.sums.T
+    in_a, in_b = below_a > 0, below_b > 0
+    of_a, of_b = above_a[in_a] / below_a[in_a], above_b[in_b] / below_b[in_b]
+    columns = [of_b - of_a] if task.design == "paired" else [of_a, of_b]
+    for column in columns:
+        away = column - column.mean()
+        spread = float(np.mean(away**2))
+        if spread > 0 and len(column) < SKEWED * float(np.mean(away**3)) ** 2 / spread**3:
+            return True
+    return False
 
 
 def _quotient(above: Floats, below: Floats) -> float:

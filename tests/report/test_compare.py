@@ -1,0 +1,293 @@
+"""Tests of comparisons: hand-calculated differences, exact intervals, coverage, and what is warned of."""
+
+import importlib.util
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes import face, material
+
+from fer_edge.report.compare import Resampling, compare, estimate, holm
+from fer_edge.report.made import Scene, made_material, made_session
+from fer_edge.report.material import Event, Minutes, Seconds, Source
+from fer_edge.report.measures import COUNTS, MEASURES, Options
+from fer_edge.report.parts import parts, whole
+
+ROOT = Path(__file__).parents[2]
+
+A_THEN_B = (Event("A", 0, 5000), Event("B", 5000, 10_000))
+
+
+def pairs(happy_a, happy_b):
+    """People who see A for 5 s and then B, with these shares of happy."""
+    return material(
+        [{s: face(happy=(a, b)[s // 5]) for s in range(10)} for a, b in zip(happy_a, happy_b, strict=True)],
+        A_THEN_B,
+    )
+
+
+def strangers(happy_a, happy_b):
+    """People of whom some see A and others see B."""
+    seen_a = [{s: face(happy=a) for s in range(5)} for a in happy_a]
+    return material([*seen_a, *({s: face(happy=b) for s in range(5, 10)} for b in happy_b)], A_THEN_B)
+
+
+def only(of, measure="happy", **options):
+    return compare(of, parts(of, "event"), [measure], resampling=Resampling(**options))[0]
+
+
+def test_trailers_that_the_same_people_saw():
+    # Differences 0.1, 0.2, 0.1, 0.2; of one who left and one who came late nothing counts.
+    of = pairs([0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.4, 0.6])
+    one = only(of)
+    assert one.design == "paired" and (one.people, one.people_a, one.people_b) == (4, 4, 4)
+    assert (one.value_a, one.value_b) == pytest.approx((0.25, 0.4))
+    assert one.difference == pytest.approx(0.15) and one.more == pytest.approx(0.6)
+    assert one.effect == 1
+    assert one.low < 0.15 < one.high and one.more_low < 0.6 < one.more_high
+    assert "Too few people: 4 in A; intervals hold from 12 on." in one.warnings
+
+
+def test_who_saw_only_one_of_two_does_not_count_where_most_saw_both():
+    people = [{s: face(happy=0.1 + 0.2 * (s >= 5)) for s in range(10)} for _ in range(3)]
+    of = material([*people, {s: face(happy=0.9) for s in range(5)}], A_THEN_B)
+    assert only(of).value_a == pytest.approx(0.1) and only(of).people == 3
+    everybody = only(of, pairing="never")
+    assert everybody.design == "partly the same"
+    assert everybody.value_a == pytest.approx((0.3 + 0.9) / 4)
+    assert "3 of 4 people were in both parts." in everybody.warnings
+
+
+def test_adverts_that_different_people_saw():
+    of = strangers([0.1, 0.2, 0.3], [0.2, 0.4])
+    one = only(of)
+    assert one.design == "apart" and (one.people, one.people_a, one.people_b) == (5, 3, 2)
+    assert one.difference == pytest.approx(0.3 - 0.2)
+    # Of six pairs B has more in 0.2 > 0.1 and three of 0.4, less in 0.2 < 0.3, the same in 0.2.
+    assert one.effect == pytest.approx((4 - 1) / 6)
+
+
+def test_intervals_are_those_of_all_possible_draws():
+    values = np.array([0.1, 0.15, 0.3, 0.35, 0.5])
+    of = material([{s: face(happy=v) for s in range(3)} for v in values])
+    drawn = np.array(list(itertools.product(values, repeat=5)))
+    mean, error = values.mean(), values.std(ddof=1) / math.sqrt(5)
+    same = drawn.std(axis=1) < 1e-12
+    errors = np.where(same, 0, drawn.std(axis=1)) * math.sqrt(5 / 4) / math.sqrt(5)
+    with np.errstate(all="ignore"):
+        t = np.sort((drawn.mean(axis=1) - mean) / errors)
+    expected = [mean - np.quantile(t, q, method="nearest") * error for q in (0.9, 0.1)]
+    one = estimate(of, whole(), ["happy"], resampling=Resampling(draws=40_000, level=0.8))[0]
+    assert [one.low, one.high] == pytest.approx(expected, abs=0.01)
+
+
+def test_large_samples_agree_with_students_interval():
+    rng = np.random.default_rng(3)
+    a, b = rng.beta(2, 5, 150), rng.beta(2, 4, 200)
+    one = only(strangers(a, b), draws=20_000)
+    error = math.sqrt(a.var(ddof=1) / 150 + b.var(ddof=1) / 200)
+    assert one.difference == pytest.approx(b.mean() - a.mean(), abs=1e-6)
+    assert one.low == pytest.approx(one.difference - 1.967 * error, abs=0.06 * error)
+    assert one.high == pytest.approx(one.difference + 1.967 * error, abs=0.06 * error)
+
+
+def test_a_quotient_has_the_interval_of_its_logarithm():
+    rng = np.random.default_rng(4)
+    a = rng.beta(2, 5, 200)
+    b = np.clip(a * rng.uniform(1.1, 1.4, 200), 0, 1)
+    one = only(pairs(a, b), draws=20_000)
+    # The delta method: variance of log(mean b / mean a) is that of b / mean b - a / mean a, over n.
+    error = (b / b.mean() - a / a.mean()).std(ddof=1) / math.sqrt(200)
+    middle = math.log(b.mean() / a.mean())
+    assert math.log1p(one.more) == pytest.approx(middle, abs=1e-6)
+    assert math.log1p(one.more_low) == pytest.approx(middle - 1.972 * error, abs=0.1 * error)
+    assert math.log1p(one.more_high) == pytest.approx(middle + 1.972 * error, abs=0.1 * error)
+
+
+def test_more_seconds_of_the_same_people_do_not_narrow_an_interval():
+    rng = np.random.default_rng(5)
+    shares = rng.beta(2, 5, 30)
+    short = material([{s: face(happy=v) for s in range(3)} for v in shares])
+    long = material([{s: face(happy=v) for s in range(60)} for v in shares])
+    one, other = (estimate(of, whole(), ["happy"])[0] for of in (short, long))
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-5)
+
+
+def test_the_same_people_and_seed_give_the_same_figures():
+    of = made_session(20, 3)
+    first, again, other = (
+        compare(of, parts(of, "event"), resampling=Resampling(seed=seed)) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first[0].low != other[0].low and first[0].low == pytest.approx(other[0].low, rel=0.2)
+
+
+def test_p_values_agree_with_intervals():
+    rng = np.random.default_rng(6)
+    clear = 0
+    for number in range(40):
+        a = rng.beta(2, 5, 15)
+        of = (
+            pairs(a, np.clip(a + rng.normal(0.03, 0.06, 15), 0, 1))
+            if number % 2
+            else strangers(a, a[::-1] * 0.6)
+        )
+        one = only(of)
+        clear += one.p <= 0.05
+        assert (one.p <= 0.05) == (one.low > 0 or one.high < 0)
+    assert 5 < clear < 35
+
+
+def test_holms_correction():
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.5 * 1.
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    corrected = holm([0.01, math.nan])
+    assert corrected[0] == pytest.approx(0.02) and math.isnan(corrected[1])
+
+
+def test_many_comparisons_draw_enough_for_their_correction():
+    of = made_session(40, 1)
+    names = [name for name in MEASURES if name not in COUNTS]
+    results = compare(of, parts(of, "event"), names)
+    assert len(results) == 3 * len(names)
+    valence = next(one for one in results if one.measure.name == "valence")
+    assert valence.clear and valence.holm < 0.05
+    against = compare(of, parts(of, "event"), ["valence"], against="first")
+    assert [(one.a, one.b) for one in against] == [("Opening", "The joke"), ("Opening", "Farewell")]
+
+
+def test_sentences():
+    of = pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5)
+    one, valence = compare(of, parts(of, "event"), ["smile", "valence"])
+    bounds = f"{100 * one.more_low:.0f} to {100 * one.more_high:.0f}"
+    assert one.sentence == f"B made 27 % more of the people smile than A, 95 % interval {bounds}; 20 people."
+    span = f"{valence.low:.2f} to {valence.high:.2f}"
+    # (0.3 + 0.38 + 0.52 + 0.58) / 4 - 0.35 = 0.095.
+    assert valence.sentence in (
+        f"B had 0.09 more valence than A, 95 % interval {span}; 20 people.",
+        f"B had 0.10 more valence than A, 95 % interval {span}; 20 people.",
+    )
+    back = only(strangers([0.4, 0.5] * 10, [0.2, 0.3] * 10), "smile")
+    assert back.sentence.startswith("B made 44 % fewer of the people smile than A, 95 % interval ")
+    low, high = sorted((-100 * back.more_low, -100 * back.more_high))
+    assert f"{low:.0f} to {high:.0f}; 40 people." in back.sentence
+    chance = only(strangers([0.1, 0.5] * 10, [0.12, 0.5] * 10), "smile")
+    assert chance.sentence.endswith(", which chance explains as well; 40 people.") and not chance.clear
+
+
+def test_without_differences_among_people_there_is_no_interval():
+    one = only(strangers([0.0] * 15, [1.0] * 15), "smiled")
+    assert one.difference == 1 and math.isnan(one.low) and math.isnan(one.p) and not one.clear
+    assert "no interval can be given" in one.sentence
+    assert any("all alike" in warning for warning in one.warnings)
+
+
+def test_what_nobody_has_cannot_be_compared():
+    one = only(strangers([0.1] * 5, [0.2] * 5), "first_smile")
+    assert math.isnan(one.difference)
+    assert one.sentence == "Time to first smile of A and B cannot be compared: nobody has it in one of them."
+
+
+def test_intervals_stay_within_what_is_possible():
+    of = strangers([0.9] + [0.1] * 4, [0.9] * 4 + [0.1])
+    one = only(of, "smiled")
+    assert one.low >= -1 and one.high <= 1
+    share = estimate(of, whole(), ["smiled"])[0]
+    assert share.low >= 0 and share.high <= 1
+
+
+def test_light_distance_cameras_and_models_that_differ_are_warned_of():
+    unsure = [{s: (face(happy=0.2 + n / 100), 0.0, 1.0, 0.0) for s in range(5)} for n in range(15)]
+    sure = [{s: (face(happy=0.3 + n / 100), 0.0, 0.0, 0.0) for s in range(5, 10)} for n in range(15)]
+    of = material([*unsure, *sure], A_THEN_B, size=[40.0] * 15 + [90.0] * 15)
+    warnings = only(of).warnings
+    assert "A: 100 % of the time in sight was unsure." in warnings
+    assert any("light or distance may differ" in one for one in warnings)
+    assert "Faces are 40 pixels wide in A and 90 in B: small ones are read worse." in warnings
+    assert not any("unsure" in one for one in only(of, "dwell").warnings)
+
+    two = material(
+        [*unsure, *sure],
+        sources=(Source("pi", "left"), Source("pi", "right"), Source("zero", "0")),
+        source=[0] * 7 + [1] * 8 + [2] * 15,
+        settings={"pi": {"model": {"name": "edge"}}, "zero": {"model": {"name": "nano"}}},
+    )
+    warnings = compare(two, parts(two, "device"), ["happy"])[0].warnings
+    assert any("cameras left, right saw people at the same time" in one for one in warnings)
+    assert "Models differ: edge (fer2013) and nano (fer2013)." in warnings
+
+
+def test_gaps_unlike_lengths_and_unlike_data_are_warned_of():
+    of = strangers([0.1 + n / 100 for n in range(15)], [0.2 + n / 100 for n in range(15)])
+    nothing, nobody = [0], np.full((1, 7), np.nan)
+    minute = Minutes([0], [5000], [10_000], [4.0], [1.0], [60], *[nothing] * 6, *[[0.0]] * 5, nobody)
+    assert "B: no frames for 20 % of the time." in only(replace(of, minutes=minute)).warnings
+    long = replace(of, events=(Event("A", 0, 2000), Event("B", 5000, 10_000)))
+    assert any("in sight for 2 s in A and 5 s in B" in one for one in only(long, "smile").warnings)
+    half = replace(of, seconds=of.seconds.take(of.seconds.began < 5000))
+    assert "A is measured by seconds, B by visits." in only(half).warnings
+    assert not only(of).warnings
+
+
+def test_visits_alone_can_be_compared():
+    of = replace(strangers([0.1, 0.2] * 10, [0.3, 0.4] * 10), seconds=Seconds.empty())
+    one = only(of)
+    assert one.difference == pytest.approx(0.2) and one.clear and one.people == 40
+
+
+def test_wrong_questions_are_refused():
+    of = pairs([0.1] * 3, [0.2] * 3)
+    with pytest.raises(ValueError, match="two parts of different names are needed"):
+        compare(of, parts(of, "event")[:1])
+    with pytest.raises(ValueError, match="people is not a mean over people"):
+        compare(of, parts(of, "event"), ["people"])
+    with pytest.raises(ValueError, match="draws must be at least 200"):
+        Resampling(draws=10)
+    with pytest.raises(ValueError, match="level must be"):
+        Resampling(level=95)
+
+
+def test_a_baseline_is_taken_off_before_comparing():
+    sad = [{s: face(sad=0.3 + n / 100, happy=(0.0, 0.1, 0.25)[s // 5]) for s in range(15)} for n in range(12)]
+    of = material(sad, (Event("A", 5000, 10_000), Event("B", 10_000, 15_000)))
+    one = compare(of, parts(of, "event"), ["valence", "happy"], Options(baseline=5))
+    assert (one[0].value_a, one[0].value_b) == pytest.approx((0.1, 0.25))
+    assert math.isnan(one[1].more) and one[1].difference == pytest.approx(0.15)
+
+
+def test_intervals_of_made_sessions_hold_the_truth_and_find_nothing_where_nothing_is():
+    """A small run of the benchmark whose figures are in docs/measures.md."""
+    spec = importlib.util.spec_from_file_location(
+        "report_coverage", ROOT / "benchmarks" / "report_coverage.py"
+    )
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = benchmark.main(["--sessions", "60", "--people", "14", "--population", "2000", "--draws", "400"])
+    for design in ("paired", "apart"):
+        for name in ("happy", "valence"):
+            # Of 60 intervals of 95 %, 52 or fewer would hold the truth in one of 150 such runs.
+            assert found[f"{design} 14 {name}"] > 52 / 60, (design, name)
+        # Of 60 sessions with 5 % of false alarms, 8 or more would have one in one of 100 such runs.
+        assert found[f"{design} 14 alarm"] < 8 / 60
+    assert found["paired 14 any"] > found["paired 14 alarm"]
+
+
+def test_people_respond_as_they_are_made():
+    scenes = (Scene("A", 10, {"happy": 0.4}), Scene("B", 10, {"sad": 0.3}))
+    of = made_material(scenes, 800, np.random.default_rng(0))
+    one = compare(of, parts(of, "event"), ["happy", "sad"])
+    # Usual shares are 0.1 each: 0.3 / 3 and 0.3 / 3; pulled 0.4 + 0.6 * 0.1 and 0.7 * 0.1.
+    assert one[0].low < 0.07 - 0.46 < one[0].high
+    assert one[1].low < 0.37 - 0.06 < one[1].high
+
+
+def test_a_measure_that_few_people_make_most_of_is_warned_of():
+    few = strangers([0.9, *[0.01] * 19], [0.3 + n / 100 for n in range(20)])
+    assert any("A few people make most" in one for one in only(few).warnings)
+    # Skewness of 0, 0, 0, 1 in turn: (3/4 - 1/4) / sqrt(3/16) = 1.15, squared 4/3: 10 * 4/3 is below 20.
+    some = strangers([0.2, 0.1, 0.1, 0.1] * 5, [0.3 + n / 100 for n in range(20)])
+    assert only(some).warnings == ()
