@@ -1,12 +1,14 @@
 """How often the report's 95 % intervals are right, and how often it finds differences that are not there.
 
 python benchmarks/report_coverage.py [--sessions 1000] [--people 8 12 20 50] [--draws 1000]
+python benchmarks/report_coverage.py --day
 
 Made sessions (fer_edge/report/made.py): people as clusters of seconds that are alike (autocorrelated), usual
 faces from a Dirichlet distribution, unequal stays, each person responding as strongly as it happens to. The
 truth is that of all possible people: exact for emotions, else the mean of --population people. "percentile"
 is the plain percentile bootstrap of `happy` on the same people; "warned" is the share of intervals of
-`angry`, which few faces show much of, at which the report says that a few people make most of it.
+`angry`, which few faces show much of, at which the report says that a few people make most of it. With
+--day, times a comparison of a busy day instead: two adverts in turn, 30 s each, ten people at a time.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.compare import Resampling, compare
-from fer_edge.report.made import Scene, expected_shares, made_material
-from fer_edge.report.material import Material
-from fer_edge.report.measures import NEGATIVE, POSITIVE, Values, persons, values
+from fer_edge.report.compare import HEADLINES, Resampling, compare
+from fer_edge.report.made import USUAL, Scene, expected_shares, made_material, visits_of
+from fer_edge.report.material import Event, Material, Seconds, Source
+from fer_edge.report.measures import COUNTS, NEGATIVE, POSITIVE, Values, persons, values
+from fer_edge.report.measures import MEASURES as ALL
 from fer_edge.report.parts import parts
 
 MEASURES = ("happy", "angry", "valence", "smile", "smiled", "attention", "attraction")
@@ -40,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--people", type=int, nargs="+", default=[8, 12, 20, 50], help="of each part")
     parser.add_argument("--population", type=int, default=40_000)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--day", action="store_true")
     options = parser.parse_args(arguments)
+    if options.day:
+        return {"day": _day()}
     began = time.perf_counter()
     found: dict[str, float] = {}
     resampling = Resampling(draws=options.draws)
@@ -96,6 +102,29 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
             )
     print(f"{time.perf_counter() - began:.0f} s")
     return found
+
+
+def _day(people: int = 8000, stay: int = 108) -> float:
+    """Print and return the seconds of processor time that comparing a day's two adverts takes."""
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(people, dtype=np.int32), stay)
+    began = (np.arange(people) * 86_400_000 // people // 1000 * 1000)[:, None] + np.arange(stay) * 1000
+    one = np.ones(len(person), np.float32)
+    shares = rng.dirichlet(USUAL, len(person)).astype(np.float32)
+    seconds = Seconds(person, began.ravel(), one, 0 * one, one / 2, 0 * one, shares)
+    visits = visits_of(seconds, np.zeros(people, np.int32), np.arange(people), np.full(people, 80.0))
+    adverts = tuple(Event("AB"[i % 2], i * 30_000, (i + 1) * 30_000) for i in range(2880))
+    material = Material((Source("pi", "shop"),), visits, seconds, events=adverts)
+    both = parts(material, "event")
+    for names in (HEADLINES, tuple(name for name in ALL if name not in COUNTS)):
+        started = time.process_time()
+        found = compare(material, both, names)
+        took = time.process_time() - started
+        print(
+            f"{len(seconds)} seconds of {people} people, {len(adverts)} showings: {len(names)} measures with "
+            f"{Resampling().draws} draws in {took:.2f} s of processor time ({found[0].design})"
+        )
+    return took
 
 
 def _session(scenes: Sequence[Scene], people: int, rng: np.random.Generator, apart: bool) -> Material:
