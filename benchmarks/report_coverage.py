@@ -51,10 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     found: dict[str, float] = {}
     resampling = Resampling(draws=options.draws)
     print(f"{options.sessions} sessions a row: % of the 95 % intervals that hold the true difference")
-    print(
-        f"{'':10s}{'people':>8s}"
-        + "".join(f"{name:>12s}" for name in (*MEASURES, "more smile", "percentile"))
-    )
+    print(f"{'':10s}{'people':>8s}" + "".join(f"{name:>12s}" for name in COLUMNS))
     for apart in (False, True):
         design = "apart" if apart else "paired"
         truth, more = _truth(options.population, apart)

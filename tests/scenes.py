@@ -1,6 +1,9 @@
 """Materials of a few people, second by second, for hand-calculated tests."""
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 import numpy as np
+import pytest
 
 from fer_edge.labels import EMOTIONS
 from fer_edge.report.made import visits_of
@@ -35,3 +38,11 @@ def material(people, events=(), *, sources=(HALL,), source=None, settings=None, 
         np.broadcast_to(np.asarray(size, np.float64), len(people)),
     )
     return Material(sources, visits, seconds, events=tuple(events), settings=settings or {})
+
+
+def berlin():
+    """Central European time, where the system knows of it."""
+    try:
+        return ZoneInfo("Europe/Berlin")
+    except ZoneInfoNotFoundError:
+        pytest.skip("no time zones are installed")

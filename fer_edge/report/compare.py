@@ -423,7 +423,6 @@ class _Quality:
     crossed: tuple[str, ...]
     """Cameras of one device that saw people at the same time."""
     models: frozenset[str]
-    told: tuple[str, ...]
 
 
 def _quality(material: Material, part: Part, people: Persons) -> _Quality:
@@ -444,7 +443,6 @@ def _quality(material: Material, part: Part, people: Persons) -> _Quality:
         gap / (observed + gap) if observed + gap else 0.0,
         _crossed(material, rows, sources.tolist()),
         frozenset(_model(material.settings.get(device)) for device in devices) - {""},
-        people.told,
     )
 
 

@@ -1,10 +1,10 @@
 """Tests of the columns in memory that a report is made of."""
 
 from datetime import UTC
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from scenes import berlin
 
 from fer_edge.labels import EMOTIONS
 from fer_edge.report.material import (
@@ -201,5 +201,5 @@ def test_marks_last_until_the_next_of_their_session():
 def test_local_time_follows_summer_time():
     # 2026-03-29 00:59:59 and 01:00:00 UTC: Berlin goes from 01:59:59 to 03:00:00.
     at = np.array([1774745999000, 1774746000000])
-    assert (local(at, ZoneInfo("Europe/Berlin")) - at).tolist() == [3_600_000, 7_200_000]
+    assert (local(at, berlin()) - at).tolist() == [3_600_000, 7_200_000]
     assert local(at, UTC).tolist() == at.tolist()

@@ -1,11 +1,10 @@
 """Tests of what is measured: events, groups, sessions, days and sources, and the times that lie in them."""
 
 from datetime import UTC
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from scenes import face, material
+from scenes import berlin, face, material
 
 from fer_edge.report.material import Event, Material, Session, Source
 from fer_edge.report.parts import Part, Span, Within, parts, whole
@@ -70,9 +69,9 @@ def test_days_are_those_of_the_clock_on_the_wall():
     # 2026-03-28 22:30 UTC is 23:30 in Berlin, where the 29th has 23 hours.
     at = 1774737000
     of = material([{at: face(), at + 3: face()}, {at + 2400: face()}, {at + 88_000: face()}])
-    berlin = parts(of, "day", ZoneInfo("Europe/Berlin"))
-    assert [part.name for part in berlin] == ["2026-03-28", "2026-03-29", "2026-03-30"]
-    lengths = [(part.spans[0].ended - part.spans[0].began) / HOUR for part in berlin]
+    days = parts(of, "day", berlin())
+    assert [part.name for part in days] == ["2026-03-28", "2026-03-29", "2026-03-30"]
+    lengths = [(part.spans[0].ended - part.spans[0].began) / HOUR for part in days]
     assert lengths == [24, 23, 24]
     assert [part.name for part in parts(of, "day", UTC)] == ["2026-03-28", "2026-03-29"]
 
