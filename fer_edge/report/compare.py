@@ -8,6 +8,7 @@ chapter 12.5): plain percentiles cover too little with few people. Standard erro
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ SIZES_APART = 1.5
 
 GAPS = 0.1
 """Share of a part without frames from which on it is told."""
+
+MOST = 200
+"""Comparisons that are made in one call: more leave nothing clear after their correction, and take long."""
 
 _BLOCK = 4_000_000
 """Weights that are held at a time."""
@@ -162,19 +166,30 @@ def compare(
     options: Options | None = None,
     resampling: Resampling | None = None,
     against: Literal["all", "first"] = "all",
+    people: Sequence[Persons] | None = None,
 ) -> list[Comparison]:
     """Compare parts with each other, or with the first; Holm's correction is over all that is returned.
 
-    Raises ValueError where there are fewer than two parts, two of one name, or a measure that is no mean over
-    people; :class:`~fer_edge.errors.DataError` where ``options`` need seconds that are not there.
+    ``people``: of each part its persons by the same ``options``, where they are at hand. Raises ValueError
+    where there are fewer than two parts, two of one name, a measure that is no mean over people, or more than
+    :data:`MOST` comparisons; :class:`~fer_edge.errors.DataError` where ``options`` need seconds that are not
+    there.
     """
     options, resampling = options or Options(), resampling or Resampling()
     if len({part.name for part in parts}) < max(len(parts), 2):
         raise ValueError(f"two parts of different names are needed; got {[part.name for part in parts]}")
-    people = [persons(material, part, options) for part in parts]
-    pairs = [(i, j) for j in range(len(parts)) for i in range(j) if against == "all" or i == 0]
-    pairs.sort()
-    draws = max(resampling.draws, math.ceil(8 * len(pairs) * len(measures) / (1 - resampling.level)))
+    pairs = list(itertools.combinations(range(len(parts)), 2))
+    if against == "first":
+        pairs = [pair for pair in pairs if pair[0] == 0]
+    count = len(pairs) * len(measures)
+    if count > MOST:
+        raise ValueError(
+            f"{count} comparisons; at most {MOST} are made together: name fewer parts or measures, or "
+            "compare with the first part only"
+        )
+    people = [persons(material, part, options) for part in parts] if people is None else people
+    # The smallest p-value that draws can give is 2 / (draws + 1): half of what the correction asks for.
+    draws = max(resampling.draws, math.ceil(4 * count / (1 - resampling.level)))
     tasks: list[_Task] = []
     found: list[_Result] = []
     for i, j in pairs:

@@ -13,7 +13,7 @@ from scenes import face, material
 from fer_edge.report.compare import Resampling, compare, estimate, holm
 from fer_edge.report.made import Scene, made_material, made_session
 from fer_edge.report.material import Event, Minutes, Seconds, Source
-from fer_edge.report.measures import COUNTS, MEASURES, Options
+from fer_edge.report.measures import COUNTS, MEASURES, Options, persons
 from fer_edge.report.parts import parts, whole
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +158,24 @@ def test_many_comparisons_draw_enough_for_their_correction():
     assert valence.clear and valence.holm < 0.05
     against = compare(of, parts(of, "event"), ["valence"], against="first")
     assert [(one.a, one.b) for one in against] == [("Opening", "The joke"), ("Opening", "Farewell")]
+
+
+def test_persons_at_hand_are_used():
+    of = made_session(20, 3)
+    found = parts(of, "event")
+    strict = [persons(of, part, Options(min_seconds=60)) for part in found]
+    assert compare(of, found, people=strict) == compare(of, found, options=Options(min_seconds=60))
+    assert compare(of, found, people=strict) != compare(of, found)
+
+
+def test_more_comparisons_than_can_be_told_apart_are_refused():
+    many = material(
+        [{s: face(happy=0.1 + p / 100) for s in range(30)} for p in range(5)],
+        [Event(str(i), 1000 * i, 1000 * i + 1000) for i in range(30)],
+    )
+    with pytest.raises(ValueError, match="435 comparisons; at most 200 are made together"):
+        compare(many, parts(many, "event"), ["happy"])
+    assert len(compare(many, parts(many, "event"), ["happy"], against="first")) == 29
 
 
 def test_sentences():
