@@ -463,18 +463,17 @@ def _quality(material: Material, part: Part, people: Persons) -> _Quality:
 
 def _crossed(material: Material, rows: NDArray[np.int64], sources: Sequence[int]) -> tuple[str, ...]:
     visits = material.people
+    live = [source for source in sources if not material.sources[source].film]
     spans = {}
-    for source in sources:
+    for source in live:
         own = rows[visits.source[rows] == source]
         spans[source] = (int(visits.began[own].min()), int(visits.ended[own].max()))
-    names = set()
-    for i in sources:
-        for j in sources:
-            one, other = material.sources[i], material.sources[j]
-            live = not (one.film or other.film)
-            together = spans[i][0] < spans[j][1] and spans[j][0] < spans[i][1]
-            if one.device == other.device and one.camera < other.camera and live and together:
-                names |= {one.camera, other.camera}
+    names: set[str] = set()
+    for i, j in itertools.combinations(live, 2):
+        one, other = material.sources[i], material.sources[j]
+        together = spans[i][0] < spans[j][1] and spans[j][0] < spans[i][1]
+        if one.device == other.device and one.camera != other.camera and together:
+            names |= {one.camera, other.camera}
     return tuple(sorted(names))
 
 
@@ -575,16 +574,21 @@ def _sentence(one: Comparison) -> str:
         what = f"{one.b} {one.measure.says.format(f'{size:.0f} % {word}')} than {one.a}"
         sign = -1 if one.more < 0 else 1
         bounds = sorted((sign * 100 * one.more_low, sign * 100 * one.more_high))
-        shown = f"{bounds[0]:.0f} to {bounds[1]:.0f}"
+        shown = " to ".join(_rounded(bound, 0) for bound in bounds)
         known = not math.isnan(one.more_low)
     else:
         word = one.measure.less if one.difference < 0 else "more"
         what = f"{one.b} {one.measure.says.format(f'{abs(one.difference):.2f} {word}')} than {one.a}"
         sign = -1 if one.difference < 0 else 1
         bounds = sorted((sign * one.low, sign * one.high))
-        shown = f"{bounds[0]:.2f} to {bounds[1]:.2f}"
+        shown = " to ".join(_rounded(bound, 2) for bound in bounds)
         known = not math.isnan(one.low)
     if not known:
         return f"{what}; no interval can be given; {people}."
     end = "" if one.clear else ", which chance explains as well"
     return f"{what}, {interval} {shown}{end}; {people}."
+
+
+def _rounded(value: float, digits: int) -> str:
+    # Adding 0 takes the sign off a zero.
+    return f"{round(value, digits) + 0.0:.{digits}f}"

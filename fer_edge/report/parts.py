@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .material import Bools, Floats, Material, Times, local
+from .material import Bools, Floats, Material, Source, Times, local
 
 By = Literal["whole", "event", "group", "session", "day", "device", "camera", "run", "film"]
 DAY = 86_400_000
@@ -73,13 +73,27 @@ def parts(material: Material, by: By, zone: tzinfo = UTC) -> list[Part]:
     if by == "day":
         return _days(material, zone)
     if by in ("device", "camera", "run", "film"):
-        names = [str(getattr(source, by)) for source in material.sources]
+        names = _names(material.sources, by)
         return [
             Part(name, (Span(*_FOREVER, frozenset(i for i, n in enumerate(names) if n == name)),))
             for name in sorted(set(names))
             if name
         ]
     raise ValueError(f"by must be one of {', '.join(By.__args__)}; got {by!r}")  # type: ignore[attr-defined]
+
+
+def _names(sources: Sequence[Source], by: By) -> list[str]:
+    """Of each source its name; cameras and runs of one name on two devices are told apart."""
+    names = [str(getattr(source, by)) for source in sources]
+    if by not in ("camera", "run"):
+        return names
+    devices: dict[str, set[str]] = {}
+    for name, source in zip(names, sources, strict=True):
+        devices.setdefault(name, set()).add(source.device)
+    return [
+        f"{source.device}: {name}" if name and len(devices[name]) > 1 else name
+        for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def _by_name(spans: Iterable[tuple[str, Span]]) -> list[Part]:

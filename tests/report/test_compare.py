@@ -193,6 +193,8 @@ def test_sentences():
     assert back.sentence.startswith("B made 44 % fewer of the people smile than A, 95 % interval ")
     low, high = sorted((-100 * back.more_low, -100 * back.more_high))
     assert f"{low:.0f} to {high:.0f}; 40 people." in back.sentence
+    assert "-0 " not in replace(one, more_low=-0.004).sentence
+    assert "interval 0 to " in replace(one, more_low=-0.004).sentence
     chance = only(strangers([0.1, 0.5] * 10, [0.12, 0.5] * 10), "smile")
     assert chance.sentence.endswith(", which chance explains as well; 40 people.") and not chance.clear
 

@@ -77,9 +77,22 @@ def test_days_are_those_of_the_clock_on_the_wall():
 
 
 def test_sources_are_parted_by_their_names():
-    of = Material((Source("pi", "b"), Source("pi", "a"), Source("zero", "a", film="x.mp4")))
-    names = {by: [part.name for part in parts(of, by)] for by in ("device", "camera", "film", "whole")}
-    assert names == {"device": ["pi", "zero"], "camera": ["a", "b"], "film": ["x.mp4"], "whole": ["all"]}
-    assert parts(of, "camera")[0].spans[0].sources == frozenset({1, 2})
+    of = Material(
+        (
+            Source("pi", "b", "1"),
+            Source("pi", "a", "1"),
+            Source("zero", "a", "1", "x.mp4"),
+            Source("zero", "a", "2", "x.mp4"),
+        )
+    )
+    names = {by: [part.name for part in parts(of, by)] for by in ("device", "camera", "run", "film", "whole")}
+    assert names == {
+        "device": ["pi", "zero"],
+        "camera": ["b", "pi: a", "zero: a"],
+        "run": ["2", "pi: 1", "zero: 1"],
+        "film": ["x.mp4"],
+        "whole": ["all"],
+    }
+    assert parts(of, "camera")[2].spans[0].sources == frozenset({2, 3})
     with pytest.raises(ValueError, match="by must be one of whole, event, group"):
         parts(of, "weather")
