@@ -7,7 +7,7 @@ Made sessions (fer_edge/report/made.py): people as clusters of seconds that are 
 faces from a Dirichlet distribution, unequal stays, each person responding as strongly as it happens to. The
 truth is that of all possible people: exact for emotions, else the mean of --population people. "percentile"
 is the plain percentile bootstrap of `happy` on the same people; "warned" is the share of intervals of
-`angry`, which few faces show much of, at which the report says that a few people make most of it. With
+`angry`, which few faces show much of, at which the report says that they may be too narrow. With
 --day, times a comparison of a busy day instead: two adverts in turn, 30 s each, ten people at a time.
 """
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
                     name = one.measure.name
                     hits[name].append(one.low <= truth[name] <= one.high)
                     if name == "angry":
-                        hits["warned"].append(any("A few people" in warning for warning in one.warnings))
+                        hits["warned"].append(any("too narrow" in warning for warning in one.warnings))
                     if name == "smile":
                         hits["more smile"].append(one.more_low <= more <= one.more_high)
                 low, high = _percentile(material, apart, rng)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..labels import EMOTIONS
 from .material import Counts, Floats, Material
 from .measures import Basis, Measure, Options, Persons, Values, persons, values
 from .parts import Part, Within
@@ -31,6 +32,12 @@ FEW = 12
 
 SKEWED = 10.0
 """People that it takes for each square of the skewness of their values, or the intervals are too narrow."""
+
+RARE = 0.05
+"""Mean share below which an emotion is so rare that intervals need more people."""
+
+MANY = 100
+"""How many they need then."""
 
 UNSURE = 0.3
 """Share of the time in sight from which on too much is unsure."""
@@ -209,9 +216,8 @@ def compare(
     described = [values(people[0], name, options).measure for name in measures]
     asked = [(measure, i, j) for i, j in pairs for measure in described]
     for task, (measure, i, j), result, corrected in zip(tasks, asked, found, holms, strict=True):
-        above_a, below_a, above_b, below_b = task.sums.T
-        in_a, in_b = below_a > 0, below_b > 0
-        value_a, value_b = _quotient(above_a, below_a), _quotient(above_b, below_b)
+        in_a, in_b = task.sums[:, 1] > 0, task.sums[:, 3] > 0
+        value_a, value_b = _values_of(task)
         width = measure.high - measure.low
         low, high = _clipped(result.low, result.high, -width, width)
         more = value_b / value_a - 1 if measure.ratio and value_a > 0 else math.nan
@@ -499,7 +505,12 @@ def _warnings(measure: Measure, task: _Task, a: _Quality, b: _Quality, result: _
         found.append(
             "No interval: the people of the parts are all alike, or too few of them have this measure."
         )
-    if not math.isnan(result.low) and _is_skewed(task):
+    rare = measure.name in EMOTIONS and measure.ratio and max(_values_of(task)) < RARE
+    if rare and min(in_a.sum(), in_b.sum()) < MANY:
+        found.append(
+            f"{measure.label} is rare here: with fewer than {MANY} people the interval may be too narrow."
+        )
+    elif not math.isnan(result.low) and _is_skewed(task):
         found.append("A few people make most of this measure: the interval may be too narrow.")
     if measure.emotion:
         for part in (a, b):
@@ -550,9 +561,9 @@ def _is_skewed(task: _Task) -> bool:
     return False
 
 
-def _quotient(above: Floats, below: Floats) -> float:
-    total = float(below.sum())
-    return float(above.sum()) / total if total else math.nan
+def _values_of(task: _Task) -> tuple[float, float]:
+    above_a, below_a, above_b, below_b = task.sums.sum(axis=0).tolist()
+    return (above_a / below_a if below_a else math.nan, above_b / below_b if below_b else math.nan)
 
 
 def _quotient_of(a: float, b: float) -> float:

@@ -305,7 +305,12 @@ def test_people_respond_as_they_are_made():
     assert one[1].low < 0.37 - 0.06 < one[1].high
 
 
-def test_a_measure_that_few_people_make_most_of_is_warned_of():
+def test_rare_emotions_and_few_people_who_make_most_of_a_measure_are_warned_of():
+    rare = strangers([0.02, 0.03] * 10, [0.03, 0.04] * 10)
+    assert only(rare).warnings == (
+        "Happy is rare here: with fewer than 100 people the interval may be too narrow.",
+    )
+    assert only(strangers([0.02, 0.03] * 50, [0.03, 0.04] * 50)).warnings == ()
     few = strangers([0.9, *[0.01] * 19], [0.3 + n / 100 for n in range(20)])
     assert any("A few people make most" in one for one in only(few).warnings)
     # Skewness of 0, 0, 0, 1 in turn: (3/4 - 1/4) / sqrt(3/16) = 1.15, squared 4/3: 10 * 4/3 is below 20.
