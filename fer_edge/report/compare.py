@@ -27,7 +27,7 @@ Design = Literal["paired", "apart", "partly the same"]
 HEADLINES = ("smile", "valence", "expressiveness", "attraction")
 """What is compared where nothing else is asked for."""
 
-FEW = 12
+FEW = 20
 """People of a part from which on the intervals cover what they promise."""
 
 SKEWED = 10.0

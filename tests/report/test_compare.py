@@ -48,7 +48,7 @@ def test_trailers_that_the_same_people_saw():
     assert one.difference == pytest.approx(0.15) and one.more == pytest.approx(0.6)
     assert one.effect == 1
     assert one.low < 0.15 < one.high and one.more_low < 0.6 < one.more_high
-    assert "Too few people: 4 in A; intervals hold from 12 on." in one.warnings
+    assert "Too few people: 4 in A; intervals hold from 20 on." in one.warnings
 
 
 def test_who_saw_only_one_of_two_does_not_count_where_most_saw_both():
@@ -221,9 +221,9 @@ def test_intervals_stay_within_what_is_possible():
 
 
 def test_light_distance_cameras_and_models_that_differ_are_warned_of():
-    unsure = [{s: (face(happy=0.2 + n / 100), 0.0, 1.0, 0.0) for s in range(5)} for n in range(15)]
-    sure = [{s: (face(happy=0.3 + n / 100), 0.0, 0.0, 0.0) for s in range(5, 10)} for n in range(15)]
-    of = material([*unsure, *sure], A_THEN_B, size=[40.0] * 15 + [90.0] * 15)
+    unsure = [{s: (face(happy=0.2 + n / 100), 0.0, 1.0, 0.0) for s in range(5)} for n in range(20)]
+    sure = [{s: (face(happy=0.3 + n / 100), 0.0, 0.0, 0.0) for s in range(5, 10)} for n in range(20)]
+    of = material([*unsure, *sure], A_THEN_B, size=[40.0] * 20 + [90.0] * 20)
     warnings = only(of).warnings
     assert "A: 100 % of the time in sight was unsure." in warnings
     assert any("light or distance may differ" in one for one in warnings)
@@ -233,7 +233,7 @@ def test_light_distance_cameras_and_models_that_differ_are_warned_of():
     two = material(
         [*unsure, *sure],
         sources=(Source("pi", "left"), Source("pi", "right"), Source("zero", "0")),
-        source=[0] * 7 + [1] * 8 + [2] * 15,
+        source=[0] * 9 + [1] * 11 + [2] * 20,
         settings={"pi": {"model": {"name": "edge"}}, "zero": {"model": {"name": "nano"}}},
     )
     warnings = compare(two, parts(two, "device"), ["happy"])[0].warnings
@@ -242,7 +242,7 @@ def test_light_distance_cameras_and_models_that_differ_are_warned_of():
 
 
 def test_gaps_unlike_lengths_and_unlike_data_are_warned_of():
-    of = strangers([0.1 + n / 100 for n in range(15)], [0.2 + n / 100 for n in range(15)])
+    of = strangers([0.1 + n / 100 for n in range(20)], [0.2 + n / 100 for n in range(20)])
     nothing, nobody = [0], np.full((1, 7), np.nan)
     minute = Minutes([0], [5000], [10_000], [4.0], [1.0], [60], *[nothing] * 6, *[[0.0]] * 5, nobody)
     assert "B: no frames for 20 % of the time." in only(replace(of, minutes=minute)).warnings
