@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from fer_edge.config import Config, load
@@ -78,7 +80,8 @@ def test_figures_for_a_node_exporter_leave(tmp_path):
 )
 def test_a_page_leaves_unless_it_is_for_this_device_alone(host, picture, shown, local):
     facts = facts_of(Config(page=Address(host=host, port=8080), page_picture=picture))
-    assert facts.sent == (Sent("page", f"{host}:8080", shown, local),)
+    where = "[::1]:8080" if host == "::1" else f"{host}:8080"
+    assert facts.sent == (Sent("page", where, shown, local),)
     # A page needs a store, and keeps one where none is named.
     assert [kept.what for kept in facts.kept] == ["visits", "seconds"]
     assert ("nothing" in leaving(facts)) == local
