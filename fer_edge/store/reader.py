@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from ..errors import DataError
-from .schema import OPEN, TABLES, Table, version_of
+from .schema import OPEN, TABLES, Kind, Table, version_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _AT_ONCE = 5000
+_COLUMNS_AT_ONCE = 20_000
 
 
 def at(milliseconds: int) -> datetime:
@@ -135,6 +139,40 @@ class StoreReader:
             ).fetchall()
         return {(device, camera): dict(zip(sums, figures, strict=True)) for device, camera, *figures in found}
 
+    def columns(
+        self,
+        table: str,
+        names: Sequence[str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        camera: str | None = None,
+        device: str | None = None,
+        going_on: bool = False,
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield columns of ``table`` by their ``names``, as arrays of some ten thousand rows at a time.
+
+        Times are int64 milliseconds since 1970, reals and whole numbers float64 with NaN for what is unknown,
+        texts objects. The rest is as for :meth:`rows`, which takes five times as long.
+        """
+        described = _described(table)
+        kinds = {column.name: column.kind for column in described.columns}
+        query, values = _query(
+            table,
+            f"open_{described.row}" if going_on else described.row,
+            {"since": since, "until": until, "camera": camera, "device": device},
+            self.version,
+        )
+        asked = ", ".join(f'"{name}"' for name in names)
+        with self._telling():
+            # SQLite flattens the inner query, and so computes only what is asked for.
+            cursor = self._connection.execute(f"SELECT {asked} FROM ({query})", values)
+            while rows := cursor.fetchmany(_COLUMNS_AT_ONCE):
+                yield {
+                    name: _as_array(kinds[name], column)
+                    for name, column in zip(names, zip(*rows, strict=True), strict=True)
+                }
+
     def _rows(self, query: str, values: tuple[Any, ...], table: Table) -> Iterator[dict[str, Any]]:
         names = [column.name for column in table.columns]
         times = [index for index, column in enumerate(table.columns) if column.kind == "time"]
@@ -172,6 +210,17 @@ def _opened(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise DataError(f"{path}: cannot be read as a store: {error}") from error
     return connection
+
+
+def _as_array(kind: Kind, values: tuple[Any, ...]) -> NDArray[Any]:
+    # Summaries and exports do without.
+    import numpy as np
+
+    if kind == "text":
+        return np.array(values, object)
+    if kind == "time" and None not in values:
+        return np.array(values, np.int64)
+    return np.array(values, np.float64)
 
 
 def _described(table: str) -> Table:

@@ -1,0 +1,224 @@
+"""A store as material: its views, read straight into columns."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import counted
+from ..labels import EMOTIONS
+from ..store.reader import EPOCH, StoreReader
+from ..store.schema import VERSION
+from .material import (
+    Event,
+    Gaps,
+    Material,
+    Minutes,
+    People,
+    Seconds,
+    Session,
+    Source,
+    lasting,
+    visit_at,
+)
+from .progress import Progress
+
+WHERE = ("device", "camera", "run", "film")
+PEOPLE = ("track", "began", "ended", "seen", "unsure", "attention", "unclear", *EMOTIONS, "smile",
+          "first_smile", "size", "cut")  # fmt: skip
+MINUTES = ("began", "ended", "observed", "gap", "frames", "dropped", "lost", "people", "people_max",
+           "visits_begun", "visits_ended", "dwell", "seen", "unsure", "attention", "unclear",
+           *EMOTIONS)  # fmt: skip
+SECONDS = ("track", "began", "seen", "unsure", "attention", "unclear", *EMOTIONS)
+
+Chunk = Mapping[str, NDArray[Any]]
+
+
+def read_store(
+    path: str | os.PathLike[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    progress: Progress | None = None,
+) -> Material:
+    """Return what a store holds of what began in that time, also of visits and minutes that go on.
+
+    Raises :class:`~fer_edge.errors.DataError` where it cannot be read.
+    """
+    progress = progress or Progress()
+    progress.begin(os.fspath(path), 4)
+    with StoreReader(path) as store:
+        sources = Sources()
+
+        def rows(table: str, names: Sequence[str], detail: bool = False) -> Iterator[Chunk]:
+            found = store.columns(table, (*WHERE, *names), since=since, until=until)
+            if table in ("visits", "minutes"):
+                going = store.columns(table, (*WHERE, *names), since=since, until=until, going_on=True)
+                return itertools.chain(found, going)
+            return found
+
+        people = people_of(rows("visits", PEOPLE), sources)
+        progress.step(1)
+        minutes = minutes_of(rows("minutes", MINUTES), sources)
+        progress.step(1)
+        seconds = seconds_of(rows("seconds", SECONDS), people, sources)
+        progress.step(1)
+        gaps = gaps_of(rows("gaps", ("began", "ended", "reason")), sources)
+        last = max((int(table.ended.max()) for table in (people, minutes) if len(table)), default=0)
+        sessions, events = _sessions(store, last)
+        settings, told = _runs(store, os.fspath(path))
+        progress.step(1)
+    return Material(sources.known, people, seconds, minutes, gaps, sessions, events, settings, tuple(told))
+
+
+class Sources:
+    """Numbers sources in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[Any, ...], int] = {}
+
+    @property
+    def known(self) -> tuple[Source, ...]:
+        """The sources, each at the place of its number."""
+        return tuple(
+            Source(str(device), str(camera), "" if run is None else f"{run:.0f}", film or "")
+            for device, camera, run, film in self._codes
+        )
+
+    def codes(self, rows: Chunk) -> NDArray[np.int32]:
+        """Number (n,) of the source of each row."""
+        codes = self._codes
+        keys = zip(*(rows[name].tolist() for name in WHERE), strict=True)
+        return np.array([codes.setdefault(key, len(codes)) for key in keys], np.int32)
+
+
+def people_of(rows: Iterable[Chunk], sources: Sources) -> People:
+    """Visits with the columns :data:`WHERE` and :data:`PEOPLE`."""
+    return People.joined(
+        [
+            People(
+                source=sources.codes(chunk),
+                track=chunk["track"].astype(np.int64),
+                began=chunk["began"],
+                ended=chunk["ended"],
+                **_floats(chunk, ("seen", "unsure", "attention", "unclear", "smile", "first_smile", "size")),
+                shares=_shares(chunk),
+                cut=chunk["cut"] > 0,
+            )
+            for chunk in rows
+        ]
+    )
+
+
+def minutes_of(rows: Iterable[Chunk], sources: Sources) -> Minutes:
+    """Minutes with the columns :data:`WHERE` and :data:`MINUTES`."""
+    counts = ("frames", "dropped", "lost", "people", "people_max", "visits_begun", "visits_ended")
+    return Minutes.joined(
+        [
+            Minutes(
+                source=sources.codes(chunk),
+                began=chunk["began"],
+                ended=chunk["ended"],
+                **_counts(chunk, counts),
+                **_floats(chunk, ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear")),
+                shares=_shares(chunk),
+            )
+            for chunk in rows
+        ]
+    )
+
+
+def seconds_of(rows: Iterable[Chunk], people: People, sources: Sources) -> Seconds:
+    """Seconds with the columns :data:`WHERE` and :data:`SECONDS`; of visits that are not there, none."""
+    found = []
+    for chunk in rows:
+        person = visit_at(people, sources.codes(chunk), chunk["track"].astype(np.int64), chunk["began"])
+        seconds = Seconds(
+            person=np.maximum(person, 0),
+            began=chunk["began"],
+            **_floats(chunk, ("seen", "unsure", "attention", "unclear")),
+            shares=_shares(chunk),
+        )
+        found.append(seconds.take(person >= 0))
+    return Seconds.joined(found)
+
+
+def gaps_of(rows: Iterable[Chunk], sources: Sources) -> Gaps:
+    """Gaps with the columns :data:`WHERE`, ``began``, ``ended`` and ``reason``."""
+    return Gaps.joined(
+        [
+            Gaps(sources.codes(chunk), chunk["began"], chunk["ended"], chunk["reason"].astype(np.str_))
+            for chunk in rows
+        ]
+    )
+
+
+def _floats(rows: Chunk, names: Sequence[str]) -> dict[str, Any]:
+    return {name: rows[name].astype(np.float64) for name in names}
+
+
+def _counts(rows: Chunk, names: Sequence[str]) -> dict[str, Any]:
+    return {name: rows[name].astype(np.int64) for name in names}
+
+
+def _shares(rows: Chunk) -> NDArray[np.float32]:
+    return np.stack([rows[name] for name in EMOTIONS], axis=1).astype(np.float32)
+
+
+def _sessions(store: StoreReader, last: int) -> tuple[tuple[Session, ...], tuple[Event, ...]]:
+    sessions: list[Session] = []
+    number: dict[int, int] = {}
+    for row in store.rows("sessions"):
+        began = _milliseconds(row["began"])
+        ended = max(last, began) if row["ended"] is None else _milliseconds(row["ended"])
+        number[row["session"]] = len(sessions)
+        sessions.append(Session(row["name"], began, ended, row["device"], str(row["run"])))
+    marks: list[tuple[Event, int | None]] = []
+    for row in store.rows("events"):
+        began = _milliseconds(row["began"])
+        until = row.get("ended")
+        event = Event(row["name"], began, began, row["group"] or "", number[row["session"]])
+        marks.append((event, None if until is None else _milliseconds(until)))
+    return tuple(sessions), closed(marks, sessions)
+
+
+def closed(marks: Iterable[tuple[Event, int | None]], sessions: Sequence[Session]) -> tuple[Event, ...]:
+    """Events with their ends: those that are known, else the next event of the session or its end."""
+    kept = sorted(marks, key=lambda mark: (mark[0].session, mark[0].began))
+    if not kept:
+        return ()
+    return tuple(
+        event if ended is None else replace(event, ended=max(ended, event.began))
+        for event, (_, ended) in zip(lasting([event for event, _ in kept], sessions), kept, strict=True)
+    )
+
+
+def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
+    settings: dict[str, Any] = {}
+    cut = 0
+    for row in store.rows("runs"):
+        start = json.loads(row["start"])
+        settings[row["device"]] = start[0] if isinstance(start, list) and start else start
+        cut += bool(row["cut"])
+    told = []
+    if store.version < VERSION:
+        told.append(f"{name} is a store of version {store.version} (now {VERSION}) and was read as it is.")
+    if cut:
+        told.append(f"{name}: {counted(cut, 'run')} broke off: the process was killed or the plug pulled.")
+    for row in store.rows("jumps"):
+        told.append(
+            f"The clock of {row['device']} was put right by {row['seconds']:+.1f} s at "
+            f"{row['began']:%Y-%m-%d %H:%M} UTC; times before that are corrected."
+        )
+    return settings, told
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round((moment - EPOCH).total_seconds() * 1000)

@@ -1,0 +1,65 @@
+"""Events of a list, ``--events``, placed on the clock of a material."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import DataError, printable
+from ..store.events import PlacedEvent, placed, problems, read_events
+from .material import Event, Material
+from .parts import DAY
+
+
+def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
+    """Return the material with the events of a list beside those that it has.
+
+    Offsets count from the begin of each session, else of each film, else from the first minute. An event
+    without an end lasts until the next one, unless it began more than a day too early. What is odd, as an
+    event after the end, is told. Raises :class:`~fer_edge.errors.DataError` where the list cannot be read, or
+    none of its events lies within.
+    """
+    listed = read_events(path)
+    span = material.span
+    if span is None:
+        return material
+    clocked = not isinstance(listed[0].began, float)
+    events: list[Event] = []
+    told: list[str] = []
+    for session, began, ended in [(-1, *span)] if clocked else _starts(material):
+        found = placed(listed, began, 0)
+        told += problems(found, began, ended)
+        events += _lasting(found, session, began, ended)
+    if not any(event.ended > span[0] and event.began < span[1] for event in events):
+        raise DataError(f"{path}: none of its events lies in the time that was recorded: {told[0]}")
+    return replace(
+        material,
+        events=(*material.events, *events),
+        told=(*material.told, *(printable(f"{path}: {text}.") for text in dict.fromkeys(told))),
+    )
+
+
+def _starts(material: Material) -> list[tuple[int, int, int]]:
+    """Session, begin and end of everything that offsets count from."""
+    if material.sessions:
+        return [(index, one.began, one.ended) for index, one in enumerate(material.sessions)]
+    minutes = material.minutes
+    films = [index for index, source in enumerate(material.sources) if source.film]
+    if films and len(minutes):
+        rows = [minutes.take(minutes.source == film) for film in films]
+        return [(-1, int(one.began.min()), int(one.ended.max())) for one in rows if len(one)]
+    assert material.span is not None
+    return [(-1, *material.span)]
+
+
+def _lasting(found: Sequence[PlacedEvent], session: int, began: int, ended: int) -> list[Event]:
+    events = []
+    for index, one in enumerate(found):
+        following = found[index + 1].began if index + 1 < len(found) else max(ended, one.began)
+        last = following if one.ended is None else one.ended
+        # What lies outside must not count as something that nobody watched.
+        early = one.ended is None and one.began < began - DAY
+        if one.began < ended and last > began and not early:
+            events.append(Event(one.listed.name, one.began, last, one.listed.group or "", session))
+    return events

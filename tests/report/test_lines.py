@@ -1,0 +1,260 @@
+"""JSON lines give the visits, minutes and gaps that the store of the same run has, and say what was wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from runs import made_run, starts, stored, written
+
+from fer_edge.errors import DataError
+from fer_edge.outputs.jsonl import to_json, to_line
+from fer_edge.report import lines
+from fer_edge.report.from_store import read_store
+from fer_edge.report.lines import devices_of, read_lines
+
+
+def same_tables(ours, theirs, names, sort, ours_sources, theirs_sources):
+    """Whether two tables agree to what the store rounds."""
+
+    def ordered(table, sources):
+        camera = np.array([sources[code].camera for code in table.source])
+        return table.take(np.lexsort([*(getattr(table, name) for name in sort), camera]))
+
+    ours, theirs = ordered(ours, ours_sources), ordered(theirs, theirs_sources)
+    assert len(ours) == len(theirs)
+    for name in names:
+        tolerance = {"shares": 2e-4, "smile": 2e-4, "size": 0.06}.get(name, 0.0011)
+        np.testing.assert_allclose(
+            getattr(ours, name), getattr(theirs, name), rtol=0, atol=tolerance, err_msg=name
+        )
+
+
+PEOPLE = ("track", "began", "ended", "seen", "unsure", "attention", "unclear", "shares", "smile",
+          "first_smile", "size")  # fmt: skip
+MINUTES = ("began", "ended", "observed", "gap", "frames", "dropped", "lost", "people", "people_max",
+           "visits_begun", "visits_ended", "dwell", "seen", "unsure", "attention", "unclear",
+           "shares")  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", (0, 1, 2, 4, 19, 29))
+@pytest.mark.parametrize("piece", [16 << 20, 30_000])
+def test_json_lines_count_what_the_store_of_the_run_counts(tmp_path, monkeypatch, seed, piece):
+    monkeypatch.setattr(lines, "_PIECE", piece)
+    # Of several cameras the store follows one clock, JSON lines one for each.
+    cameras = ("door",) if seed % 2 else ("door", "till")
+    results = made_run(seed, cameras, jump_at=101.3 if seed % 2 else None)
+    ours = read_lines([written(tmp_path / "log.jsonl", results, cameras)])
+    theirs = read_store(stored(tmp_path / "store.db", results, cameras=cameras))
+    assert {one.camera for one in ours.sources} == set(cameras)
+    same_tables(ours.people, theirs.people, PEOPLE, ("track", "began"), ours.sources, theirs.sources)
+    same_tables(ours.gaps, theirs.gaps, ("began", "ended"), ("began",), ours.sources, theirs.sources)
+    assert sorted(ours.gaps.reason) == sorted(theirs.gaps.reason)
+    same_tables(ours.minutes, theirs.minutes, MINUTES, ("began",), ours.sources, theirs.sources)
+
+
+def test_seconds_are_those_of_the_store_of_a_session(tmp_path):
+    results = made_run(3, ("door",))
+    ours = read_lines([written(tmp_path / "log.jsonl", results, ("door",))])
+    theirs = read_store(stored(tmp_path / "store.db", results, cameras=("door",)))
+
+    def keyed(material):
+        seconds, people = material.seconds, material.people
+        return {
+            (int(people.track[person]), int(began)): (*row, *shares)
+            for person, began, *row, shares in zip(
+                seconds.person, seconds.began, seconds.seen, seconds.unsure, seconds.attention,
+                seconds.unclear, seconds.shares, strict=True,
+            )
+        }  # fmt: skip
+
+    ours, theirs = keyed(ours), keyed(theirs)
+    assert ours.keys() == theirs.keys() and len(ours) > 200
+    for key, row in theirs.items():
+        np.testing.assert_allclose(ours[key], row, rtol=0, atol=6e-4)
+
+
+def text_of(results, camera="door"):
+    return [to_line(record) for record in starts((camera,))] + [to_line(to_json(one)) for one in results]
+
+
+def test_a_half_written_last_line_is_left_out_and_told(tmp_path):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    whole = tmp_path / "whole.jsonl"
+    whole.write_text("\n".join(told[:-1]) + "\n")
+    half = tmp_path / "half.jsonl"
+    half.write_text("\n".join(told)[:-40])
+    material = read_lines([half])
+    assert any("half.jsonl: the last line is half written" in text for text in material.told)
+    np.testing.assert_array_equal(material.people.seen, read_lines([whole]).people.seen)
+
+
+def test_damaged_lines_are_left_out_and_counted(tmp_path):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    clean = tmp_path / "clean.jsonl"
+    clean.write_text("\n".join(told) + "\n")
+    torn = [*told[:40], told[40][:50], '{"schema":1,"type":"frame","time":7}', "\x00\x00", *told[40:]]
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text("\n".join(torn) + "\n")
+    material = read_lines([damaged])
+    assert any("damaged.jsonl: 3 lines damaged; left out." in text for text in material.told)
+    np.testing.assert_array_equal(material.people.seen, read_lines([clean]).people.seen)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    other = tmp_path / "other.jsonl"
+    other.write_text("name,age\nA,3\n")
+    with pytest.raises(DataError, match="no JSON lines of fer-edge run"):
+        read_lines([other])
+
+
+def test_records_of_a_later_version_are_left_out_and_told(tmp_path):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    later = [line.replace('"schema":1', '"schema":2') for line in told[30:50]]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join([*told[:30], *later, *told[50:]]) + "\n")
+    material = read_lines([path])
+    assert any("20 records of a later version than 1 left out" in text for text in material.told)
+    assert int(material.minutes.frames.sum()) == len(told) - 1 - 20
+
+
+def test_records_of_an_earlier_version_are_read_and_told(tmp_path):
+    told = [json.loads(line) for line in text_of(made_run(1, ("door",), seconds=20))]
+    new = tmp_path / "new.jsonl"
+    new.write_text("\n".join(map(json.dumps, told)) + "\n")
+    del told[0]["model"]["labels"]
+    for record in told:
+        del record["schema"], record["camera"]
+    old = tmp_path / "old.jsonl"
+    old.write_text("\n".join(map(json.dumps, told)) + "\n")
+    material = read_lines([old])
+    assert any("name no labels; they are those of 2013" in text for text in material.told)
+    assert any("without a version, read as version 1" in text for text in material.told)
+    np.testing.assert_array_equal(material.people.seen, read_lines([new]).people.seen)
+
+
+def test_rotated_and_packed_files_are_one_device_and_go_on(tmp_path):
+    told = text_of(made_run(2, ("door",), seconds=60, gaps=False))
+    one = tmp_path / "one" / "log.jsonl"
+    one.parent.mkdir()
+    one.write_text("\n".join(told) + "\n")
+    names = ("log-20261126T000000Z.jsonl.gz", "log-20261127T000000Z.jsonl", "log.jsonl")
+    for name, part in zip(names, (told[:100], told[100:250], told[250:]), strict=True):
+        data = ("\n".join(part) + "\n").encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    paths = [tmp_path / name for name in reversed(names)]
+    assert list(devices_of(paths)) == ["log"]
+    rotated, whole = read_lines(paths), read_lines([one])
+    for name in ("seen", "began"):
+        np.testing.assert_array_equal(
+            np.sort(getattr(rotated.people, name)), np.sort(getattr(whole.people, name))
+        )
+    assert rotated.sources == whole.sources
+
+
+def test_files_of_two_devices_are_told_apart_by_folder(tmp_path):
+    for folder, seed in (("pi1", 1), ("pi2", 2)):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder / "log.jsonl", made_run(seed, ("door",), seconds=20), ("door",))
+    material = read_lines([tmp_path / "pi1" / "log.jsonl", tmp_path / "pi2" / "log.jsonl"])
+    assert {source.device for source in material.sources} == {"pi1/log", "pi2/log"}
+    alone = read_lines([tmp_path / "pi1" / "log.jsonl"])
+    mine = material.sources_where(device="pi1/log")[material.people.source]
+    np.testing.assert_array_equal(material.people.seen[mine], alone.people.seen)
+
+
+def test_lines_of_two_devices_mixed_in_one_file_are_told_apart_by_their_clocks(tmp_path):
+    one, other = (made_run(seed, ("door",), seconds=30, gaps=False) for seed in (1, 2))
+    records = [json.loads(line) for line in text_of(one)]
+    others = [json.loads(line) for line in text_of(other)]
+    for record in others:
+        record["monotonic"] = round(record["monotonic"] + 5000, 3)
+    both = [record for pair in zip(records, others, strict=False) for record in pair]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, both)) + "\n")
+    material = read_lines([path])
+    assert any("lines of several devices are mixed under the name door" in text for text in material.told)
+    assert len({source.device for source in material.sources}) == 2
+    count = min(len(records), len(others))
+    seen = []
+    for number, part in enumerate((records[:count], others[:count])):
+        alone = tmp_path / f"alone{number}.jsonl"
+        alone.write_text("\n".join(map(json.dumps, part)) + "\n")
+        seen += read_lines([alone]).people.seen.tolist()
+    np.testing.assert_allclose(sorted(material.people.seen), sorted(seen))
+
+
+def test_a_jump_of_the_clock_is_told_and_earlier_times_are_corrected(tmp_path):
+    material = read_lines([written(tmp_path / "log.jsonl", made_run(1, ("door",), jump_at=100), ("door",))])
+    assert any("was put right by +3600.5 s" in text for text in material.told)
+    first, last = material.span
+    assert last - first < 300_000
+
+
+def test_a_film_has_positions(tmp_path):
+    results = made_run(4, ("film",), seconds=30, gaps=False)
+    path = written(tmp_path / "log.jsonl", results, ("film",), live=False)
+    theirs = read_store(stored(tmp_path / "store.db", results, live=False, cameras=("film",)))
+    ours = read_lines([path])
+    assert ours.sources[0].film == "film" and theirs.sources[0].film == "film"
+    np.testing.assert_array_equal(np.sort(ours.people.began), np.sort(theirs.people.began))
+
+
+def test_a_run_that_was_killed_is_told(tmp_path):
+    results = made_run(1, ("door",), seconds=20)
+    path = written(tmp_path / "log.jsonl", results, ("door",), end=False)
+    alone = shutil.copy(path, tmp_path / "alone.jsonl")
+    assert any("1 run without an end" in text for text in read_lines([path]).told)
+    written(path, results, ("door",), mode="append")
+    material = read_lines([path])
+    assert any("1 run without an end" in text for text in material.told)
+    assert {source.run for source in material.sources} == {"1", "2"}
+    assert len(material.people) == 2 * len(read_lines([alone]).people)
+
+
+def test_memory_for_seconds_is_bounded_and_told(tmp_path, monkeypatch):
+    path = written(tmp_path / "log.jsonl", made_run(1, ("door",), seconds=60, gaps=False), ("door",))
+    whole = read_lines([path])
+    monkeypatch.setattr(lines, "_KEPT_SECONDS", 10)
+    monkeypatch.setattr(lines, "_PIECE", 30_000)
+    material = read_lines([path])
+    assert any("more than 10 seconds of people" in text for text in material.told)
+    assert 10 < len(material.seconds) < len(whole.seconds) / 2
+    assert material.people.seen.sum() == pytest.approx(whole.people.seen.sum())
+
+
+def test_lines_of_single_pictures_are_refused(tmp_path):
+    path = tmp_path / "pictures.jsonl"
+    path.write_text('{"schema":1,"type":"frame","source":"a.jpg","size":[1,1],"faces":[]}\n')
+    with pytest.raises(DataError, match="pictures by themselves, which have no time"):
+        read_lines([path])
+
+
+def test_a_clock_that_begins_anew_is_another_run(tmp_path):
+    records = [json.loads(line) for line in text_of(made_run(1, ("door",), seconds=30, gaps=False))]
+    again = [dict(record) for record in records[1:]]
+    for record in again:
+        record["monotonic"] = round(record["monotonic"] - 900, 3)
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*records, *again])) + "\n")
+    material = read_lines([path])
+    assert any(
+        "the machine's clock begins anew without a record of a start" in text for text in material.told
+    )
+    assert {source.run for source in material.sources} == {"1", "2"}
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text("\n".join(map(json.dumps, records)) + "\n")
+    assert material.people.seen.sum() == pytest.approx(2 * read_lines([alone]).people.seen.sum())
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    folder = tmp_path / "log.jsonl"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"log\.jsonl: cannot be read"):
+        read_lines([folder])

@@ -1,0 +1,257 @@
+"""Stores, JSON lines and Parquet, alone and together, give the same report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from runs import BEGAN, made_run, stored, written
+
+from fer_edge.errors import DataError
+from fer_edge.faces.quality import MEAN_FACE, directions, facing, facing_of_many
+from fer_edge.report.from_store import read_store
+from fer_edge.report.listed import with_events
+from fer_edge.report.reading import read
+from fer_edge.store.export import write_tables
+from fer_edge.store.reader import StoreReader
+from fer_edge.store.schema import TABLES
+
+COLUMNS = (
+    "track",
+    "began",
+    "ended",
+    "seen",
+    "unsure",
+    "attention",
+    "unclear",
+    "shares",
+    "smile",
+    "size",
+    "cut",
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return stored(tmp_path_factory.mktemp("store") / "shop.db", made_run(5, seconds=90))
+
+
+def same_people(one, other):
+    def ordered(material):
+        camera = np.array([material.sources[code].camera for code in material.people.source])
+        return material.people.take(np.lexsort((material.people.track, material.people.began, camera)))
+
+    ours, theirs = ordered(one), ordered(other)
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), name)
+
+
+def test_columns_of_a_store_are_its_rows(store):
+    with StoreReader(store) as reader:
+        for table, described in TABLES.items():
+            names = [column.name for column in described.columns]
+            rows = list(reader.rows(table))
+            chunks = list(reader.columns(table, names))
+            assert sum(len(chunk[names[0]]) for chunk in chunks) == len(rows)
+            for column in described.columns:
+                values = [value for chunk in chunks for value in chunk[column.name].tolist()]
+                # Two queries may give rows in two orders.
+                expected = [row[column.name] for row in rows]
+                if column.kind == "time":
+                    expected = [None if at is None else round(at.timestamp() * 1000) for at in expected]
+                    expected = [float("nan") if at is None else at for at in expected]
+                elif column.kind != "text":
+                    expected = [float("nan") if value is None else value for value in expected]
+                assert sorted(map(str, map(_plain, values))) == sorted(map(str, map(_plain, expected)))
+
+
+def _plain(value):
+    return float(value) if isinstance(value, int | float) else value
+
+
+def test_visits_that_go_on_count_and_are_marked(tmp_path):
+    path = tmp_path / "killed.db"
+    from fer_edge.outputs.store import StoreOutput
+
+    results = made_run(1, ("door",), seconds=30, gaps=False)
+    now = 0.0
+    output = StoreOutput(path, live=True, clock=lambda: now)
+    output.open()
+    for one in results:
+        now = one.monotonic
+        output.write(one)
+    material = read_store(path)
+    output.close()
+    assert material.people.cut.any()
+    assert material.minutes.observed.sum() > 20
+
+
+def test_a_session_and_its_marks_become_events(tmp_path):
+    from fer_edge.outputs.store import StoreOutput
+
+    now = 1000.0
+    output = StoreOutput(tmp_path / "s.db", live=True, clock=lambda: now)
+    output.open()
+    for index, one in enumerate(made_run(1, ("door",), seconds=40, gaps=False)):
+        now = one.monotonic
+        if index == 10:
+            output.start_session("evening")
+            output.mark("A", "ad")
+            first = now
+        elif index == 100:
+            output.mark("B")
+            second = now
+        elif index == 200:
+            output.stop_session()
+            third = now
+        output.write(one)
+    output.end({})
+    output.close()
+    material = read_store(tmp_path / "s.db")
+    origin = round(BEGAN.timestamp() * 1000) - 1_000_000
+    a, b = material.events
+    assert (a.name, a.group, b.name, b.group) == ("A", "ad", "B", "")
+    assert (a.began, a.ended) == (origin + round(1000 * first), origin + round(1000 * second))
+    assert (b.began, b.ended) == (a.ended, origin + round(1000 * third))
+    assert material.sessions[0].name == "evening" and len(material.seconds)
+
+
+def test_parquet_of_a_store_is_read_as_the_store(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    with StoreReader(store) as reader:
+        write_tables(reader, tmp_path / "tables", ".parquet", None, None, False)
+    ours, theirs = read([tmp_path / "tables"]), read([store])
+    same_people(ours, theirs)
+    np.testing.assert_array_equal(np.sort(ours.minutes.shares, 0), np.sort(theirs.minutes.shares, 0))
+    np.testing.assert_array_equal(np.sort(ours.seconds.began), np.sort(theirs.seconds.began))
+    assert set(ours.sources) == set(theirs.sources)
+    assert (ours.sessions, ours.events) == (theirs.sessions, theirs.events)
+    assert sorted(ours.gaps.reason) == sorted(theirs.gaps.reason)
+
+
+def test_an_archive_in_partitions_is_read(store, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with StoreReader(store) as reader:
+        write_tables(reader, tmp_path / "tables", ".parquet", None, None, False)
+    for view, name in (("visits", "people"), ("minutes", "minutes")):
+        table = parquet.read_table(tmp_path / "tables" / f"{view}.parquet")
+        for date, part in (("2026-11-26", table.slice(0, 3)), ("2026-11-27", table.slice(3))):
+            folder = tmp_path / "archive" / f"{name}.parquet" / f"date={date}" / "source=cam"
+            folder.mkdir(parents=True)
+            parquet.write_table(part, folder / "film.parquet")
+    ours, theirs = read([tmp_path / "archive"]), read([store])
+    same_people(ours, theirs)
+
+
+def test_parquet_that_lacks_columns_says_which(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"device": ["a"]}), tmp_path / "people.parquet")
+    with pytest.raises(DataError, match=r"people\.parquet: lacks the columns camera, run"):
+        read([tmp_path])
+
+
+def test_several_sources_count_together(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    lines = written(tmp_path / "till2.jsonl", made_run(6, ("window",), seconds=30), ("window",))
+    both = read([store, lines])
+    assert len(both.people) == len(read([store]).people) + len(read([lines]).people)
+    assert {"till2"} < {source.device for source in both.sources}
+
+
+def test_a_source_given_twice_is_refused(store):
+    with pytest.raises(DataError, match="given twice"):
+        read([store, store.parent / "." / store.name])
+
+
+def test_filters_keep_what_they_name(store):
+    whole = read([store])
+    half = BEGAN + timedelta(seconds=45)
+    early, late = read([store], until=half), read([store], since=half)
+    assert (
+        len(early.people) + len(late.people) == len(whole.people) and len(early.people) and len(late.people)
+    )
+    assert late.people.began.min() >= half.timestamp() * 1000
+    door = read([store], camera="door")
+    assert [source.camera for source in door.sources] == ["door"]
+    assert 0 < len(door.people) < len(whole.people)
+    with pytest.raises(DataError, match="--camera dor: there is none of that name; there are: door, till"):
+        read([store], camera="dor")
+    with pytest.raises(DataError, match="--device x: there is none"):
+        read([store], device="x")
+
+
+def test_a_year_of_filter_leaves_nothing(store):
+    assert read([store], since=datetime(2030, 1, 1, tzinfo=UTC)).span is None
+
+
+def test_what_is_none_of_these_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read([tmp_path / "missing.db"])
+    with pytest.raises(DataError, match="neither a folder of Parquet"):
+        read([tmp_path])
+
+
+def test_a_folder_of_json_lines_is_read(tmp_path):
+    pytest.importorskip("pyarrow")
+    for seed, name in enumerate(("a", "b")):
+        written(tmp_path / f"{name}.jsonl", made_run(seed, ("door",), seconds=20), ("door",))
+    assert {source.device for source in read([tmp_path]).sources} == {"a", "b"}
+
+
+def test_many_faces_are_judged_as_single_ones_are():
+    rng = np.random.default_rng(0)
+    points = MEAN_FACE[None, :, :2] * rng.uniform(0.3, 1.2, (4000, 1, 2)) + rng.normal(0, 10, (4000, 5, 2))
+    points[:5], points[5] = 0.0, np.nan
+    sizes = rng.uniform(20, 60, 4000)
+    one_by_one = facing(directions(points), sizes)
+    assert set(one_by_one.tolist()) == {0, 1, 2}
+    np.testing.assert_array_equal(facing_of_many(points, sizes), one_by_one)
+
+
+def listed(tmp_path, text):
+    path = tmp_path / "events.csv"
+    path.write_text(text)
+    return path
+
+
+def test_listed_offsets_count_from_the_begin_of_the_session(store, tmp_path):
+    material = read([store])
+    text = "offset,name,group\n0:10,A,ads\n20,B,ads\n0:30.5,C,\n"
+    events = with_events(material, listed(tmp_path, text)).events
+    began, ended = material.sessions[0].began, material.sessions[0].ended
+    assert [(event.name, event.began - began, event.ended - began, event.group) for event in events] == [
+        ("A", 10_000, 20_000, "ads"),
+        ("B", 20_000, 30_500, "ads"),
+        ("C", 30_500, ended - began, ""),
+    ]
+    assert {event.session for event in events} == {0}
+
+
+def test_listed_times_of_day_hold_for_all(store, tmp_path):
+    at = (BEGAN + timedelta(seconds=30)).isoformat()
+    events = with_events(read([store]), listed(tmp_path, f"time,duration,name\n{at},15,A\n")).events
+    assert [(e.name, e.began, e.ended - e.began, e.session) for e in events] == [
+        ("A", round(BEGAN.timestamp() * 1000) + 30_000, 15_000, -1)
+    ]
+
+
+def test_an_event_after_the_end_is_told_and_left_out(store, tmp_path):
+    material = with_events(read([store]), listed(tmp_path, "offset,name\n10,A\n50000,B\n"))
+    assert [event.name for event in material.events] == ["A"]
+    assert any("event 2 ('B') lies" in text and "after the end" in text for text in material.told)
+
+
+def test_a_list_of_another_day_is_refused(store, tmp_path):
+    with pytest.raises(DataError, match=r"events\.csv: none of its events lies in the time"):
+        with_events(read([store]), listed(tmp_path, "time,name\n2020-01-01T10:00,A\n"))
+
+
+def test_json_lines_without_a_session_have_events_from_the_first_minute(tmp_path):
+    pytest.importorskip("pyarrow")
+    lines = written(tmp_path / "log.jsonl", made_run(1, ("door",), seconds=40, gaps=False), ("door",))
+    material = read([lines])
+    events = with_events(material, listed(tmp_path, "offset,name\n5,A\n")).events
+    assert events[0].began == int(material.minutes.began.min()) + 5000
