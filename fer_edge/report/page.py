@@ -1,0 +1,556 @@
+"""The page: one HTML file that needs nothing else, for a desk, a phone, paper and a dark room."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from ..errors import counted
+from ..labels import EMOTIONS
+from . import charts
+from .content import (
+    Column,
+    Content,
+    Piece,
+    Table,
+    passages,
+    people_counted,
+    percent,
+    position,
+    spoken,
+)
+from .measures import Measure
+from .svg import Drawing
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+_MOST_ROWS = 400
+"""Of a table on the page; ``--tables`` writes all."""
+
+_KIND_NAMES = {
+    "event": "Scene by scene",
+    "group": "Group by group",
+    "day": "Day by day",
+    "run": "Run by run",
+    "film": "Film by film",
+    "session": "Session by session",
+    "device": "Device by device",
+    "camera": "Camera by camera",
+}
+
+
+def html(content: Content, version: str, made_at: str) -> str:
+    """Return the page. ``made_at``: when, as the footer says it."""
+    folder = files(__package__) / "files"
+    style = (folder / "report.css").read_text(encoding="utf-8")
+    script = (folder / "report.js").read_text(encoding="utf-8")
+    sections = [
+        _over_time(content),
+        _stills(content),
+        _side_by_side(content),
+        _comparison(content),
+        _by_time_of_week(content),
+        _people(content),
+        _quality(content),
+        _method(content),
+        _settings(content, version),
+    ]
+    name = escape(content.title)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="generator" content="fer-edge {escape(version)}">\n'
+        f"<title>What the audience felt: {name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{_header(content)}\n<main>\n{''.join(sections)}</main>\n"
+        f"<footer>Made with fer-edge {escape(version)} on {escape(made_at)}. "
+        "No pictures of people are in this page, and nothing in it is loaded from elsewhere.</footer>\n"
+        f'<script type="application/json" id="data">{_data(content)}</script>\n'
+        f"<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _header(content: Content) -> str:
+    first, last = content.moment(content.span[0]), content.moment(content.span[1])
+    if content.film:
+        when = f"film, {position(content.span[1] - content.span[0])} long"
+    elif first.date() == last.date():
+        when = f"{first:%A}, {first.day} {first:%B %Y}, {first:%H:%M} to {last:%H:%M} ({first:%Z})"
+    else:
+        when = f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M} ({first:%Z})"
+    cameras = dict.fromkeys(f"{one.device} / {one.camera}" for one in content.material.sources)
+    where = ", ".join(cameras) if len(cameras) < 4 else f"{len(cameras)} cameras"
+    made = (
+        '<p class="made"><strong>Made data.</strong> A computer made this session up: none of these people '
+        "exist, "
+        "and no film was shown.</p>"
+        if content.made
+        else ""
+    )
+    return (
+        f"<header>\n<h1>What the audience felt: {escape(content.title)}</h1>\n"
+        f'<p class="where">{escape(when)} · {escape(where)}</p>\n{made}'
+        f'<p class="lead">{escape(" ".join(passages(content)))}</p>\n{_headlines(content)}</header>'
+    )
+
+
+def _headlines(content: Content) -> str:
+    figure = {name: one.value for name, one in content.figures.items()}
+    shown = [
+        (f"{content.people:,}" if content.people else _number(figure["visits"]),
+         "people, as far as tracking tells" if content.people else "visits"),
+        (spoken(figure["dwell"]), "time there, mean"),
+        (percent(figure["attention_share"]), "of the time in sight facing the camera"),
+        (percent(figure["smile"]), "would be seen to smile"),
+        (_signed(figure["valence"]), "valence, from −1 to +1"),
+        (percent(figure["unsure"]), "of the time unsure"),
+    ]  # fmt: skip
+    cells = "".join(
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>"
+        for value, label in shown
+        if value != "–"
+    )
+    return f'<dl class="figures">{cells}</dl>\n'
+
+
+def _over_time(content: Content) -> str:
+    step = content.curve.step / 1000
+    steps = f"{step:g} s" if step < 60 else spoken(step)
+    names = (
+        f'<p class="note narrow-only">{escape(charts.numbered_names(content.pieces))}</p>'
+        if content.kind == "event" and len(content.pieces) > 1
+        else ""
+    )
+    return _section(
+        "time",
+        "What faces showed, moment by moment",
+        f"Of 100 onlookers, so many would call the faces in sight happy, sad and so on; averaged over "
+        "people, each counting the same, "
+        f"in steps of {steps}. It says how faces look, not what "
+        "people feel.",
+        '<figure class="chart" data-over-time>'
+        + _plotted(content, charts.emotions)
+        + "</figure>"
+        + names
+        + '<figure class="chart" data-over-time><figcaption>People in sight at a time</figcaption>'
+        + _plotted(content, charts.presence)
+        + "</figure>"
+        + _details("Figures of this chart", _table_named(content, "timeline"), content),
+    )
+
+
+def _plotted(content: Content, draw: Any) -> str:
+    """A chart over time in both sizes, with where its plot lies."""
+    found = ""
+    for width, style in ((charts.WIDE, "wide"), (charts.NARROW, "narrow")):
+        drawing: Drawing = draw(content, width)
+        right = width - (126 if style == "wide" else 92)
+        top = 42 if content.events and draw is charts.emotions else 12
+        found += drawing.markup(style, f' data-plot="36,{right},{top},{drawing.height - 26:g}"')
+    return found
+
+
+def _stills(content: Content) -> str:
+    shown = [peak for peak in content.peaks if peak.picture]
+    if not shown:
+        return ""
+    items = "".join(
+        f'<figure><img src="{peak.picture}" alt="What was shown at {escape(content.time(peak.at, True))}">'
+        f"<figcaption><strong>{peak.emotion} {percent(peak.share)}</strong> at "
+        f"{escape(content.time(peak.at, True))}"
+        f"{escape(', ' + peak.where if peak.where else '')}</figcaption></figure>"
+        for peak in shown
+    )
+    return _section(
+        "film",
+        "What was shown at the peaks",
+        "Pictures of the film that was shown, never of the audience.",
+        f'<div class="stills">{items}</div>',
+    )
+
+
+def _side_by_side(content: Content) -> str:
+    if not content.pieces:
+        return ""
+    longest = max(len(one.curve.began) * one.curve.step for one in content.pieces)
+    many = " many" if len(content.pieces) > 6 else ""
+    items = "".join(_piece(one, longest) for one in content.pieces)
+    told = list(dict.fromkeys(text for one in content.pieces for text in one.told))
+    if content.more:
+        told.insert(0, f"{content.more} more are not shown; --from and --to choose a shorter time.")
+    few = [one.name for one in content.pieces if 0 < one.people < 5]
+    if few:
+        told.insert(
+            0, f"Fewer than five people saw {', '.join(few)}: figures may say something of each of them."
+        )
+    return _section(
+        "parts",
+        _KIND_NAMES[content.kind],
+        "The same scales throughout: share of onlookers in percent, and time since the begin.",
+        f'<div class="pieces{many}">{items}</div>'
+        + _table(_without(_table_named(content, "parts"), "first_smile"), content, "sortable")
+        + _list(told, "note"),
+    )
+
+
+def _piece(one: Piece, longest: int) -> str:
+    value = {name: figure.value for name, figure in one.figures.items()}
+    facts = [
+        ("Seen to smile", percent(value["smile"])),
+        ("Facing the camera", percent(value["attention_share"])),
+        ("Valence", _signed(value["valence"])),
+        ("Unsure", percent(value["unsure"])),
+    ]
+    rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in facts if text != "–")
+    people = people_counted(one.people) if one.people else "visits of minutes"
+    return (
+        f"<figure><h3>{escape(one.name)} <small>{escape(people)}</small></h3>"
+        f"{charts.piece(one, longest).markup()}<dl>{rows}</dl></figure>"
+    )
+
+
+def _comparison(content: Content) -> str:
+    found = content.comparisons
+    if found is None:
+        return ""
+    differences = found.differences
+    clear = sum(one.clear for one in differences)
+    level = f"{100 * differences[0].level:g}"
+    verdict = (
+        f"{clear} of {counted(len(differences), 'comparison')} show a difference that chance does not "
+        "explain (filled dots)."
+        if clear
+        else "No difference is clear: chance explains all of them as well."
+    )
+    compared = len({one.part for one in found.estimates})
+    each = ", each with the first" if len(differences) == len(found.measures) * (compared - 1) > 0 else ""
+    warnings = dict.fromkeys(text for one in differences for text in one.warnings)
+    return _section(
+        "compare",
+        "What differs",
+        f"Lines are {level} % intervals, made by drawing people again 2,000 times. Dots of differences are "
+        f"filled where they are clear after Holm’s correction for {counted(len(differences), 'comparison')}.",
+        f"<p>{verdict}</p>"
+        + (
+            f'<p class="note">{compared} of them are compared{each}.</p>'
+            if compared < len(content.pieces) + content.more
+            else ""
+        )
+        + _list(warnings, "warnings")
+        + "".join(_compared(content, measure) for measure in found.measures)
+        + "<details><summary>All comparisons in words</summary>"
+        + _list(one.sentence for one in differences)
+        + "</details>"
+        + _details("All comparisons in figures", _table_named(content, "comparisons"), content),
+    )
+
+
+def _compared(content: Content, measure: Measure) -> str:
+    assert content.comparisons is not None
+    drawn = charts.sizes(lambda width: charts.compared(content, measure, width))
+    clear = [
+        one.sentence
+        for one in content.comparisons.differences
+        if one.measure.name == measure.name and one.clear
+    ]
+    words = _list(clear, "verdicts") if clear else '<p class="note">No clear difference.</p>'
+    return f"<figure><h3>{escape(measure.label)}</h3>{drawn}{words}</figure>"
+
+
+def _by_time_of_week(content: Content) -> str:
+    if not content.heat and not content.days:
+        return ""
+    body = ""
+    if content.heat:
+        heat = content.heat
+        for what, caption in (
+            ("people", "Visits that began, by hour in which the camera was watched"),
+            ("happy", "Share of onlookers who would say happy, in percent"),
+        ):
+            drawn = charts.sizes(lambda width, what=what: charts.heat(heat, what, width))  # type: ignore[misc]
+            body += f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
+        body += _details("Figures of these maps", _table_named(content, "hours"), content)
+    if content.days:
+        days = content.days
+        for name, caption in (
+            ("people", "People by day"),
+            ("dwell", "Mean time there, by day"),
+            ("happy", "Share of happy, by day"),
+        ):
+            drawn = charts.sizes(lambda width, name=name: charts.trend(days, name, width))  # type: ignore[misc]
+            body += f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
+        body += _details("Figures of each day", days, content)
+    return _section("week", "By hour and by day", "Times are those of the clock on the wall.", body)
+
+
+def _people(content: Content) -> str:
+    table = _table_named(content, "people")
+    if table is None:
+        return ""
+    return _section(
+        "people",
+        "Each visit",
+        "Asked for with --people. Rows about single people are personal data where somebody can tell who "
+        "came when.",
+        _table(table, content, "sortable"),
+    )
+
+
+def _quality(content: Content) -> str:
+    quality = content.quality
+    whole = quality.observed + quality.gap_seconds
+    facts = [
+        ("Watched", f"{spoken(quality.observed)}, {quality.frames:,} frames"
+         + (f" ({quality.frames / quality.observed:.1f} a second)" if quality.observed else "")),
+        ("Gaps", f"{counted(quality.gaps, 'gap')} of {spoken(quality.gap_seconds)}, "
+         f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps and whole else "none"),
+        ("Passed over", f"{quality.dropped:,} frames dropped as too many, {quality.lost:,} results lost"),
+        ("Unsure", f"{percent(quality.unsure)} of the time in sight: people would disagree"),
+        ("Direction unclear", f"{percent(quality.unclear)} of the time in sight: turned far, small"),
+        ("Small faces", f"{percent(quality.small)} of the visits have faces of less than 48 pixels"
+         if not math.isnan(quality.small) else "not known"),
+        ("Lighting", "not recorded; too little light shows as many unsure answers and short visits"),
+    ]  # fmt: skip
+    if quality.cut:
+        facts.append(("Visits cut off", f"{quality.cut}: they go on, or a run broke off"))
+    warnings = []
+    if quality.unsure > 0.3:
+        warnings.append(
+            "Nearly a third or more of the time is unsure: differences between emotions are blurred."
+        )
+    if quality.few:
+        warnings.append("Fewer than five people: every figure may say something of each of them.")
+    if whole and quality.gap_seconds > 0.1 * whole:
+        warnings.append("More than a tenth of the time is missing: totals are too low.")
+    if quality.small > 0.3:
+        warnings.append("Many faces are small: bring the camera nearer, or choose a larger picture.")
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    gaps = _table_named(content, "gaps")
+    drawn = charts.sizes(lambda width: charts.watched(content, width))
+    return _section(
+        "quality",
+        "How good the data are",
+        "",
+        "".join(f'<p class="warn">{escape(text)}</p>' for text in warnings)
+        + f'<dl class="facts">{rows}</dl><figure>{drawn}</figure>'
+        + _list(content.material.told)
+        + (_details("Each gap", gaps, content) if gaps and gaps.rows else ""),
+    )
+
+
+def _method(content: Content) -> str:
+    baseline = content.options.baseline
+    averaged = (
+        "Emotions are averaged over the time in sight: who stays longer counts more."
+        if content.options.weight == "time"
+        else "Each person’s emotions are averaged over their time in sight, and then over people: who "
+        "stays longer does "
+        "not count more."
+    )
+    return _section(
+        "method",
+        "How it was measured, and what it does not say",
+        "",
+        '<div class="two"><div><h3>How</h3><ul>'
+        "<li>A camera’s pictures were looked at on the device and not kept. Faces were found and followed "
+        "from frame to "
+        "frame; nobody was recognized.</li>"
+        "<li>For each face a small neural network says how many of ten people would call it angry, "
+        "disgust, fear, happy, "
+        "sad, surprise or neutral.</li>"
+        f"<li>{averaged}</li>"
+        + (
+            f"<li>Each person’s first {baseline:g} s are their baseline: figures of emotions are "
+            "differences from it. "
+            "The charts over time show shares as they are.</li>"
+            if baseline
+            else ""
+        )
+        + "<li>Facing the camera: the head is turned less than 25° sideways and 20° up or down.</li>"
+        "<li>Valence: share of happy minus those of angry, disgust, fear and sad.</li>"
+        "<li>Seen to smile: the largest share of happy over a second of each person, summed over "
+        "people.</li></ul></div>"
+        "<div><h3>What it does not say</h3><ul>"
+        "<li><strong>Not what people feel.</strong> It is what onlookers would say of their faces. "
+        "Politeness smiles, "
+        "and concentration can look sad or angry.</li>"
+        "<li>Not how many different people came: who leaves and comes back is counted again, and two who "
+        "cross may be "
+        "taken for one.</li>"
+        "<li>Not where eyes look: a head may face the camera while its eyes do not.</li>"
+        "<li>Faint smiles are often missed. Faces differ by age, beard, glasses and culture, and so do the "
+        "model’s "
+        "errors; compare groups with care.</li>"
+        "<li>Faces turned away further than 75° are not found at all, so attention is too high where many "
+        "pass by "
+        "sideways.</li></ul></div></div>"
+        '<p class="note">Formulas, units and sources of every measure: docs/measures.md of fer-edge.</p>',
+    )
+
+
+def _settings(content: Content, version: str) -> str:
+    facts: list[tuple[str, str]] = [("Report by", f"fer-edge {version}")]
+    for device, start in content.material.settings.items():
+        if not isinstance(start, dict):
+            continue
+        model = start.get("model") or {}
+        words = [
+            " ".join(str(model[key]) for key in ("name", "precision", "backend") if model.get(key)),
+            f"labels of {model['labels']}" if model.get("labels") else "",
+            f"fer-edge {start['version']}" if start.get("version") else "",
+        ]
+        facts.append((device, ", ".join(word for word in words if word) or "not known"))
+    options = content.options
+    facts += [
+        ("Averaged over", "time in sight" if options.weight == "time" else "people"),
+        ("Baseline", f"{options.baseline:g} s" if options.baseline else "none"),
+        ("People count from", f"{options.min_seconds:g} s in sight"),
+        ("Time zone", str(content.zone)),
+    ]
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    chosen = "".join(
+        f"<dt>{escape(f'{device}: {name}')}</dt><dd>{escape(json.dumps(value))}</dd>"
+        for device, start in content.material.settings.items()
+        if isinstance(start, dict)
+        for name, value in (start.get("options") or {}).items()
+        if value not in (None, False, [], "")
+    )
+    more = (
+        f'<details><summary>Options of the run</summary><dl class="facts">{chosen}</dl></details>'
+        if chosen
+        else ""
+    )
+    return _section(
+        "settings",
+        "Versions and settings",
+        "",
+        f'<dl class="facts">{rows}</dl>{more}'
+        + _details("All measures", _table_named(content, "measures"), content),
+    )
+
+
+def _section(name: str, heading: str, sub: str, body: str) -> str:
+    told = f'<p class="sub">{escape(sub)}</p>' if sub else ""
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-h">\n<h2 id="{name}-h">{escape(heading)}</h2>{told}\n'
+        f"{body}\n</section>\n"
+    )
+
+
+def _details(summary: str, table: Table | None, content: Content) -> str:
+    if table is None or not table.rows:
+        return ""
+    return f"<details><summary>{escape(summary)}</summary>{_table(table, content)}</details>"
+
+
+def _table_named(content: Content, name: str) -> Table | None:
+    return next((table for table in content.tables if table.name == name), None)
+
+
+def _without(table: Table | None, name: str) -> Table | None:
+    """A table without a column that the page has no room for."""
+    if table is None:
+        return None
+    kept = [index for index, column in enumerate(table.columns) if column.name != name]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
+
+
+def _table(table: Table | None, content: Content, style: str = "") -> str:
+    if table is None:
+        return ""
+    head = "".join(f'<th scope="col"{_align(column)}>{escape(column.label)}</th>' for column in table.columns)
+    body = "".join(_row(table.columns, row, content) for row in table.rows[:_MOST_ROWS])
+    cut = (
+        f" (the first {_MOST_ROWS} of {len(table.rows):,} rows; --tables writes all)"
+        if len(table.rows) > _MOST_ROWS
+        else ""
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f'<table class="{style}"><caption class="unseen">{escape(table.title + cut)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(columns: Sequence[Column], row: Sequence[Any], content: Content) -> str:
+    cells = (
+        _cell(column, value, content, index == 0)
+        for index, (column, value) in enumerate(zip(columns, row, strict=True))
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _align(column: Column) -> str:
+    return ' class="text"' if column.kind in ("text", "date") else ""
+
+
+def _cell(column: Column, value: Any, content: Content, first: bool) -> str:
+    shown = shown_value(column, value, content)
+    key = ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
+        key = f' data-v="{value:.6g}"' if isinstance(value, float) else f' data-v="{value}"'
+    if first:
+        return f'<th scope="row"{_align(column)}{key}>{escape(shown)}</th>'
+    style = ' class="text long"' if column.kind == "text" and len(shown) > 40 else _align(column)
+    return f"<td{style}{key}>{escape(shown)}</td>"
+
+
+def shown_value(column: Column, value: Any, content: Content) -> str:
+    """A value of a table as the page writes it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if column.kind == "share":
+        return percent(float(value))
+    if column.kind == "seconds":
+        return spoken(float(value))
+    if column.kind == "time":
+        return content.time(int(value), True)
+    if column.kind == "count":
+        return f"{value:,.0f}"
+    if column.kind == "number":
+        return _number(float(value))
+    return str(value)
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    text = f"{value:,.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.2f}"
+    return text.replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def _list(items: Iterable[str], style: str = "") -> str:
+    rows = "".join(f"<li>{escape(text)}</li>" for text in items)
+    return f'<ul class="{style}">{rows}</ul>' if rows else ""
+
+
+def _data(content: Content) -> str:
+    """What the charts over time tell beside the pointer, as JSON that cannot end its element."""
+    curve = content.curve
+
+    def rounded(values: Sequence[float]) -> list[float] | None:
+        return None if math.isnan(values[0]) else [round(value, 3) for value in values]
+
+    told = {
+        "names": EMOTIONS,
+        "span": content.span,
+        "first": int(curve.began[0]),
+        "step": curve.step,
+        "times": [content.time(at, curve.step < 60_000) for at in curve.began.tolist()],
+        "people": [None if math.isnan(value) else round(value, 1) for value in curve.people.tolist()],
+        "shares": [rounded(row) for row in curve.shares.tolist()],
+    }
+    return json.dumps(told, separators=(",", ":")).replace("<", "\\u003c")
