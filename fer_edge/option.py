@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 Scalar = str | int | float | bool
@@ -173,6 +174,16 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
+
+
+def moment(text: str) -> datetime:
+    """An argparse type: a date or time by ISO 8601, with a time zone where it has one."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-26 or 2026-11-26T12:30"
+        ) from None
 
 
 def pixel_count(text: str) -> int:

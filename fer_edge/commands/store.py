@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, counted, printable
-from ..option import nonempty
+from ..option import moment, nonempty
 from ..store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -140,17 +140,12 @@ def _lines(camera: CameraFigures) -> list[str]:
 
 def _time(text: str) -> datetime:
     """An argparse type: a date or time by ISO 8601, UTC unless it says otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time such as 2026-11-26 or 2026-11-26T12:30"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    given = moment(text)
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given
 
 
-def _shown(moment: datetime) -> str:
-    return moment.isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
+def _shown(at: datetime) -> str:
+    return at.isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
 
 
 def _duration(seconds: float) -> str:

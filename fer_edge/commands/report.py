@@ -1,0 +1,257 @@
+"""``fer-edge report``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError, counted, printable
+from ..files import atomic_path, check_target
+from ..option import moment, nonempty
+
+if TYPE_CHECKING:
+    from ..report.content import Content
+    from ..report.material import Material
+    from ..report.progress import Progress
+
+HELP = "Make a page of what an audience felt: one HTML file, of stores, JSON lines or an archive."
+EPILOG = """\
+examples:
+  fer-edge report --demo -o report.html                     # a made session, to see what there is
+  fer-edge report session.db -o report.html
+  fer-edge report day.jsonl -o report.html --events scenes.csv --baseline 10
+  fer-edge report door.db till.db -o week.html --from 2026-11-16 --to 2026-11-23 --zone Europe/Berlin
+  fer-edge report cinema.db -o report.html --stimulus trailer.mp4 --pdf report.pdf --tables tables/
+
+The page has no faces, and no rows of single people unless with --people. docs/report.md explains it. Stores
+need nothing more, JSON lines and Parquet pip install 'fer-edge[report]', and --pdf Chromium."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "sources",
+        type=nonempty,
+        nargs="*",
+        metavar="SOURCE",
+        help="a file of run --store or run --jsonl, or a folder of an archive or of .jsonl files; several "
+        "count together",
+    )
+    parser.add_argument(
+        "-o", "--out", type=nonempty, required=True, metavar="FILE", help="the page to write, .html"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    parser.add_argument(
+        "--demo", action="store_true", help="show a made session of 60 people and three scenes"
+    )
+    parser.add_argument(
+        "--title", type=nonempty, metavar="TEXT", help="heading (default: names of sessions or cameras)"
+    )
+    what = parser.add_argument_group("what is shown")
+    what.add_argument(
+        "--events",
+        type=nonempty,
+        metavar="CSV",
+        help="what was shown when: a table with time or offset, name, group",
+    )
+    what.add_argument(
+        "--from",
+        dest="since",
+        type=moment,
+        metavar="TIME",
+        help="only what began then or later: 2026-11-26T12:30",
+    )
+    what.add_argument("--to", dest="until", type=moment, metavar="TIME", help="only what began before that")
+    what.add_argument("--camera", type=nonempty, metavar="NAME", help="only this camera")
+    what.add_argument("--device", type=nonempty, metavar="NAME", help="only this device")
+    what.add_argument(
+        "--zone",
+        type=nonempty,
+        metavar="NAME",
+        help="time zone, as Europe/Berlin or UTC (default: this machine's)",
+    )
+    what.add_argument(
+        "--by",
+        choices=("event", "group", "session", "day", "film", "camera", "device"),
+        help="what to show side by side and compare (default: events, else what there is more than one of)",
+    )
+    what.add_argument(
+        "--people", action="store_true", help="show a row for each visit; this may be personal data"
+    )
+    how = parser.add_argument_group("how it is measured")
+    how.add_argument(
+        "--baseline",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="take each person's mean of their first seconds off their emotions; needs seconds of a session",
+    )
+    how.add_argument(
+        "--weight",
+        choices=("people", "time"),
+        default="people",
+        help="average emotions over people, or over the time in sight (default: %(default)s)",
+    )
+    more = parser.add_argument_group("more than a page")
+    more.add_argument(
+        "--pdf", type=nonempty, metavar="FILE", help="also print the page into a PDF, by Chromium"
+    )
+    more.add_argument(
+        "--tables",
+        type=nonempty,
+        metavar="DIR",
+        help="also write every table as CSV and Parquet into this folder",
+    )
+    more.add_argument(
+        "--stimulus",
+        type=nonempty,
+        metavar="FILM",
+        help="show what this film showed at the peaks of emotions",
+    )
+    more.add_argument(
+        "--stimulus-begins",
+        type=moment,
+        metavar="TIME",
+        help="when the film began (default: with the session, else the first event)",
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write the page, and what else was asked for."""
+    if bool(args.sources) == args.demo:
+        raise DataError(
+            "--demo shows a made session and takes no source"
+            if args.demo
+            else "nothing to report: name a file of run --store or run --jsonl, or give --demo"
+        )
+    if args.demo and args.events:
+        raise DataError("--demo has events of its own, and takes no --events")
+    if args.stimulus_begins and not args.stimulus:
+        raise DataError("--stimulus-begins says when the film of --stimulus began; give that, too")
+    check_target(args.out, args.sources, force=args.force)
+    if args.pdf:
+        from ..report.pdf import browser
+
+        check_target(args.pdf, [*args.sources, args.out], force=args.force)
+        if Path(args.pdf).resolve() == Path(args.out).resolve():
+            raise DataError(f"--pdf {args.pdf}: is also the page; choose another name")
+        browser()
+
+    from ..report.zone import zone_named
+
+    zone: tzinfo = UTC if args.demo and not args.zone else zone_named(args.zone)
+    content = _content(args, zone)
+    _write(args, content)
+    return 0
+
+
+def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
+    from dataclasses import replace
+
+    from ..report.content import content
+    from ..report.measures import Options
+    from ..report.stimulus import with_pictures
+
+    material = _material(args, zone)
+    found = content(
+        material,
+        zone=zone,
+        options=Options(weight=args.weight, baseline=args.baseline),
+        title=args.title or ("A film in three scenes" if args.demo else None),
+        made=args.demo,
+        show_people=args.people,
+        by=args.by,
+    )
+    if args.stimulus:
+        began = _aware(args.stimulus_begins, zone)
+        found = replace(
+            found, peaks=with_pictures(found.peaks, args.stimulus, _began(material, found.span[0], began))
+        )
+    return found
+
+
+def _material(args: argparse.Namespace, zone: tzinfo) -> Material:
+    from ..report.reading import read
+
+    if args.demo:
+        from ..report.made import made_session
+
+        return made_session()
+    material = read(
+        args.sources,
+        since=_aware(args.since, zone),
+        until=_aware(args.until, zone),
+        device=args.device,
+        camera=args.camera,
+        progress=_progress(),
+    )
+    if not args.events:
+        return material
+    from ..report.listed import with_events
+
+    return with_events(material, args.events)
+
+
+def _began(material: Material, first: int, given: datetime | None) -> int:
+    """When the film that was shown began, in milliseconds."""
+    if given is not None:
+        return round(given.timestamp() * 1000)
+    known: Sequence[int] = [one.began for one in material.sessions] or [one.began for one in material.events]
+    return min(known, default=first)
+
+
+def _write(args: argparse.Namespace, content: Content) -> None:
+    from .. import __version__
+    from ..report.page import html
+    from ..report.tables import check_tables, write_tables
+
+    if args.tables:
+        check_tables(content.tables, args.tables, args.force)
+    now = datetime.now(content.zone)
+    page = html(content, __version__, f"{now.day} {now:%B %Y}")
+    with atomic_path(args.out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(f"{printable(args.out)}: {_told(content)}")
+    if args.tables:
+        files = write_tables(content.tables, args.tables)
+        print(f"{printable(args.tables)}: {counted(len(files), 'table')}")
+    if args.pdf:
+        from ..report.pdf import write_pdf
+
+        write_pdf(page, args.pdf)
+        print(f"{printable(args.pdf)}: printed")
+    for text in content.material.told:
+        print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def _told(content: Content) -> str:
+    from ..report.content import people_counted, spoken
+
+    parts = [people_counted(content.people), f"{spoken(content.quality.observed)} watched"]
+    if content.pieces:
+        parts.append(counted(len(content.pieces), content.kind))
+    return ", ".join(parts)
+
+
+def _aware(given: datetime | None, zone: tzinfo) -> datetime | None:
+    return given.replace(tzinfo=zone) if given is not None and given.tzinfo is None else given
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
+    return value
+
+
+def _progress() -> Progress:
+    from ..report.progress import Bar, Progress
+
+    return Bar() if sys.stderr.isatty() else Progress()

@@ -1,0 +1,496 @@
+"""The page: figures worked out by hand, areas that are right, nothing from elsewhere, nobody's rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from html.parser import HTMLParser
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pytest
+
+from fer_edge.errors import DataError
+from fer_edge.labels import EMOTIONS
+from fer_edge.report.content import STACK, content, percent, position, spoken
+from fer_edge.report.made import made_session, visits_of
+from fer_edge.report.material import (
+    Event,
+    Gaps,
+    Material,
+    Minutes,
+    People,
+    Seconds,
+    Session,
+    Source,
+    joined,
+)
+from fer_edge.report.measures import Options
+from fer_edge.report.page import html
+
+BEGAN = round(datetime(2026, 11, 26, 12, 30, tzinfo=UTC).timestamp() * 1000)
+
+
+def shares(**given):
+    row = [given.get(name, 0.0) for name in EMOTIONS]
+    row[EMOTIONS.index("neutral")] += 1 - sum(row)
+    return row
+
+
+def two_people():
+    """Ann is there for 8 s: neutral for 4 s, then happy by 0.8. Bob, for 4 s, is sad by 0.6; he looks away.
+
+    By hand: dwell (8 + 4) / 2 = 6 s; happy of Ann 0.4, of Bob 0: 0.2 over people, 0.8 * 4 / 12 = 0.267 over
+    time; sad 0.3 and 0.2; attention 8 of 12 s; valence (0.4 - 0.6) / 2 = -0.1; seen to smile (0.8 + 0) / 2.
+    """
+    rows = [(0, s, 1.0, shares()) for s in range(4)]
+    rows += [(0, s, 1.0, shares(happy=0.8)) for s in range(4, 8)]
+    rows += [(1, s, 0.0, shares(sad=0.6)) for s in range(4, 8)]
+    person, second, attention, told = zip(*rows, strict=True)
+    one = np.ones(len(rows))
+    seconds = Seconds(
+        np.array(person, np.int32),
+        BEGAN + 1000 * np.array(second),
+        one,
+        0 * one,
+        np.array(attention),
+        0 * one,
+        np.array(told),
+    )
+    people = visits_of(seconds, np.zeros(2, np.int32), np.array([1, 2]), np.array([80.0, 90.0]))
+    whole, none = np.array([12.0]), np.zeros(1)
+    minute = Minutes(
+        source=np.zeros(1, np.int32),
+        began=[BEGAN],
+        ended=[BEGAN + 8000],
+        observed=np.array([8.0]),
+        gap=none,
+        frames=[200],
+        dropped=[3],
+        lost=[0],
+        people=[2],
+        people_max=[2],
+        visits_begun=[2],
+        visits_ended=[2],
+        dwell=whole,
+        seen=whole,
+        unsure=none,
+        attention=np.array([8.0]),
+        unclear=none,
+        shares=np.array([shares(happy=0.2, sad=0.3)]),
+    )
+    return Material(
+        (Source("pi", "door", "1"),),
+        people,
+        seconds,
+        minute,
+        sessions=(Session("the evening", BEGAN, BEGAN + 8000, "pi", "1"),),
+        events=(
+            Event("calm", BEGAN, BEGAN + 4000, session=0),
+            Event("joke", BEGAN + 4000, BEGAN + 8000, session=0),
+        ),
+        settings={"pi": {"version": "0.2.0", "model": {"name": "edge", "labels": "people"}}},
+    )
+
+
+@cache
+def demo():
+    return content(made_session(), zone=UTC, made=True)
+
+
+@cache
+def demo_page():
+    return html(demo(), "1", "today")
+
+
+def zone_called(name):
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:
+        pytest.skip("this machine has no time zones")
+
+
+def page_of(material, **options):
+    made = content(material, zone=options.pop("zone", UTC), **options)
+    return html(made, "1.2.3", "26 November 2026")
+
+
+class Page(HTMLParser):
+    """What a page has, by elements."""
+
+    EMPTY = frozenset({"meta", "img", "br", "path", "rect", "circle", "image", "link"})
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.elements, self.texts = [], [], {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), tuple(self.open)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), tuple(self.open)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag, f"</{tag}> closes another element"
+        elif self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.texts[tag][-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes, _ in self.elements if name == tag]
+
+
+def headlines(page):
+    return dict(zip(page.texts["dt"][:6], page.texts["dd"][:6], strict=True))
+
+
+def test_headline_figures_are_those_worked_out_by_hand():
+    assert headlines(Page(page_of(two_people()))) == {
+        "people, as far as tracking tells": "2",
+        "time there, mean": "6.0 s",
+        "of the time in sight facing the camera": "67 %",
+        "would be seen to smile": "40 %",
+        "valence, from −1 to +1": "−0.10",
+        "of the time unsure": "0 %",
+    }
+
+
+def test_sentences_say_what_the_figures_are():
+    lead = next(text for text in Page(page_of(two_people())).texts["p"] if text.startswith("2 people"))
+    assert "2 people were there for 6.0 s on average." in lead
+    # Neutral: Ann (4 + 4 * 0.2) / 8 = 0.6, Bob 0.4.
+    assert "50 % of onlookers would call a face neutral and 30 % sad." in lead
+    assert "about 1 of the 2 people smile" in lead
+
+
+def test_weighting_by_time_changes_shares():
+    by_people, by_time = (
+        content(two_people(), zone=UTC, options=Options(weight=w)) for w in ("people", "time")
+    )
+    assert by_people.figures["happy"].value == pytest.approx(0.2)
+    assert by_time.figures["happy"].value == pytest.approx(0.8 * 4 / 12)
+    assert "averaged over the time in sight" in page_of(two_people(), options=Options(weight="time"))
+
+
+def paths(text, chart, name, size="wide"):
+    drawing = re.search(rf'<svg [^>]*class="{chart} {size}".*?</svg>', text, re.S)[0]
+    found = re.findall(rf'<path d="M([^"]*)Z" class="area {name}"', drawing)
+    plot = [float(v) for v in re.search(r'data-plot="([^"]*)"', drawing)[1].split(",")]
+    return [[tuple(map(float, point.split())) for point in one.split("L")] for one in found], plot
+
+
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+def test_areas_are_as_high_as_the_shares(size):
+    text = page_of(two_people())
+    (left, right, top, bottom) = paths(text, "emotions", "happy", size)[1]
+
+    def height(name, second):
+        """Share by the area at the middle of a second."""
+        (outline,), _ = paths(text, "emotions", name, size)
+        x = left + (second + 0.5) / 8 * (right - left)
+        ys = [y for px, y in outline if abs(px - x) < 0.06]
+        return (max(ys) - min(ys)) / (bottom - top)
+
+    # Alone, Ann is neutral; then happy is (0.8 + 0) / 2, sad (0 + 0.6) / 2, neutral (0.2 + 0.4) / 2.
+    assert height("happy", 1) == pytest.approx(0, abs=0.002)
+    assert height("neutral", 1) == pytest.approx(1, abs=0.002)
+    assert height("happy", 6) == pytest.approx(0.4, abs=0.002)
+    assert height("sad", 6) == pytest.approx(0.3, abs=0.002)
+    assert height("neutral", 6) == pytest.approx(0.3, abs=0.002)
+
+
+def test_figures_beside_the_pointer_are_those_of_the_chart():
+    told = json.loads(re.search(r'id="data">(.*?)</script>', page_of(two_people()))[1])
+    assert told["times"][0] == "12:30:00" and told["step"] == 1000
+    assert told["people"] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert told["shares"][6][told["names"].index("happy")] == pytest.approx(0.4)
+
+
+def test_events_stand_beside_each_other_with_their_own_figures():
+    made = content(two_people(), zone=UTC)
+    calm, joke = made.pieces
+    assert (calm.name, joke.name) == ("calm", "joke") and made.kind == "event"
+    assert joke.figures["happy"].value == pytest.approx(0.4)
+    assert calm.figures["happy"].value == pytest.approx(0.0)
+    assert (calm.people, joke.people) == (1, 2)
+    page = page_of(two_people())
+    assert "Fewer than five people saw calm, joke" in page
+    rows = re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th><td data-v="(\d+)">', page)
+    assert rows == [("calm", "1"), ("joke", "2")]
+
+
+def test_comparisons_have_intervals_sentences_and_a_correction():
+    found = demo().comparisons
+    assert len(found.differences) == 12 and {one.part for one in found.estimates} == {
+        "Opening",
+        "The joke",
+        "Farewell",
+    }
+    text = demo_page()
+    page = Page(text)
+    smile = next(one for one in found.differences if one.measure.name == "smile" and one.b == "The joke")
+    assert smile.clear and any(smile.sentence == said for said in page.texts["li"])
+    assert "Holm’s correction for 12 comparisons" in text
+    drawing = re.search(r'<svg [^>]*class="compared wide".*?</svg>', text, re.S)[0]
+    assert drawing.count("<circle") == 6 and drawing.count('class="whisker') == 6
+    assert "hollow" in text
+
+
+def test_every_chart_and_table_can_be_read_without_seeing_it():
+    page = Page(demo_page())
+    ids = [attributes["id"] for _, attributes, _ in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    drawings = page.all("svg")
+    assert len(drawings) > 8
+    for drawing in drawings:
+        assert drawing["role"] == "img" and set(drawing["aria-labelledby"].split()) <= set(ids)
+    assert all(head["scope"] in ("col", "row") for head in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table")) > 3
+    for section in page.all("section"):
+        assert section["aria-labelledby"] in ids
+    assert page.all("html")[0]["lang"] == "en"
+    assert [tag for tag, _, _ in page.elements if tag == "h1"] == ["h1"]
+    described = re.search(r"<desc[^>]*>(Stacked areas: .*?)</desc>", demo_page())[1]
+    assert "happy is highest at 19:32:15 with 47 %" in described
+
+
+def test_emotions_can_be_told_without_colours():
+    text = page_of(two_people())
+    drawing = re.search(r'<svg [^>]*class="emotions wide".*?</svg>', text, re.S)[0]
+    labels = re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="label" data-e="(\w+)">(\w+)', drawing)
+    assert [name for _, name, said in sorted(labels, key=lambda label: -float(label[0]))] == list(STACK)
+    assert all(name == said for _, name, said in labels)
+    places = sorted(float(y) for y, _, _ in labels)
+    assert min(np.diff(places)) >= 12
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    text = demo_page()
+    assert set(re.findall(r"[a-z]+://[^\s\"'<)]*", text)) <= {"http://www.w3.org/2000/svg"}
+    page = Page(text)
+    for tag, attributes, _ in page.elements:
+        for name in ("src", "href", "srcset", "data"):
+            assert attributes.get(name, "data:").startswith(("data:", "#")), (tag, attributes)
+    assert not page.all("link") and "@import" not in text and "url(" not in text
+    policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_names_cannot_become_markup():
+    evil = '</script><script>alert("x")</script>'
+    material = two_people()
+    material = replace(
+        material,
+        sources=(Source(evil, evil, "1"),),
+        sessions=(Session(evil, BEGAN, BEGAN + 8000, evil, "1"),),
+        events=tuple(replace(event, name=f"{evil}{event.name}", group=evil) for event in material.events),
+        settings={evil: {"version": evil, "options": {"model": evil}}},
+        told=(evil,),
+    )
+    text = page_of(material, title=evil, show_people=True)
+    assert "<script>alert" not in text
+    assert len(Page(text).all("script")) == 2
+
+
+def test_rows_of_people_are_shown_only_where_asked_for():
+    plain, asked = page_of(two_people()), page_of(two_people(), show_people=True)
+    assert "Each visit" not in plain and 'id="people"' not in plain
+    assert "Each visit" in asked and "personal data" in asked
+    tables = {table.name: table for table in content(two_people(), zone=UTC, show_people=True).tables}
+    assert len(tables["people"].rows) == 2
+    assert "people" not in {table.name for table in content(two_people(), zone=UTC).tables}
+
+
+def test_a_gap_breaks_the_charts_and_is_told():
+    material = two_people()
+    early, late = (
+        material.minutes,
+        material.minutes.with_columns(began=[BEGAN + 68_000], ended=[BEGAN + 76_000]),
+    )
+    later = material.seconds.with_columns(
+        began=material.seconds.began + 68_000, person=material.seconds.person + 2
+    )
+    people = material.people.with_columns(
+        began=material.people.began + 68_000,
+        ended=material.people.ended + 68_000,
+        track=material.people.track + 2,
+    )
+    gap = Gaps(np.zeros(1, np.int32), [BEGAN + 8000], [BEGAN + 68_000], np.array(["unplugged"]))
+    material = replace(
+        material,
+        people=People.joined([material.people, people]),
+        seconds=Seconds.joined([material.seconds, later]),
+        minutes=Minutes.joined([early, late]),
+        gaps=gap,
+    )
+    made = content(material, zone=UTC)
+    assert (made.quality.gaps, made.quality.gap_seconds) == (1, 60.0)
+    watched = ~np.isnan(made.curve.people)
+    assert watched.sum() == 16 and watched[:8].all() and watched[-8:].all()
+    text = html(made, "1", "today")
+    outlines, _ = paths(text, "emotions", "happy")
+    assert len(outlines) == 2
+    assert "not watched" in text and "1 gap of 60 s, 79 % of the time" in text and "unplugged" in text
+    assert "More than a tenth of the time is missing" in text
+
+
+def test_a_film_is_told_by_position():
+    material = replace(two_people(), sources=(Source("pi", "film.mp4", "1", "film.mp4"),))
+    made = content(material, zone=zone_called("Asia/Tokyo"))
+    assert made.film and made.time(BEGAN + 5000) == "0:05"
+    assert "film, 0:08 long" in html(made, "1", "today")
+
+
+def weeks(zone):
+    """Two weeks of minutes: 3 visits begin in each minute from 9 to 10 by the clock on the wall."""
+    first = datetime(2026, 3, 23, tzinfo=zone)
+    rows = []
+    for day in range(14):
+        for minute in range(0, 1440, 10):
+            wall = datetime(2026, 3, 23 + day if day < 9 else day - 8, minute // 60, minute % 60, tzinfo=zone)
+            wall = wall if day < 9 else wall.replace(month=4)
+            rows.append((round(wall.timestamp() * 1000), wall.hour == 9))
+    began = np.array([at for at, _ in rows])
+    busy = np.array([one for _, one in rows])
+    count = len(rows)
+    whole = np.where(busy, 60.0, 0.0)
+    assert first.timestamp() * 1000 == began[0]
+    return Material(
+        (Source("pi", "door", "1"),),
+        minutes=Minutes(
+            source=np.zeros(count, np.int32),
+            began=began,
+            ended=began + 60_000,
+            observed=np.full(count, 60.0),
+            gap=np.zeros(count),
+            frames=np.full(count, 600),
+            dropped=np.zeros(count, np.int64),
+            lost=np.zeros(count, np.int64),
+            people=np.where(busy, 3, 0),
+            people_max=np.where(busy, 2, 0),
+            visits_begun=np.where(busy, 3, 0),
+            visits_ended=np.where(busy, 3, 0),
+            dwell=whole,
+            seen=whole,
+            unsure=np.zeros(count),
+            attention=whole / 2,
+            unclear=np.zeros(count),
+            shares=np.where(busy[:, None], [shares(happy=0.25)], np.nan),
+        ),
+    )
+
+
+def test_weeks_have_a_map_by_the_clock_on_the_wall_and_a_trend():
+    zone = zone_called("Europe/Berlin")  # Summer time begins on the first Sunday.
+    made = content(weeks(zone), zone=zone)
+    assert np.nanmax(made.heat.people[:, 9]) == np.nanmin(made.heat.people[:, 9]) == pytest.approx(180)
+    assert np.nansum(made.heat.people) == pytest.approx(7 * 180)
+    assert made.heat.happy[0, 9] == pytest.approx(0.25) and np.isnan(made.heat.happy[0, 8])
+    assert len(made.days.rows) == 14 and made.days.rows[0][0] == "2026-03-23"
+    text = html(made, "1", "today")
+    assert 'class="heat wide"' in text and 'class="trend narrow"' in text
+    assert "Monday 9:00: 180" in text
+    assert "23 March 2026 00:00 to 5 April 2026 23:51 (CET)" in text
+
+
+def test_days_can_stand_side_by_side_and_are_compared():
+    material = made_session()
+    day = 86_400_000
+    later = replace(
+        material,
+        people=material.people.with_columns(
+            began=material.people.began + day,
+            ended=material.people.ended + day,
+            track=material.people.track + 99,
+        ),
+        seconds=material.seconds.with_columns(began=material.seconds.began + day),
+        minutes=material.minutes.with_columns(
+            began=material.minutes.began + day, ended=material.minutes.ended + day
+        ),
+    )
+    made = content(joined([material, later]), zone=UTC, by="day")
+    assert [one.name for one in made.pieces] == ["2026-11-20", "2026-11-21"] and made.kind == "day"
+    assert len(made.comparisons.differences) == 4
+    # The same faces on both days do not differ.
+    assert [one.difference for one in made.comparisons.differences] == pytest.approx([0] * 4)
+    assert "No difference is clear" in html(made, "1", "today")
+
+
+def test_what_there_is_one_of_cannot_be_compared():
+    with pytest.raises(DataError, match=r"--by camera: there are not two of them to compare \(hall\)"):
+        content(made_session(), zone=UTC, by="camera")
+
+
+def test_of_many_events_the_first_are_shown_and_the_rest_is_told():
+    material = two_people()
+    events = tuple(Event(f"e{i:02d}", BEGAN + 500 * i, BEGAN + 500 * i + 500, session=0) for i in range(15))
+    made = content(replace(material, events=events), zone=UTC)
+    assert len(made.pieces) == 12 and made.more == 3
+    assert "3 more are not shown" in html(made, "1", "today")
+
+
+def test_nothing_recorded_is_an_error_that_helps():
+    with pytest.raises(DataError, match="nothing was recorded in that time"):
+        content(Material(), zone=UTC)
+
+
+def test_nobody_seen_is_a_page_all_the_same():
+    material = weeks(UTC)
+    empty = material.minutes.take(np.flatnonzero(material.minutes.people == 0)[:10])
+    text = page_of(replace(material, minutes=empty))
+    assert "Nobody was in sight" in text
+    Page(text)
+
+
+def test_made_data_says_so():
+    assert "Made data." in demo_page()
+    assert "Made data." not in page_of(two_people())
+
+
+def test_a_baseline_is_said_and_taken_off():
+    material = made_session()
+    made = content(material, zone=UTC, options=Options(baseline=10.0))
+    text = html(made, "1", "today")
+    assert "first 10 s are their baseline" in text
+    assert made.figures["happy"].value < demo().figures["happy"].value
+
+
+def test_settings_name_versions_models_and_options():
+    material = replace(
+        two_people(),
+        settings={
+            "pi": {
+                "version": "0.1.9",
+                "model": {"name": "nano", "precision": "int8", "backend": "onnx", "labels": "fer2013"},
+                "options": {"smoothing": 0.4, "mask": None, "fps": 5},
+            }
+        },
+    )
+    text = page_of(material)
+    assert "nano int8 onnx, labels of fer2013, fer-edge 0.1.9" in text
+    assert "pi: smoothing</dt><dd>0.4" in text and "mask" not in text and "fer-edge 1.2.3" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.4, "0.4 s"), (75, "75 s"), (226, "3 min 46 s"), (7200, "2 h"), (200_000, "2.3 days")],
+)
+def test_lengths_of_time_are_said_in_few_figures(value, said):
+    assert spoken(value) == said
+
+
+def test_shares_and_positions_are_said_in_few_figures():
+    assert [percent(v) for v in (0, 0.001, 0.474, 1, float("nan"))] == ["0 %", "<1 %", "47 %", "100 %", "–"]
+    assert [position(v) for v in (0, 61_000, 3_723_000)] == ["0:00", "1:01", "1:02:03"]
