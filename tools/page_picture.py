@@ -65,7 +65,7 @@ def people(minute: float) -> Faces:
 
 def main() -> None:
     """Run the page, and take its pictures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--into", type=Path, default=DOCS, metavar="DIR", help="default: docs/")
     into = parser.parse_args().into
     back = STEP * (STEPS - 1)
