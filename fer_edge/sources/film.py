@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .behind import told_behind_film
-from .holes import Steps, count_lost
+from .holes import Evidence, FileEvidence, Steps, count_lost
 from .opencv_capture import FAILED_READS_ALLOWED, Capture
 
 LONGEST_STEP = 60.0
@@ -32,46 +31,73 @@ def film(capture: Capture, source: Source, path: Path | None = None) -> Iterator
     """
     import cv2
 
-    declared = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    fps = source.fps or CAMERA_FPS
-    clock = _Clock(fps)
-    steps = Steps(1 / fps, max(LONGEST_STEP, 100 / fps))
+    account = Account(source.name, source.fps, capture.get(cv2.CAP_PROP_FRAME_COUNT))
     index = failed = 0
     while failed <= FAILED_READS_ALLOWED:
         grabbed = capture.grab()
         if grabbed:
             shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            seconds = clock.seconds(index, shown)
+            seconds = account.seconds(index, shown)
             wanted = source.wants(seconds)
             image = capture.retrieve() if wanted else None
         index += 1
         if not grabbed or (wanted and image is None):
             failed += 1
             continue
-        source.missing += failed
-        failed = 0
-        steps.add(shown if math.isfinite(shown) else 0.0)
+        account.give(shown, failed)
+        source.missing, failed = account.missing, 0
         if image is not None:
             yield Frame(image, seconds, source.name)
-    if not steps.given:
-        raise SourceError(f"{source.name}: no picture or frame in it can be decoded")
-    if clock.jumps:
-        _log.warning("%s: the film's clock jumps %d times; bridged", source.name, clock.jumps)
-    steps.end()
-    if path is not None:
-        source.missing += count_lost(path, steps, declared, source.missing)
-        if behind := told_behind_film(path):
-            _log.warning("%s: also holds %s, which is not read", source.name, behind)
-    if source.missing:
-        _log.warning("%s: %d damaged frames are left out", source.name, source.missing)
-    # Some containers count one frame more than they hold.
-    if declared > steps.given + source.missing + 1:
-        _log.warning(
-            "%s: gives %d of %d frames; damaged?", source.name, steps.given + source.missing, declared
-        )
-        # Others guess the number from the length, so that must fall short, too.
-        if clock.last < (1 - MOST_MISSING) * declared / fps:
-            source.missing = round(declared) - steps.given
+    account.end(None if path is None else FileEvidence(path))
+    source.missing = account.missing
+
+
+class Account:
+    """What a film's frames amount to: their times, and how many are missing.
+
+    ``name``: of the film, for messages. ``fps``: frames a second by the container, where known.
+    ``declared``: their number by its header, or anything where it has none.
+    """
+
+    def __init__(self, name: str, fps: float | None, declared: float) -> None:
+        self.missing = 0
+        self._name, self._declared = name, declared
+        self._fps = fps or CAMERA_FPS
+        self._clock = _Clock(self._fps)
+        self._steps = Steps(1 / self._fps, max(LONGEST_STEP, 100 / self._fps))
+
+    def seconds(self, index: int, shown: float) -> float:
+        """The time of frame ``index``, for which the container tells ``shown`` seconds."""
+        return self._clock.seconds(index, shown)
+
+    def give(self, shown: float, failed: int = 0) -> None:
+        """Take a frame that the container shows at ``shown`` seconds, after so many failed reads."""
+        self.missing += failed
+        self._steps.add(shown if math.isfinite(shown) else 0.0)
+
+    def end(self, film: Evidence | None = None) -> None:
+        """Count what is missing from the whole, and warn of it; ``film``: what its file tells.
+
+        Raises :class:`~fer_edge.errors.SourceError` where there was no frame at all.
+        """
+        name, steps, declared = self._name, self._steps, self._declared
+        if not steps.given:
+            raise SourceError(f"{name}: no picture or frame in it can be decoded")
+        if self._clock.jumps:
+            _log.warning("%s: the film's clock jumps %d times; bridged", name, self._clock.jumps)
+        steps.end()
+        if film is not None:
+            self.missing += count_lost(film, steps, declared, self.missing)
+            if behind := film.behind():
+                _log.warning("%s: also holds %s, which is not read", name, behind)
+        if self.missing:
+            _log.warning("%s: %d damaged frames are left out", name, self.missing)
+        # Some containers count one frame more than they hold.
+        if declared > steps.given + self.missing + 1:
+            _log.warning("%s: gives %d of %d frames; damaged?", name, steps.given + self.missing, declared)
+            # Others guess the number from the length, so that must fall short, too.
+            if self._clock.last < (1 - MOST_MISSING) * declared / self._fps:
+                self.missing = round(declared) - steps.given
 
 
 class _Clock:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from .behind import told_behind_film
 from .containers import header_counts_frames, is_broken
-from .opencv_capture import open_capture
+from .packets import packets
 
 ALWAYS_READ = 64 << 20
 """Bytes up to which a file's packets are always counted; those of larger files where times are suspicious."""
@@ -98,22 +100,65 @@ class Steps:
         self.last = shown
 
 
-def count_lost(path: Path, steps: Steps, declared: float, missing: int) -> int:
-    """How many frames of the film ``path`` are missing beyond the ``missing`` ones, as the module describes.
+class Evidence(Protocol):
+    """What a film's file tells, besides its frames; asked for what is needed only."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def packet_times(self) -> Iterable[float]:
+        """The time of each packet in seconds, in the order of the file."""
+
+    def broken(self) -> bool:
+        """See :func:`~fer_edge.sources.containers.is_broken`."""
+
+    def counts_frames(self) -> bool:
+        """See :func:`~fer_edge.sources.containers.header_counts_frames`."""
+
+    def behind(self) -> str:
+        """See :func:`~fer_edge.sources.behind.told_behind_film`."""
+
+
+@dataclass(frozen=True)
+class FileEvidence:
+    """The :class:`Evidence` of a file, read when it is asked for."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def packet_times(self) -> Iterable[float]:
+        return (packet.seconds for packet in packets(self.path))
+
+    def broken(self) -> bool:
+        return is_broken(self.path)
+
+    def counts_frames(self) -> bool:
+        return header_counts_frames(self.path)
+
+    def behind(self) -> str:
+        return told_behind_film(self.path)
+
+
+def count_lost(film: Evidence, steps: Steps, declared: float, missing: int) -> int:
+    """How many frames of a film are missing beyond the ``missing`` ones, as the module describes.
 
     ``declared``: the number of frames by the container's header, or anything where it has none.
     """
-    large = path.stat().st_size > ALWAYS_READ
+    large = film.size > ALWAYS_READ
     if large and not (steps.gaps or steps.first > 1.5 * steps.period or declared > steps.given + missing):
         return 0
     half = steps.period / 2
     starts = [begin for begin, _ in steps.gaps]
     inside = [0] * len(steps.gaps)
-    outside = packets = 0
+    outside = count = 0
     anew = steps.jumps > 0
     newest = -1.0
-    for shown in _packet_times(path):
-        packets += 1
+    for shown in film.packet_times():
+        count += 1
         anew = anew or shown < newest - steps.disorder
         newest = max(newest, shown)
         index = bisect.bisect_left(starts, shown - half) - 1
@@ -123,23 +168,11 @@ def count_lost(path: Path, steps: Steps, declared: float, missing: int) -> int:
             inside[index] += 1
     if anew:
         # Of films behind one another times tell nothing.
-        return max(0, packets - steps.given - missing)
-    if not (steps.constant and is_broken(path)):
+        return max(0, count - steps.given - missing)
+    if not (steps.constant and film.broken()):
         return max(0, outside + sum(inside) - missing - steps.untimed)
     vanished = (round((end - begin) / steps.period) - 1 for begin, end in steps.gaps)
     lost = outside + sum(map(max, inside, vanished)) - steps.untimed
-    if header_counts_frames(path):
+    if film.counts_frames():
         lost = max(lost, round(declared) - steps.given)
     return max(0, lost - missing)
-
-
-def _packet_times(path: Path) -> Iterator[float]:
-    """The time of each packet of a film, in seconds, in the order of the file; nothing is decoded."""
-    import cv2
-
-    capture = open_capture(str(path), [cv2.CAP_PROP_FORMAT, -1])
-    try:
-        while capture.opened and capture.grab():
-            yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    finally:
-        capture.release()
