@@ -19,7 +19,7 @@ from ..machine import boot_id
 from ..pipeline.result import FrameResult
 from ..store.clock import WallClock
 from ..store.events import ListedEvent, PlacedEvent, placed, problems
-from ..store.tally import LONGEST_STEP, CameraTally
+from ..store.tally import CameraTally, longest_step
 from ..store.writer import (
     Batch,
     ClockState,
@@ -39,8 +39,6 @@ COMMIT_SECONDS = 3.5
 than five."""
 
 _DELETE_EVERY = 60.0
-_PAUSES = 3
-"""Of such pauses, after which there is a gap."""
 
 _Request = tuple[int | None, Callable[[int], SessionBegun | Marked | SessionEnded]]
 """When something was asked for, and what makes an entry of that time; ``None``: where the film is."""
@@ -85,7 +83,7 @@ class StoreOutput(SlowOutput):
         self._writer = StoreWriter(path, to_line(start or {}))
         self._live, self._clock = live, clock
         self._keep, self._keep_detail = keep, keep_detail
-        self._longest_step = max(LONGEST_STEP, round(_PAUSES * 1000 * pause))
+        self._longest_step = longest_step(pause)
         self._boot = boot_id() or str(uuid.uuid4())
         self._film: str | None = None
         self._wall: WallClock | None = None

@@ -90,6 +90,11 @@ class Pace:
         self._settled: tuple[float, float] | None = None
         self._rate = _Rate(budget, told) if max_fps or budget else None
 
+    def resume(self, frames: int, first: float, last: float) -> None:
+        """Go on behind ``frames`` (1 or more) of a film, the first and last of them at those seconds."""
+        self._index, self._first = frames, first
+        self._slot = self._slot_of(last)
+
     def limit(self, fps: float | None) -> None:
         """Look at no more than ``fps`` frames a second from now on, besides other limits; ``None``: at will.
 
@@ -165,13 +170,18 @@ class Pace:
             return (self._index - 1) % self._every == 0
         if self._first is None:
             self._first = timestamp
-        # The first frame of each slot; a little early, so that one that trembles does not miss its slot.
-        position = (timestamp - self._first) * self._fps + min(_EARLY * self._fps, 0.25)
-        if not math.isfinite(position):  # no time, or slots too short to be counted
+        slot = self._slot_of(timestamp)
+        if slot is None:  # no time, or slots too short to be counted
             return True
-        slot = math.floor(position)
         before, self._slot = self._slot, slot
         return slot != before
+
+    def _slot_of(self, timestamp: float) -> int | None:
+        if self._fps is None or self._first is None:
+            return None
+        # The first frame of each slot; a little early, so that one that trembles does not miss its slot.
+        position = (timestamp - self._first) * self._fps + min(_EARLY * self._fps, 0.25)
+        return math.floor(position) if math.isfinite(position) else None
 
     def _idle_due(self) -> float:
         return self._began + self._idle_rest if self.idle else -math.inf

@@ -24,6 +24,9 @@ MINUTE = 60_000
 LONGEST_STEP = 2 * SECOND
 """Milliseconds between two frames beyond which nothing is known of the time between them."""
 
+PAUSES = 3
+"""Of the pauses that a source means to leave, after which there is a gap."""
+
 NO_FRAMES = "no frames"
 """Reason of a gap in which the source gave nothing."""
 
@@ -40,6 +43,11 @@ _SMILE_SEEN = 500
 """Milliseconds of a second in which a face must be seen for its smile to be judged."""
 
 _HAPPY = EMOTIONS.index("happy")
+
+
+def longest_step(pause: float) -> int:
+    """Return the milliseconds for :class:`CameraTally` where frames come ``pause`` seconds apart, at most."""
+    return max(LONGEST_STEP, round(PAUSES * 1000 * pause))
 
 
 class _Sum:
