@@ -146,13 +146,13 @@ def _tell(text: str, level: int) -> None:
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that no half-written file stays."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end a command by an exception, so that no half-written file stays."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        # nohup asks for SIGHUP to be ignored.
+        # nohup asks for SIGHUP to be ignored, a shell that starts a job in the background for Ctrl-C.
         if handler is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     try:
