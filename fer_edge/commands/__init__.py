@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "store": "read what run --store has written",
     "mqtt": "try an MQTT broker, or take a device away from it",
     "report": "make a page of what an audience felt, of stores or JSON lines",
+    "archive": "recognize emotions in many films, on all cores or on a Ray cluster",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",
     "evaluate": "measure accuracy, macro-F1, calibration and confusion on a FER-2013 CSV",

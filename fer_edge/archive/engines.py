@@ -1,0 +1,68 @@
+"""What runs tasks: workers, each of which does one after the other, wherever they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import FerEdgeError
+from .work import Done, Failed, Task
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has loaded its models, and is free."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A worker has done its task, and is free."""
+
+    worker: int
+    outcome: Done | Failed
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker is gone, with its task where it had one; another takes its place, under another number."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CannotStart:
+    """What a worker tells that cannot load its models: errors themselves do not all travel."""
+
+    reason: str
+    exit_code: int
+
+    def error(self) -> FerEdgeError:
+        """The error to raise for it."""
+        error = FerEdgeError(self.reason)
+        error.exit_code = self.exit_code
+        return error
+
+
+Event = Ready | Finished | Lost
+
+
+class Engine(Protocol):
+    """Workers, counted from 0; each has one task at a time, so that no more are under way."""
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Give a free worker a task."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Return what has happened, after so many seconds at the latest.
+
+        Raises :class:`~fer_edge.errors.FerEdgeError` where workers cannot start at all.
+        """
+
+    def place(self, worker: int) -> str:
+        """The machine that a worker is on."""
+
+    def close(self) -> None:
+        """End all workers at once; what they do is lost."""

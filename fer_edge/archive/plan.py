@@ -1,0 +1,218 @@
+"""Where a film is cut: at key frames, into stretches that give the frames that the whole film gives."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, SourceError
+from ..pipeline.options import WatchOptions
+from ..sources import open_source
+from ..sources.film import LONGEST_STEP
+from ..sources.holes import FileEvidence
+from ..sources.packets import packets
+from ..sources.stretch import Span
+from ..sources.video import VideoSource
+from .part import pyarrow_parquet
+
+HEAD_BYTES = 1 << 16
+"""Bytes of a file's head whose checksum tells whether it is the same file."""
+
+_TOLD = ("head", "why_whole", "pause", "fps", "declared", "size", "is_broken", "header_counts", "told_behind")
+"""What of a plan is stored besides segments and times."""
+
+_LEAST_STEP = 1e-4
+"""Seconds between frames below which their times do not tell them apart."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a film that is worked on by itself."""
+
+    span: Span | None
+    """``None``: the whole film."""
+    seconds: float
+    """About how long it is."""
+    before: int = 0
+    """Frames of the film before it."""
+    first: float = 0.0
+    """Time of the film's first frame."""
+    last: float = 0.0
+    """Time of the last frame before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a film is worked on, and what its file tells."""
+
+    segments: tuple[Segment, ...]
+    head: str
+    """SHA-256 of the first :data:`HEAD_BYTES` bytes."""
+    why_whole: str = ""
+    """Why it is not cut, where it is not."""
+    pause: float = 0.0
+    """Seconds from one frame that is looked at to the next, at most, where nothing is wrong."""
+    fps: float | None = None
+    declared: float = 0.0
+    size: int = 0
+    is_broken: bool = False
+    header_counts: bool = False
+    told_behind: str = ""
+    times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Of its packets, in seconds, in the order of the file."""
+
+    def packet_times(self) -> Iterable[float]:
+        """See :class:`~fer_edge.sources.holes.Evidence`, as the next three."""
+        return map(float, self.times)
+
+    def broken(self) -> bool:
+        return self.is_broken
+
+    def counts_frames(self) -> bool:
+        return self.header_counts
+
+    def behind(self) -> str:
+        return self.told_behind
+
+
+def head_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of the first :data:`HEAD_BYTES` bytes of a file, in hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.sha256(stream.read(HEAD_BYTES)).hexdigest()
+
+
+def whole(plan: Plan, why: str) -> Plan:
+    """The plan of the same film as one segment."""
+    seconds = sum(segment.seconds for segment in plan.segments)
+    return Plan((Segment(None, seconds),), plan.head, why, plan.pause)
+
+
+def segment_to_json(segment: Segment) -> dict[str, Any]:
+    """Return a segment as the manifest has it; of a whole film only its length."""
+    span = segment.span
+    told: dict[str, Any] = {"seconds": round(segment.seconds, 3)}
+    if span is not None:
+        told |= {
+            "begin": None if span.begin == float("-inf") else span.begin,
+            "end": None if span.end == float("inf") else span.end,
+            "seek": span.seek,
+            "before": segment.before,
+            "first": segment.first,
+            "last": segment.last,
+        }
+    return told
+
+
+def segment_from_json(told: Mapping[str, Any]) -> Segment:
+    """Return the segment that :func:`segment_to_json` wrote."""
+    if "before" not in told:
+        return Segment(None, told["seconds"])
+    begin = float("-inf") if told["begin"] is None else told["begin"]
+    end = float("inf") if told["end"] is None else told["end"]
+    span = Span(begin, end, told["seek"])
+    return Segment(span, told["seconds"], told["before"], told["first"], told["last"])
+
+
+def plan_to_bytes(plan: Plan) -> bytes:
+    """Return ``plan`` as a Parquet file of its packets' times."""
+    pyarrow, parquet = pyarrow_parquet()
+    told = {name: getattr(plan, name) for name in _TOLD}
+    told["segments"] = [segment_to_json(segment) for segment in plan.segments]
+    table = pyarrow.table({"time": plan.times}, metadata={"fer-edge": json.dumps(told)})
+    sink = io.BytesIO()
+    parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def plan_from_bytes(content: bytes) -> Plan:
+    """Return the plan that :func:`plan_to_bytes` wrote.
+
+    Raises :class:`~fer_edge.errors.DataError` where it is none.
+    """
+    pyarrow, parquet = pyarrow_parquet()
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+        told = json.loads(table.schema.metadata[b"fer-edge"])
+        segments = tuple(segment_from_json(one) for one in told.pop("segments"))
+        return Plan(segments=segments, times=table["time"].to_numpy(), **told)
+    except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"a damaged plan: {error}") from error
+
+
+def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
+    """Plan the film ``path``, in segments of about ``longest`` seconds.
+
+    Raises :class:`~fer_edge.errors.SourceError` where it is no film that can be opened.
+    """
+    head = head_of(path)
+    with open_source(path, options.source_options) as source:
+        if not source.related:
+            raise SourceError(f"{path}: is a single picture, not a film; fer-edge predict is for those")
+        pause = options.longest_pause(source)
+        if not isinstance(source, VideoSource):
+            return Plan((Segment(None, 0.0),), head, "it is a row of pictures", pause)
+        fps, declared = source.fps, source.declared
+    read = list(packets(path))
+    times = np.array([packet.seconds for packet in read], np.float64)
+    keys = sorted(packet.seconds for packet in read if packet.key)
+    if why := _why_whole(times, keys, fps):
+        length = declared / fps if fps and declared > 0 else 0.0
+        return Plan((Segment(None, length),), head, why, pause)
+    evidence = FileEvidence(path)
+    return Plan(
+        tuple(_cut(np.sort(times), keys, longest)),
+        head,
+        "",
+        pause,
+        fps,
+        declared,
+        evidence.size,
+        evidence.broken(),
+        evidence.counts_frames(),
+        evidence.behind(),
+        times,
+    )
+
+
+def _why_whole(times: NDArray[np.float64], keys: list[float], fps: float | None) -> str:
+    """Why the frames of a film are not told apart by their times; empty where they are."""
+    if not len(times) or not np.isfinite(times).all():
+        return "its container tells no times"
+    ordered = np.sort(times)
+    steps = np.diff(ordered)
+    if ordered[0] < 0 or (len(steps) and steps.min() < _LEAST_STEP):
+        return "two of its frames have the same time"
+    if len(steps) and steps.max() > max(LONGEST_STEP, 100 / (fps or 30.0)):
+        return "its clock jumps"
+    if len(keys) < 2:
+        return "it has no second key frame"
+    return ""
+
+
+def _cut(times: NDArray[np.float64], keys: list[float], longest: float) -> Iterable[Segment]:
+    """Cut a film whose frames have these ``times``, in order, at some of its ``keys``."""
+    end = float(times[-1])
+    # The first key frame is where the film begins, the second one needs the group before it.
+    starts: list[int] = [0]
+    for index in range(1, len(keys)):
+        long_enough = keys[index] - (keys[starts[-1]] if len(starts) > 1 else times[0]) >= longest
+        if long_enough and end - keys[index] >= longest / 2:
+            starts.append(index)
+    begins = [-math.inf, *(keys[index] for index in starts[1:])]
+    for number, (begin, until) in enumerate(itertools.pairwise([*begins, math.inf])):
+        seek = keys[starts[number] - 1] if number else None
+        before = int(np.searchsorted(times, begin)) if number else 0
+        seconds = min(until, end) - max(begin, float(times[0]))
+        last = float(times[before - 1]) if before else 0.0
+        yield Segment(Span(begin, until, seek), seconds, before, float(times[0]), last)

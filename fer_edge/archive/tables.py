@@ -1,0 +1,149 @@
+"""The tables of an archive: Parquet files in folders by date and source.
+
+docs/archive.md describes them; the columns are those of the store's views.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..files import atomic_path
+from ..labels import EMOTIONS
+from ..store.schema import TABLES
+from .films import Film
+from .part import pyarrow_parquet
+
+TABLE_OF = {"visits": "people", "minutes": "minutes", "gaps": "gaps", "seconds": "seconds"}
+"""Of views of a store the tables of an archive that have their rows."""
+
+FACES = "faces"
+
+_FACE_TYPES = {
+    "frame": "int64",
+    "seconds": "float64",
+    "time": "time",
+    "track": "int64",
+    **dict.fromkeys(("x", "y", "width", "height", "score", "size", "yaw", "pitch"), "float32"),
+    "emotion": "string",
+    "unsure": "bool",
+    "uncertainty": "float32",
+    **dict.fromkeys(EMOTIONS, "float32"),
+}
+"""Columns of ``faces`` behind device, camera and film."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A film's rows of one table and date."""
+
+    table: str
+    date: str
+    """``2026-11-26``, in UTC."""
+    source: str
+    name: str
+    """Without a suffix."""
+    content: bytes
+
+    def path_in(self, folder: Path) -> Path:
+        """Where it lies in an archive."""
+        return (
+            folder
+            / f"{self.table}.parquet"
+            / f"date={self.date}"
+            / f"source={self.source}"
+            / (f"{self.name}.parquet")
+        )
+
+
+def face_columns() -> dict[str, list[Any]]:
+    """Empty columns of ``faces``."""
+    return {name: [] for name in _FACE_TYPES}
+
+
+def source_folder(source: str) -> str:
+    """What the name of a partition has of a ``source``: nothing that a path or another tool would misread."""
+    return re.sub(r"[^\w.+-]", "_", source).strip(".") or "films"
+
+
+def table_files(
+    film: Film, rows: Mapping[str, list[dict[str, Any]]], faces: Mapping[str, list[Any]] | None, device: str
+) -> Iterator[TableFile]:
+    """Yield the files that a film adds to the tables: ``rows`` by views of a store, and ``faces``."""
+    run = run_of(film)
+    for view, table in TABLE_OF.items():
+        of_day: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in rows[view]:
+            of_day[_date(row["began"])].append({**row, "device": device, "run": run})
+        for date, part in of_day.items():
+            yield _file(film, table, date, _store_table(view, part))
+    if faces is not None and faces["frame"]:
+        pyarrow, _ = pyarrow_parquet()
+        length = len(faces["frame"])
+        everywhere = {"device": device, "camera": film.source, "film": film.path}
+        columns = {
+            name: pyarrow.array([value] * length).dictionary_encode() for name, value in everywhere.items()
+        }
+        columns["run"] = pyarrow.array([run] * length, pyarrow.int64())
+        columns |= {
+            name: pyarrow.array(faces[name], _arrow_type(pyarrow, kind)) for name, kind in _FACE_TYPES.items()
+        }
+        table_of_all = pyarrow.table(columns)
+        dates = [_date(moment) for moment in faces["time"]]
+        for date in sorted(set(dates)):
+            chosen = pyarrow.array([one == date for one in dates])
+            yield _file(film, FACES, date, table_of_all.filter(chosen))
+
+
+def run_of(film: Film) -> int:
+    """The number of the run that watched a film: its rows of all tables have it, and no other film's."""
+    return int(film.id[:13], 16)
+
+
+def _date(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d")
+
+
+def _arrow_type(pyarrow: Any, kind: str) -> Any:
+    return (
+        pyarrow.timestamp("ms", "UTC")
+        if kind == "time"
+        else getattr(pyarrow, f"{kind}_" if kind == "bool" else kind)()
+    )
+
+
+def _store_table(view: str, rows: list[dict[str, Any]]) -> Any:
+    pyarrow, _ = pyarrow_parquet()
+    kinds = {"text": "string", "whole": "int64", "real": "float64", "flag": "bool", "time": "time"}
+    columns = TABLES[view].columns
+    return pyarrow.table(
+        {
+            column.name: pyarrow.array(
+                [bool(row[column.name]) if column.kind == "flag" else row[column.name] for row in rows],
+                _arrow_type(pyarrow, kinds[column.kind]),
+            )
+            for column in columns
+        }
+    )
+
+
+def _file(film: Film, table: str, date: str, content: Any) -> TableFile:
+    _, parquet = pyarrow_parquet()
+    sink = io.BytesIO()
+    parquet.write_table(content, sink, compression="zstd")
+    return TableFile(table, date, source_folder(film.source), film.id, sink.getvalue())
+
+
+def write_files(folder: Path, files: Iterable[TableFile]) -> None:
+    """Write ``files`` into an archive, each by a rename."""
+    for file in files:
+        path = file.path_in(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(file.content)

@@ -1,0 +1,233 @@
+"""What a worker does: plan a film, see a segment, join segments. Models are loaded once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import FerEdgeError, SourceError, is_out_of_memory
+from ..labels import ANSWERS
+from ..pipeline.look import Look
+from ..pipeline.options import WatchOptions
+from ..pipeline.pace import Pace
+from ..pipeline.recognizer import Recognizer
+from ..sources import open_source
+from ..sources.base import CAMERA_FPS, Source
+from ..sources.stretch import UnclearTimesError
+from ..sources.video import VideoSource
+from .films import Film
+from .join import Joined, UnequalError, collected_messages, join
+from .objects import Objects
+from .part import Part, part_from_bytes, part_to_bytes
+from .plan import Plan, Segment, head_of, make_plan
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all work of an archive."""
+
+    options: WatchOptions
+    longest: float = 300.0
+    """Seconds of a segment, about."""
+    faces: bool = False
+    """Whether a row for each face is wanted, too."""
+    seconds: bool = False
+    """Whether a row for each person and second is."""
+    device: str = "archive"
+    """What the column ``device`` has."""
+    scratch: str = ""
+    """Folder for fetched films, which is removed at the end."""
+    scratch_bytes: int = 20_000_000_000
+    """How much it may hold."""
+
+
+@dataclass(frozen=True)
+class PlanTask:
+    """Plan a film."""
+
+    film: Film
+
+
+@dataclass(frozen=True)
+class SegmentTask:
+    """See a segment of a film."""
+
+    film: Film
+    number: int
+    segment: Segment
+    head: str
+
+
+@dataclass(frozen=True)
+class JoinTask:
+    """Make a film's tables of its parts."""
+
+    film: Film
+    plan: Plan
+    parts: tuple[bytes, ...]
+
+
+Task = PlanTask | SegmentTask | JoinTask
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a task gave."""
+
+    value: Plan | bytes | Joined
+    cpu: float
+    """Seconds of processor time."""
+    wall: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a task gave nothing."""
+
+    reason: str
+    again: bool
+    """Whether another try may succeed."""
+    unequal: bool = False
+    """Whether segments do not fit each other, so that the film has to be seen as a whole."""
+
+
+def scratch_name(out: Path) -> str:
+    """The name of a folder for films that an archive fetches: the same each time that it goes on."""
+    digest = hashlib.sha256(os.fsencode(out.absolute())).hexdigest()[:12]
+    return f"fer-edge-archive-{os.getuid()}-{digest}"
+
+
+class Worker:
+    """Performs tasks, one after the other.
+
+    Raises what :class:`~fer_edge.pipeline.recognizer.Recognizer` raises where models cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        import cv2
+
+        # Workers share a machine: each has one core.
+        cv2.setNumThreads(1)
+        self._settings = replace(settings, options=replace(settings.options, threads=1))
+        self._recognizer = recognizer_for(self._settings.options)
+        self._look = Look(self._recognizer, self._settings.options)
+        self._objects = Objects(settings.scratch, settings.scratch_bytes)
+
+    def perform(self, task: Task) -> Done | Failed:
+        """Do ``task``; whatever goes wrong is told in what it returns."""
+        cpu, wall = time.process_time(), time.monotonic()
+        try:
+            value = self._perform(task)
+        except (UnequalError, UnclearTimesError) as error:
+            return Failed(str(error), again=False, unequal=True)
+        except FerEdgeError as error:
+            return Failed(str(error), again=False)
+        except Exception as error:
+            if is_out_of_memory(error):
+                return Failed("not enough memory for a worker", again=True)
+            told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            return Failed(f"{task.film.path}: {type(error).__name__}: {told.strip()[:300]}", again=True)
+        return Done(value, time.process_time() - cpu, time.monotonic() - wall)
+
+    def close(self) -> None:
+        """Remove what was fetched."""
+        self._objects.close()
+
+    def _perform(self, task: Task) -> Plan | bytes | Joined:
+        settings = self._settings
+        match task:
+            case PlanTask(film):
+                with self._objects.local(film) as path, _named(film, path):
+                    return make_plan(path, settings.options, settings.longest)
+            case SegmentTask(film, _, segment, head):
+                with self._objects.local(film) as path, _named(film, path):
+                    if head_of(path) != head:
+                        raise SourceError(f"{path}: was changed while it was read; run the command again")
+                    part = self._see(path, segment)
+                    told = part.told["messages"]
+                    part.told["messages"] = [one.replace(os.fspath(path), film.path) for one in told]
+                    return part_to_bytes(part)
+            case JoinTask(film, plan, parts):
+                answers = len(ANSWERS[self._recognizer.classifier.labels])
+                read = [part_from_bytes(content, answers) for content in parts]
+                return join(film, plan, read, self._recognizer.classifier, settings)
+
+    def _see(self, path: Path, segment: Segment) -> Part:
+        options = self._settings.options
+        part = Part()
+        with collected_messages() as messages, _opened(path, segment, options) as source:
+            pace = Pace(options.every, options.fps, period=1 / (source.fps or CAMERA_FPS))
+            if segment.before:
+                pace.resume(segment.before, segment.first, segment.last)
+            source.chooser = pace.chooses
+            if isinstance(source, VideoSource) and segment.span is not None:
+                part = self._see_stretch(source)
+            else:
+                for frame in source.chosen():
+                    part.looked.append(len(part.times))
+                    part.times.append(frame.timestamp)
+                    part.seen.append(self._look.see(frame))
+                part.told |= {"missing": source.missing, "passed": pace.passed}
+                if not part.times:
+                    raise SourceError(f"{path}: no frame in it was looked at")
+        part.told["messages"] = messages
+        return part
+
+    def _see_stretch(self, source: VideoSource) -> Part:
+        part, read = Part(), source.stretch
+        for frame in source.chosen():
+            part.looked.append(len(read.shown) - 1)
+            part.seen.append(self._look.see(frame))
+        part.times = read.shown
+        part.told = {
+            "missing": read.failed,
+            "decoded": read.decoded,
+            "first": read.first,
+            "behind": read.behind,
+        }
+        return part
+
+
+def recognizer_for(options: WatchOptions) -> Recognizer:
+    """Load the models that ``options`` name."""
+    return Recognizer(
+        options.model,
+        options.backend,
+        options.precision,
+        options.threads,
+        options.detector_model,
+        detector_engine=options.detector_engine,
+        detector_precision=options.detector_precision,
+        detect_size=options.detect_size,
+        min_score=options.min_score,
+        align=options.align,
+        labels=options.labels,
+        balance=options.balance,
+    )
+
+
+def _opened(path: Path, segment: Segment, options: WatchOptions) -> Source:
+    if segment.span is not None:
+        return VideoSource(path, segment.span, threads=1)
+    source = open_source(path, options.source_options)
+    if isinstance(source, VideoSource):
+        source.close()
+        return VideoSource(path, threads=1)
+    return source
+
+
+@contextlib.contextmanager
+def _named(film: Film, path: Path) -> Iterator[None]:
+    """Let errors name ``film`` as the user does, not the file that was fetched."""
+    try:
+        yield
+    except FerEdgeError as error:
+        if not film.remote:
+            raise
+        raise type(error)(str(error).replace(os.fspath(path), film.path)) from error

@@ -1,0 +1,418 @@
+"""An archive gives what runs over its films give, whatever happens meanwhile."""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+from made import DRAWN, Inline, command, face_film, iso, rows, settings, started, tables
+
+from fer_edge.archive.archive import TRIES, Archive
+from fer_edge.archive.films import find_films
+from fer_edge.archive.manifest import Manifest, lines_of
+from fer_edge.archive.work import Failed, JoinTask, PlanTask, SegmentTask, Worker
+from fer_edge.errors import DataError, OutputError
+from fer_edge.labels import EMOTIONS
+from fer_edge.store.reader import StoreReader
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return face_film(tmp_path_factory.mktemp("films") / "face.mp4")
+
+
+@pytest.fixture(scope="module")
+def worker():
+    return Worker(settings())
+
+
+def work_off(folder, films, engine=None, of=None, told=None):
+    of = of or settings()
+    archive = Archive(folder, films, of, (told if told is not None else []).append)
+    return archive.run(lambda: engine or Inline(of), {"fer_edge": "test"})
+
+
+def run_of(path, folder, *options):
+    """The store and the lines of ``fer-edge run``."""
+    store, lines = folder / "run.db", folder / "run.jsonl"
+    from fer_edge.cli import main
+
+    code = main(["run", str(path), "--store", str(store), "--jsonl", str(lines), *options])
+    assert code in (0, 1)
+    origin = sqlite3.connect(store).execute("SELECT origin FROM clock").fetchone()[0]
+    frames = [json.loads(line) for line in lines.read_text().splitlines()]
+    return store, [frame for frame in frames if frame["type"] == "frame"], origin
+
+
+PARTLY = ("device", "camera", "run", "boot")
+"""Columns that tell who wrote a row."""
+
+
+def plain(row):
+    return {name: value for name, value in row.items() if name not in PARTLY}
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--every", "3"), ("--fps", "7", "--min-hits", "2", "--smoothing", "1")]
+)
+def test_an_archive_equals_a_run(film, tmp_path, options):
+    store, frames, origin = run_of(film, tmp_path, *options)
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{film}\t{iso(origin)}\tdoor\n")
+    out = tmp_path / "out"
+    done = command(f"@{listed}", "--out", out, "--segment", "0.9s", "--faces", "--workers", "1", *options)
+    assert done.returncode == 0, done.stderr
+    segments = next(line for line in lines_of(out) if "segments" in line)["segments"]
+    assert len(segments) == 4
+    with StoreReader(store) as reader:
+        for view, table in (("visits", "people"), ("minutes", "minutes"), ("gaps", "gaps")):
+            expected = [plain(row) for row in reader.rows(view)]
+            assert [plain(row) for row in rows(out, table)] == expected
+        assert len(list(reader.rows("visits"))) >= 2
+    faces = rows(out, "faces")
+    told = [(index, face) for index, frame in enumerate(frames) for face in frame["faces"]]
+    assert len(faces) == len(told) > 0
+    for row, (index, face) in zip(faces, told, strict=True):
+        assert (row["frame"], row["track"], row["emotion"]) == (index, face.get("track"), face["emotion"])
+        assert np.allclose([row[name] for name in ("x", "y", "width", "height")], face["box"], atol=0.06)
+        assert np.allclose(
+            [row[name] for name in EMOTIONS], [face["probabilities"][name] for name in EMOTIONS], atol=1e-4
+        )
+
+
+def test_a_second_command_has_nothing_to_do(film, tmp_path, worker):
+    films = find_films([str(film)])
+    first = Inline(settings(), worker)
+    progress = work_off(tmp_path, films, first)
+    assert (progress.done, progress.kept, progress.segments) == (1, 0, 4)
+    before = tables(tmp_path)
+    assert not (tmp_path / "parts").exists()
+    second = Inline(settings(), worker)
+    progress = work_off(tmp_path, films, second)
+    assert (progress.done, progress.kept, second.done) == (1, 1, [])
+    assert tables(tmp_path) == before
+
+
+def test_a_film_that_changed_is_done_again_and_its_rows_replaced(tmp_path, worker):
+    path = face_film(tmp_path / "one.mp4", 60)
+    work_off(tmp_path / "out", find_films([str(path)]), Inline(settings(), worker))
+    face_film(path, 40)
+    os.utime(path, (90_000, 90_000))
+    work_off(tmp_path / "out", find_films([str(path)]), Inline(settings(), worker))
+    found = rows(tmp_path / "out", "minutes")
+    assert sum(row["frames"] for row in found) == 40
+    assert [path.parent.parent.name for path in tmp_path.glob("out/minutes.parquet/*/*/*")] == [
+        "date=1970-01-02"
+    ]
+
+
+class Broken(Inline):
+    """Ends with an error, as a killed process does, after so many segments."""
+
+    def __init__(self, of, worker, after):
+        super().__init__(of, worker)
+        self.after = after
+
+    def perform(self, task):
+        if isinstance(task, SegmentTask):
+            self.after -= 1
+            if self.after < 0:
+                raise KeyboardInterrupt
+        return super().perform(task)
+
+
+def test_what_was_done_is_kept_and_not_done_twice(film, tmp_path, worker):
+    films = find_films([str(film)])
+    whole = tmp_path / "whole"
+    work_off(whole, films, Inline(settings(), worker))
+    out = tmp_path / "out"
+    broken = Broken(settings(), worker, after=2)
+    with pytest.raises(KeyboardInterrupt):
+        work_off(out, films, broken)
+    assert broken.closed
+    rest = Inline(settings(), worker)
+    work_off(out, films, rest)
+    assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [2, 3]
+    assert not [task for task in rest.done if isinstance(task, PlanTask)]
+    assert tables(out) == tables(whole)
+    done = [line["segment"] for line in lines_of(out) if line.get("segment") is not None]
+    assert done == [0, 1, 2, 3]
+
+
+def test_a_line_that_was_cut_off_is_forgotten(film, tmp_path, worker):
+    films = find_films([str(film)])
+    with pytest.raises(KeyboardInterrupt):
+        work_off(tmp_path, films, Broken(settings(), worker, after=3))
+    manifest = tmp_path / "manifest.jsonl"
+    content = manifest.read_bytes()
+    manifest.write_bytes(content[:-7])
+    rest = Inline(settings(), worker)
+    work_off(tmp_path, films, rest)
+    assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [2, 3]
+
+
+def test_rows_that_were_half_written_are_replaced(film, tmp_path, worker, monkeypatch):
+    import fer_edge.archive.archive as module
+
+    films = find_films([str(film)])
+    write = module.write_files
+
+    def stopped(folder, files):
+        write(folder, files[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_files", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            work_off(tmp_path / "out", films, Inline(settings(), worker))
+    assert len(list((tmp_path / "out").glob("*.parquet/*/*/*"))) == 1
+    rest = Inline(settings(), worker)
+    work_off(tmp_path / "out", films, rest)
+    assert [type(task) for task in rest.done] == [JoinTask]
+    work_off(tmp_path / "whole", films, Inline(settings(), worker))
+    assert tables(tmp_path / "out") == tables(tmp_path / "whole")
+
+
+class Failing(Inline):
+    """Loses what it is given to do so many times."""
+
+    def __init__(self, of, worker, times):
+        super().__init__(of, worker)
+        self.times = times
+
+    def perform(self, task):
+        if isinstance(task, SegmentTask) and task.number == 1 and self.times:
+            self.times -= 1
+            return Failed("a worker was killed by SIGKILL", again=True)
+        return super().perform(task)
+
+
+def test_a_segment_is_tried_again(film, tmp_path, worker):
+    progress = work_off(tmp_path, find_films([str(film)]), Failing(settings(), worker, TRIES - 1))
+    assert (progress.done, progress.failed, progress.retries) == (1, 0, TRIES - 1)
+    done = [line for line in lines_of(tmp_path) if line.get("segment") == 1]
+    assert [line["state"] for line in done] == ["tried"] * (TRIES - 1) + ["done"]
+    assert done[-1]["tries"] == TRIES
+
+
+def test_a_film_is_given_up_after_some_tries_and_tried_again_by_the_next_command(film, tmp_path, worker):
+    films = find_films([str(film)])
+    progress = work_off(tmp_path, films, Failing(settings(), worker, TRIES))
+    assert (progress.done, progress.failed) == (0, 1)
+    assert "segment 2: a worker was killed by SIGKILL, 3 times" in progress.failures[films[0].path]
+    assert not list(tmp_path.glob("*.parquet"))
+    assert not (tmp_path / "parts").exists()
+    assert work_off(tmp_path, films, Inline(settings(), worker)).done == 1
+
+
+def test_segments_that_do_not_fit_are_read_as_a_whole(film, tmp_path, worker):
+    class Unequal(Inline):
+        def perform(self, task):
+            if isinstance(task, JoinTask) and len(task.parts) > 1:
+                return Failed("segment 2: begins with other pictures", again=False, unequal=True)
+            return super().perform(task)
+
+    told = []
+    work_off(tmp_path / "out", find_films([str(film)]), Unequal(settings(), worker), told=told)
+    assert "read as a whole" in told[0]
+    work_off(tmp_path / "cut", find_films([str(film)]), Inline(settings(), worker))
+    assert tables(tmp_path / "out") == tables(tmp_path / "cut")
+    planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
+    assert [len(line["segments"]) for line in planned] == [4, 1]
+
+
+def test_other_pictures_at_a_border_are_noticed(film, worker):
+    films = find_films([str(film)])
+    plan = worker.perform(PlanTask(films[0])).value
+    parts = [
+        worker.perform(SegmentTask(films[0], number, segment, plan.head)).value
+        for number, segment in enumerate(plan.segments)
+    ]
+    assert not isinstance(worker.perform(JoinTask(films[0], plan, tuple(parts))), Failed)
+    swapped = worker.perform(JoinTask(films[0], plan, (parts[0], parts[2], parts[1], parts[3])))
+    assert isinstance(swapped, Failed)
+    assert swapped.unequal
+    assert "begins with other pictures" in swapped.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("jump.mkv", "its clock jumps"),
+        ("mpeg2.mpg", ""),
+        ("mpeg4_b.avi", ""),
+        ("vfr.mkv", ""),
+        ("h264_open.ts", ""),
+    ],
+)
+def test_odd_films_count_the_frames_of_a_run(tmp_path, worker, name, why):
+    _, frames, _ = run_of(DRAWN / name, tmp_path)
+    films = find_films([str(DRAWN / name)])
+    progress = work_off(tmp_path / "out", films, Inline(settings(), worker))
+    assert progress.failed == 0
+    assert sum(row["frames"] for row in rows(tmp_path / "out", "minutes")) == len(frames)
+    planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
+    assert why in planned[0]["whole"]
+    assert (len(planned[-1]["segments"]) > 1) == (name in ("vfr.mkv", "h264_open.ts"))
+
+
+def test_a_damaged_film_is_told_and_its_rows_are_those_of_a_run(film, tmp_path, worker):
+    content = bytearray(film.read_bytes())
+    at = len(content) // 2
+    content[at : at + 6000] = bytes(6000)
+    hurt = tmp_path / "hurt.mp4"
+    hurt.write_bytes(content)
+    store, frames, _ = run_of(hurt, tmp_path)
+    progress = work_off(tmp_path / "out", find_films([str(hurt)]), Inline(settings(), worker))
+    with StoreReader(store) as reader:
+        expected = [row["frames"] for row in reader.rows("minutes")]
+    assert [row["frames"] for row in rows(tmp_path / "out", "minutes")] == expected == [len(frames)]
+    done = [line for line in lines_of(tmp_path / "out") if line.get("state") == "done" and "frames" in line]
+    assert done[0]["missing"] == 100 - len(frames) > 0
+    assert progress.failed == 0
+
+
+def test_films_that_are_none_fail_with_a_reason_and_the_others_are_done(film, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    os.link(film, folder / "good.mp4")
+    (folder / "text.mp4").write_text("no film at all")
+    (folder / "cut.mp4").write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    done = command(folder, "--out", tmp_path / "out", "--workers", "1")
+    assert done.returncode == 1
+    assert "text.mp4: neither an image nor a video" in done.stderr
+    assert "cut.mp4: neither an image nor a video" in done.stderr
+    assert "1 film of 3 done, 2 failed" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert {Path(row["film"]).name for row in rows(tmp_path / "out", "people")} == {"good.mp4"}
+
+
+def test_a_full_disk_ends_the_command_in_words_and_costs_nothing(film, tmp_path, worker, monkeypatch):
+    import fer_edge.archive.archive as module
+
+    atomic = module.atomic_path
+    left = [3]
+
+    @contextlib.contextmanager
+    def full(path):
+        with atomic(path) as temporary:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            yield temporary
+
+    films = find_films([str(film)])
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "atomic_path", full)
+        with pytest.raises(OutputError, match="No space left on device; free some space"):
+            work_off(tmp_path / "out", films, Inline(settings(), worker))
+    rest = Inline(settings(), worker)
+    work_off(tmp_path / "out", films, rest)
+    # The plan and two segments had fitted.
+    assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [2, 3]
+    assert len(rows(tmp_path / "out", "minutes")) == 1
+
+
+def test_other_options_need_another_folder(film, tmp_path, worker):
+    work_off(tmp_path, find_films([str(film)]), Inline(settings(), worker))
+    with pytest.raises(DataError, match=r"begun with min-score 0\.7, not 0\.9"):
+        work_off(tmp_path, find_films([str(film)]), of=settings(min_score=0.9))
+
+
+def test_one_command_at_a_time_writes_an_archive(tmp_path):
+    with (
+        Manifest(tmp_path, {}, {}),
+        pytest.raises(DataError, match="another fer-edge archive writes it"),
+        Manifest(tmp_path, {}, {}),
+    ):
+        pass
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """The worker processes of a command."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def waited(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def segments_done(out: Path) -> int:
+    return (
+        (out / "manifest.jsonl").read_bytes().count(b'"segment": ')
+        if (out / "manifest.jsonl").exists()
+        else 0
+    )
+
+
+@pytest.mark.heavy
+def test_killed_workers_are_replaced(tmp_path, worker):
+    films = tmp_path / "films"
+    films.mkdir()
+    for seed in range(2):
+        face_film(films / f"{seed}.mp4", 150, seed)
+    out = tmp_path / "out"
+    arguments = started(
+        films, "--out", out, "--segment", "0.9s", "--faces", "--workers", "2", "--device", "test"
+    )
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        killed = 0
+        for after in (1, 3):
+            waited(lambda after=after: segments_done(out) >= after or process.poll() is not None)
+            for pid in workers_of(process)[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+        stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    assert killed == 2
+    assert "workers lost" in stdout or "worker lost" in stdout
+    work_off(tmp_path / "whole", find_films([str(films)]), Inline(settings(), worker))
+    assert tables(out) == tables(tmp_path / "whole")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_command_that_was_ended_goes_on(tmp_path, worker, number):
+    path = face_film(tmp_path / "one.mp4", 200)
+    out = tmp_path / "out"
+    arguments = started(
+        path, "--out", out, "--segment", "0.9s", "--faces", "--workers", "2", "--device", "test"
+    )
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        waited(lambda: segments_done(out) >= 2 or process.poll() is not None)
+        workers = workers_of(process)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), stderr
+    if number == signal.SIGINT:
+        assert "the same command goes on from here" in stderr
+        assert "Traceback" not in stderr
+    # Workers do not outlive the command.
+    waited(lambda: not any(Path(f"/proc/{pid}/fd").exists() for pid in workers))
+    before = segments_done(out)
+    done = command(path, "--out", out, "--segment", "0.9s", "--faces", "--device", "test", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    finished = [line["segment"] for line in lines_of(out) if "segment" in line and line["state"] == "done"]
+    assert sorted(finished) == list(range(8))
+    assert before >= 2
+    work_off(tmp_path / "whole", find_films([str(path)]), Inline(settings(), worker))
+    assert tables(out) == tables(tmp_path / "whole")

@@ -1,0 +1,83 @@
+"""Which films an archive has."""
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from fer_edge.archive.films import find_films
+from fer_edge.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a/1.mp4", "a/2.MKV", "a/notes.txt", "a/.hidden.mp4", "b/c/3.ts", "other.bin"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * len(name))
+    return tmp_path
+
+
+def names(films, folder):
+    return [os.path.relpath(film.path, folder) for film in films]
+
+
+def test_a_folder_has_the_films_in_and_below_it(folder):
+    films = find_films([str(folder)])
+    assert names(films, folder) == ["a/1.mp4", "a/2.MKV", "b/c/3.ts"]
+    assert [film.source for film in films] == ["a", "a", "c"]
+    assert films[0].size == len("a/1.mp4")
+    assert films[0].modified == (folder / "a" / "1.mp4").stat().st_mtime
+
+
+def test_a_pattern_and_a_named_file(folder):
+    assert names(find_films([str(folder / "**" / "*.ts")]), folder) == ["b/c/3.ts"]
+    assert names(find_films([str(folder / "other.bin")]), folder) == ["other.bin"]
+
+
+def test_each_film_counts_once(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert names(find_films(["a", str(folder / "a" / "1.mp4"), "./a/1.mp4"]), folder) == [
+        "a/1.mp4",
+        "a/2.MKV",
+    ]
+
+
+def test_a_list_tells_when_a_film_began_and_its_source(folder):
+    listed = folder / "list.txt"
+    listed.write_text("# a comment\n\na/1.mp4\t2026-11-26T08:00:00+01:00\tdoor\nb/c/3.ts\t2026-11-26\n")
+    for films in (find_films([f"@{listed}"]), find_films([], [str(listed)])):
+        assert names(films, folder) == ["a/1.mp4", "b/c/3.ts"]
+        assert films[0].began == datetime(2026, 11, 26, 7, tzinfo=UTC).timestamp()
+        assert [film.source for film in films] == ["door", "c"]
+        assert films[1].began == datetime(2026, 11, 26, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("a/1.mp4\tyesterday", "line 1: 'yesterday' is not a time"),
+        ("a/1.mp4\t2026-11-26\ta/b", "leave out / and ="),
+        ("a/9.mp4", "No such file"),
+    ],
+)
+def test_a_bad_list_is_told(folder, line, told):
+    (folder / "list.txt").write_text(line + "\n")
+    with pytest.raises(DataError, match=told):
+        find_films([f"@{folder / 'list.txt'}"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("nothing.mp4", "No such file"),
+        ("*.avi", "no film matches"),
+        ("@nothing", "as a list"),
+        ("e", "no film in"),
+    ],
+)
+def test_what_does_not_exist_is_told(folder, monkeypatch, given, told):
+    (folder / "e").mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match=told):
+        find_films([given])

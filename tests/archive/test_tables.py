@@ -1,0 +1,92 @@
+"""The tables of an archive are read by other programs, as docs/archive.md says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+from made import Inline, face_film, rows, settings
+
+from fer_edge.archive.archive import Archive
+from fer_edge.archive.films import find_films
+from fer_edge.archive.tables import TABLE_OF
+from fer_edge.store.schema import TABLES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """An archive of films from two sources and on two days, and of one that is none."""
+    folder = tmp_path_factory.mktemp("shop")
+    lines = []
+    for source, day in (("door", 1), ("till", 1), ("door", 2)):
+        path = face_film(folder / f"{source}{day}.mp4", 60, day)
+        lines.append(f"{path}\t2026-11-0{day}T10:00:00Z\t{source}")
+    (folder / "none.mp4").write_text("none")
+    lines.append("none.mp4")
+    listed = folder / "list.txt"
+    listed.write_text("# films\n\n" + "\n".join(lines) + "\n")
+    archive = Archive(folder / "scored", find_films([], [str(listed)]), settings(), lambda _: None)
+    progress = archive.run(lambda: Inline(settings()), {})
+    assert (progress.done, progress.failed) == (3, 1)
+    return folder
+
+
+def test_rows_lie_in_folders_by_date_and_source(scored):
+    found = sorted(
+        str(path.parent.relative_to(scored)) for path in scored.glob("scored/people.parquet/*/*/*")
+    )
+    assert found == [
+        "scored/people.parquet/date=2026-11-01/source=door",
+        "scored/people.parquet/date=2026-11-01/source=till",
+        "scored/people.parquet/date=2026-11-02/source=door",
+    ]
+
+
+@pytest.mark.parametrize("view", ["visits", "minutes"])
+def test_tables_have_the_columns_of_a_store(scored, view):
+    found = rows(scored / "scored", TABLE_OF[view])
+    assert len(found) >= 3
+    assert list(found[0]) == [column.name for column in TABLES[view].columns]
+    assert {row["camera"] for row in found} == {"door", "till"}
+    assert {row["device"] for row in found} == {"test"}
+
+
+def test_a_person_is_named_by_run_and_track(scored):
+    people = {(row["run"], row["track"]) for row in rows(scored / "scored", "people")}
+    assert len(people) == len(rows(scored / "scored", "people"))
+    faces = {(row["run"], row["track"]) for row in rows(scored / "scored", "faces") if row["track"]}
+    assert faces == people
+
+
+def test_the_queries_of_the_documentation_run(scored, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(scored)
+    text = (ROOT / "docs" / "archive.md").read_text(encoding="utf-8")
+    queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert len(queries) == 5
+    visits, hours, attention, faces, failed = (duckdb.sql(query).fetchall() for query in queries)
+    people = rows(scored / "scored", "people")
+    assert [row[:2] for row in visits] == [
+        (source, sum(row["camera"] == source for row in people)) for source in ("door", "till")
+    ]
+    assert [(str(row[0]), row[1]) for row in hours] == [("2026-11-01", 10), ("2026-11-02", 10)]
+    assert sum(row[2] for row in hours) == sum(
+        row["visits_begun"] for row in rows(scored / "scored", "minutes")
+    )
+    assert [row[0] for row in attention] == ["door", "till"]
+    assert all(0 <= row[1] <= 1 for row in attention)
+    assert len(faces) == 10
+    assert [row[3] for row in faces] == sorted((row[3] for row in faces), reverse=True)
+    assert [(Path(path).name, "neither an image nor a video" in reason) for path, reason in failed] == [
+        ("none.mp4", True)
+    ]
+
+
+def test_polars_reads_the_folders_as_one_table(scored):
+    polars = pytest.importorskip("polars")
+    frame = polars.scan_parquet(scored / "scored" / "people.parquet", hive_partitioning=True).collect()
+    assert len(frame) == len(rows(scored / "scored", "people"))
+    assert set(frame["source"]) == {"door", "till"}
