@@ -109,6 +109,7 @@ bench: $(VENV)/.run
 	$(bin)/python benchmarks/pose.py
 	$(bin)/python benchmarks/store_year.py --days 10
 	$(bin)/python benchmarks/report_day.py --faces 200000
+	$(bin)/python benchmarks/archive.py local every
 
 soak: $(VENV)/.run
 	$(bin)/python tools/soak.py --frames $(FRAMES) $(SOAK)
