@@ -1,4 +1,4 @@
-"""The present figures of a run, where something shows them."""
+"""The present figures of a run, where something shows, counts or logs them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from ._beside import Beside, OpenRun
 from ._outputs import Watched
 
 if TYPE_CHECKING:
@@ -52,13 +53,40 @@ def metrics_of(
     return Metrics(live, build, losses)
 
 
-def keep_metrics(config: Config, metrics: Metrics | None, stack: contextlib.ExitStack) -> None:
-    """Keep ``metrics`` in the file of the configuration while the context of ``stack`` lasts."""
-    if metrics is None or config.metrics is None:
+def add_figures(beside: Beside, run: OpenRun) -> None:
+    """Keep the figures of ``run`` up to date, where something shows them."""
+    if run.figures is not None:
+        beside.takers.append(run.figures.take)
+        beside.listeners.append(run.figures.on_state)
+
+
+def add_metrics(beside: Beside, run: OpenRun) -> None:
+    """Count for Prometheus, and keep the file of ``--metrics``."""
+    metrics, path = run.metrics, run.config.metrics
+    if metrics is None:
+        return
+    beside.takers.append(metrics.take)
+    if path is None:
         return
     from ..outputs.metrics import FILE_SECONDS, MetricsFile
     from ..periodic import every
 
-    file = MetricsFile(config.metrics, metrics)
-    stack.callback(file.close)
-    stack.enter_context(every(FILE_SECONDS, file.write, "metrics"))
+    def start(stack: contextlib.ExitStack) -> None:
+        file = MetricsFile(path, metrics)
+        stack.callback(file.close)
+        stack.enter_context(every(FILE_SECONDS, file.write, "metrics"))
+
+    beside.starts.append(start)
+
+
+def add_stats(beside: Beside, run: OpenRun) -> None:
+    """Log the figures of ``--stats``."""
+    seconds = run.config.stats
+    if not seconds:
+        return
+    from ..outputs.stats import StatsOutput
+    from ..periodic import every
+
+    stats = StatsOutput(run.summary)
+    beside.direct.append(stats)
+    beside.starts.append(lambda stack: stack.enter_context(every(seconds, stats.tell, "stats")))

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from ..config import Config
 from ..errors import DataError
+from ._beside import Beside, OpenRun
 
 if TYPE_CHECKING:
     from ..control.broker import Broker
-    from ..control.control import Control
-    from ..outputs.live import Live
-    from ..outputs.mqtt.output import MqttOutput
     from ..outputs.mqtt.picture import Pixels
     from ._outputs import Watched
 
@@ -57,18 +55,22 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
     return broker
 
 
-def open_mqtt(broker: Broker, config: Config, control: Control, live: Live, goes_on: bool) -> MqttOutput:
-    """Begin to tell ``broker`` how a run goes. ``goes_on``: by itself, as a camera does.
+def add_mqtt(beside: Beside, run: OpenRun) -> None:
+    """Begin to tell ``run.broker`` how the run goes.
 
     Raises :class:`~fer_edge.errors.DataError` where the folder of state cannot be used.
     """
+    if run.broker is None:
+        return
     from ..control.folder import state_folder
     from ..outputs.mqtt.output import MqttOutput
     from ..outputs.mqtt.publisher import Publisher, Telling
 
+    assert run.figures is not None, "a run with a broker has figures"
+    config, control, snapshot = run.config, run.control, run.figures.snapshot
     assert config.store is not None, "a run with a broker keeps a store"
     telling = Telling(
-        broker,
+        run.broker,
         name_of(config),
         state_folder(config.state_folder),
         Path(config.store),
@@ -79,8 +81,8 @@ def open_mqtt(broker: Broker, config: Config, control: Control, live: Live, goes
     )
 
     def make() -> Publisher:
-        return Publisher(telling, live.snapshot, control)
+        return Publisher(telling, snapshot, control)
 
     only = control.cameras[0] if len(control.cameras) == 1 else None
     pictures = cast("Pixels | None", config.mqtt_camera)
-    return MqttOutput(make, goes_on, pictures, config.unsure, only, config.mqtt_every)
+    beside.slow.append(MqttOutput(make, run.live, pictures, config.unsure, only, config.mqtt_every))

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from ..config import Config
 from ..control.folder import state_folder
+from ._beside import Beside, OpenRun
 
 if TYPE_CHECKING:
-    from ..control.control import Control
-    from ..outputs.live import Live
-    from ..outputs.metrics import Metrics
-    from ..outputs.page.page import Door, PageOutput
+    from ..outputs.page.page import Door
 
 
 def open_door(config: Config, stack: contextlib.ExitStack) -> Door | None:
@@ -36,22 +34,24 @@ def open_door(config: Config, stack: contextlib.ExitStack) -> Door | None:
     return door
 
 
-def open_page(
-    door: Door, config: Config, control: Control, live: Live, metrics: Metrics, silence: float
-) -> PageOutput:
-    """Make the page of a run. ``silence``: seconds that may pass without a frame."""
-    from ..outputs.page.page import PageOutput
+def add_page(beside: Beside, run: OpenRun) -> None:
+    """Serve the page behind ``run.door`` and say where it is."""
+    if run.door is None:
+        return
+    from ..outputs.page.page import PageOutput, greet
 
+    assert run.figures is not None and run.metrics is not None, "a run with a page has figures"
+    config, control, door = run.config, run.control, run.door
     store = Path(config.store) if config.store else None
-    page = PageOutput(door, control.cameras, live, control, metrics.render, store, config.unsure, silence)
+    page = PageOutput(
+        door, control.cameras, run.figures, control, run.metrics.render, store, config.unsure, run.silence
+    )
     control.on_change(page.changed)
-    return page
+    beside.direct.append(page)
 
+    def start(stack: contextlib.ExitStack) -> None:
+        stack.callback(page.close)
+        page.start()
+        greet(door)
 
-def serve_page(page: PageOutput, door: Door, stack: contextlib.ExitStack) -> None:
-    """Serve the page while the context of ``stack`` lasts, and say where."""
-    from ..outputs.page.page import greet
-
-    stack.callback(page.close)
-    page.start()
-    greet(door)
+    beside.starts.append(start)

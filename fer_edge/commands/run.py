@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import faulthandler
 import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..config import DEFAULT_NAME, GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
-from ..errors import DataError, FerEdgeError, OutputError, printable
+from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
+from ..errors import FerEdgeError, OutputError, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
-from ._live import keep_metrics, live_of, metrics_of
+from ._beside import Beside, OpenRun, add_all
+from ._control import control_of, let_others_ask
+from ._live import live_of, metrics_of
+from ._mqtt import broker_for
 from ._outputs import Opened, Watched, open_outputs, watched
+from ._page import open_door
+from ._sources import longest_silence, open_loop
 
 if TYPE_CHECKING:
-    from ..control.control import Control
-    from ..outputs.base import Output, Outputs, SlowOutput
-    from ..outputs.live import Live
-    from ..pipeline.options import WatchOptions
+    from ..outputs.base import Losses, Output, Outputs, SlowOutput
+    from ..outputs.page.page import Door
     from ..pipeline.state import State
     from ..pipeline.watch import Watch
     from ..pipeline.watch_all import WatchAll
-    from ..sources.base import Source
+    from .signals import HangUp
 
 HELP = "Recognize emotions on a camera, stream, video, image or folder."
 EPILOG = """\
@@ -92,157 +93,187 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return the exit code of :data:`EPILOG`."""
-    from ..interrupts import ended_at_once
-    from ..outputs.base import OutputClosed, Outputs, write_line
-    from ..outputs.stats import StatsOutput
-    from ..periodic import every
-    from ..pipeline.state import RUNNING
-    from ..service.heartbeat import Heartbeat
-    from ..service.notify import notifier_from
-    from ._mqtt import broker_for, open_mqtt
-    from ._page import open_door, open_page, serve_page
-    from .signals import HangUp, stopped_by_signals
+    from .signals import HangUp
 
-    flags = given(args)
     file = args.config or os.environ.get("FER_EDGE_CONFIG")
+    read = functools.partial(load, given(args), os.environ, file)
     with contextlib.ExitStack() as stack:
         hang_up = stack.enter_context(HangUp()) if file else None
-        kept = () if hang_up is None else (signal.SIGHUP,)
-        loaded = load(flags, os.environ, file)
+        loaded = read()
         if args.print_config:
             print(to_toml(loaded))
             return 0
-        config, opened = loaded.config, Opened()
+        run = _Run(loaded.config, read, hang_up, stack)
+        run.recognize()
+        return run.exit_code()
+
+
+class _Run:
+    """A run whose options and outputs may change while it goes on.
+
+    ``read`` reads the configuration again, whenever ``hang_up`` was taken. What is opened is closed with the
+    context of ``stack``. Raises what opening raises.
+    """
+
+    def __init__(
+        self, config: Config, read: Callable[[], Loaded], hang_up: HangUp | None, stack: contextlib.ExitStack
+    ) -> None:
+        from ..service.heartbeat import Heartbeat
+        from ..service.notify import notifier_from
+
+        self._config, self._read, self._hang_up = config, read, hang_up
+        self._signals_kept = () if hang_up is None else (signal.SIGHUP,)
         set_level(config.log_level)
-        notifier = notifier_from()
-        if notifier.watchdog:
+        self._notifier = notifier_from()
+        if self._notifier.watchdog:
             # SIGABRT is how systemd ends what hangs; the journal then says where.
             faulthandler.enable()
-        notifier.extend(_START_SECONDS)
-        alive = Heartbeat(notifier, lambda: results.summary.frames)
-        figures: Live | None = None
-
-        def follow_file() -> None:
-            nonlocal config, opened
-            if hang_up is not None and hang_up.taken():
-                notifier.reloading()
-                read = functools.partial(load, flags, os.environ, file)
-                config, opened = _reload(read, config, results, outputs, opened, beside, apart)
-                control.set_store(opened.store)
-                notifier.ready("configuration read again")
-
-        def on_state(state: State) -> None:
-            alive(state)
-            if figures is not None and not config.cameras:
-                figures.on_state(state)
-            # A frame that was recognized goes to the outputs that were there.
-            if state != RUNNING:
-                follow_file()
-                outputs.idle(state)
-
-        def on_camera(name: str, state: State) -> None:
-            if figures is not None:
-                figures.on_state(state, name)
-
+        self._notifier.extend(_START_SECONDS)
+        self._alive = Heartbeat(self._notifier, lambda: self._results.summary.frames)
+        self._beside = Beside()
         door = open_door(config, stack)
-        # Blurred pictures are grey, which costs less.
-        shown = config.window or (door is not None and door.picture == "full")
-        shown |= config.mqtt_camera == "full"
-        # Nothing is written yet that would have to be finished, and opening a stream may take long.
-        with ended_at_once(but=kept):
-            if config.cameras:
-                results: Watch | WatchAll = _open_all(config, shown, stack, on_state, on_camera)
-            else:
-                results = _open(config, shown, stack, on_state)
-        cameras = watched(config, results)
-        live = any(camera.watch.source.live for camera in cameras)
-        if live:
-            date_lines()
-        stats = [StatsOutput(lambda: results.summary)] if config.stats else []
-        control = _control(config, results)
-        figures = live_of(config, cameras, control.snapshot)
-        metrics = metrics_of(config, figures, cameras, lambda: outputs.losses)
-        broker = broker_for(config, cameras)
-        opened = open_outputs(config, cameras)
-        control.set_store(opened.store)
-        silence = max(_longest_silence(camera.watch) for camera in cameras)
-        page = door and figures and metrics and open_page(door, config, control, figures, metrics, silence)
-        beside: list[Output] = [*stats, *([page] if page else [])]
-        apart: list[SlowOutput] = []
-        if broker is not None and figures is not None:
-            apart.append(open_mqtt(broker, config, control, figures, live))
-        slow = [*opened.slow.values(), *apart]
-        outputs = Outputs([*beside, *opened.direct.values()], slow, live, config.require)
-        # These see each result at no cost.
-        takers = [one.take for one in (figures, metrics) if one is not None]
-        keep_metrics(config, metrics, stack)
-        stack.enter_context(stopped_by_signals(results, outputs, but=kept))
-        _watch_board(config, results, len(cameras), stack)
-        if any(camera.watch.source.related for camera in cameras):
-            _may_be_asked(config, control, live, stack)
-        _tell_privacy(config, cameras)
-        for one in stats:
-            stack.enter_context(every(config.stats or 0.0, one.tell, "stats"))
-        if notifier.watchdog and silence >= notifier.watchdog:
-            # Until then, a source that gives no frame is not lost.
-            notifier.watch_every(silence + notifier.watchdog)
-        if page and door:
-            serve_page(page, door, stack)
-        notifier.ready(f"started on {', '.join(camera.label for camera in cameras)}")
+        self._open_sources(door, stack)
+        self._open_outputs(door)
+        self._start(stack)
+
+    def recognize(self) -> None:
+        """Hand results over until there are no more; then finish the outputs and say what was done."""
+        from ..outputs.base import OutputClosed, write_line
+
         try:
             try:
                 with contextlib.suppress(OutputClosed):
-                    for result in results:
-                        for take in takers:
-                            take(result)
-                        outputs.write(result)
-                        follow_file()
+                    for result in self._results:
+                        self._beside.take(result)
+                        self._outputs.write(result)
+                        self._follow_file()
             finally:
-                notifier.stopping("finishing the outputs")
-                outputs.close(_summaries(results))
+                self._notifier.stopping("finishing the outputs")
+                self._outputs.close(_summaries(self._results))
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
-                write_line(_messages(config), _told(results, outputs), lambda: results.stopped)
-        summary = results.summary
-        if live and not (summary.frames or summary.paused_seconds or results.stopped):
-            _log.error("fer-edge run: %s gave no frame", ", ".join(camera.label for camera in cameras))
+                told = _told(self._results, self._outputs)
+                write_line(_messages(self._config), told, lambda: self._results.stopped)
+
+    def exit_code(self) -> int:
+        """Say what was missing; return 1 for that and for outputs that failed, else 0."""
+        summary, stopped = self._results.summary, self._results.stopped
+        if self._live and not (summary.frames or summary.paused_seconds or stopped):
+            _log.error("fer-edge run: %s gave no frame", self._labels)
             return 1
-        damaged = [camera.label for camera in cameras if camera.watch.summary.damaged]
+        damaged = [camera.label for camera in self._cameras if camera.watch.summary.damaged]
         for name in damaged:
             _log.error("fer-edge run: %s: more than a tenth of its frames are missing", name)
-        return 1 if damaged or outputs.failed else 0
+        return 1 if damaged or self._outputs.failed else 0
 
+    @property
+    def _labels(self) -> str:
+        return ", ".join(camera.label for camera in self._cameras)
 
-def _control(config: Config, results: Watch | WatchAll) -> Control:
-    from ..control.control import Control
-    from ..control.folder import state_folder, state_path
+    def _open_sources(self, door: Door | None, stack: contextlib.ExitStack) -> None:
+        from ..interrupts import ended_at_once
 
-    folder = None
-    with contextlib.suppress(DataError):
-        folder = state_path(config.state_folder)
-    # Most runs have nothing to keep, and need no folder then.
-    if folder and (config.state_folder or (config.store and Path(config.store).parent == folder)):
-        state_folder(os.fspath(folder))
-    return Control(results, folder=folder, name=config.name)
+        config = self._config
+        # Blurred pictures are grey, which costs less.
+        full = (door is not None and door.picture == "full") or config.mqtt_camera == "full"
+        # Nothing is written yet that would have to be finished, and opening a stream may take long.
+        with ended_at_once(but=self._signals_kept):
+            self._results = open_loop(config, config.window or full, stack, self._on_state, self._on_camera)
+        self._cameras = watched(config, self._results)
+        self._live = any(camera.watch.source.live for camera in self._cameras)
+        self._silence = max(longest_silence(camera.watch) for camera in self._cameras)
+        if self._live:
+            date_lines()
 
+    def _open_outputs(self, door: Door | None) -> None:
+        """Open the outputs; what could be wrong with one of ``beside`` is found out before any is opened."""
+        from ..outputs.base import Outputs
 
-def _may_be_asked(config: Config, control: Control, live: bool, stack: contextlib.ExitStack) -> None:
-    """Let this run be asked by others of this machine, by keys and by a button."""
-    from ..control.button import button
-    from ..control.keys import keys
-    from ..control.local import listening, listening_folder
-    from ..control.requests import obey
+        config, cameras, results = self._config, self._cameras, self._results
+        self._control = control_of(config, results)
+        figures = live_of(config, cameras, self._control.snapshot)
 
-    level = logging.INFO if live else logging.DEBUG
-    # Nobody's home gets a folder for the sake of a socket that was not thought of.
-    thought_of = config.store or config.state_folder or config.name != DEFAULT_NAME
-    kept = control.folder if control.folder and (thought_of or control.folder.is_dir()) else None
-    folder = listening_folder(kept)
-    stack.enter_context(listening(folder, config.name, functools.partial(obey, control), level))
-    if config.gpio_button:
-        stack.enter_context(button(control, config.gpio_button))
-    if config.source != "-":
-        stack.enter_context(keys(control))
+        def losses() -> Mapping[str, Losses]:
+            return self._outputs.losses
+
+        run = OpenRun(
+            config,
+            cameras,
+            self._control,
+            lambda: results.summary,
+            losses,
+            self._live,
+            self._silence,
+            door,
+            figures,
+            metrics_of(config, figures, cameras, losses),
+            broker_for(config, cameras),
+        )
+        self._opened = open_outputs(config, cameras)
+        self._control.set_store(self._opened.store)
+        add_all(self._beside, run)
+        self._outputs = Outputs(*self._all_outputs(self._opened), self._live, config.require)
+
+    def _all_outputs(self, opened: Opened) -> tuple[list[Output], list[SlowOutput]]:
+        """Direct and slow ones, in the order in which they are written."""
+        beside = self._beside
+        return [*beside.direct, *opened.direct.values()], [*opened.slow.values(), *beside.slow]
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        """Let signals, the board and those who ask reach the run; then tell others that it goes on."""
+        from .signals import stopped_by_signals
+
+        config, cameras, notifier = self._config, self._cameras, self._notifier
+        stack.enter_context(stopped_by_signals(self._results, self._outputs, but=self._signals_kept))
+        _watch_board(config, self._results, len(cameras), stack)
+        if any(camera.watch.source.related for camera in cameras):
+            let_others_ask(config, self._control, self._live, stack)
+        _tell_privacy(config, cameras)
+        if notifier.watchdog and self._silence >= notifier.watchdog:
+            # Until then, a source that gives no frame is not lost.
+            notifier.watch_every(self._silence + notifier.watchdog)
+        self._beside.start(stack)
+        notifier.ready(f"started on {self._labels}")
+
+    def _on_state(self, state: State) -> None:
+        from ..pipeline.state import RUNNING
+
+        self._alive(state)
+        if not self._config.cameras:
+            self._beside.on_state(state)
+        # A frame that was recognized goes to the outputs that were there.
+        if state != RUNNING:
+            self._follow_file()
+            self._outputs.idle(state)
+
+    def _on_camera(self, name: str, state: State) -> None:
+        self._beside.on_state(state, name)
+
+    def _follow_file(self) -> None:
+        if self._hang_up is not None and self._hang_up.taken():
+            self._notifier.reloading()
+            self._reload()
+            self._notifier.ready("configuration read again")
+
+    def _reload(self) -> None:
+        """Go on with the configuration as it is now, and say so; one that is bad changes nothing."""
+        results = self._results
+        try:
+            new = reloaded(self._config, self._read().config)
+            # Before outputs are opened, which record the options.
+            _adjust(results, new.config)
+            opened = open_outputs(new.config, watched(new.config, results), self._opened)
+        except (FerEdgeError, ValueError) as error:
+            _adjust(results, self._config)
+            _log.error("configuration not read again, the old one goes on: %s", error)
+            return
+        self._outputs.exchange(*self._all_outputs(opened), new.config.require, _summaries(results))
+        self._config, self._opened = new.config, opened
+        self._control.set_store(opened.store)
+        changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
+        left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""
+        level = logging.WARNING if new.left else logging.INFO
+        _log.log(level, "configuration read again, %s%s", changed, left)
 
 
 def _tell_privacy(config: Config, cameras: Sequence[Watched]) -> None:
@@ -261,12 +292,6 @@ def _tell_privacy(config: Config, cameras: Sequence[Watched]) -> None:
         _log.warning("%s", FORBIDDEN)
 
 
-def _longest_silence(watch: Watch) -> float:
-    """Seconds for which a source may give no frame before it is lost."""
-    options = watch.options
-    return max(options.silence, 3 * options.poll, options.longest_pause(watch.source))
-
-
 def _watch_board(
     config: Config, results: Watch | WatchAll, cameras: int, stack: contextlib.ExitStack
 ) -> None:
@@ -278,42 +303,6 @@ def _watch_board(
     if hottest:
         guard = Guard(lambda: results.summary.frames, results.limit, hottest, cameras=cameras)
         stack.enter_context(every(CHECK_SECONDS, guard.check, "heat"))
-
-
-def _open(
-    config: Config, shown: bool, stack: contextlib.ExitStack, on_state: Callable[[State], None]
-) -> Watch:
-    from ..native_output import litert_greeting
-    from ..pipeline.watch import Watch
-
-    options = _with_colour(config, shown)
-    source = stack.enter_context(_open_source(config, options))
-    with litert_greeting():
-        return stack.enter_context(Watch(source, options, on_state=on_state))
-
-
-def _open_all(
-    config: Config,
-    shown: bool,
-    stack: contextlib.ExitStack,
-    on_state: Callable[[State], None],
-    on_camera: Callable[[str, State], None],
-) -> WatchAll:
-    from ..native_output import litert_greeting
-    from ..pipeline.watch_all import WatchAll
-
-    with litert_greeting():
-        cameras = {
-            camera.name: (str(camera.config.source), _with_colour(camera.config, shown))
-            for camera in config.cameras
-        }
-        return stack.enter_context(WatchAll(cameras, on_state=on_state, on_camera=on_camera))
-
-
-def _with_colour(config: Config, shown: bool) -> WatchOptions:
-    """The options of a loop, with pictures in colour where they are to be looked at."""
-    pictures = bool(config.save_video or config.save_image or shown)
-    return dataclasses.replace(config.watch, colour=pictures)
 
 
 def _summaries(results: Watch | WatchAll) -> dict[str, Any]:
@@ -341,54 +330,6 @@ def _told(results: Watch | WatchAll, outputs: Outputs) -> str:
         if losses.lost:
             parts.append(f"{name} lost {losses.lost}")
     return ", ".join(parts)
-
-
-def _open_source(config: Config, options: WatchOptions) -> Source:
-    from ..sources import await_any, first_camera, open_camera, open_source
-    from ..sources.reconnect import opened_or_awaited
-
-    opening = options.source_options
-    given = config.source if config.source is not None else next(iter(config.camera), None)
-    if options.wait_for_camera:
-        if given is None:
-            return opened_or_awaited("the first camera", lambda: first_camera(opening))
-        return await_any(given, opening)
-    if given is not None:
-        return open_camera(given, opening) if config.source is None else open_source(given, opening)
-    source = first_camera(opening)
-    print(f"fer-edge run: {printable(source.name)} (choose with --camera)", file=sys.stderr)
-    return source
-
-
-def _reload(
-    read: Callable[[], Loaded],
-    config: Config,
-    results: Watch | WatchAll,
-    outputs: Outputs,
-    opened: Opened,
-    beside: Sequence[Output],
-    apart: Sequence[SlowOutput],
-) -> tuple[Config, Opened]:
-    """Go on with the configuration as it is now, and say so; one that is bad changes nothing."""
-    try:
-        new = reloaded(config, read().config)
-        # Before outputs are opened, which record the options.
-        _adjust(results, new.config)
-        fresh = open_outputs(new.config, watched(new.config, results), opened)
-    except (FerEdgeError, ValueError) as error:
-        _adjust(results, config)
-        _log.error("configuration not read again, the old one goes on: %s", error)
-        return config, opened
-    outputs.exchange(
-        [*beside, *fresh.direct.values()],
-        [*fresh.slow.values(), *apart],
-        new.config.require,
-        _summaries(results),
-    )
-    changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
-    left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""
-    _log.log(logging.WARNING if new.left else logging.INFO, "configuration read again, %s%s", changed, left)
-    return new.config, fresh
 
 
 def _adjust(results: Watch | WatchAll, config: Config) -> None:
