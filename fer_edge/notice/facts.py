@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..config import Config
 from ..option import FileLimit
+from ..outputs.page.address import is_private
 
 DAY = 86400.0
 
@@ -112,9 +112,9 @@ def _page(config: Config) -> Sent | None:
     address = config.page
     if address is None:
         return None
-    local = _is_here(address.host)
-    picture = cast(Picture, config.page_picture or ("full" if local else "blurred"))
-    return Sent("page", str(address), picture, local)
+    private = is_private(address.host, config.page_host)
+    picture = cast(Picture, config.page_picture or ("full" if private else "blurred"))
+    return Sent("page", next(iter(config.page_host), str(address)), picture, private)
 
 
 def _broker(config: Config) -> Sent | None:
@@ -123,14 +123,6 @@ def _broker(config: Config) -> Sent | None:
         return None
     picture = cast(Picture, config.mqtt_camera or "off")
     return Sent("broker", urlsplit(url).hostname or "", picture)
-
-
-def _is_here(host: str) -> bool:
-    """Whether only this device can ask there."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _in_words(sent: Sent) -> str:

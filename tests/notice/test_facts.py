@@ -87,6 +87,12 @@ def test_a_page_leaves_unless_it_is_for_this_device_alone(host, picture, shown, 
     assert ("nothing" in leaving(facts)) == local
 
 
+def test_a_page_behind_a_proxy_leaves_by_the_name_of_the_proxy():
+    config = Config(page=Address(host="127.0.0.1", port=8080), page_host=("shop.example", "door.local"))
+    assert facts_of(config).sent == (Sent("page", "shop.example", "blurred"),)
+    assert leaving(facts_of(config)) == "leaves this device: page on shop.example (pixelated picture)"
+
+
 def test_page_and_broker_are_told_in_one_line_without_secrets():
     config = Config(page=Address(host="0.0.0.0", port=8080), mqtt="mqtts://me:pw@broker.example:8883/x")
     assert leaving(facts_of(config)) == (

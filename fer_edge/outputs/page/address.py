@@ -61,10 +61,15 @@ def plain_address(text: str) -> str | None:
     return str(mapped or address)
 
 
-def is_loopback(text: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    plain = plain_address(text)
-    return plain is not None and ipaddress.ip_address(plain).is_loopback
+def is_loopback(host: str) -> bool:
+    """Whether an address, or ``localhost``, is reached from this machine only; other names are not looked up."""
+    plain = plain_address(host)
+    return host == "localhost" if plain is None else ipaddress.ip_address(plain).is_loopback
+
+
+def is_private(host: str, names: Collection[str]) -> bool:
+    """Whether only people at this machine see a page at ``host``: further ``names`` are those of proxies."""
+    return is_loopback(host) and not names
 
 
 @dataclass(frozen=True)

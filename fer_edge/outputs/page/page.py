@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import MissingExtraError
 from ...option import Address
 from ...pipeline.result import FrameResult
-from .address import Hosts, bound, is_loopback
+from .address import Hosts, bound, is_loopback, is_private
 from .token import FILE, Key, token_in, token_of
 
 try:
@@ -93,7 +93,7 @@ class Door:
         """What is shown of the picture: all of it only to this machine, unless it was asked for."""
         if self.options.picture is not None:
             return self.options.picture
-        return "full" if self.local and not self.options.hosts else "blurred"
+        return "full" if is_private(self.host, self.options.hosts) else "blurred"
 
     @property
     def url(self) -> str:
