@@ -28,6 +28,7 @@ from fer_edge.report.material import Material
 from fer_edge.store.rows import MinuteRow, SecondRow, Shares, VisitRow
 from fer_edge.store.schema import SHARE
 from fer_edge.store.writer import Batch, ClockState, Entry, SessionBegun, SessionEnded, StoreWriter
+from fer_edge.utc import utc_text
 
 FPS = 25
 PEOPLE = 5
@@ -119,8 +120,7 @@ def write_lines(path: Path, faces: int) -> int:
 
 
 def _utc(frame: int) -> str:
-    moment = BEGAN + timedelta(milliseconds=frame * 1000 // FPS)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(BEGAN + timedelta(milliseconds=frame * 1000 // FPS))
 
 
 def _face(rng: np.random.Generator) -> str:

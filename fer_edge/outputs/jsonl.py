@@ -22,6 +22,7 @@ from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
 from ..pipeline.state import Gap
 from ..pipeline.summary import Summary
+from ..utc import utc_text
 from .base import SlowOutput, write_all, write_line
 from .keeping import Keeper, Limits, dated, numbered
 
@@ -208,7 +209,7 @@ def to_json(result: FrameResult) -> dict[str, Any]:
         "frame",
         frame=result.index,
         timestamp=round(result.timestamp, 3),
-        time=_utc(result.time),
+        time=utc_text(result.time),
         monotonic=round(result.monotonic, 3),
         source=result.source,
         camera=result.camera,
@@ -226,7 +227,7 @@ def gap_to_json(gap: Gap, camera: str) -> dict[str, Any]:
         lost=0,
         **_now(),
         camera=camera,
-        began=_utc(gap.began),
+        began=utc_text(gap.began),
         seconds=round(gap.seconds, 3),
         reason=gap.reason,
     )
@@ -296,11 +297,7 @@ def _record(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def _now() -> dict[str, Any]:
-    return {"time": _utc(datetime.now(UTC)), "monotonic": round(time.monotonic(), 3)}
-
-
-def _utc(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"time": utc_text(datetime.now(UTC)), "monotonic": round(time.monotonic(), 3)}
 
 
 def _opened(path: Path, flags: int = 0) -> int:

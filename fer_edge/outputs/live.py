@@ -24,6 +24,7 @@ from ..labels import EMOTIONS
 from ..machine import Condition, condition
 from ..pipeline.result import FrameResult
 from ..pipeline.state import State
+from ..utc import utc_text
 
 VERSION = 1
 """Of :meth:`Live.snapshot`. It rises where a field changes its meaning or goes; new ones may come without."""
@@ -154,13 +155,13 @@ class Live:
             "version": VERSION,
             "device": self._device,
             "fer_edge": __version__,
-            "time": _iso(wall),
+            "time": utc_text(wall),
             "uptime": round(now - self._began, 1),
             "paused": paused,
             "session": told.get("session"),
             "people": sum(int(np.count_nonzero(_people(faces))) for faces in shown),
             "people_today": today,
-            "people_today_since": _iso(since),
+            "people_today_since": utc_text(since),
             "fps": round(sum(one.fps for one in cameras), 2),
             "latency_ms": _latency(latencies),
             "dropped": dropped,
@@ -182,7 +183,7 @@ class Live:
         with self._lock:
             self._step(now)
             return [
-                {"time": _iso(wall - timedelta(seconds=now - step * STEP)), **_amounts(cameras)}
+                {"time": utc_text(wall - timedelta(seconds=now - step * STEP)), **_amounts(cameras)}
                 for step, cameras in self._steps
             ]
 
@@ -402,7 +403,3 @@ def _amounts(cameras: Mapping[str, _Sum]) -> dict[str, Any]:
 
 def _is_now(flag: str) -> bool:
     return flag.endswith(" now")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_path, check_target
+from ..utc import utc_text
 from .content import Column, Table
 
 
@@ -59,8 +60,7 @@ def _text(column: Column, value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if column.kind == "time":
-        moment = datetime.fromtimestamp(value / 1000, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return utc_text(datetime.fromtimestamp(value / 1000, UTC))
     if column.kind == "count":
         return int(value)
     return round(value, 6) if isinstance(value, float) else value

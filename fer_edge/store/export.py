@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ..errors import MissingExtraError
 from ..files import atomic_path, check_target
+from ..utc import utc_text
 from .reader import StoreReader
 from .schema import TABLES, Table
 
@@ -35,7 +36,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], table: Table, stream: TextIO) -
 
 def _as_text(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return utc_text(value)
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...store.reader import Device, StoreReader
+from ...utc import utc_text
 from .link import Link, LinkLost, Message
 from .progress import Progress
 from .topics import VERSION
@@ -29,13 +30,13 @@ _log = logging.getLogger(__name__)
 def to_payload(record: Mapping[str, Any]) -> bytes:
     """``record`` as JSON in UTF-8; times get a ``Z``."""
     return json.dumps(
-        record, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_utc
+        record, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_plain
     ).encode("utf-8", "backslashreplace")
 
 
-def _utc(value: object) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return utc_text(value)
     raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
 
 

@@ -62,7 +62,7 @@ def plain_address(text: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or ``localhost``, is reached from this machine only; other names are not looked up."""
+    """Whether ``host``, an address or ``localhost``, is reached from this machine only. Looks no name up."""
     plain = plain_address(host)
     return host == "localhost" if plain is None else ipaddress.ip_address(plain).is_loopback
 

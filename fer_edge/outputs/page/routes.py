@@ -23,6 +23,7 @@ from ...control.control import named
 from ...errors import DataError
 from ...store.reader import StoreReader
 from ...store.schema import TABLES
+from ...utc import utc_text
 from .events import Events
 from .gate import refused
 from .pictures import Pictures, View
@@ -118,7 +119,7 @@ class Routes:
 
     def end(self) -> None:
         """End what goes on: streams, and what was to be read."""
-        self.events.tell("ended", {"time": _iso(datetime.now(UTC))})
+        self.events.tell("ended", {"time": utc_text(datetime.now(UTC))})
         if self._sources.pictures is not None:
             self._sources.pictures.end()
         self._reader.shutdown(wait=False, cancel_futures=True)
@@ -271,8 +272,8 @@ class Routes:
         return _json(
             {
                 "table": query.table,
-                "from": _iso(query.since),
-                "to": _iso(query.until),
+                "from": utc_text(query.since),
+                "to": utc_text(query.until),
                 "rows": rows[: query.limit],
                 "more": more,
             }
@@ -425,7 +426,7 @@ def _plain(row: Mapping[str, Any], flags: Sequence[str]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, datetime):
-            told[name] = _iso(value)
+            told[name] = utc_text(value)
         elif isinstance(value, float):
             told[name] = round(value, 4)
         else:
@@ -516,10 +517,6 @@ def _json(data: Any, status: int = 200) -> Response:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _file(name: str) -> bytes:
