@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up; rooms of one storey do not know each other.
 STOREYS = (
-    {"labels", "errors", "defaults", "option", "utc"},
+    {"labels", "errors", "defaults", "option", "utc", "credentials"},
     {"files", "machine", "log", "periodic", "native_output", "interrupts", "opencv", "kernels"},
     {"fer2013", "models", "sources"},
     {"faces"},

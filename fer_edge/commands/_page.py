@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def open_door(config: Config, stack: contextlib.ExitStack) -> Door | None:
-    """Find out what could be wrong with ``--page``, and take its address; errors as for its ``Door``."""
+    """Check the options of ``--page`` and take its address; errors as of its ``Door``."""
     if config.page is None:
         return None
     from ..outputs.page.page import Door, PageOptions, Shown
 
     options = PageOptions(
-        config.page,
-        cast("Shown | None", config.page_picture),
-        config.page_fps,
-        config.page_viewers,
-        config.page_tls,
-        config.page_host,
-        config.page_token_file,
+        address=config.page,
+        picture=cast("Shown | None", config.page_picture),
+        fps=config.page_fps,
+        viewers=config.page_viewers,
+        tls=config.page_tls,
+        hosts=config.page_host,
+        token_file=config.page_token_file,
     )
     door = Door(options, lambda: state_folder(config.state_folder))
     stack.callback(door.close)

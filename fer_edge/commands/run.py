@@ -197,17 +197,17 @@ class _Run:
             return self._outputs.losses
 
         run = OpenRun(
-            config,
-            cameras,
-            self._control,
-            lambda: results.summary,
-            losses,
-            self._live,
-            self._silence,
-            door,
-            figures,
-            metrics_of(config, figures, cameras, losses),
-            broker_for(config, cameras),
+            config=config,
+            cameras=cameras,
+            control=self._control,
+            summary=lambda: results.summary,
+            losses=losses,
+            live=self._live,
+            silence=self._silence,
+            door=door,
+            figures=figures,
+            metrics=metrics_of(config, figures, cameras, losses),
+            broker=broker_for(config, cameras),
         )
         self._opened = open_outputs(config, cameras)
         self._control.set_store(self._opened.store)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..credentials import handed_over
 from ..errors import DataError, SourceError
-from ..sources.password import handed_over, with_password
+from ..sources.password import with_password
 from ..sources.urls import without_secrets
 
 if TYPE_CHECKING:

@@ -15,11 +15,9 @@ from ..errors import DataError, FerEdgeError
 from ..option import Polygon, polygon_of
 from ..pipeline.watch import Watch
 from ..pipeline.watch_all import WatchAll
+from ..store.events import LONGEST_NAME
 from .folder import state_folder
 from .memory import Memory, recall, remember
-
-LONGEST_NAME = 200
-"""Characters of the name of a session, event or group."""
 
 MOST_MASKS = 50
 """Polygons drawn on one camera."""

@@ -1,4 +1,4 @@
-"""Requests to a run as JSON objects: what a socket, a page and a broker carry are the same words."""
+"""Requests to a run as JSON objects, as the local socket carries them."""
 
 from __future__ import annotations
 

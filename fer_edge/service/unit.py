@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..credentials import credential_name
 from ..errors import DataError
-from ..sources.password import credential_name
 
 MARK = "# Written by fer-edge service, which replaces and removes this file; for changes: systemctl edit "
 """How the first line of a unit of ours begins; the name follows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ import stat
 import urllib.parse
 from pathlib import Path
 
+from ..credentials import handed_over
 from ..errors import SourceError
 from .urls import without_secrets
 
@@ -46,18 +46,6 @@ def with_password(
         )
     password = urllib.parse.quote_from_bytes(_first_line(Path(file), option), safe="")
     return f"{found['before']}:{password}{found['after']}{url[found.end() :]}"
-
-
-def credential_name(file: Path) -> str:
-    """The name under which systemd hands the content of ``file`` to a service (LoadCredential=)."""
-    return f"password-{hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]}"
-
-
-def handed_over(file: Path) -> Path:
-    """Where the content of ``file`` lies: with what systemd read for a service, or in itself."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    credential = Path(folder, credential_name(file)) if folder else file
-    return credential if credential.is_file() else file
 
 
 def _first_line(file: Path, option: str) -> bytes:

@@ -25,7 +25,7 @@ MOST_EVENTS = 10_000
 MOST_BYTES = 10_000_000
 
 LONGEST_NAME = 200
-"""Characters of the name of an event or group."""
+"""Characters of the name of a session, event or group."""
 
 _DELIMITERS = ",;\t"
 

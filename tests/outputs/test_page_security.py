@@ -21,6 +21,7 @@ pytest.importorskip("prometheus_client")
 
 from pages import SECONDS, served, until_closed, wait_for
 
+from fer_edge.credentials import credential_name
 from fer_edge.errors import DataError
 from fer_edge.option import Address
 from fer_edge.outputs.page.address import Hosts, bound, host_of, is_loopback
@@ -28,7 +29,6 @@ from fer_edge.outputs.page.gate import Wrong
 from fer_edge.outputs.page.page import Door, PageOptions
 from fer_edge.outputs.page.server import connections_allowed
 from fer_edge.outputs.page.token import Key, token_in, token_of
-from fer_edge.sources.password import credential_name
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 GETS = ("/", "/page.css", "/page.js", "/api/state", "/api/timeline", "/healthz", "/metrics")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from fer_edge.cli import main
+from fer_edge.credentials import credential_name
 from fer_edge.errors import DataError, ServiceError
 from fer_edge.service.install import Manager, install, remove, system_manager, systemd_version
 from fer_edge.service.unit import MARK
-from fer_edge.sources.password import credential_name
 
 TEXT = f"{MARK}door\n[Service]\n"
 RUN = ["--", "--camera", "0", "--jsonl", "faces.jsonl", "--append"]

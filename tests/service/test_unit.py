@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fer_edge.credentials import credential_name
 from fer_edge.errors import DataError
 from fer_edge.service.unit import UnitOptions, unit_text
-from fer_edge.sources.password import credential_name
 
 COMMAND = (sys.executable, "-P", "-m", "fer_edge", "run", "--camera", "0")
 

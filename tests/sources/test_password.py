@@ -13,9 +13,10 @@ cv2 = pytest.importorskip("cv2")
 from sources.pictures import encoded, grey
 
 from fer_edge.config import ConfigError, load, to_toml
+from fer_edge.credentials import credential_name
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
-from fer_edge.sources.password import credential_name, takes_password, with_password
+from fer_edge.sources.password import takes_password, with_password
 
 SECRET = "p@ss/w:ö #1?%"
 ENCODED = "p%40ss%2Fw%3A%C3%B6%20%231%3F%25"

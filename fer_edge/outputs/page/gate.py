@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...errors import shortened
 from .address import Hosts, plain_address
 from .token import Key
 
@@ -152,7 +153,9 @@ class Gate:
         server = scope.get("server")
         if not self._hosts.allow(host, server[0] if server else None):
             return refused(
-                421, f"no page is called {_short(host)!r} here; --page-host NAME adds a name", close=True
+                421,
+                f"no page is called {shortened(host, 64)!r} here; --page-host NAME adds a name",
+                close=True,
             )
         foreign = self._foreign(scope, headers, host)
         if foreign is not None:
@@ -293,7 +296,3 @@ def _cookie(header: str, name: str) -> str | None:
         if equals and key == name:
             return value
     return None
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 64 else f"{text[:64]}..."

@@ -139,17 +139,17 @@ class PageOutput:
         self._tasks: list[asyncio.Task[None]] = []
         self._routes = Routes(
             Sources(
-                tuple(cameras),
-                figures,
-                controls,
-                self.pictures,
-                store,
-                metrics,
-                self.health,
-                lambda: self._frames,
-                options.viewers,
-                picture,
-                unsure,
+                cameras=tuple(cameras),
+                figures=figures,
+                controls=controls,
+                pictures=self.pictures,
+                store=store,
+                metrics=metrics,
+                health=self.health,
+                frames=lambda: self._frames,
+                viewers=options.viewers,
+                picture=picture,
+                unsure=unsure,
             ),
             self._events,
         )

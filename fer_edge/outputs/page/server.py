@@ -19,8 +19,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...credentials import handed_over
 from ...errors import DataError
-from ...sources.password import handed_over
 from .gate import HEAD_BYTES, HEADERS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import re
 import secrets
 from pathlib import Path
 
+from ...credentials import handed_over
 from ...errors import DataError
-from ...sources.password import handed_over
 
 FILE = "page.token"
 """Its name in the state folder."""
