@@ -150,7 +150,7 @@ def _prom_file(text: str) -> str:
     """An argparse type: a file that the node exporter reads."""
     if Path(nonempty(text)).suffix != ".prom":
         raise argparse.ArgumentTypeError(
-            f"{text!r} does not end in .prom, and the node exporter reads no other files"
+            f"{text!r} does not end in .prom; the node exporter reads no other files"
         )
     return text
 
@@ -262,7 +262,7 @@ class Config:
     events: str | None = option(
         None,
         "control",
-        "record in --store what is shown when, from this CSV file: time or offset, name, group",
+        "record what is shown when in --store; this CSV file lists it (columns time or offset, name, group)",
         metavar="FILE",
     )
     gpio_button: str | None = option(
@@ -274,14 +274,14 @@ class Config:
     name: str = option(
         DEFAULT_NAME,
         "control",
-        "let fer-edge session, pause and resume find the run by this name (default: %(default)s)",
+        "name the run, for the --run of fer-edge session, pause and resume (default: %(default)s)",
         NAME,
         metavar="NAME",
     )
     state_folder: str | None = option(
         None,
         "control",
-        "keep here what outlasts the run, as a pause and drawn masks (default: %(default)s)",
+        "keep what outlasts the run, such as a pause and drawn masks, in this folder (default: %(default)s)",
         metavar="DIR",
         shown="~/.local/state/fer-edge, or what systemd gives",
     )
@@ -359,8 +359,8 @@ class Config:
     metrics: str | None = option(
         None,
         "output",
-        "keep figures for Prometheus in this .prom file, for the node exporter's textfile collector; --page "
-        "serves them as well",
+        "keep figures for Prometheus in this .prom file, which the node exporter's textfile collector reads; "
+        "--page serves them as well",
         Kind("a file", _prom_file),
         metavar="FILE",
     )
@@ -379,7 +379,7 @@ class Config:
     page: Address | None = option(
         None,
         "page",
-        "serve a page with the picture and all figures at this address; :PORT is for this machine only",
+        "serve a live page with the picture and all figures at this address; :PORT is for this machine only",
         ADDRESS,
         metavar="HOST:PORT",
     )
@@ -393,34 +393,34 @@ class Config:
     page_fps: float = option(
         10.0,
         "page",
-        "send no more than so many pictures a second (default: %(default)s)",
+        "send at most this many pictures a second (default: %(default)s)",
         NUMBER,
         metavar="FPS",
     )
     page_viewers: int = option(
         10,
         "page",
-        "let so many people look on at a time (default: %(default)s)",
+        "let at most this many viewers watch at a time (default: %(default)s)",
         COUNT,
         metavar="N",
     )
     page_tls: tuple[str, str] | None = option(
         None,
         "page",
-        "serve it over TLS, with the certificate (and its chain) and the key in these PEM files",
+        "serve the page over TLS, with the certificate (and its chain) and the key in these PEM files",
         TWO_FILES,
         metavar="CERT,KEY",
     )
     page_host: tuple[str, ...] = option(
         (),
         "page",
-        "answer to this host name as well, as that of a reverse proxy",
+        "answer to this host name as well, such as that of a reverse proxy",
         metavar="NAME",
     )
     page_token_file: str | None = option(
         None,
         "page",
-        "take the token that opens the page from this file, and ask for it on this machine as well",
+        "read the token that opens the page from this file, and require it on this machine as well",
         metavar="FILE",
     )
     watch: WatchOptions = field(default_factory=WatchOptions)
@@ -539,7 +539,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
 
 
 def with_store(config: Config, shown: bool) -> Config:
-    """Return ``config`` with a store in the folder of state where it is ``shown`` and none is named."""
+    """Return ``config`` with a store in the state folder where it is ``shown`` and none is named."""
     if config.store or not shown:
         return config
     return replace(config, store=os.fspath(state_path(config.state_folder) / "store.db"))
@@ -697,16 +697,16 @@ def _refuse_contradictions(config: Config) -> None:
         raise DataError("--keep-files takes one size and one age")
     _refuse_misfits_of_mqtt(config)
     if not 0 < config.page_fps <= 30:
-        raise DataError(f"page_fps must be more than 0 and at most 30, got {config.page_fps:g}")
+        raise DataError(f"--page-fps must be more than 0 and at most 30; got {config.page_fps:g}")
     of_page = ("page_picture", "page_tls", "page_host", "page_token_file")
     for name in of_page if config.page is None else ():
         if getattr(config, name):
-            raise DataError(f"{OPTIONS[name].flag} is for --page")
+            raise DataError(f"{OPTIONS[name].flag} needs --page HOST:PORT")
     asked["store"] = bool(config.store)
     if config.gpio_button and not config.store:
-        raise DataError("--gpio-button marks events in a store; give --store FILE.db")
+        raise DataError("--gpio-button marks events in a store; add --store FILE.db")
     if config.events and not config.store:
-        raise DataError("--events are recorded in a store; give --store FILE.db")
+        raise DataError("--events are recorded in a store; add --store FILE.db")
     for name in config.require:
         if not asked[name]:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")

@@ -7,9 +7,9 @@ import importlib
 
 COMMANDS: dict[str, str] = {
     "run": "recognize emotions on a camera, stream, video, image or folder",
-    "session": "mark sessions and events in a run that goes on",
-    "pause": "pause a run that goes on",
-    "resume": "let a paused run go on",
+    "session": "mark sessions and events while a run goes on",
+    "pause": "pause a run",
+    "resume": "resume a paused run",
     "store": "read what run --store has written",
     "mqtt": "try an MQTT broker, or take a device away from it",
     "report": "make a page of what an audience felt, of stores or JSON lines",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def control_of(config: Config, results: Watch | WatchAll) -> Control:
-    """Return what ``results`` are asked through; its folder of state is made only where it is needed.
+    """Return what ``results`` are asked through; its state folder is made only where it is needed.
 
     Raises :class:`~fer_edge.errors.DataError` where that folder cannot be made.
     """

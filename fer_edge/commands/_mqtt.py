@@ -58,7 +58,7 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
 def add_mqtt(beside: Beside, run: OpenRun) -> None:
     """Begin to tell ``run.broker`` how the run goes.
 
-    Raises :class:`~fer_edge.errors.DataError` where the folder of state cannot be used.
+    Raises :class:`~fer_edge.errors.DataError` where the state folder cannot be used.
     """
     if run.broker is None:
         return

@@ -1,4 +1,4 @@
-"""What the commands share that ask a run which goes on."""
+"""What session, pause and resume share: finding a run and asking it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         "--run",
         type=nonempty,
         metavar="NAME",
-        help="the run of this name (run --name, or service --name), where several are going on",
+        help="choose the run of this name (run --name, or service --name) where several are going on",
     )
     parser.add_argument(
-        "--state-folder", type=nonempty, metavar="DIR", help="that of the run, where it was given one"
+        "--state-folder",
+        type=nonempty,
+        metavar="DIR",
+        help="look for the run in this folder too: the --state-folder that it was given",
     )
 
 

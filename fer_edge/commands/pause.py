@@ -6,7 +6,7 @@ import argparse
 
 from ._running import ask_run, configure_run, told
 
-HELP = "Pause a run: until fer-edge resume it recognizes, shows and stores nothing, also after a restart."
+HELP = "Pause a run: it recognizes, shows and stores nothing until fer-edge resume, even after a restart."
 EPILOG = """\
 examples:
   fer-edge pause

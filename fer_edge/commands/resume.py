@@ -6,7 +6,7 @@ import argparse
 
 from ._running import ask_run, configure_run, told
 
-HELP = "Let a run that was paused go on."
+HELP = "Resume a paused run."
 EPILOG = """\
 examples:
   fer-edge resume

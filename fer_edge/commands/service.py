@@ -128,7 +128,7 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     named += [pair[0] for one in configs for pair in (one.page_tls, one.mqtt_cert) if pair]
     secrets = {Path(name) for one in configs for name in _secrets(one) if name}
     return UnitOptions(
-        # -P: the folder of state, in which the service may write, is no place for modules.
+        # -P: the state folder, in which the service may write, is no place for modules.
         command=[sys.executable, "-P", "-m", "fer_edge", "run", *options],
         name=arguments.name,
         systemd=version,

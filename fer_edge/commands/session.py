@@ -9,7 +9,7 @@ from ..errors import printable
 from ..option import nonempty
 from ._running import ask_run, configure_run, told
 
-HELP = "Mark a session and its events in a run that goes on, which keeps its seconds in the store."
+HELP = "Mark a session and its events while a run goes on, which then stores every second of it."
 EPILOG = """\
 examples:
   fer-edge run --camera 0 --store shop.db &
@@ -19,21 +19,23 @@ examples:
   fer-edge session stop
   fer-edge session status
 
-From now on, or until the next event, viewers' seconds belong to what was marked. A session ends with its run
-at the latest. docs/control.md tells of other ways: keys, a button, a page, a broker, a file of events."""
+What was marked lasts until the next event or the end of the session. A session ends with its run at the
+latest. docs/control.md describes other ways: keys, a button, a page, a broker, a file of events."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    start = actions.add_parser("start", help="begin a session")
+    start = actions.add_parser("start", help="start a session")
     start.add_argument("title", type=nonempty, metavar="NAME", help="what it is called")
-    mark = actions.add_parser("mark", help="mark that something begins: a scene, an advertisement")
+    mark = actions.add_parser("mark", help="mark the start of something: a scene, an advertisement")
     mark.add_argument("title", type=nonempty, metavar="NAME", help="what it is called")
-    mark.add_argument("--group", type=nonempty, metavar="NAME", help="what it belongs to, for comparisons")
-    stop = actions.add_parser("stop", help="end the session")
-    status = actions.add_parser("status", help="tell what the run does")
-    status.add_argument("--json", action="store_true", help="as JSON")
+    mark.add_argument(
+        "--group", type=nonempty, metavar="NAME", help="the group it belongs to, for comparisons"
+    )
+    stop = actions.add_parser("stop", help="stop the session")
+    status = actions.add_parser("status", help="show what the run is doing")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
     for action in (start, mark, stop, status):
         configure_run(action)
 
@@ -49,9 +51,9 @@ def execute(args: argparse.Namespace) -> int:
     if args.action == "status":
         print(json.dumps(answer) if args.json else told(answer))
     elif args.action == "start":
-        print(printable(f"session {answer['session']!r} has begun"))
+        print(printable(f"session {answer['session']!r} has started"))
     elif args.action == "mark":
         print(printable(f"marked {args.title!r} in session {answer['session']!r}"))
     else:
-        print("the session has ended")
+        print("the session has stopped")
     return 0

@@ -74,7 +74,7 @@ class Control:
         self._path = folder and folder / f"control-{name}.json"
         self._memory = recall(self._path) if self._path else Memory()
         if self._memory.paused and self._live:
-            _log.warning("paused, as the run before was; fer-edge resume goes on")
+            _log.warning("paused, because the previous run was; continue with fer-edge resume")
             run.pause()
         for camera, watch in self._watches.items():
             watch.cover(self._memory.masks.get(camera, ()))
@@ -134,7 +134,7 @@ class Control:
         with self._changing():
             self._sessions().start_session(name)
             self._marked = 0
-        _log.info("session %r has begun", name)
+        _log.info("session %r has started", name)
 
     def mark(self, name: str, group: str | None = None) -> None:
         """Record that ``name`` begins now; ``group``: what it belongs to."""
@@ -148,7 +148,7 @@ class Control:
         with self._changing():
             name = self.session
             self._sessions().stop_session()
-        _log.info("session %r has ended", name)
+        _log.info("session %r has stopped", name)
 
     def start_next(self) -> None:
         """Begin a session that is called by the time of day, as by a key that takes no name."""
@@ -206,14 +206,14 @@ class Control:
         try:
             state_folder(str(self._path.parent))
         except FerEdgeError as error:
-            _log.warning("%s; a restart will not know of it", error)
+            _log.warning("%s; a restart will forget this", error)
             return
         remember(self._path, memory)
 
     def _watch(self, camera: str) -> Watch:
         if camera not in self._watches:
             known = ", ".join(map(repr, self._watches))
-            raise DataError(f"there is no camera {camera!r:.80}; there are {known}")
+            raise DataError(f"no camera {camera!r:.80}; choose one of {known}")
         return self._watches[camera]
 
     def _sessions(self) -> SessionStore:

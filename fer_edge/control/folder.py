@@ -12,7 +12,7 @@ _MODE = 0o700
 
 
 def state_path(given: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the folder of state lies, existing or not.
+    """Where the state folder lies, whether or not it exists.
 
     ``given``: by ``--state-folder``. Else that which systemd made (``STATE_DIRECTORY``), else ``fer-edge``
     below ``XDG_STATE_HOME`` or ``~/.local/state``. Raises :class:`~fer_edge.errors.DataError` where nobody
@@ -30,7 +30,7 @@ def state_path(given: str | None = None, environment: Mapping[str, str] = os.env
     try:
         return Path.home() / ".local/state/fer-edge"
     except RuntimeError as error:
-        raise DataError("there is no home to keep state in; name a folder with --state-folder") from error
+        raise DataError("no home folder to keep state in; give --state-folder DIR") from error
 
 
 def state_folder(given: str | None = None) -> Path:
@@ -44,8 +44,8 @@ def state_folder(given: str | None = None) -> Path:
         path.mkdir(mode=_MODE, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{path}: no folder to keep state in: {error.strerror}; name another one with --state-folder"
+            f"{path}: cannot be made to keep state in: {error.strerror}; give another --state-folder"
         ) from error
     if not os.access(path, os.W_OK):
-        raise DataError(f"{path}: no permission to write; name another one with --state-folder")
+        raise DataError(f"{path}: no permission to write; give another --state-folder")
     return path

@@ -51,8 +51,8 @@ def press(control: Control, key: str) -> None:
 
 def explained(control: Control) -> str:
     """The keys in a line."""
-    sessions = "m marks an event, s begins or ends a session, " if control.keeps_sessions else ""
-    return f"keys: {sessions}p pauses or goes on"
+    sessions = "m marks an event, s starts or stops a session, " if control.keeps_sessions else ""
+    return f"keys: {sessions}p pauses or resumes"
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """A local socket through which a run on this machine is asked: one JSON line there, one back.
 
 A run ``NAME`` listens at ``NAME.sock`` in the folder that systemd made for it (``/run/fer-edge/NAME``), else
-in ``$XDG_RUNTIME_DIR/fer-edge``, else in its folder of state. Whoever may write to the socket may ask: its
+in ``$XDG_RUNTIME_DIR/fer-edge``, else in its state folder. Whoever may write to the socket may ask: its
 user and group, by its mode 0660. A lock beside it, which the kernel lets go with the process, tells a socket
 that is in use from one that was left behind.
 """
@@ -190,7 +190,7 @@ def listening(
         listener = _opened(folder, name, answer, level)
     except OSError as error:
         told = error.strerror or error
-        _log.log(level, "%s: cannot be asked to pause or mark from elsewhere: %s", folder, told)
+        _log.log(level, "%s: fer-edge session, pause and resume cannot reach this run: %s", folder, told)
     try:
         yield
     finally:
@@ -212,10 +212,18 @@ def _opened(
             continue
         if number > 1:
             _log.log(
-                level, "a run %s is going on already; fer-edge session and pause call this one %s", name, told
+                level,
+                "a run named %s is going on already; fer-edge session and pause know this one as %s",
+                name,
+                told,
             )
         return listener
-    _log.log(level, "%d runs %s are going on already; this one cannot be asked", MOST_RUNS, name)
+    _log.log(
+        level,
+        "%d runs named %s are going on already; fer-edge session and pause cannot reach this one",
+        MOST_RUNS,
+        name,
+    )
     return None
 
 
@@ -274,7 +282,7 @@ def find(name: str | None, places: list[Path]) -> Found:
         raise ServiceError(f"{len(reachable)} runs are listening: {names}; choose one with --run NAME")
     if found:
         raise ServiceError(
-            f"{found[0].path}: no permission; the run {found[0].name} is another user's (sudo, or its group)"
+            f"{found[0].path}: no permission, as the run {found[0].name} is another user's; use sudo"
         )
     called = "" if name is None else f" {name!r}"
     where = ", ".join(map(str, places))

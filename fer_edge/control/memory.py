@@ -35,7 +35,7 @@ def recall(path: Path) -> Memory:
         return Memory()
     except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
-        _log.warning("%s: not read, neither a pause nor drawn masks are remembered: %s", path, told)
+        _log.warning("%s: ignored, so that a pause and drawn masks are forgotten: %s", path, told)
         return Memory()
 
 
@@ -47,7 +47,7 @@ def remember(path: Path, memory: Memory) -> None:
         path.chmod(0o600)
     except (OSError, FerEdgeError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        _log.warning("%s: not written, so that a restart will not know of it: %s", path, told)
+        _log.warning("%s: not written, so that a restart will forget this: %s", path, told)
 
 
 def _memory_of(content: Any) -> Memory:

@@ -70,7 +70,7 @@ class UnitOptions:
     command: Sequence[str]
     """The program, by its absolute path, and all its arguments."""
     name: str = "fer-edge"
-    """Of the unit without ``.service``, of its user and of its folder of state."""
+    """Of the unit without ``.service``, of its user and of its state folder."""
     systemd: int = OLDEST_SYSTEMD
     """Version of the systemd that is to read the unit."""
     user: bool = False

@@ -119,14 +119,14 @@ def test_what_is_no_address_is_told(cli, text):
 def test_options_of_the_page_need_one(cli, option, value):
     code, _, err = cli("run", "--camera", "demo", option, value)
     assert code == 2
-    assert f"{option} is for --page" in err
+    assert f"{option} needs --page HOST:PORT" in err
 
 
 @pytest.mark.parametrize("fps", ["0", "-1", "31", "nan"])
 def test_a_rate_of_pictures_has_limits(cli, fps):
     code, _, err = cli("run", "--camera", "demo", "--page", ":0", "--page-fps", fps)
     assert code == 2
-    assert "page_fps must be more than 0 and at most 30" in err
+    assert "--page-fps must be more than 0 and at most 30" in err
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])

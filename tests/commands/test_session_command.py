@@ -90,7 +90,7 @@ def test_a_session_marked_from_elsewhere_is_in_the_store(started, cli, tmp_path)
         "store": True,
     }
     await_that(lambda: frames(tmp_path / "all.jsonl"))
-    assert cli("session", "start", "Tuesday preview")[:2] == (0, "session 'Tuesday preview' has begun\n")
+    assert cli("session", "start", "Tuesday preview")[:2] == (0, "session 'Tuesday preview' has started\n")
     assert (
         cli("session", "mark", "A", "--group", "trailers")[1] == "marked 'A' in session 'Tuesday preview'\n"
     )
@@ -103,7 +103,7 @@ def test_a_session_marked_from_elsewhere_is_in_the_store(started, cli, tmp_path)
     # A second of the session has to end before it is a row.
     await_that(lambda: frames(tmp_path / "all.jsonl") > 60)
     assert cli("session", "mark", "B", "--run", "shop")[0] == 0
-    assert cli("session", "stop")[1] == "the session has ended\n"
+    assert cli("session", "stop")[1] == "the session has stopped\n"
     assert cli("session", "stop")[0] == 2
     ended(process)
     with StoreReader(tmp_path / "shop.db") as store:
@@ -145,7 +145,10 @@ def test_a_pause_records_nothing_and_outlasts_a_restart(started, cli, tmp_path, 
 
     process = started("--jsonl", "next.jsonl", "--seconds", "2")
     assert process.wait(PATIENCE) == 0
-    assert "paused, as the run before was; fer-edge resume goes on" in (tmp_path / "stderr-1").read_text()
+    assert (
+        "paused, because the previous run was; continue with fer-edge resume"
+        in (tmp_path / "stderr-1").read_text()
+    )
     assert frames(tmp_path / "next.jsonl") == 0
 
 
@@ -215,7 +218,7 @@ def test_listed_events_of_a_film(cli, place, tmp_path):
             ["--store", "x.db", "--events", "wall.csv"],
             "wall.csv, row 2, column time: a film knows no time of day",
         ),
-        (["--events", "wall.csv"], "--events are recorded in a store; give --store FILE.db"),
+        (["--events", "wall.csv"], "--events are recorded in a store; add --store FILE.db"),
         (["--store", "x.db", "--events", "none.csv"], "none.csv: No such file or directory"),
         (["--store", "wall.csv", "--events", "wall.csv", "--force"], "--force is for"),
         (["--store", "wall.csv", "--events", "wall.csv"], "wall.csv: is also the input"),

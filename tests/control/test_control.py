@@ -67,7 +67,7 @@ def test_a_pause_outlasts_the_run(run, tmp_path, caplog):
             after = Control(next_run, folder=folder)
         assert next_run.paused
         assert [record.getMessage() for record in caplog.records] == [
-            "paused, as the run before was; fer-edge resume goes on"
+            "paused, because the previous run was; continue with fer-edge resume"
         ]
         after.resume()
         assert not next_run.paused
@@ -120,7 +120,7 @@ def test_drawn_masks_are_kept_by_camera(tmp_path):
 @pytest.mark.parametrize(
     ("camera", "polygons", "told"),
     [
-        ("hall", [TRIANGLE], "there is no camera 'hall'; there are 'door'"),
+        ("hall", [TRIANGLE], "no camera 'hall'; choose one of 'door'"),
         ("door", "0,0 1,1 1,0", "masks must be a list of polygons"),
         ("door", [[[0, 0], [1, 1]]], "three or more points"),
         ("door", [[[0, 0], [1, 1], [1.5, 0]]], "in parts of the picture, 0 to 1"),
@@ -157,8 +157,7 @@ def test_a_bad_file_is_told_and_ignored(run, tmp_path, caplog, content):
         control = Control(run, folder=tmp_path)
     (record,) = caplog.records
     assert (
-        "control-default.json: not read, neither a pause nor drawn masks are remembered"
-        in record.getMessage()
+        "control-default.json: ignored, so that a pause and drawn masks are forgotten" in record.getMessage()
     )
     assert control.snapshot() == {"paused": False, "session": None, "masks": {"door": [list(TRIANGLE)]}}
     control.pause()
@@ -171,7 +170,7 @@ def test_what_cannot_be_kept_holds_nevertheless(run, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "fer_edge"):
         control.pause()
     assert run.paused
-    assert "a restart will not know of it" in caplog.text
+    assert "a restart will forget this" in caplog.text
 
 
 def test_sessions_go_to_the_store(run):
@@ -252,5 +251,5 @@ def test_where_state_is_kept(tmp_path, monkeypatch):
     assert state_folder(str(folder)) == folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"no folder to keep state in.*--state-folder"):
+    with pytest.raises(DataError, match=r"cannot be made to keep state in.*--state-folder"):
         state_folder(str(tmp_path / "file"))

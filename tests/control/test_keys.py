@@ -30,7 +30,7 @@ from fer_edge.pipeline.watch import Watch
 from fer_edge.store.reader import StoreReader
 
 PATIENCE = 60.0
-HINT = b"keys: m marks an event, s begins or ends a session, p pauses or goes on"
+HINT = b"keys: m marks an event, s starts or stops a session, p pauses or resumes"
 
 # Signals and processes under an emulator are the emulator's.
 heavy = pytest.mark.heavy
@@ -57,7 +57,7 @@ def test_what_keys_do(control, caplog):
     caplog.clear()
     press(control, "m")
     assert caplog.messages == ["this run has no store to keep sessions in; start it with --store FILE.db"]
-    assert explained(control) == "keys: p pauses or goes on"
+    assert explained(control) == "keys: p pauses or resumes"
 
 
 def test_without_a_terminal_there_are_no_keys(control, caplog, capsys):
@@ -141,7 +141,7 @@ def test_keys_mark_in_the_store_and_the_terminal_is_given_back(terminal):
     one.await_line_by_line(False)
     one.until(b"frame ")
     one.press(b"s")
-    one.until(b"has begun")
+    one.until(b"has started")
     # An arrow key is no m.
     one.press(b"\x1b[m")
     one.press(b"m")
@@ -151,7 +151,7 @@ def test_keys_mark_in_the_store_and_the_terminal_is_given_back(terminal):
     one.press(b"p")
     one.until(b"recognizing again")
     one.press(b"s")
-    one.until(b"has ended")
+    one.until(b"has stopped")
     one.press(b"\x03")
     one.until(b"latency")
     assert one.process.wait(PATIENCE) == 0

@@ -142,14 +142,16 @@ def test_a_second_run_gets_a_number_and_says_so(tmp_path, caplog):
         assert caplog.messages == []
         stack.enter_context(listening(tmp_path, "door", echo))
         assert caplog.messages == [
-            "a run door is going on already; fer-edge session and pause call this one door-2"
+            "a run named door is going on already; fer-edge session and pause know this one as door-2"
         ]
         assert ask(find("door-2", [tmp_path]).path, {})["run"] == "door-2"
         with pytest.raises(ServiceError, match="2 runs are listening: door, door-2; choose one with --run"):
             find(None, [tmp_path])
         for _ in range(2, MOST_RUNS + 1):
             stack.enter_context(listening(tmp_path, "door", echo))
-        assert caplog.messages[-1] == "9 runs door are going on already; this one cannot be asked"
+        assert caplog.messages[-1] == (
+            "9 runs named door are going on already; fer-edge session and pause cannot reach this one"
+        )
     assert not [*tmp_path.glob("*.sock")]
 
 
@@ -176,7 +178,7 @@ def test_where_nobody_can_listen_the_run_goes_on_and_says_so(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.INFO, "fer_edge"), listening(tmp_path / "file" / "x", "door", echo):
         pass
-    assert "cannot be asked to pause or mark from elsewhere" in caplog.text
+    assert "fer-edge session, pause and resume cannot reach this run" in caplog.text
     with listening(None, "door", echo):
         pass
 
