@@ -101,7 +101,8 @@ def test_a_session_marked_from_elsewhere_is_in_the_store(started, cli, tmp_path)
         "fer-edge session: session 'Tuesday preview' goes on; stop it before starting another\n",
     )
     # A second of the session has to end before it is a row.
-    await_that(lambda: frames(tmp_path / "all.jsonl") > 60)
+    so_far = frames(tmp_path / "all.jsonl")
+    await_that(lambda: frames(tmp_path / "all.jsonl") > so_far + 60)
     assert cli("session", "mark", "B", "--run", "shop")[0] == 0
     assert cli("session", "stop")[1] == "the session has stopped\n"
     assert cli("session", "stop")[0] == 2
