@@ -18,7 +18,7 @@ if len(sys.argv) < 2:
 table = Path(sys.argv[1])
 source = sys.argv[2] if len(sys.argv) > 2 else 0
 seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 60.0
-# Spreadsheets know UTF-8 by the mark at its beginning, which belongs there once.
+# Spreadsheets recognize UTF-8 by a mark at the very beginning of the file.
 encoding = "utf-8" if table.exists() else "utf-8-sig"
 with fer_edge.watch(source) as results, table.open("a", newline="", encoding=encoding) as stream:
     writer = csv.writer(stream)

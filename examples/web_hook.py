@@ -22,7 +22,7 @@ if len(sys.argv) < 2:
     sys.exit("usage: web_hook.py URL [SOURCE]")
 url = sys.argv[1]
 source = sys.argv[2] if len(sys.argv) > 2 else 0
-# So many wait while the server is away. Recognition does not wait for it: a thread sends them, in order.
+# Up to this many wait while the server is away; a thread sends them in order, so that recognition need not wait.
 events: queue.Queue[dict | None] = queue.Queue(1000)
 
 
@@ -34,7 +34,7 @@ def is_done(event: dict) -> bool:
         return True
     except OSError as error:
         print(f"{url}: {error}", file=sys.stderr)
-        # What it calls wrong stays wrong, but for "too late" and "too many".
+        # A request that the server rejects stays rejected, except for time-outs and rate limits.
         code = getattr(error, "code", 500)
         return code < 500 and code not in (408, 429)
 
@@ -56,9 +56,9 @@ with contextlib.suppress(KeyboardInterrupt), fer_edge.watch(source, smoothing=1.
         for face in result.faces:
             if face.track is None or told.get(face.track) == face.emotion:
                 continue
-            # By its id, the server knows what it got twice, as where its answer was lost.
+            # If the answer to an event is lost, the server gets it twice and can tell by its id.
             event = {"id": str(uuid.uuid4()), "time": result.time.isoformat()}
-            # Of those for whom there is no room, the next frame tells.
+            # If there is no room, the next frame tries again.
             with contextlib.suppress(queue.Full):
                 events.put_nowait({**event, "person": face.track, "emotion": face.emotion})
                 told[face.track] = face.emotion

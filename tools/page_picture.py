@@ -1,7 +1,7 @@
 """Takes the documentation's pictures of the page: ``docs/page.jpg`` and ``docs/page-phone.jpg``.
 
-The picture and the face are those of the demo camera, recognized as in any run. The ten minutes before are of
-people that are made up, as the demo camera shows one who smiles all the time.
+The picture and the face are the demo camera's, recognized as in any run. The ten minutes before show made-up
+people, since the demo camera's one person smiles all the time.
 
 Needs Chromium as ``chromium``, and the extras ``page`` and ``services``.
 """
