@@ -22,7 +22,7 @@ if len(sys.argv) < 2:
     sys.exit("usage: web_hook.py URL [SOURCE]")
 url = sys.argv[1]
 source = sys.argv[2] if len(sys.argv) > 2 else 0
-# Up to this many wait while the server is away; a thread sends them in order, so that recognition need not wait.
+# Up to this many wait while the server is away. A thread sends them in order; recognition does not wait.
 events: queue.Queue[dict | None] = queue.Queue(1000)
 
 

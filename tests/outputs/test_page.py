@@ -687,7 +687,7 @@ def test_a_fault_of_ours_is_an_error_and_no_more(page, monkeypatch, caplog):
     monkeypatch.setattr(page.live, "snapshot", broken)
     answer = page.ask("/api/state")
     assert answer.status == 500
-    assert answer.json == {"error": "a fault of this program; its log tells more"}
+    assert answer.json == {"error": "a fault of fer-edge; see its log"}
     assert answer.headers["x-content-type-options"] == "nosniff"
     wait_for(lambda: "RuntimeError" in caplog.text)
     monkeypatch.undo()

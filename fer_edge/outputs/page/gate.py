@@ -144,9 +144,9 @@ class Gate:
         size = len(scope["raw_path"]) + len(scope["query_string"])
         if size + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
             # The server's own limit holds for what comes in pieces only.
-            return refused(431, f"address and headers may have {HEAD_BYTES} bytes together", close=True)
+            return refused(431, f"address and headers have at most {HEAD_BYTES} bytes together", close=True)
         if b"upgrade" in headers and b"websocket" in headers[b"upgrade"].lower():
-            return refused(400, "there are no websockets here; /api/events tells what happens", close=True)
+            return refused(400, "websockets are not supported; read /api/events", close=True)
         if b"transfer-encoding" in headers and b"content-length" in headers:
             return refused(400, "give Content-Length or Transfer-Encoding, not both", close=True)
         host = headers.get(b"host", b"").decode("latin-1")
@@ -154,7 +154,7 @@ class Gate:
         if not self._hosts.allow(host, server[0] if server else None):
             return refused(
                 421,
-                f"no page is called {shortened(host, 64)!r} here; --page-host NAME adds a name",
+                f"this page is not called {shortened(host, 64)!r}; --page-host NAME adds a name",
                 close=True,
             )
         foreign = self._foreign(scope, headers, host)
@@ -164,8 +164,8 @@ class Gate:
             if _PROXIED & headers.keys():
                 return refused(
                     403,
-                    "this page is for this machine only, and a proxy asks for it; --page-token-file FILE "
-                    "opens it to whoever has the token",
+                    "this page is for this machine only, and the request came through a proxy; "
+                    "--page-token-file FILE opens it to whoever has the token",
                     close=True,
                 )
             return None
@@ -176,7 +176,7 @@ class Gate:
         site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
         origin = headers.get(b"origin", b"").decode("latin-1")
         if scope["method"] not in ("GET", "HEAD"):
-            told = "only this page itself may change anything: its Origin, http(s)://HOST, is that of Host"
+            told = "only this page itself may change anything: Origin must be http(s)://HOST, as in Host"
             if site not in ("", "same-origin"):
                 return refused(403, told, close=True)
             if origin and not _is_origin(origin, host):
@@ -222,7 +222,7 @@ class Gate:
         told = "wrong token" if given is not None else "a token is needed"
         return refused(
             401,
-            f"{told}: open the link that was shown at the start, or send Authorization: Bearer TOKEN",
+            f"{told}: open the link that was shown when the run started, or send Authorization: Bearer TOKEN",
             {"www-authenticate": 'Bearer realm="fer-edge"'},
         )
 
@@ -261,8 +261,8 @@ def _door(wrong: bool, again: bool) -> HTMLResponse:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
         "<title>fer-edge</title></head><body><h1>fer-edge</h1>"
-        f"<p>{html.escape(told)}This page needs its token: open the link that was shown at the start, or "
-        'give the token here.</p><form action="/"><label>Token <input type="password" name="token" '
+        f"<p>{html.escape(told)}This page needs its token: open the link that was shown when the run "
+        'started, or enter the token here.</p><form action="/"><label>Token <input type="password" name="token" '
         'autocomplete="current-password" required></label> <button>Open</button></form></body></html>',
         401,
         {"www-authenticate": 'Bearer realm="fer-edge"'},

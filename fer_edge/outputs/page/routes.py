@@ -200,7 +200,7 @@ class Routes:
                 async with asyncio.timeout(_SNAPSHOT_SECONDS):
                     picture = await pictures.after(view, 0)
         except TimeoutError:
-            return refused(503, f"camera {view.camera!r} gives no picture; /api/state tells why")
+            return refused(503, f"camera {view.camera!r} gives no picture; /api/state says why")
         finally:
             self._leave("snapshots", view.camera)
         if picture is None:
@@ -243,10 +243,10 @@ class Routes:
     def _pictured(self, request: Request) -> tuple[Pictures, View]:
         pictures, cameras = self._sources.pictures, self._sources.cameras
         if pictures is None:
-            raise HTTPException(404, "no pictures are shown here; --page-picture blurred or full would")
+            raise HTTPException(404, "this page shows no pictures; run with --page-picture blurred or full")
         camera = request.query_params.get("camera", cameras[0])
         if camera not in cameras:
-            raise HTTPException(404, f"there is no such camera; camera is one of {_listed(cameras)}")
+            raise HTTPException(404, f"no such camera; camera must be one of {_listed(cameras)}")
         boxes = request.query_params.get("boxes", "1")
         if boxes not in ("0", "1"):
             raise HTTPException(400, "boxes must be 1, for boxes and names in the picture, or 0")
@@ -255,10 +255,10 @@ class Routes:
     async def _store(self, request: Request) -> Response:
         path = self._sources.store
         if path is None:
-            raise HTTPException(404, "nothing is kept here; --store FILE would")
+            raise HTTPException(404, "this run keeps no store; start it with --store FILE")
         query = _Query.of(request.query_params)
         if self._reading >= _READS_WAITING:
-            return refused(503, "others are reading the store; ask again in a second", {"retry-after": "1"})
+            return refused(503, "others are reading the store; try again in a second", {"retry-after": "1"})
         self._reading += 1
         try:
             loop = asyncio.get_running_loop()
@@ -491,7 +491,7 @@ def _refuse_constant(name: str) -> Any:
 async def _told(request: Request, error: Exception) -> Response:
     """An error as JSON."""
     assert isinstance(error, HTTPException)
-    told = {404: "there is no such page", 405: "this method is not for this page"}.get(error.status_code)
+    told = {404: "nothing at this address", 405: "not a method of this address"}.get(error.status_code)
     usual = error.detail in ("Not Found", "Method Not Allowed")
     detail = told if usual and told else error.detail
     headers = dict(error.headers or {})
@@ -502,11 +502,11 @@ async def _told(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     """What is known of a fault of ours; the error itself goes to the log."""
-    return refused(500, "a fault of this program; its log tells more")
+    return refused(500, "a fault of fer-edge; see its log")
 
 
 def _full(viewers: int) -> Response:
-    told = f"{viewers} look on already; --page-viewers N lets more in"
+    told = f"there are {viewers} viewers already; --page-viewers N lets more in"
     return refused(503, told, {"retry-after": "10"})
 
 

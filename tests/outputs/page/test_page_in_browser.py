@@ -403,7 +403,7 @@ def test_the_end_of_a_run_is_told(visit, tmp_path):
         page.wait_for_timeout(400)
         before = page.locator(".frame").bounding_box(), page.locator(".box").bounding_box()
     expect(page.locator("#link")).to_have_text("ended")
-    expect(page.locator("#notice")).to_contain_text("goes on when it is started again")
+    expect(page.locator("#notice")).to_contain_text("continues when it is started again")
     after = page.locator(".frame").bounding_box(), page.locator(".box").bounding_box()
     assert after[1]["y"] - after[0]["y"] == pytest.approx(before[1]["y"] - before[0]["y"], abs=1)
 
@@ -455,7 +455,7 @@ def test_pause_and_resume_by_keyboard(visit, room):
     expect(page.locator("#pause")).to_be_focused()
     page.keyboard.press("Enter")
     wait_for(lambda: room.control.is_paused)
-    expect(page.locator("#notice")).to_have_text("Paused: no frame is looked at, shown or stored.")
+    expect(page.locator("#notice")).to_have_text("Paused: no frame is processed, shown or stored.")
     expect(page.locator("#link")).to_have_text("paused")
     expect(page.locator(".plate")).to_have_text("Paused")
     expect(page.locator(".frame img")).to_be_hidden()
@@ -594,7 +594,7 @@ def test_the_timeline_is_told_by_keys_by_pointer_and_as_a_table(visit, room):
         page.keyboard.press("PageDown")
     assert slider.evaluate(said).endswith(": nobody"), "48 entries ago"
     page.keyboard.press("PageUp")
-    assert slider.evaluate(said).endswith(": not looked at")
+    assert slider.evaluate(said).endswith(": no data")
     page.keyboard.press("Home")
     assert slider.get_attribute("aria-valuenow") == "0"
     page.keyboard.press("ArrowRight")
@@ -880,7 +880,7 @@ def test_the_accessibility_tree_has_names_and_landmarks(visit, tmp_path):
             name for role, name in told if role == "region"
         }
         assert ("image", "Picture of door") in told
-        assert ("group", "Camera that is shown") in told
+        assert ("group", "Camera to show") in told
         texts = " ".join(name for role, name in told if role == "StaticText")
         assert "8 of 10 would say sad" in texts
         assert "Person 2" in texts

@@ -122,9 +122,9 @@ async function ask() {
 
 const NOTICES = {
 	lost: (s) => `Connection lost ${s} ago${state ? `; what you see is of ${clock(state.time, true)}` : ""}. Trying again.`,
-	refused: () => "Refused: open the link with the token that was shown when the run began.",
-	ended: (s) => `The run ended ${s} ago. This page goes on when it is started again.`,
-	paused: () => "Paused: no frame is looked at, shown or stored.",
+	refused: () => "Refused: open the link with the token that was shown when the run started.",
+	ended: (s) => `The run ended ${s} ago. This page continues when it is started again.`,
+	paused: () => "Paused: no frame is processed, shown or stored.",
 };
 
 function turn(name) {
@@ -437,7 +437,7 @@ function drawTimeline() {
 	if ($("as-table").open && now() - tabled > 60) fillTable();
 }
 
-// Stretches without a hole: nothing is drawn where nobody was there or no frame was looked at.
+// Stretches without a gap: nothing is drawn where nobody was there or no frame was processed.
 function runs() {
 	const found = [];
 	entries.forEach((entry, index) => {
@@ -502,7 +502,7 @@ function drawLabels(draw) {
 
 function inWords({ time, people: count, shares }) {
 	const at = clock(time, true);
-	if (!shares) return `${at}: ${count === null ? "not looked at" : "nobody"}`;
+	if (!shares) return `${at}: ${count === null ? "no data" : "nobody"}`;
 	const most = EMOTIONS.filter((name) => shares[name] >= 0.05).sort((a, b) => shares[b] - shares[a]);
 	return [`${at}: ${people(Math.round(10 * count) / 10)}`, ...most.map((name) => `${name} ${percent(shares[name])}`)].join(", ");
 }
