@@ -153,7 +153,7 @@ def test_a_pause_records_nothing_and_outlasts_a_restart(started, cli, tmp_path, 
     assert frames(tmp_path / "next.jsonl") == 0
 
 
-def test_a_state_folder_of_its_own(started, cli, tmp_path):
+def test_a_pause_is_kept_in_the_folder_that_was_named(started, cli, tmp_path):
     process = started("--state-folder", "state", "--name", "own")
     assert await_that(lambda: status(cli))["run"] == "own"
     assert cli("pause")[0] == 0
@@ -199,7 +199,7 @@ def test_a_session_needs_an_action_and_a_name(cli):
     assert cli("session", "start", "")[0] == 2
 
 
-def test_listed_events_of_a_film(cli, place, tmp_path):
+def test_listed_events_are_recorded_in_a_film(cli, place, tmp_path):
     (tmp_path / "trailers.csv").write_text("offset,name,group,duration\n0:01,A,g,1\n2.5,B,g,\n90,C,,\n")
     run = ("run", "--camera", "demo", "--unpaced", "--frames", "120", "--store", tmp_path / "film.db")
     code, _, err = cli(*run, "--events", tmp_path / "trailers.csv")

@@ -207,7 +207,7 @@ def test_bad_names_are_refused(run, name):
             control.mark("A", name)
 
 
-def test_requests_are_words_for_the_same(run):
+def test_a_request_does_what_the_method_of_its_name_does(run):
     store = Sessions()
     control = Control(run, store)
     status = {"paused": False, "session": None, "cameras": ["door"], "store": True}
@@ -238,7 +238,7 @@ def test_bad_requests_are_refused(run, request_, told):
         obey(Control(run, Sessions()), request_)
 
 
-def test_where_state_is_kept(tmp_path, monkeypatch):
+def test_state_is_kept_where_option_systemd_or_xdg_say(tmp_path, monkeypatch):
     home = {"HOME": "/h"}
     monkeypatch.setenv("HOME", "/h")
     assert str(state_path(None, home)) == "/h/.local/state/fer-edge"

@@ -42,7 +42,7 @@ def control():
         yield Control(run, Sessions())
 
 
-def test_what_keys_do(control, caplog):
+def test_keys_mark_start_stop_and_pause(control, caplog):
     for key in "sMxsq":
         press(control, key)
     press(control, "m")

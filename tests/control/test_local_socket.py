@@ -216,7 +216,7 @@ def test_a_run_that_does_not_answer_is_told(tmp_path, monkeypatch):
             ask(tmp_path / "door.sock", {"a": 1})
 
 
-def test_where_runs_listen(tmp_path):
+def test_runs_listen_where_systemd_or_xdg_say(tmp_path):
     runtime = {"XDG_RUNTIME_DIR": str(tmp_path)}
     state = tmp_path / "state"
     assert local.listening_folder(state, runtime) == tmp_path / "fer-edge"

@@ -353,10 +353,10 @@ def test_only_the_routes_lead_anywhere(page, path):
 
 
 @pytest.mark.parametrize("camera", ["../../etc/passwd", "%00", "no", "%ff", "door%0d%0aX-Evil:%201"])
-def test_a_camera_is_one_of_those_there_are(page, camera):
+def test_an_unknown_camera_is_refused_with_those_known(page, camera):
     answer = page.ask(f"/api/snapshot.jpg?camera={camera}")
     assert answer.status == 404
-    assert answer.json["error"].endswith("camera is one of 'door', 'till'")
+    assert answer.json["error"].endswith("camera must be one of 'door', 'till'")
     assert "x-evil" not in answer.headers
 
 

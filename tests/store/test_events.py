@@ -63,7 +63,7 @@ def test_moments_are_of_the_machines_zone_unless_they_say_otherwise(tmp_path, be
         ('offset,name,group\r\n1.5,"A, the first",g\r\n3,B,g\r\n', "utf-8"),
     ],
 )
-def test_files_of_spreadsheets(tmp_path, text, encoding):
+def test_files_of_spreadsheets_are_read(tmp_path, text, encoding):
     events = listed(tmp_path, text, encoding)
     assert [(one.began, one.name, one.group) for one in events] == [
         (1.5, "A, the first", "g"),

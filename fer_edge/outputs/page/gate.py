@@ -262,8 +262,9 @@ def _door(wrong: bool, again: bool) -> HTMLResponse:
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
         "<title>fer-edge</title></head><body><h1>fer-edge</h1>"
         f"<p>{html.escape(told)}This page needs its token: open the link that was shown when the run "
-        'started, or enter the token here.</p><form action="/"><label>Token <input type="password" name="token" '
-        'autocomplete="current-password" required></label> <button>Open</button></form></body></html>',
+        'started, or enter the token here.</p><form action="/"><label>Token <input type="password" '
+        'name="token" autocomplete="current-password" required></label> <button>Open</button></form></body>'
+        "</html>",
         401,
         {"www-authenticate": 'Bearer realm="fer-edge"'},
     )

@@ -287,7 +287,7 @@ def test_a_face_of_the_demo_camera_appears(visit, tmp_path):
         assert page.title().startswith("1 person \u2013 ")
 
 
-def test_bars_move(visit, room):
+def test_bars_follow_the_probabilities(visit, room):
     room.put("door", person(1, "happy", 0.9), person(2, "sad", 0.6, (0.6, 0.3, 0.2, 0.3)))
     page = visit(room.url)
     happy = ".person:nth-child(1) .e-happy i"
@@ -754,7 +754,7 @@ def crowd(count):
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280, 1920])
 @pytest.mark.parametrize("count", [0, 1, 15])
-def test_everything_fits(visit, room, width, count):
+def test_nothing_overflows_on_any_screen(visit, room, width, count):
     room.put("door", *crowd(count))
     room.fill_timeline(happy=0.6, neutral=0.3, sad=0.1)
     page = visit(room.url, viewport={"width": width, "height": 800}, has_touch=width < 500)
