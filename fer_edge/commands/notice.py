@@ -22,11 +22,11 @@ examples:
       --operator "Blumen Meier, Hauptstr. 1, Bonn" --contact datenschutz@example.org --out notice.html
   fer-edge notice --operator "Blumen Meier" --pdf notice.pdf -- --camera 0 --store shop.db --keep 30
 
-It is made from the configuration that the run has: a file (--config), the environment, and what follows --,
+The notice is made from the run's configuration: a file (--config), the environment, and what follows --,
 options of `fer-edge run`. What is not given is a line to fill in by hand. Open the HTML in a browser and
-print it on A4, a page for each language; --pdf has chromium do that. docs/privacy.md says what it is for.
-It is no legal advice.
-Exit code: 0 done, 1 it could not be printed, 2 bad input, 78 a bad configuration file."""
+print it on A4, a page for each language; --pdf lets Chromium do that. docs/privacy.md explains what it is
+for. It is not legal advice.
+Exit code: 0 done, 1 printing failed, 2 bad input, 78 a bad configuration file."""
 
 _ALL = "all"
 
@@ -36,13 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from ..notice.languages import FALLBACK, languages
 
     parser.add_argument(
-        "--config", type=nonempty, metavar="FILE", help="the configuration file of the run (default: none)"
+        "--config",
+        type=nonempty,
+        metavar="FILE",
+        help="read the run's options from this configuration file",
     )
     parser.add_argument(
         "--language",
         action="append",
         choices=(*languages(), _ALL),
-        help=f"a language of the notice; may be given more than once (default: {FALLBACK})",
+        help=f"write the notice in this language; may be given more than once (default: {FALLBACK})",
     )
     for name, text in (
         ("operator", "who runs the camera"),
@@ -54,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=nonempty, metavar="FILE", help="write the notice as HTML to print; - is stdout"
     )
-    parser.add_argument("--pdf", type=nonempty, metavar="FILE", help="write it as PDF, by chromium")
+    parser.add_argument("--pdf", type=nonempty, metavar="FILE", help="write it as PDF, with Chromium")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
         "options", nargs="*", metavar="OPTION", help="after --: options of fer-edge run, and its source"
