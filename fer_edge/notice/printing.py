@@ -23,7 +23,7 @@ def browser() -> str:
         if (path := shutil.which(name)) is not None:
             return path
     raise OutputError(
-        "no browser found that prints PDF; run apt install chromium, or print the HTML file of --out elsewhere"
+        "no browser that prints PDF found; run apt install chromium, or print the HTML of --out elsewhere"
     )
 
 
