@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "pause": "pause a run",
     "resume": "resume a paused run",
     "store": "read what run --store has written",
+    "fleet": "collect what many devices tell over MQTT, and show them on one page",
     "mqtt": "try an MQTT broker, or take a device away from it",
     "report": "make a page of what an audience felt, of stores or JSON lines",
     "archive": "recognize emotions in many films, on all cores or on a Ray cluster",

@@ -38,8 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=nonempty,
         nargs="*",
         metavar="SOURCE",
-        help="a file of run --store or run --jsonl, or a folder of an archive or of .jsonl files; several "
-        "count together",
+        help="a file of run --store, run --jsonl or fleet --store, postgresql://… of a fleet, or a folder of "
+        "an archive or of .jsonl files; several count together",
     )
     parser.add_argument(
         "-o", "--out", type=nonempty, required=True, metavar="FILE", help="the page to write, .html"

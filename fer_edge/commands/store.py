@@ -30,7 +30,12 @@ The file may be written by run meanwhile. docs/store.md explains every column.""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("store", type=nonempty, metavar="FILE", help="a file of run --store")
+    parser.add_argument(
+        "store",
+        type=nonempty,
+        metavar="FILE",
+        help="a file of run --store or fleet --store, or postgresql://… of a fleet",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--summary", action="store_true", help="print what each camera saw (the default)")
     what.add_argument(
@@ -63,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print or write what was asked for."""
     from ..store.export import write_tables
-    from ..store.reader import StoreReader
+    from ..store.postgresql import open_store
 
     target = args.csv or args.parquet
     suffix = ".parquet" if args.parquet else ".csv"
@@ -74,7 +79,7 @@ def execute(args: argparse.Namespace) -> int:
         raise DataError("--force is for the files of --csv and --parquet")
     if args.parquet == "-":
         raise DataError("--parquet -: a Parquet file cannot be a stream; name a file or folder")
-    with StoreReader(args.store) as store:
+    with open_store(args.store) as store:
         if target is None:
             _print_summary(store, args.since, args.until)
         elif single:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import counted
 from ..labels import EMOTIONS
+from ..sources.urls import without_secrets
+from ..store.postgresql import open_store
 from ..store.reader import EPOCH, StoreReader
 from ..store.schema import VERSION
 from .material import (
@@ -47,20 +49,26 @@ def read_store(
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress | None = None,
+    device: str | None = None,
 ) -> Material:
     """Return what a store holds of what began in that time, also of visits and minutes that go on.
 
+    ``path``: a file, or the URL of a database. ``device``: only what is of this one, if it is there.
     Raises :class:`~fer_edge.errors.DataError` where it cannot be read.
     """
     progress = progress or Progress()
-    progress.begin(os.fspath(path), 4)
-    with StoreReader(path) as store:
+    place = without_secrets(os.fspath(path))
+    progress.begin(place, 4)
+    with open_store(os.fspath(path)) as store:
         sources = Sources()
+        only = device if device in {one.name for one in store.devices()} else None
 
         def rows(table: str, names: Sequence[str], detail: bool = False) -> Iterator[Chunk]:
-            found = store.columns(table, (*WHERE, *names), since=since, until=until)
+            found = store.columns(table, (*WHERE, *names), since=since, until=until, device=only)
             if table in ("visits", "minutes"):
-                going = store.columns(table, (*WHERE, *names), since=since, until=until, going_on=True)
+                going = store.columns(
+                    table, (*WHERE, *names), since=since, until=until, device=only, going_on=True
+                )
                 return itertools.chain(found, going)
             return found
 
@@ -73,7 +81,7 @@ def read_store(
         gaps = gaps_of(rows("gaps", ("began", "ended", "reason")), sources)
         last = max((int(table.ended.max()) for table in (people, minutes) if len(table)), default=0)
         sessions, events = _sessions(store, last)
-        settings, told = _runs(store, os.fspath(path))
+        settings, told = _runs(store, place)
         progress.step(1)
     return Material(sources.known, people, seconds, minutes, gaps, sessions, events, settings, tuple(told))
 

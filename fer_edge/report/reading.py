@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..sources.urls import without_secrets
+from ..store.postgresql import is_postgresql
 from ..store.reader import EPOCH
 from .from_parquet import is_folder_of_tables, read_parquet
 from .from_store import read_store
@@ -41,12 +43,14 @@ def read(
     lines: list[Path] = []
     for source in sources:
         path = Path(source)
-        if not path.exists():
+        if is_postgresql(os.fspath(source)):
+            parts.append(read_store(source, since, until, progress, device))
+        elif not path.exists():
             raise DataError(f"{path}: no such file or folder")
-        if path.is_dir():
+        elif path.is_dir():
             parts.append(_read_folder(path, progress))
         elif _begins(path).startswith(_SQLITE):
-            parts.append(read_store(path, since, until, progress))
+            parts.append(read_store(path, since, until, progress, device))
         else:
             lines.append(path)
     if lines:
@@ -74,7 +78,8 @@ def _refuse_twice(sources: Sequence[str | os.PathLike[str]]) -> None:
     for source in sources:
         path = Path(source).resolve()
         if path in known:
-            raise DataError(f"{source}: given twice; its people would count twice")
+            name = without_secrets(os.fspath(source))
+            raise DataError(f"{name}: given twice; its people would count twice")
         known.add(path)
 
 
@@ -104,6 +109,9 @@ def _without_unused(material: Material) -> Material:
             for code in set(table.source.tolist())
         }
     )
+    names = {str(material.sources[code].device) for code in used}
+    settings = {name: told for name, told in material.settings.items() if name in names and told}
+    material = replace(material, settings=settings)
     if len(used) == len(material.sources):
         return material
     number = np.full(max(len(material.sources), 1), -1, np.int32)

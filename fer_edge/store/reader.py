@@ -48,6 +48,9 @@ class StoreReader:
     later version or damaged.
     """
 
+    _sorts = False
+    """Whether columns have to be sorted; SQLite reads rows as they lie in the file."""
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -115,8 +118,10 @@ class StoreReader:
             {"since": since, "until": until, "after": after, "camera": camera, "device": device},
             self.version,
         )
-        query += f" ORDER BY {described.order} LIMIT ?"
-        return self._rows(query, (*values, -1 if limit is None else limit), described)
+        query += f" ORDER BY {described.order}"
+        if limit is not None:
+            query, values = f"{query} LIMIT ?", (*values, limit)
+        return self._rows(query, values, described)
 
     def totals(
         self,
@@ -135,7 +140,7 @@ class StoreReader:
         told = ", ".join(sums.values())
         with self._telling():
             found = self._connection.execute(
-                f"SELECT device, camera, {told} FROM ({query}) GROUP BY device, camera", values
+                f"SELECT device, camera, {told} FROM ({query}) AS t GROUP BY device, camera", values
             ).fetchall()
         return {(device, camera): dict(zip(sums, figures, strict=True)) for device, camera, *figures in found}
 
@@ -164,9 +169,11 @@ class StoreReader:
             self.version,
         )
         asked = ", ".join(f'"{name}"' for name in names)
+        if self._sorts:
+            query += f" ORDER BY {described.order}"
         with self._telling():
             # SQLite flattens the inner query, and so computes only what is asked for.
-            cursor = self._connection.execute(f"SELECT {asked} FROM ({query})", values)
+            cursor = self._connection.execute(f"SELECT {asked} FROM ({query}) AS t", values)
             while rows := cursor.fetchmany(_COLUMNS_AT_ONCE):
                 yield {
                     name: _as_array(kinds[name], column)

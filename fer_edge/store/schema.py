@@ -315,11 +315,16 @@ CREATE TABLE second (session INTEGER NOT NULL REFERENCES session, began INTEGER 
 """
 
 
-def statements() -> Iterator[str]:
-    """Yield what makes an empty store of :data:`VERSION`, in an empty database."""
+def tables() -> Iterator[str]:
+    """Yield what makes the tables and indices of a store, without its views."""
     for statement in _DDL.split(";"):
         if statement.strip():
             yield re.sub(r"\s+", " ", statement).strip()
+
+
+def statements() -> Iterator[str]:
+    """Yield what makes an empty store of :data:`VERSION`, in an empty database."""
+    yield from tables()
     for name, table in TABLES.items():
         yield _view(name)
         if name in OPEN:

@@ -129,7 +129,7 @@ class StoreWriter:
             return
         with _telling(self.path):
             if self._lock is None:
-                self._lock = _locked(self.path)
+                self._lock = locked(self.path)
             new = not self.path.exists()
             self._connection = connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -409,7 +409,7 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
     """Take the lock of a store's writer; the kernel lets it go with the process, however that ends.
 
     It is a file of its own: closing any descriptor of a database would release SQLite's own locks on it.

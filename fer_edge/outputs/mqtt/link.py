@@ -57,6 +57,22 @@ class Message:
     qos: int = 0
     retain: bool = False
     """Of one that came: it was kept by the broker from before."""
+    number: int = 0
+    """Of one that came, for :meth:`Link.take`."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a broker keeps of a client that is away, and how it sends to one that confirms by itself."""
+
+    seconds: int
+    """For which the broker keeps what it cannot deliver, with MQTT 5; earlier versions keep it for ever."""
+    received: int
+    """Most messages on their way that were not confirmed yet."""
+    packet: int
+    """Bytes of the largest packet that the broker is to send."""
+    anew: bool = False
+    """Whether the broker is to forget what it kept, with MQTT 5."""
 
 
 def require_paho() -> None:
@@ -70,11 +86,16 @@ def require_paho() -> None:
 class Link:
     """A connection that :meth:`connect` makes and :meth:`turn` keeps up.
 
-    ``will``: what the broker tells the others where this client vanishes.
+    ``will``: what the broker tells the others where this client vanishes. ``session``: what it keeps; each
+    message that came with QoS 1 is then confirmed by :meth:`take` only. ``None``: nothing is kept, and
+    messages are confirmed as they come.
     """
 
-    def __init__(self, broker: Broker, client_id: str, will: Message | None = None) -> None:
+    def __init__(
+        self, broker: Broker, client_id: str, will: Message | None = None, session: Session | None = None
+    ) -> None:
         self.broker, self._client_id, self._will = broker, client_id, will
+        self._session = session
         self.received: deque[Message] = deque()
         """Messages that came, to be taken from the left."""
         self.acknowledged: deque[tuple[int, str | None]] = deque()
@@ -136,13 +157,19 @@ class Link:
             raise self._end or LinkLost("connection lost")
         return info.mid
 
-    def subscribe(self, filters: Sequence[str]) -> int:
+    def take(self, message: Message) -> None:
+        """Confirm a message that came with QoS 1, so that the broker forgets it. Raises :class:`LinkLost`."""
+        assert self._client is not None
+        if self._client.ack(message.number, message.qos):
+            raise self._end or LinkLost("connection lost")
+
+    def subscribe(self, filters: Sequence[str], qos: int = 1) -> int:
         """Ask for messages; returns the number with which :attr:`subscribed` tells the broker's answer.
 
         Raises :class:`LinkLost`.
         """
         assert self._client is not None
-        code, number = self._client.subscribe([(one, 1) for one in filters])
+        code, number = self._client.subscribe([(one, qos) for one in filters])
         if code or number is None:
             raise self._end or LinkLost("connection lost")
         return number
@@ -179,9 +206,15 @@ class Link:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-        broker = self.broker
+        broker, session = self.broker, self._session
+        new = protocol == MQTTProtocolVersion.MQTTv5
         client = paho.Client(
-            CallbackAPIVersion.VERSION2, self._client_id, protocol=protocol, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            self._client_id,
+            clean_session=None if new else session is None,
+            protocol=protocol,
+            reconnect_on_failure=False,
+            manual_ack=session is not None,
         )
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message, client.on_publish = self._on_message, self._on_publish
@@ -194,10 +227,16 @@ class Link:
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
         self._client, self._let_in = client, False
-        self.protocol = "5.0" if protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
+        self.protocol = "5.0" if new else "3.1.1"
         try:
-            if protocol == MQTTProtocolVersion.MQTTv5:
-                client.connect(broker.host, broker.port, KEEP_ALIVE, clean_start=True)
+            if new:
+                client.connect(
+                    broker.host,
+                    broker.port,
+                    KEEP_ALIVE,
+                    clean_start=session is None or session.anew,
+                    properties=None if session is None else _properties(session),
+                )
             else:
                 client.connect(broker.host, broker.port, KEEP_ALIVE)
             deadline = time.monotonic() + ANSWER_SECONDS
@@ -232,13 +271,26 @@ class Link:
             self._end = LinkLost(told, taken_over=reason.value == _TAKEN_OVER)
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
-        self.received.append(Message(message.topic, message.payload, message.qos, message.retain))
+        self.received.append(
+            Message(message.topic, message.payload, message.qos, message.retain, message.mid)
+        )
 
     def _on_publish(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
         self.acknowledged.append((number, str(reason) if reason.is_failure else None))
 
     def _on_subscribe(self, client: Any, data: Any, number: int, reasons: Any, properties: Any) -> None:
         self.subscribed.append((number, tuple(str(one) for one in reasons if one.is_failure)))
+
+
+def _properties(session: Session) -> Any:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session.seconds
+    properties.ReceiveMaximum = session.received
+    properties.MaximumPacketSize = session.packet
+    return properties
 
 
 def _told(error: Exception) -> str:

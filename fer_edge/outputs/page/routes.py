@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -24,6 +23,7 @@ from ...errors import DataError
 from ...store.reader import StoreReader
 from ...store.schema import TABLES
 from ...utc import utc_text
+from .answers import CLOSE, HANDLERS, as_json, file_of
 from .events import Events
 from .gate import refused
 from .pictures import Pictures, View
@@ -91,7 +91,7 @@ class Routes:
         self._reading = 0
         self._listeners = 0
         self._listened = asyncio.Event()
-        self._files = {path: (_file(name), kind) for path, (name, kind) in FILES.items()}
+        self._files = {path: (file_of(__package__, name), kind) for path, (name, kind) in FILES.items()}
 
     def app(self) -> Starlette:
         """The application, without its gate."""
@@ -112,7 +112,7 @@ class Routes:
                 *(Route(path, answer, methods=["GET"]) for path, answer in gets.items()),
                 *(Route(path, answer, methods=["POST"]) for path, answer in posts.items()),
             ],
-            exception_handlers={HTTPException: _told, Exception: _failed},
+            exception_handlers=HANDLERS,
         )
         app.router.redirect_slashes = False
         return app
@@ -150,14 +150,14 @@ class Routes:
         return Response(content, media_type=kind)
 
     async def _state(self, request: Request) -> Response:
-        return _json(self._state_now())
+        return as_json(self._state_now())
 
     async def _timeline(self, request: Request) -> Response:
-        return _json(self._sources.figures.timeline())
+        return as_json(self._sources.figures.timeline())
 
     async def _health(self, request: Request) -> Response:
         healthy, told = self._sources.health()
-        return _json(told, 200 if healthy else 503)
+        return as_json(told, 200 if healthy else 503)
 
     async def _metrics(self, request: Request) -> Response:
         body, kind = self._sources.metrics()
@@ -269,7 +269,7 @@ class Routes:
         finally:
             self._reading -= 1
         more = len(rows) > query.limit
-        return _json(
+        return as_json(
             {
                 "table": query.table,
                 "from": utc_text(query.since),
@@ -322,7 +322,7 @@ class Routes:
             raise HTTPException(refusal, str(error)) from error
         except OSError as error:
             raise HTTPException(500, f"it could not be kept: {error.strerror or error}") from error
-        return _json(self._sources.controls.snapshot())
+        return as_json(self._sources.controls.snapshot())
 
     def _take(self, kind: str, camera: str) -> bool:
         taken = self._taken.get((kind, camera), 0)
@@ -449,9 +449,9 @@ async def _body(request: Request, known: set[str]) -> dict[str, Any]:
     """The object that a request brings, of ``known`` keys only."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise HTTPException(415, "send JSON, with Content-Type: application/json", _CLOSE)
+        raise HTTPException(415, "send JSON, with Content-Type: application/json", CLOSE)
     length = request.headers.get("content-length", "0")
-    too_long = HTTPException(413, f"send {BODY_BYTES} bytes at most", _CLOSE)
+    too_long = HTTPException(413, f"send {BODY_BYTES} bytes at most", CLOSE)
     if len(length) > 12 or int(length) > BODY_BYTES:
         raise too_long
     body = bytearray()
@@ -462,7 +462,7 @@ async def _body(request: Request, known: set[str]) -> dict[str, Any]:
                 if len(body) > BODY_BYTES:
                     raise too_long
     except TimeoutError as error:
-        raise HTTPException(408, f"the body must come within {BODY_SECONDS:g} s", _CLOSE) from error
+        raise HTTPException(408, f"the body must come within {BODY_SECONDS:g} s", CLOSE) from error
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -481,28 +481,8 @@ async def _body(request: Request, known: set[str]) -> dict[str, Any]:
     return value
 
 
-_CLOSE = {"connection": "close"}
-
-
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
-
-
-async def _told(request: Request, error: Exception) -> Response:
-    """An error as JSON."""
-    assert isinstance(error, HTTPException)
-    told = {404: "nothing at this address", 405: "not a method of this address"}.get(error.status_code)
-    usual = error.detail in ("Not Found", "Method Not Allowed")
-    detail = told if usual and told else error.detail
-    headers = dict(error.headers or {})
-    if request.method not in ("GET", "HEAD") and error.status_code in (404, 405):
-        headers |= _CLOSE
-    return JSONResponse({"error": detail}, error.status_code, headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """What is known of a fault of ours; the error itself goes to the log."""
-    return refused(500, "a fault of fer-edge; see its log")
 
 
 def _full(viewers: int) -> Response:
@@ -510,14 +490,5 @@ def _full(viewers: int) -> Response:
     return refused(503, told, {"retry-after": "10"})
 
 
-def _json(data: Any, status: int = 200) -> Response:
-    body = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, status, media_type="application/json")
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
-
-
-def _file(name: str) -> bytes:
-    return resources.files(__package__).joinpath("files", name).read_bytes()

@@ -1,0 +1,147 @@
+"""Payloads: what devices say is taken as docs/mqtt.md has it, and anything else is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+pytest.importorskip("paho.mqtt.enums")
+from fleet.fleet_devices import BEGAN, BOOT, minute, visit
+
+from fer_edge.fleet.payloads import (
+    COLUMNS,
+    LARGEST,
+    Answer,
+    BadPayload,
+    Refusal,
+    answer_of,
+    parsed,
+    row_of,
+    store_of,
+)
+from fer_edge.outputs.mqtt.feed import to_payload
+
+
+def told(row):
+    return json.loads(to_payload(row))
+
+
+def named(table, row):
+    return dict(zip(COLUMNS[table], row.values, strict=True))
+
+
+def test_a_minute_is_stored_in_milliseconds_and_parts_of_ten_thousand():
+    row = row_of("minutes", told(minute(3)))
+    assert (row.seq, row.camera, row.run, row.boot, row.film) == (3, "door", 1, "b1", None)
+    assert row.origin == BEGAN - BOOT and row.began == BOOT + 180_000
+    values = named("minutes", row)
+    assert values["length"] == 60_000 and values["observed"] == 59_500 and values["dwell"] == 30_125
+    assert values["seen"] == 74_375 and values["people_max"] == 2 and values["visits_ended"] == 2
+    assert values["angry"] == 1000 and values["neutral"] == 4000 and values["cut"] == 0
+
+
+def test_a_visit_has_its_face_and_what_is_unknown_stays_unknown():
+    values = named("visits", row_of("visits", told(visit(1, first_smile=None, happy=None))))
+    assert values["track"] == 1 and values["smile"] == 5000 and values["first_smile"] is None
+    assert values["size"] == 805 and values["yaw"] is None and values["pitch"] == -35
+    assert values["happy"] is None and values["sad"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        (b"", "malformed"),
+        (b"\xff\xfe", "malformed"),
+        (b"[1]", "malformed"),
+        (b'"text"', "malformed"),
+        (b"{", "malformed"),
+        (b'{"version": NaN}', "malformed"),
+        (b"[" * 100_000, "malformed"),
+        (b'{"version": 1, "a": ' + b"9" * 5000 + b"}", "malformed"),
+        (b"{" + b" " * LARGEST, "oversized"),
+        (b"{}", "version"),
+        (b'{"version": 2}', "version"),
+        (b'{"version": true}', "version"),
+        (b'{"version": "1"}', "version"),
+    ],
+    ids=range(13),
+)
+def test_what_is_no_payload_is_refused_by_its_kind(payload, fault):
+    with pytest.raises(BadPayload) as caught:
+        parsed(payload)
+    assert caught.value.fault == fault
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seq": 0}, {"seq": -1}, {"seq": 1.0}, {"seq": True}, {"seq": None}, {"seq": 2**63}, {"seq": "1"},
+        {"camera": ""}, {"camera": None}, {"camera": "x" * 301}, {"camera": "a\0b"}, {"camera": "\ud800"},
+        {"boot": 7}, {"film": 7}, {"run": -1}, {"run": None},
+        {"began": "yesterday"}, {"began": None}, {"began": 5}, {"monotonic": None}, {"monotonic": -1},
+        {"monotonic": 1e300}, {"seconds": "60"}, {"seen": True}, {"seen": None}, {"dwell": -0.5},
+        {"people": 1.5}, {"people": 10**30}, {"frames": None}, {"lost": None},
+        {"happy": 1.01}, {"happy": -0.1}, {"happy": "0.5"}, {"happy": True}, {"cut": 2}, {"cut": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_field_has_a_kind_and_a_range(wrong):
+    told_row = {**told(minute(1)), **wrong}
+    with pytest.raises(BadPayload, match=next(iter(wrong))):
+        row_of("minutes", told_row)
+
+
+@pytest.mark.parametrize("name", ["seq", "camera", "began", "monotonic", "seconds", "people", "boot"])
+def test_a_field_that_is_missing_is_named(name):
+    row = told(minute(1))
+    del row[name]
+    with pytest.raises(BadPayload, match=name):
+        row_of("minutes", row)
+
+
+def test_fields_that_nobody_knows_yet_are_passed_over():
+    assert row_of("minutes", told(minute(1, future={"a": [1]}))) == row_of("minutes", told(minute(1)))
+
+
+def test_numbers_without_a_value_are_refused():
+    with pytest.raises(BadPayload, match="seen"):
+        row_of("minutes", {**told(minute(1)), "seen": math.inf})
+
+
+def test_an_answer_leaves_out_rows_that_are_none_and_says_so():
+    rows = [told(minute(5, version=None)), {"seq": 6}, 7]
+    found = answer_of(
+        "minutes",
+        {"ok": True, "id": "a", "store": "s", "after": 4, "rows": rows, "next": 7, "more": False, "last": 9},
+    )
+    assert isinstance(found, Answer)
+    assert [row.seq for row in found.rows] == [5] and len(found.bad) == 2
+    assert (found.id, found.store, found.after, found.next, found.last) == ("a", "s", 4, 7, 9)
+
+
+def test_an_answer_reaches_no_further_than_its_last_row():
+    given = {"ok": True, "store": "s", "after": 2**62, "rows": [], "next": 2**62, "more": False, "last": 9}
+    found = answer_of("minutes", given)
+    assert isinstance(found, Answer) and found.next == 9 and found.id is None
+
+
+def test_a_refusal_is_no_answer():
+    found = answer_of("visits", {"ok": False, "id": "a", "error": "the store cannot be read"})
+    assert found == Refusal("a", "the store cannot be read")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rows": None}, {"rows": [1] * 1001}, {"after": -1}, {"last": "9"}, {"store": ""}], ids=str
+)
+def test_an_answer_that_is_none_is_refused(wrong):
+    given = {"ok": True, "store": "s", "after": 4, "rows": [], "next": 4, "more": False, "last": 4}
+    with pytest.raises(BadPayload):
+        answer_of("minutes", {**given, **wrong})
+
+
+def test_a_payload_without_a_store_cannot_be_numbered():
+    with pytest.raises(BadPayload, match="store"):
+        store_of({"version": 1})
