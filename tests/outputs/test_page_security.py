@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import resource
 import shutil
@@ -12,6 +13,7 @@ import stat
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -276,7 +278,68 @@ def test_a_token_is_made_once_for_its_owner_only(tmp_path):
     assert len(token) >= 43
     assert stat.S_IMODE((tmp_path / "page.token").stat().st_mode) == 0o600
     assert token_in(tmp_path) == token
-    assert Key(token).cookie != Key(token + "x").cookie
+    assert Key(token, "a").cookie != Key(token + "x", "a").cookie
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_the_cookie_of_a_guess_cannot_be_worked_out(tmp_path):
+    """Cookies are not slowed down: with nothing but the token in them, they would be a way to guess it."""
+    (tmp_path / "token").write_text("correct-horse-battery\n")
+    cookies = []
+    for name in ("a", "a", "b"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        options = PageOptions(Address("127.0.0.1", 0), token_file=str(tmp_path / "token"))
+        door = Door(options, lambda name=name: tmp_path / name)
+        door.close()
+        cookies.append(door.key.cookie)
+    assert cookies[0] == cookies[1] != cookies[2]
+    assert stat.S_IMODE((tmp_path / "a" / "page.secret").stat().st_mode) == 0o600
+
+
+def test_a_token_that_somebody_else_laid_there_is_not_taken(tmp_path, monkeypatch):
+    known, path = tmp_path / "known", tmp_path / "page.token"
+    known.write_text("known-to-somebody-else\n")
+    path.symlink_to(known)
+    with pytest.raises(DataError, match=r"page\.token: .* is a link"):
+        token_in(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="16 or more letters"):
+        token_in(tmp_path)
+    path.unlink()
+    path.write_text("known-to-somebody-else\n")
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(DataError, match=r"is of another user .* delete it"):
+        token_in(tmp_path)
+
+
+def test_a_token_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A loss of power, or a second run that begins now, never sees an empty file."""
+    whole = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (whole.append((tmp_path / "page.token").exists()), sync(handle))
+    )
+    assert len(token_in(tmp_path)) >= 43
+    assert whole[0] is False
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links here")))
+    (tmp_path / "page.token").unlink()
+    assert token_in(tmp_path) == token_in(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.token"]
+
+
+def test_the_token_of_whoever_was_first_is_taken(tmp_path, monkeypatch):
+    link = os.link
+
+    def late(source, target):
+        target.write_text("made-by-another-run-meanwhile\n")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert token_in(tmp_path) == "made-by-another-run-meanwhile"
 
 
 def test_bad_files_of_tokens_are_told(tmp_path, caplog):

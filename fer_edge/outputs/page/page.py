@@ -17,7 +17,7 @@ from ...errors import MissingExtraError
 from ...option import Address
 from ...pipeline.result import FrameResult
 from .address import Hosts, bound, is_loopback, is_private
-from .token import FILE, Key, token_in, token_of
+from .token import FILE, SECRET, Key, token_in, token_of
 
 try:
     import starlette  # noqa: F401
@@ -62,7 +62,7 @@ class Door:
     """Where the page will be, and what opens it: all that can be wrong is found out here, before a camera is
     opened.
 
-    ``state_folder`` gives the folder for a token; it is called only where one is needed. Raises
+    ``state_folder`` gives the folder for a token's secrets; it is called only where one is needed. Raises
     :class:`~fer_edge.errors.DataError` for an address that is taken or not this machine's, for a certificate
     or token that cannot be read.
     """
@@ -83,7 +83,7 @@ class Door:
             elif not self.local:
                 folder = state_folder()
                 self.token_path, token = folder / FILE, token_in(folder)
-            self.key = None if token is None else Key(token)
+            self.key = None if token is None else Key(token, token_in(state_folder(), SECRET))
         except BaseException:
             self.listener.close()
             raise

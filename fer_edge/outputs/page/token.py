@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import logging
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
+from typing import IO
 
 from ...credentials import handed_over
 from ...errors import DataError
+from ...files import sync_folder
 
 FILE = "page.token"
 """Its name in the state folder."""
+
+SECRET = "page.secret"
+"""Name of the file beside it that cookies depend on as well."""
 
 LEAST = 16
 """Characters of a token."""
@@ -22,23 +29,49 @@ LEAST = 16
 _log = logging.getLogger(__name__)
 
 
-def token_in(folder: Path) -> str:
+def token_in(folder: Path, name: str = FILE) -> str:
     """The token of this device, made where there is none yet; its file is readable by its owner only.
 
-    Raises :class:`~fer_edge.errors.DataError` where it can be neither read nor written.
+    ``name``: of the file, for another secret. Raises :class:`~fer_edge.errors.DataError` where it can be
+    neither read nor written, or somebody else has laid it there.
     """
-    path = folder / FILE
-    token = secrets.token_urlsafe(32)
+    path = folder / name
     try:
-        # A link is not followed: another user could have laid it there.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return token_of(path)
+        if not os.path.lexists(path):
+            _make(path, f"{secrets.token_urlsafe(32)}\n")
+        # A link is not followed, and a pipe not waited for: another user could have laid them there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise DataError(f"{path}: the page's token cannot be kept here: {error.strerror}") from error
-    with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 (a descriptor)
-        stream.write(f"{token}\n")
-    return token
+        told = "is a link" if error.errno == errno.ELOOP else error.strerror
+        raise DataError(f"{path}: the page's token cannot be kept here: {told}") from error
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 (a descriptor)
+        owner = os.fstat(descriptor).st_uid
+        if owner not in (0, os.geteuid()):
+            raise DataError(
+                f"{path}: is of another user (number {owner}), who knows what it holds; delete it, and a new "
+                "one is made"
+            )
+        return _token_from(stream, path)
+
+
+def _make(path: Path, text: str) -> None:
+    """Make a file for its owner only, whole or not at all; one that was made meanwhile stays."""
+    handle, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="ascii") as stream:  # noqa: PTH123 (a descriptor)
+            stream.write(text)
+            stream.flush()
+            # After a loss of power, an empty file would keep the page shut.
+            os.fsync(handle)
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            return
+        except OSError:  # as on FAT, which has no links
+            Path(name).replace(path)
+        sync_folder(path.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def token_of(path: Path) -> str:
@@ -48,11 +81,14 @@ def token_of(path: Path) -> str:
     """
     try:
         with handed_over(path).open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            line = stream.readline(1024).strip()
+            return _token_from(stream, path)
     except OSError as error:
         raise DataError(f"{path}: the page's token cannot be read: {error.strerror}") from error
-    token = line.decode("latin-1")
+
+
+def _token_from(stream: IO[bytes], path: Path) -> str:
+    mode = os.fstat(stream.fileno()).st_mode
+    token = stream.readline(1024).strip().decode("latin-1")
     if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token) or len(token) < LEAST:
         raise DataError(
             f"{path}: holds no token; its first line must have {LEAST} or more letters, digits or ._~+/=-, "
@@ -64,12 +100,17 @@ def token_of(path: Path) -> str:
 
 
 class Key:
-    """Knows a token and the cookie that stands for it; compares both in constant time."""
+    """Knows a token and the cookie that stands for it; compares both in constant time.
 
-    def __init__(self, token: str) -> None:
+    ``secret``: known to this device only. Without it, who guesses tokens could work out their cookies, and
+    these are not slowed down, or browsers would be shut out with whoever guesses at their address.
+    """
+
+    def __init__(self, token: str, secret: str) -> None:
         self.token = token
         # Not the token itself: who sees the cookie learns nothing that opens the page by a link.
-        self.cookie = hmac.new(token.encode(), b"fer-edge page cookie", hashlib.sha256).hexdigest()
+        message = f"fer-edge page cookie {token}".encode()
+        self.cookie = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
     def is_token(self, text: str) -> bool:
         """Whether ``text`` is the token."""
