@@ -165,6 +165,13 @@ def test_a_proxy_does_not_open_a_page_that_is_for_this_machine(page):
         assert "--page-token-file" in answer.json["error"]
 
 
+def test_nginx_as_it_comes_does_not_open_it_either(page):
+    """It asks by the address it was given, and adds no header."""
+    head = f"GET {{}} HTTP/1.0\r\nHost: 127.0.0.1:{page.port}\r\nConnection: close\r\n\r\n"
+    assert page.raw(head.format("/api/state").encode()).startswith(b"HTTP/1.1 403 ")
+    assert page.raw(head.format("/healthz").encode()).startswith(b"HTTP/1.1 200 ")
+
+
 # Tokens.
 
 
@@ -209,6 +216,12 @@ def test_a_link_gives_a_cookie_and_hides_the_token(locked):
     assert locked.ask("/api/state", headers=cookie).status == 200
     # The token is in an address only once.
     assert locked.ask("/api/state?token=correct-horse-battery").status == 401
+
+
+def test_a_link_that_is_opened_again_hides_the_token_as_well(locked):
+    answer = locked.ask("/?token=correct-horse-battery", headers=cookie_of(locked))
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert locked.ask("/?other=1", headers=cookie_of(locked)).status == 200
 
 
 def test_a_cookie_changes_something_only_with_an_origin(locked):
@@ -259,6 +272,14 @@ def test_an_old_cookie_that_is_sent_again_and_again_is_one_guess():
     wrong = Wrong(clock=lambda: 0.0)
     for _ in range(50):
         wrong.count("192.0.2.7", "the same")
+    assert wrong.wait("192.0.2.7") == 0
+
+
+def test_old_cookies_of_several_browsers_at_one_address_do_not_shut_it_out():
+    wrong = Wrong(clock=lambda: 0.0)
+    for _ in range(50):
+        for cookie in ("of a phone", "of a tablet"):
+            wrong.count("192.0.2.7", cookie)
     assert wrong.wait("192.0.2.7") == 0
 
 
@@ -603,6 +624,19 @@ def test_where_all_are_busy_the_next_is_told(tmp_path):
         answer = page.raw(b"")
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"too many connections" in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/", ""), ("/", "Accept: text/html\r\n"), ("/healthz", ""),
+     ("/api/state", "Sec-Fetch-Site: cross-site\r\n"), ("/nix", "Cookie: fer_edge_page=x\r\n")],
+)  # fmt: skip
+def test_without_a_token_a_connection_gets_one_answer(locked, path, more):
+    """With many in a row, that nobody reads, it would be busy, and such connections could take all places."""
+    text = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
+    answer = locked.raw(text * 50)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer.lower()
 
 
 def test_descriptors_are_left_for_cameras():

@@ -7,7 +7,7 @@ import html
 import ipaddress
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -45,8 +45,13 @@ _FREE = 3
 """Wrong tokens of an address before it has to wait."""
 _LONGEST_WAIT = 60.0
 _FORGET = 600.0
+_DIGESTS = 16
+"""Wrong tokens of an address that are known again."""
 _ADDRESSES = 1024
 """Addresses whose wrong tokens are remembered."""
+
+_OPEN = "/healthz"
+"""What is told without a token."""
 
 _PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
@@ -57,8 +62,9 @@ class _Guesses:
     until: float = 0.0
     """Time before which no token of this address is looked at."""
     latest: float = 0.0
-    last: bytes = b""
-    """Digest of the latest: an old cookie that a browser sends again and again is one guess."""
+    known: deque[bytes] = field(default_factory=lambda: deque(maxlen=_DIGESTS))
+    """Digests of the latest: an old cookie that a browser sends again and again is one guess, also where
+    there are several browsers at one address."""
 
 
 @dataclass
@@ -84,9 +90,9 @@ class Wrong:
             self._known.popitem(last=False)
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         guesses.latest = now
-        if digest == guesses.last:
+        if digest in guesses.known:
             return
-        guesses.last = digest
+        guesses.known.append(digest)
         guesses.count += 1
         if guesses.count >= _FREE:
             guesses.until = now + min(_LONGEST_WAIT, 2.0 ** min(guesses.count - _FREE, 10))
@@ -101,7 +107,8 @@ def _network(address: str) -> str:
 
 
 class Gate:
-    """Lets through to ``app`` what may go there, and refuses the rest with a reason as JSON.
+    """Lets through to ``app`` what may go there, and refuses the rest with a reason as JSON, after which the
+    connection is closed, with what may still come on it.
 
     ``key``: the token that is needed; ``None`` for a page of this machine only, which needs none. ``cookie``:
     name of the cookie. ``secure``: whether the page is served over TLS.
@@ -123,17 +130,23 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
 
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        refusal = self._refusal(scope, headers)
+        added = HEADERS
+        if refusal is not None or (self._key is not None and scope["path"] == _OPEN):
+            # Whoever needs no token gets one answer a connection: with many in a row that are not read, the
+            # connection would count as busy, and a few hundred such would keep out everybody else.
+            added = {**HEADERS, "connection": "close"}
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 have = {name for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *((n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in have),
+                    *((n.encode(), v.encode()) for n, v in added.items() if n.encode() not in have),
                 ]
             await send(message)
 
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        refusal = self._refusal(scope, headers)
         if refusal is None:
             await self._app(scope, receive, send_guarded)
         else:
@@ -144,29 +157,29 @@ class Gate:
         size = len(scope["raw_path"]) + len(scope["query_string"])
         if size + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
             # The server's own limit holds for what comes in pieces only.
-            return refused(431, f"address and headers have at most {HEAD_BYTES} bytes together", close=True)
+            return refused(431, f"address and headers have at most {HEAD_BYTES} bytes together")
         if b"upgrade" in headers and b"websocket" in headers[b"upgrade"].lower():
-            return refused(400, "websockets are not supported; read /api/events", close=True)
+            return refused(400, "websockets are not supported; read /api/events")
         if b"transfer-encoding" in headers and b"content-length" in headers:
-            return refused(400, "give Content-Length or Transfer-Encoding, not both", close=True)
+            return refused(400, "give Content-Length or Transfer-Encoding, not both")
         host = headers.get(b"host", b"").decode("latin-1")
         server = scope.get("server")
         if not self._hosts.allow(host, server[0] if server else None):
             return refused(
                 421,
                 f"this page is not called {shortened(host, 64)!r}; --page-host NAME adds a name",
-                close=True,
             )
         foreign = self._foreign(scope, headers, host)
         if foreign is not None:
             return foreign
         if self._key is None:
-            if _PROXIED & headers.keys():
+            # Browsers speak HTTP/1.1; nginx, which by default tells nothing of itself, long spoke 1.0.
+            proxied = _PROXIED & headers.keys() or scope["http_version"] == "1.0"
+            if proxied and scope["path"] != _OPEN:
                 return refused(
                     403,
                     "this page is for this machine only, and the request came through a proxy; "
                     "--page-token-file FILE opens it to whoever has the token",
-                    close=True,
                 )
             return None
         return self._unknown(scope, headers, self._key)
@@ -178,24 +191,27 @@ class Gate:
         if scope["method"] not in ("GET", "HEAD"):
             told = "only this page itself may change anything: Origin must be http(s)://HOST, as in Host"
             if site not in ("", "same-origin"):
-                return refused(403, told, close=True)
+                return refused(403, told)
             if origin and not _is_origin(origin, host):
-                return refused(403, told, close=True)
+                return refused(403, told)
             # Browsers name an origin wherever they send cookies to change something.
             if not (site or origin) and b"cookie" in headers and b"authorization" not in headers:
-                return refused(403, told, close=True)
+                return refused(403, told)
         elif site in ("cross-site", "same-site") and headers.get(b"sec-fetch-mode") != b"navigate":
-            return refused(403, "other sites may not show or read this page", close=True)
+            return refused(403, "other sites may not show or read this page")
         return None
 
     def _unknown(self, scope: Scope, headers: dict[bytes, bytes], key: Key) -> Response | None:
         """Refuse who has no token; give a cookie to who comes with it for the first time."""
         path, page = scope["path"], b"text/html" in headers.get(b"accept", b"")
-        if path == "/healthz":
+        if path == _OPEN:
             return None
+        given = _bearer(headers)
+        asked = path == "/" and scope["method"] == "GET" and _asked(scope["query_string"].decode("latin-1"))
         cookie = _cookie(headers.get(b"cookie", b"").decode("latin-1"), self._cookie)
         if cookie is not None and key.is_cookie(cookie):
-            return None
+            # Who opens the link once more has no token in the address either.
+            return RedirectResponse("/", 303) if asked else None
         client = scope.get("client")
         address = client[0] if client else ""
         wait = self._wrong.wait(address)
@@ -204,12 +220,10 @@ class Gate:
                 429,
                 f"too many wrong tokens from this address; wait {math.ceil(wait)} s",
                 {"retry-after": str(math.ceil(wait))},
-                close=True,
             )
-        given = _bearer(headers)
-        if given is None and path == "/" and scope["method"] == "GET":
-            given = _asked(scope["query_string"].decode("latin-1"))
-            if given is not None and key.is_token(given):
+        if given is None and asked:
+            given = asked
+            if key.is_token(given):
                 return self._welcome(key)
         if given is not None and key.is_token(given):
             return None
@@ -240,13 +254,9 @@ class Gate:
         return answer
 
 
-def refused(
-    status: int, told: str, headers: dict[str, str] | None = None, *, close: bool = False
-) -> JSONResponse:
-    """An answer that says what was wrong. ``close``: end the connection, with what may still come on it."""
-    return JSONResponse(
-        {"error": told}, status, {**(headers or {}), **({"connection": "close"} if close else {})}
-    )
+def refused(status: int, told: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An answer that says what was wrong."""
+    return JSONResponse({"error": told}, status, headers)
 
 
 def _door(wrong: bool, again: bool) -> HTMLResponse:
