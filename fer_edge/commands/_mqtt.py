@@ -85,4 +85,6 @@ def add_mqtt(beside: Beside, run: OpenRun) -> None:
 
     only = control.cameras[0] if len(control.cameras) == 1 else None
     pictures = cast("Pixels | None", config.mqtt_camera)
-    beside.slow.append(MqttOutput(make, run.live, pictures, config.unsure, only, config.mqtt_every))
+    output = MqttOutput(make, run.live, pictures, config.unsure, only, config.mqtt_every)
+    control.on_change(output.changed)
+    beside.slow.append(output)

@@ -18,6 +18,7 @@ pytest.importorskip("cv2")
 from outputs.mqtt_broker import PLACE, FakeBroker, FakeControl, WrittenStore, state
 from results import face, result, tracked
 
+from fer_edge.outputs.blur import Blur
 from fer_edge.outputs.mqtt import identity as identities
 from fer_edge.outputs.mqtt import publisher as publishing
 from fer_edge.outputs.mqtt.feed import CONFIRM_SECONDS, Stock
@@ -653,6 +654,9 @@ class Ear:
     def show(self, camera, picture):
         self.pictures.append((camera, picture))
 
+    def forget_pictures(self):
+        self.pictures.clear()
+
     def stop(self, seconds):
         self.ended = seconds
 
@@ -694,12 +698,40 @@ def test_pictures_are_sent_only_where_asked_for_and_every_so_often():
     assert len(ear.pictures) == 10
 
 
+def test_no_picture_of_before_a_mask_or_pause_is_sent():
+    ear = Ear()
+    output = MqttOutput(lambda: ear, live=True, pictures="full", every=0.01)
+    waiting = replace(frame(), monotonic=time.monotonic())
+    output.write(replace(frame(), monotonic=time.monotonic()))
+    assert len(ear.pictures) == 1
+    output.changed()
+    assert ear.pictures == []
+    time.sleep(0.02)
+    output.write(waiting)
+    assert ear.pictures == []
+    output.write(replace(frame(), monotonic=time.monotonic()))
+    assert len(ear.pictures) == 1
+
+
+def test_blocks_stay_large_in_pictures_while_a_face_is_lost():
+    pytest.importorskip("cv2")
+    ear, now, blocks = Ear(), [0.0], []
+    output = MqttOutput(lambda: ear, live=True, pictures="blurred", every=1.0, clock=lambda: now[0])
+    brighter = np.tile(np.linspace(0, 255, 640).astype(np.uint8)[None, :, None], (480, 1, 3))
+    near = face(box=(100.0, 100.0, 320.0, 320.0))
+    for now[0], faces in ((5.0, (near,)), (8.0, ()), (15.0, ()), (25.0, ())):
+        output.write(replace(result(image=brighter), faces=tracked(*faces)))
+        blocks.append(len(np.unique(output._blur.pixelated("door", brighter)[470])))
+    assert blocks == [12, 12, 12, 24]
+    assert len(ear.pictures) == 4
+
+
 def test_a_blurred_picture_is_blurred_as_a_whole_and_a_full_one_is_not():
     cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 255, (480, 640, 3), np.uint8)
-    for kind, spread in (("blurred", (0, 15)), ("full", (35, 90))):
-        shown = cv2.imdecode(np.frombuffer(jpeg(result(image=noise), kind), np.uint8), cv2.IMREAD_COLOR)
+    for blur, spread in ((Blur(), (0, 15)), (None, (35, 90))):
+        shown = cv2.imdecode(np.frombuffer(jpeg(result(image=noise), blur), np.uint8), cv2.IMREAD_COLOR)
         assert shown.shape == (480, 640, 3)
         assert spread[0] <= shown[:, :, 1].std() <= spread[1]
 

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,8 +26,9 @@ jsonschema = pytest.importorskip("jsonschema")
 from pages import CAMERAS, SECONDS, Asked, result, served, until_closed, wait_for
 
 from fer_edge.errors import DataError
+from fer_edge.outputs.blur import pixelated
 from fer_edge.outputs.page.events import KEPT, Events
-from fer_edge.outputs.page.pictures import Pictures, View, pixelated
+from fer_edge.outputs.page.pictures import Pictures, View
 from fer_edge.outputs.store import StoreOutput
 from fer_edge.pipeline.state import State
 
@@ -390,12 +392,44 @@ def test_the_whole_picture_is_blurred_before_it_is_encoded(tmp_path):
 def test_blocks_grow_with_faces_and_leave_six_of_one():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (480, 640), np.uint8)
-    near, far = (pixelated(image, result(boxes=boxes).faces) for boxes in ([(0, 0, 400, 470)], []))
+    near, far = (pixelated(image, largest) for largest in (470 / 640, 0))
     assert len(np.unique(far[0])) <= 24
     assert len(np.unique(far[:, 0])) <= 18
     # 470 / 6 = 78 pixels: 8 blocks in 640.
     assert len(np.unique(near[0])) <= 8
     assert near.shape == image.shape
+
+
+def test_blocks_stay_large_while_a_face_is_lost_for_some_frames():
+    now = 100.0
+    pictures = Pictures(("door",), "blurred", 10, clock=lambda: now)
+
+    def colours(boxes):
+        """How many blocks there are in a row of the next picture."""
+        brighter = np.tile(np.linspace(0, 255, 640).astype(np.uint8), (480, 1))
+        one = result(image=brighter, boxes=boxes)
+        view = View("door", False)
+        with pictures.watched(view):
+            pictures._asked[view] = 1
+            pictures.offer(replace(one, monotonic=now))
+            made = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(
+                    "fer_edge.outputs.page.pictures._encoded", lambda picture: made.append(picture) or b"x"
+                )
+                pictures._make(pictures._waiting.pop("door"), [view], pictures._generation)
+        return len(np.unique(made[0][0]))
+
+    assert colours([]) == 24
+    # Nobody looks on, and a face comes close.
+    pictures._asked.clear()
+    pictures.offer(result(image=np.zeros((480, 640), np.uint8), boxes=[(0, 0, 400, 470)]))
+    now = 105.0
+    assert colours([]) <= 8
+    now = 110.0
+    assert colours([]) <= 8
+    now = 121.0
+    assert colours([]) == 24
 
 
 def test_a_lost_camera_is_told_in_its_picture(page):
@@ -427,6 +461,20 @@ def test_a_picture_begun_before_a_mask_is_thrown_away():
         assert pictures._latest[view].jpeg == b""
         pictures._publish(view, b"new", None, generation + 1)
         assert pictures._latest[view].jpeg == b"new"
+
+
+def test_a_frame_that_was_read_before_a_mask_was_drawn_is_not_shown():
+    """Faces are looked for in it meanwhile, and it comes without the mask when that was answered already."""
+    pictures = Pictures(("door",), "full", 10)
+    view = View("door", False)
+    with pictures.watched(view):
+        pictures._asked[view] = 1
+        before = result()
+        pictures.forget()
+        pictures.offer(before)
+        assert not pictures._waiting
+        pictures.offer(result())
+        assert pictures._waiting
 
 
 def test_a_picture_that_cannot_be_made_does_not_end_the_others(page, caplog, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ...pipeline.result import FrameResult
 from ..base import SlowOutput
+from ..blur import Blur
 from .picture import Pixels, jpeg
 from .publisher import Publisher
 from .topics import VERSION
@@ -43,6 +45,8 @@ class MqttOutput(SlowOutput):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make, self._pictures, self._unsure, self._clock = make, pictures, unsure, clock
+        self._blur = Blur() if pictures == "blurred" else None
+        self._forgotten = -math.inf
         self._camera, self._every = camera, every
         self._end_seconds = _LIVE_END if live else _FILM_END
         self.needs_image = pictures is not None
@@ -76,13 +80,21 @@ class MqttOutput(SlowOutput):
                         "time": result.time,
                     }
                 )
-        if self._pictures is not None and self._publisher.online:
+        if self._blur is not None:
+            self._blur.see(result, self._clock())
+        # A frame may have waited since before a mask was drawn, or a pause.
+        shown = self._pictures is not None and result.monotonic > self._forgotten
+        if shown and self._publisher.online:
             now = self._clock()
             if now >= self._shown.get(result.camera, now):
                 self._shown[result.camera] = now + self._every
-                self._publisher.show(
-                    self._camera or result.camera, jpeg(result, self._pictures, self._unsure)
-                )
+                self._publisher.show(self._camera or result.camera, jpeg(result, self._blur, self._unsure))
+
+    def changed(self) -> None:
+        """Show no frame that was read until now: what may be seen has changed; from any thread."""
+        self._forgotten = self._clock()
+        if (publisher := self._publisher) is not None:
+            publisher.forget_pictures()
 
     def close(self) -> None:
         """Send what is left, tell that the run has ended, and disconnect; a broker that hangs is left."""

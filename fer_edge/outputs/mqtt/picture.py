@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.result import FrameResult
+from ..blur import Blur
 from ..draw import annotated
-from ..page.pictures import pixelated
 
 Pixels = Literal["blurred", "full"]
 
@@ -20,15 +20,15 @@ LONGEST_SIDE = 640
 _QUALITY = 75
 
 
-def jpeg(result: FrameResult, pixels: Pixels, unsure: bool = True) -> bytes:
+def jpeg(result: FrameResult, blur: Blur | None, unsure: bool = True) -> bytes:
     """Return the frame of ``result`` as JPEG, with boxes and emotions drawn in.
 
-    ``blurred``: all of it is pixelated, not only faces that were found. Masked parts are black in it already.
+    ``blur``: pixelates all of it, not only faces that were found. Masked parts are black in it already.
     """
     import cv2
 
-    if pixels == "blurred":
-        result = replace(result, image=pixelated(result.image, result.faces))
+    if blur is not None:
+        result = replace(result, image=blur.pixelated(result.camera, result.image))
     picture = _fitted(annotated(result, unsure))
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:

@@ -124,6 +124,11 @@ class Publisher:
             with self._outbox.lock:
                 self._outbox.pictures[camera] = picture
 
+    def forget_pictures(self) -> None:
+        """Show none of those that wait."""
+        with self._outbox.lock:
+            self._outbox.pictures.clear()
+
     def _work(self) -> None:
         tries = 0
         while not self._over.is_set():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,18 +21,13 @@ from numpy.typing import NDArray
 
 from ...faces.faces import Faces
 from ...pipeline.result import FrameResult
+from ..blur import Blur
 from ..draw import annotate
 
 LONGEST_SIDE = 960
 """Pixels of a picture's longer side, at most."""
 
 QUALITY = 80
-
-_BLOCKS = 24
-"""Blocks along the longer side of a blurred picture, at most."""
-_FACE_BLOCKS = 6
-"""Blocks along the longer side of the largest face that was found, at most: people recognize those whom they
-know from not many more (Sinha et al. 2006)."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +67,8 @@ class Pictures:
         unsure: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._blurred, self._unsure, self._clock = kind == "blurred", unsure, clock
+        self._blur = Blur() if kind == "blurred" else None
+        self._unsure, self._clock = unsure, clock
         self._pause = 1 / fps
         self._changed = threading.Condition()
         views = [View(camera, boxes) for camera in cameras for boxes in (False, True)]
@@ -82,6 +79,7 @@ class Pictures:
         self._latest = dict.fromkeys(views, _NONE)
         self._said: dict[View, str | None] = dict.fromkeys(views)
         self._generation = 0
+        self._forgotten = -math.inf
         self._ended = self._over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
@@ -96,22 +94,28 @@ class Pictures:
 
     def offer(self, result: FrameResult) -> None:
         """Take a result, where somebody waits for a picture and one is due; costs next to nothing else."""
-        camera = result.camera
+        camera, now = result.camera, self._clock()
+        if self._blur is not None:
+            self._blur.see(result, now)
         if not self._wanted(camera):
             return
-        now = self._clock()
         # A frame that comes a little early is as good: else a camera of 30 fps would give 7.5 for 10.
         if now < self._due[camera] - self._pause / 4:
             return
         self._due[camera] = max(self._due[camera] + self._pause, now)
         with self._changed:
+            # It may still be without a mask that was drawn while faces were looked for.
+            if result.monotonic <= self._forgotten:
+                return
             self._waiting[camera] = result
             self._changed.notify()
 
     def forget(self) -> None:
-        """Show nothing of before: what is to be seen has changed, as by a mask; from any thread."""
+        """Show nothing of before, nor of frames that were read until now: what is to be seen has changed, as
+        by a mask; from any thread."""
         with self._changed:
             self._generation += 1
+            self._forgotten = self._clock()
             self._waiting.clear()
             self._latest = {view: Picture(picture.number + 1, b"") for view, picture in self._latest.items()}
             self._said = dict.fromkeys(self._said)
@@ -191,8 +195,8 @@ class Pictures:
 
     def _make(self, result: FrameResult, views: Sequence[View], generation: int) -> None:
         image, faces = _fitted(result.image, result.faces)
-        if self._blurred:
-            image = pixelated(image, faces)
+        if self._blur is not None:
+            image = self._blur.pixelated(result.camera, image)
         for view in views:
             picture = annotate(image, faces, self._unsure, bars=False) if view.boxes else image
             jpeg = _encoded(picture)
@@ -212,21 +216,6 @@ class Pictures:
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
-
-
-def pixelated(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-    """Return ``image``, (h, w) or (h, w, 3), of one colour in each block.
-
-    All of it, since some faces are not found. The blocks are the larger, the larger the ``faces`` are.
-    """
-    import cv2
-
-    height, width = image.shape[:2]
-    face = float(faces.boxes[:, 2:].max()) if len(faces) else 0.0
-    block = max(max(height, width) / _BLOCKS, face / _FACE_BLOCKS)
-    blocks = max(1, round(width / block)), max(1, round(height / block))
-    small = cv2.resize(image, blocks, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _fitted(image: NDArray[np.uint8], faces: Faces) -> tuple[NDArray[np.uint8], Faces]:
