@@ -664,7 +664,8 @@ def test_rows_of_the_store_are_told(tmp_path):
     "query",
     ["table=device", "table=sqlite_master", "from=yesterday", "from=2020-01-01&to=2026-01-01",
      "to=1900-01-01",
-     "limit=0", "limit=5001", "limit=1e3", "limit=%C2%B2", "limit=99999999999999999999", "x=1", "table=",
+     "limit=0", "limit=5001", "limit=1e3", "limit=%C2%B2", "limit=99999999999999999999",
+     "limit=00000000199999", "x=1", "table=",
      "from=0001-01-01T00:00:00%2B23:59", "from=9999-12-31", "to=9999-12-31T23:59:59-23:00",
      "from=2026-01-02&to=2026-01-01"],
 )  # fmt: skip

@@ -734,6 +734,16 @@ def test_tls_is_served_and_its_cookies_are_secure(tmp_path, certificate):
         assert page.door.url.startswith("https://")
 
 
+def test_a_key_that_all_can_read_is_told(tmp_path, certificate, caplog):
+    key = tmp_path / "key.pem"
+    key.write_bytes(Path(certificate[1]).read_bytes())
+    for mode, told in ((0o640, ""), (0o644, f"chmod 600 {key}")):
+        key.chmod(mode)
+        Door(PageOptions(Address("127.0.0.1", 0), tls=(certificate[0], str(key))), lambda: tmp_path).close()
+        assert told in caplog.text
+        assert bool(told) == ("every user" in caplog.text)
+
+
 def test_bad_certificates_are_told(tmp_path, certificate):
     cert, key = certificate
     (tmp_path / "other").write_text("nonsense")

@@ -401,7 +401,7 @@ class _Query:
         if not timedelta(0) < until - since <= LONGEST_TIME:
             raise HTTPException(400, f"from must be before to, by {LONGEST_TIME.days} days at most")
         text = given.get("limit", str(MOST_ROWS))
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_ROWS):
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_ROWS):
             raise HTTPException(400, f"limit must be a whole number from 1 to {MOST_ROWS}")
         return cls(table, since, until, given.get("camera"), int(text))
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -340,8 +341,11 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
     readable = handed_over(Path(key))
     for name, path in ((certificate, Path(certificate)), (key, readable)):
         try:
-            with path.open("rb"):
-                pass
+            with path.open("rb") as stream:
+                if path is readable and os.fstat(stream.fileno()).st_mode & 0o007:
+                    _log.warning(
+                        "page: %s can be read by every user of this machine: chmod 600 %s", path, path
+                    )
         except OSError as error:
             raise DataError(f"--page-tls: {name}: {error.strerror}") from error
     try:
