@@ -367,6 +367,33 @@ def test_sessions_are_marked_and_what_fails_is_answered(device, broker, control)
     assert "start" in answers[3]["error"]
 
 
+@pytest.mark.parametrize(
+    "id_",
+    [b"NaN", b"1e999", b"[" * 1500 + b"]" * 1500, b'{"a": -Infinity}'],
+    ids=["nan", "inf", "deep", "in"],
+)
+def test_an_id_that_cannot_be_repeated_is_refused_and_ends_no_connection(device, broker, control, id_):
+    broker.say(TOPICS["pause/set"], b'{"paused": true, "id": ' + id_ + b"}")
+    broker.say(TOPICS["pause/set"], {"paused": True, "id": "next"})
+    device.run(3)
+    answers = broker.told(TOPICS["answer"])
+    assert [one["ok"] for one in answers] == [False, True]
+    assert "id" not in answers[0] and answers[1]["id"] == "next"
+    assert control.asked == ["pause"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"[" * 200_000, b'{"id": "a\\nerror: b", "instance": "x", "started": "0"}',
+     b'{"id": "' + b"a" * 65 + b'", "instance": "x", "started": "0"}'],
+    ids=["deep", "two lines", "long"],
+)  # fmt: skip
+def test_what_is_no_identity_is_passed_over(device, broker, payload):
+    broker.say(TOPICS["identity"], payload)
+    device.run(2)
+    assert broker.texts(TOPICS["availability"]) == ["online"]
+
+
 def test_commands_that_the_broker_kept_are_not_obeyed(broker, store, control, tmp_path, caplog):
     broker.say(TOPICS["pause/set"], b"ON", retain=True)
     device = Device(broker, store, control, tmp_path)

@@ -86,6 +86,17 @@ def test_something_else_than_a_broker_is_told():
         Link(broker, "shop").connect()
 
 
+def test_a_broker_is_told_to_send_no_large_packets():
+    taken = []
+    with (
+        server(lambda connection: taken.append(packet(connection))) as broker,
+        contextlib.suppress(LinkLost),
+    ):
+        Link(broker, "shop").connect()
+    # Property 39 of CONNECT: MQTT 5.0, 3.1.2.11.4.
+    assert b"\x27" + (256 * 1024).to_bytes(4, "big") in taken[0]
+
+
 def test_an_old_broker_is_spoken_to_in_its_own_version():
     versions = []
 

@@ -17,6 +17,8 @@ ANSWER_SECONDS = 5.0
 """Time for a device that seems to be online to say so itself."""
 
 _LOOK_SECONDS = 10.0
+_LONGEST = 64
+"""Characters of each part of an identity."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,12 @@ class Identity:
 
 def identity_of(payload: bytes) -> Identity | None:
     """The identity that a payload tells; ``None`` of one that tells none."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         record = json.loads(payload)
-        return Identity(str(record["id"]), str(record["instance"]), str(record["started"]))
+        fields = [str(record[name]) for name in ("id", "instance", "started")]
+        # Any client of the broker may say this, and the log repeats it.
+        if all(one.isprintable() and len(one) <= _LONGEST for one in fields):
+            return Identity(*fields)
     return None
 
 

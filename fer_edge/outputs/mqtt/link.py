@@ -31,6 +31,9 @@ ANSWER_SECONDS = 10.0
 WINDOW = 20
 """Most messages that wait for their acknowledgement, unless the broker takes fewer."""
 
+LARGEST = 256 * 1024
+"""Bytes of a packet that may come; a broker keeps larger ones to itself, from MQTT 5.0 on."""
+
 _MOST_RECEIVED = 100
 _TAKEN_OVER = 142
 _UNSUPPORTED_PROTOCOL = "Unsupported protocol version"
@@ -235,7 +238,7 @@ class Link:
                     broker.port,
                     KEEP_ALIVE,
                     clean_start=session is None or session.anew,
-                    properties=None if session is None else _properties(session),
+                    properties=_properties(session),
                 )
             else:
                 client.connect(broker.host, broker.port, KEEP_ALIVE)
@@ -282,14 +285,16 @@ class Link:
         self.subscribed.append((number, tuple(str(one) for one in reasons if one.is_failure)))
 
 
-def _properties(session: Session) -> Any:
+def _properties(session: Session | None) -> Any:
+    """What the broker may send; without a limit, a command of 256 MB would be read into memory."""
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 
     properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = session.seconds
-    properties.ReceiveMaximum = session.received
-    properties.MaximumPacketSize = session.packet
+    properties.MaximumPacketSize = LARGEST if session is None else session.packet
+    if session is not None:
+        properties.SessionExpiryInterval = session.seconds
+        properties.ReceiveMaximum = session.received
     return properties
 
 

@@ -279,9 +279,13 @@ class Presence:
             return
         name, asked = self._asked.popleft()
         topic, answer = self._topics[ANSWER], {"version": VERSION, "to": name}
-        request: Any = None
+        repeated: dict[str, Any] = {}
         try:
-            request = json.loads(asked) if asked[:1] == b"{" else asked.decode()
+            request: Any = json.loads(asked) if asked[:1] == b"{" else asked.decode()
+            if isinstance(request, dict) and "id" in request:
+                # Before anything is done: what came as 1e999 or is very deep cannot be sent back.
+                to_payload({"id": request["id"]})
+                repeated["id"] = request["id"]
             table, _, verb = name.partition("/")
             if verb == "get":
                 topic = self._topics[f"{table}/{ANSWER}"]
@@ -291,8 +295,7 @@ class Presence:
             answer |= {"ok": True, **told}
         except (FerEdgeError, ValueError, RecursionError) as error:
             answer |= {"ok": False, "error": str(error)}
-        if isinstance(request, dict) and "id" in request:
-            answer["id"] = request["id"]
+        answer |= repeated
         self._answered_at = now
         self._answering = self._link.publish(Message(topic, to_payload(answer), qos=1))
         self._shown = None
