@@ -74,10 +74,14 @@ class Control:
         self._path = folder and folder / f"control-{name}.json"
         self._memory = recall(self._path) if self._path else Memory()
         if self._memory.paused and self._live:
-            _log.warning("paused, because the previous run was; continue with fer-edge resume")
+            _log.warning(
+                "paused, because the previous run was or may have been; continue with fer-edge resume"
+            )
             run.pause()
         for camera, watch in self._watches.items():
             watch.cover(self._memory.masks.get(camera, ()))
+        for camera in self._memory.masks.keys() - self._watches.keys():
+            _log.warning("masks drawn on %r are not used: no camera of this run is called so", camera)
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
 
 _MODE = 0o700
+
+_log = logging.getLogger(__name__)
 
 
 def state_path(given: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -33,6 +38,13 @@ def state_path(given: str | None = None, environment: Mapping[str, str] = os.env
         raise DataError("no home folder to keep state in; give --state-folder DIR") from error
 
 
+@functools.cache
+def _warn_of_writers(path: Path) -> None:
+    """Warn once of a folder in which every user may lay, change and delete what a run keeps."""
+    if path.stat().st_mode & stat.S_IWOTH:
+        _log.warning("%s: every user of this machine can change what is kept here; chmod o-w %s", path, path)
+
+
 def state_folder(given: str | None = None) -> Path:
     """The folder of :func:`state_path`, made where it is missing, for this user only.
 
@@ -46,6 +58,7 @@ def state_folder(given: str | None = None) -> Path:
         raise DataError(
             f"{path}: cannot be made to keep state in: {error.strerror}; give another --state-folder"
         ) from error
+    _warn_of_writers(path)
     if not os.access(path, os.W_OK):
         raise DataError(f"{path}: no permission to write; give another --state-folder")
     return path

@@ -65,7 +65,9 @@ class Listener:
     def __init__(self, path: Path, answer: Callable[[Any], Mapping[str, Any]]) -> None:
         self.path, self._answer = path, answer
         with contextlib.ExitStack() as undoing:
-            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(
+                path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
             undoing.callback(os.close, self._lock)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

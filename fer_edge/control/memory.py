@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import FerEdgeError, shortened
-from ..files import write_text
+from ..files import atomic_path, sync_folder
 from ..option import Polygon, polygon_of
 
 VERSION = 1
@@ -28,23 +29,31 @@ class Memory:
 
 
 def recall(path: Path) -> Memory:
-    """Read what was remembered; nothing, with a warning, from a file that is not what it should be."""
+    """Read what was remembered; a pause alone, with a warning, from a file that is not what it should be.
+
+    What was paused or masked for somebody's privacy must not be seen because a file is damaged.
+    """
     try:
         return _memory_of(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Memory()
     except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
-        _log.warning("%s: ignored, so that a pause and drawn masks are forgotten: %s", path, told)
-        return Memory()
+        _log.warning("%s: ignored, so that drawn masks may be missing: %s", path, told)
+        return Memory(paused=True)
 
 
 def remember(path: Path, memory: Memory) -> None:
     """Write ``memory`` in one step, readable by this user only; a warning where that fails."""
     content = {"version": VERSION, "paused": memory.paused, "masks": dict(memory.masks)}
     try:
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(content, indent=1) + "\n")
+            stream.flush()
+            # After a loss of power, an empty file would tell of neither pause nor masks.
+            os.fsync(stream.fileno())
         path.chmod(0o600)
+        sync_folder(path.parent)
     except (OSError, FerEdgeError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else error
         _log.warning("%s: not written, so that a restart will forget this: %s", path, told)

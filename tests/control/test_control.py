@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_pause_outlasts_the_run(run, tmp_path, caplog):
             after = Control(next_run, folder=folder)
         assert next_run.paused
         assert [record.getMessage() for record in caplog.records] == [
-            "paused, because the previous run was; continue with fer-edge resume"
+            "paused, because the previous run was or may have been; continue with fer-edge resume"
         ]
         after.resume()
         assert not next_run.paused
@@ -151,17 +152,40 @@ def test_bad_masks_are_refused_and_change_nothing(run, tmp_path, camera, polygon
         "[" * 100_000,
     ],
 )
-def test_a_bad_file_is_told_and_ignored(run, tmp_path, caplog, content):
+def test_a_bad_file_is_told_and_pauses_what_is_live(run, tmp_path, caplog, content):
+    """It may have held a pause, or masks without which somebody would be seen."""
     (tmp_path / "control-default.json").write_text(content)
     with caplog.at_level(logging.WARNING, "fer_edge"):
         control = Control(run, folder=tmp_path)
-    (record,) = caplog.records
-    assert (
-        "control-default.json: ignored, so that a pause and drawn masks are forgotten" in record.getMessage()
-    )
-    assert control.snapshot() == {"paused": False, "session": None, "masks": {"door": [list(TRIANGLE)]}}
+    told, paused = caplog.records
+    assert "control-default.json: ignored, so that drawn masks may be missing" in told.getMessage()
+    assert "fer-edge resume" in paused.getMessage()
+    assert control.snapshot() == {"paused": True, "session": None, "masks": {"door": [list(TRIANGLE)]}}
+    control.resume()
+    assert not Control(run, folder=tmp_path).paused
     control.pause()
     assert json.loads((tmp_path / "control-default.json").read_text())["paused"] is True
+
+
+def test_masks_of_a_camera_that_is_called_otherwise_now_are_named(run, tmp_path, caplog):
+    content = {"version": 1, "paused": False, "masks": {"till": [SQUARE], "door": [SQUARE]}}
+    (tmp_path / "control-default.json").write_text(json.dumps(content))
+    control = Control(run, folder=tmp_path)
+    assert control.drawn("door") == (SQUARE,)
+    assert [record.getMessage() for record in caplog.records] == [
+        "masks drawn on 'till' are not used: no camera of this run is called so"
+    ]
+    control.set_masks("door", [])
+    assert [*json.loads((tmp_path / "control-default.json").read_text())["masks"]] == ["till"]
+
+
+def test_what_is_remembered_is_on_the_disk_before_it_takes_the_place_of_what_was(run, tmp_path, monkeypatch):
+    path, synced = tmp_path / "control-default.json", []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(path.exists()), sync(handle)))
+    Control(run, folder=tmp_path).pause()
+    assert synced[0] is False and path.exists()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_what_cannot_be_kept_holds_nevertheless(run, tmp_path, caplog):
@@ -253,3 +277,12 @@ def test_state_is_kept_where_option_systemd_or_xdg_say(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot be made to keep state in.*--state-folder"):
         state_folder(str(tmp_path / "file"))
+
+
+def test_a_folder_in_which_everybody_may_write_is_told_once(tmp_path, caplog):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for _ in range(3):
+        state_folder(str(tmp_path / "open"))
+    (record,) = caplog.records
+    assert f"chmod o-w {tmp_path / 'open'}" in record.getMessage()
