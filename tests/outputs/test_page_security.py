@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio.sslproto
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -732,6 +734,16 @@ def test_tls_is_served_and_its_cookies_are_secure(tmp_path, certificate):
         # What speaks no TLS is closed, and harms nobody.
         assert b"HTTP/1.1 200" not in page.raw(page.get("/"))
         assert page.door.url.startswith("https://")
+
+
+def test_a_connection_with_tls_takes_no_more_than_a_record(tmp_path, certificate):
+    """Before its handshake, as whoever has no token can open as many as there may be."""
+    with served(tmp_path, tls=certificate) as page, page.connect():
+        wait_for(lambda: page.page.server._server._greeting)
+        sizes = [
+            len(one._ssl_buffer) for one in gc.get_objects() if type(one) is asyncio.sslproto.SSLProtocol
+        ]
+        assert sizes and max(sizes) <= 16 * 1024
 
 
 def test_a_key_that_all_can_read_is_told(tmp_path, certificate, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import contextlib
 import errno
 import logging
@@ -43,6 +44,10 @@ _END_SECONDS = 0.5
 """For answers that go on, when the run ends."""
 
 _BACKLOG = 128
+
+_TLS_BUFFER = 16 * 1024
+"""Bytes for what comes on a connection with TLS, a record of which has no more. asyncio takes 256 kB, which
+makes 64 MB of all connections that may be open, and nobody needs a token for these."""
 
 _SPARE = 64
 """Descriptors that are left to the cameras and other outputs."""
@@ -268,6 +273,8 @@ class ServerThread:
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         _quiet()
+        if tls is not None:
+            asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
         config = uvicorn.Config(
             app,
             http=_Protocol,
