@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,12 @@ def test_the_check_sees_relative_absolute_and_late_imports():
         "fer_edge.commands.run",
         "fer_edge.pipeline.watch.Watch",
     ]
+
+
+def test_every_folder_of_the_package_is_installed_as_a_package():
+    # setuptools fills the terminal of whoever installs with warnings of the others.
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    for folder, package in FOLDERS.items():
+        for path in folder.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert ".".join([package, *path.parent.relative_to(folder).parts]) in listed, path
