@@ -261,13 +261,15 @@ def values(people: Persons, measure: str, options: Options | None = None) -> Val
     one = np.ones(len(people))
     watching = (people.attention > 0) & (people.attention >= options.watch_seconds)
     clear = people.unclear if options.unclear == "left out" else np.zeros(len(people))
+    # Seconds count in full or not at all as time in sight, but dwell time ends with the part.
+    there = np.maximum(people.dwell, people.seen)
     pairs: dict[str, tuple[Floats, Floats]] = {
         "dwell": (people.dwell, one),
         "seen": (people.seen, one),
         "watchers": (watching.astype(np.float64), one),
         "attention": (people.attention * watching, watching.astype(np.float64)),
         "attention_share": (people.attention, people.seen - clear),
-        "attraction": (people.attention * watching, np.maximum(people.dwell - clear, 0) * watching),
+        "attraction": (people.attention * watching, np.maximum(there - clear, 0) * watching),
         "unsure": (people.unsure, people.seen),
     }
     if measure in pairs:

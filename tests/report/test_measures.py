@@ -128,6 +128,16 @@ def test_weighting_by_time_counts_who_stays_longer_more(shop):
     assert figure(shop, "attraction", advert, Options(weight="time")).value == pytest.approx(0.6)
 
 
+def test_attraction_is_at_most_one_where_a_part_ends_within_a_second():
+    # Dan watches for all of 20 s; the part has 3.2 s of them, with the middles of the seconds 1 to 4.
+    dan = {s: (face(), 1.0, 0.0, 0.0) for s in range(20)}
+    of = material([dan], (Event("A", 1400, 4600),))
+    part = parts(of, "event")[0]
+    assert figure(of, "dwell", part).value == pytest.approx(3.2)
+    assert figure(of, "seen", part).value == pytest.approx(4)
+    assert figure(of, "attraction", part).value == pytest.approx(1)
+
+
 def test_people_who_were_there_too_shortly_are_left_out_and_told(shop):
     found = persons(shop, parts(shop, "event")[1], Options(min_seconds=3))
     assert found.who.tolist() == [1, 2]
