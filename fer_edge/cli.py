@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _NO_MEMORY = "not enough memory: end other programs, or raise the limit (ulimit -v, MemoryMax of the service)"
 
+_LONGEST_USAGE = 8
+"""Lines of a usage that an error is not lost under."""
+
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
 """Commands on pictures, unless with --out: then ``predict`` labels a table."""
 
@@ -162,7 +165,7 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(command: str) -> _Parser:
     parser = _Parser(
         prog="fer-edge",
         description="Facial-expression recognition that runs on a Raspberry Pi.",
@@ -178,18 +181,39 @@ def _parser(command: str) -> argparse.ArgumentParser:
         )
         if name == command:
             set_up(subparser, name)
+            parser.chosen = subparser
     return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """Repeats no password where it complains of an argument."""
+    """Repeats no password where it complains of an argument, and says in a line or two what is wrong."""
 
     remedy = ""
     """What is said to an argument that the command does not know."""
+    chosen: argparse.ArgumentParser | None = None
+    """The parser of the command, which knows what its options are called."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.startswith("unrecognized arguments")
-        super().error(_masked(message) + (self.remedy if unknown else ""))
+        told = _masked(message)
+        asked: argparse.ArgumentParser = self
+        if message.startswith("unrecognized arguments"):
+            # argparse has the parser of all commands complain of what the command's own does not know.
+            told += self.remedy or self._near(message)
+            asked = self.chosen or self
+        if len(asked.format_usage().splitlines()) > _LONGEST_USAGE:
+            self.exit(2, f"{asked.prog}: error: {told}\nall options: {asked.prog} --help\n")
+        asked.print_usage(sys.stderr)
+        self.exit(2, f"{asked.prog}: error: {told}\n")
+
+    def _near(self, message: str) -> str:
+        """Ask whether an option of the command was meant by the first one that is unknown."""
+        import difflib
+
+        actions = self.chosen._actions if self.chosen else []
+        options = [name for action in actions for name in action.option_strings]
+        given = next((word for word in message.split() if word.startswith("--")), "").partition("=")[0]
+        near = difflib.get_close_matches(given, options, 1)
+        return f"; did you mean {near[0]}?" if near else ""
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         # argparse keeps to itself what could not be written.

@@ -33,6 +33,25 @@ def test_no_command_prints_help_and_is_a_usage_error(cli):
     assert all(command in err for command in COMMANDS)
 
 
+def test_an_unknown_option_is_told_with_the_one_that_was_meant(cli):
+    code, _, err = cli("run", "--camra", "demo")
+    assert code == 2
+    assert err == (
+        "fer-edge run: error: unrecognized arguments: --camra; did you mean --camera?\n"
+        "all options: fer-edge run --help\n"
+    )
+    code, _, err = cli("pause", "--qqqqq")
+    assert code == 2
+    assert err.splitlines()[-1] == "fer-edge pause: error: unrecognized arguments: --qqqqq"
+
+
+def test_a_long_usage_does_not_hide_an_error(cli):
+    code, _, err = cli("run", "--page", "99999")
+    assert code == 2
+    assert err.startswith("fer-edge run: error: argument --page: '99999' is not HOST:PORT")
+    assert err.splitlines()[1:] == ["all options: fer-edge run --help"]
+
+
 def test_unknown_command_is_a_usage_error(cli):
     code, _, err = cli("dance")
     assert code == 2
