@@ -22,7 +22,7 @@ VERSIONS = (
     "torch",
 )
 
-NOT_FOR_DEVICES = frozenset({"train", "teacher", "export", "test", "dev"})
+NOT_FOR_DEVICES = frozenset({"train", "teacher", "export", "test", "services", "dev"})
 """Extras that a device does without."""
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(\[[^\]]*\])?([^;]*)(?:;\s*(.*))?")
