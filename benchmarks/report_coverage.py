@@ -3,8 +3,8 @@
 python benchmarks/report_coverage.py [--sessions 1000] [--people 8 12 20 50] [--draws 1000]
 python benchmarks/report_coverage.py --day
 
-Made sessions (fer_edge/report/made.py): people as clusters of seconds that are alike (autocorrelated), usual
-faces from a Dirichlet distribution, unequal stays, each person responding as strongly as it happens to. The
+Sessions are simulated (fer_edge/report/simulated.py): people as clusters of autocorrelated seconds, usual
+faces from a Dirichlet distribution, unequal stays, each person responding with a strength of their own. The
 truth is that of all possible people: exact for emotions, else the mean of --population people. "percentile"
 is the plain percentile bootstrap of `happy` on the same people; "warned" is the share of intervals of
 `angry`, which few faces show much of, at which the report says that they may be too narrow. With
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from fer_edge.labels import EMOTIONS
 from fer_edge.report.compare import HEADLINES, Resampling, compare
-from fer_edge.report.made import USUAL, Scene, expected_shares, made_material, visits_of
 from fer_edge.report.material import Event, Material, Seconds, Source
 from fer_edge.report.measures import COUNTS, NEGATIVE, POSITIVE, Values, persons, values
 from fer_edge.report.measures import MEASURES as ALL
 from fer_edge.report.parts import parts
+from fer_edge.report.simulated import USUAL, Scene, expected_shares, simulated_material, visits_of
 
 MEASURES = ("happy", "angry", "valence", "smile", "smiled", "attention", "attraction")
 COLUMNS = (*MEASURES, "more smile", "percentile", "warned")
@@ -128,7 +128,7 @@ def _day(people: int = 8000, stay: int = 108) -> float:
 
 def _session(scenes: Sequence[Scene], people: int, rng: np.random.Generator, apart: bool) -> Material:
     count = people * len(scenes) if apart else people
-    return made_material(scenes, count, rng, stay=0.9, apart=apart)
+    return simulated_material(scenes, count, rng, stay=0.9, apart=apart)
 
 
 def _truth(population: int, apart: bool) -> tuple[dict[str, float], float]:
@@ -142,7 +142,7 @@ def _truth(population: int, apart: bool) -> tuple[dict[str, float], float]:
             people = persons(material, part)
             for number, name in enumerate(MEASURES):
                 each = values(people, name)
-                sums[place, number] += each.above.sum(), each.below.sum()
+                sums[place, number] += each.numerator.sum(), each.denominator.sum()
     means = sums[..., 0] / sums[..., 1]
     truth = dict(zip(MEASURES, (means[1] - means[0]).tolist(), strict=True))
     shares = dict(zip(EMOTIONS, expected_shares(UNLIKE[1]) - expected_shares(UNLIKE[0]), strict=True))
@@ -162,7 +162,7 @@ def _percentile(
 ) -> tuple[float, float]:
     a, b = (values(persons(material, part), "happy") for part in parts(material, "event"))
     if apart:
-        drawn = _means(b.above, rng, draws) - _means(a.above, rng, draws)
+        drawn = _means(b.numerator, rng, draws) - _means(a.numerator, rng, draws)
     else:
         both = np.intersect1d(a.who, b.who)
         drawn = _means(_of(b, both) - _of(a, both), rng, draws)
@@ -171,7 +171,7 @@ def _percentile(
 
 
 def _of(each: Values, who: NDArray[np.int64]) -> NDArray[np.float64]:
-    return each.above[np.isin(each.who, who)]
+    return each.numerator[np.isin(each.who, who)]
 
 
 def _means(column: NDArray[np.float64], rng: np.random.Generator, draws: int) -> NDArray[np.float64]:

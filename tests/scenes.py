@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.made import visits_of
 from fer_edge.report.material import Material, Seconds, Source
+from fer_edge.report.simulated import visits_of
 
 
 def face(**shares):

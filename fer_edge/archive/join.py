@@ -20,7 +20,8 @@ from ..models.classifier import Classifier
 from ..pipeline.look import Replay
 from ..pipeline.result import FrameResult
 from ..sources.film import MOST_MISSING, Account
-from ..store.reader import EPOCH, StoreReader
+from ..store.clock import EPOCH
+from ..store.reader import StoreReader
 from ..store.tally import CameraTally, longest_step
 from ..store.writer import Batch, ClockState, Entry, SessionBegun, SessionEnded, StoreWriter
 from .films import Film

@@ -13,7 +13,7 @@ COMMANDS: dict[str, str] = {
     "store": "read what run --store has written",
     "fleet": "collect what many devices tell over MQTT, and show them on one page",
     "mqtt": "try an MQTT broker, or take a device away from it",
-    "report": "make a page of what an audience felt, of stores or JSON lines",
+    "report": "make a page of what faces showed, from stores or JSON lines",
     "archive": "recognize emotions in many films, on all cores or on a Ray cluster",
     "bench": "measure latency on this machine",
     "export-int8": "turn a training checkpoint into int8 and fp32 ONNX and TFLite files",

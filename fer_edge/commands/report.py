@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ..report.material import Material
     from ..report.progress import Progress
 
-HELP = "Make a page of what an audience felt: one HTML file, of stores, JSON lines or an archive."
+HELP = "Make one HTML page of what faces showed, from stores, JSON lines or an archive."
 EPILOG = """\
 examples:
-  fer-edge report --demo -o report.html                     # a made session, to see what there is
+  fer-edge report --demo -o report.html                     # a simulated session
   fer-edge report session.db -o report.html
   fer-edge report day.jsonl -o report.html --events scenes.csv --baseline 10
   fer-edge report door.db till.db -o week.html --from 2026-11-16 --to 2026-11-23 --zone Europe/Berlin
   fer-edge report cinema.db -o report.html --stimulus trailer.mp4 --pdf report.pdf --tables tables/
 
-The page has no faces, and no rows of single people unless with --people. docs/report.md explains it. Stores
-need nothing more, JSON lines and Parquet pip install 'fer-edge[report]', and --pdf Chromium."""
+The page has no faces, and rows of single people only with --people. docs/report.md explains it. JSON lines
+and Parquet need pip install 'fer-edge[report]', --pdf needs Chromium; a store needs neither."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument(
-        "--demo", action="store_true", help="show a made session of 60 people and three scenes"
+        "--demo", action="store_true", help="show a simulated session of 60 people and three scenes"
     )
     parser.add_argument(
         "--title", type=nonempty, metavar="TEXT", help="heading (default: names of sessions or cameras)"
@@ -72,12 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--zone",
         type=nonempty,
         metavar="NAME",
-        help="time zone, as Europe/Berlin or UTC (default: this machine's)",
+        help="time zone, such as Europe/Berlin or UTC (default: this machine's)",
     )
     what.add_argument(
         "--by",
         choices=("event", "group", "session", "day", "film", "camera", "device"),
-        help="what to show side by side and compare (default: events, else what there is more than one of)",
+        help="what to show side by side and compare (default: events, else what there are several of)",
     )
     what.add_argument(
         "--people", action="store_true", help="show a row for each visit; this may be personal data"
@@ -88,7 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=0.0,
         metavar="SECONDS",
-        help="take each person's mean of their first seconds off their emotions; needs seconds of a session",
+        help="subtract each person's mean over these first seconds from their emotions; needs a marked "
+        "session or JSON lines",
     )
     how.add_argument(
         "--weight",
@@ -98,7 +99,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     more = parser.add_argument_group("more than a page")
     more.add_argument(
-        "--pdf", type=nonempty, metavar="FILE", help="also print the page into a PDF, by Chromium"
+        "--pdf", type=nonempty, metavar="FILE", help="also print the page to a PDF, with Chromium"
     )
     more.add_argument(
         "--tables",
@@ -124,21 +125,21 @@ def execute(args: argparse.Namespace) -> int:
     """Write the page, and what else was asked for."""
     if bool(args.sources) == args.demo:
         raise DataError(
-            "--demo shows a made session and takes no source"
+            "--demo shows a simulated session and takes no source"
             if args.demo
             else "nothing to report: name a file of run --store or run --jsonl, or give --demo"
         )
     if args.demo and args.events:
         raise DataError("--demo has events of its own, and takes no --events")
     if args.stimulus_begins and not args.stimulus:
-        raise DataError("--stimulus-begins says when the film of --stimulus began; give that, too")
+        raise DataError("--stimulus-begins needs --stimulus, the film that was shown")
     check_target(args.out, args.sources, force=args.force)
     if args.pdf:
         from ..report.pdf import browser
 
         check_target(args.pdf, [*args.sources, args.out], force=args.force)
         if Path(args.pdf).resolve() == Path(args.out).resolve():
-            raise DataError(f"--pdf {args.pdf}: is also the page; choose another name")
+            raise DataError(f"--pdf {args.pdf}: is the same file as --out; choose another name")
         browser()
 
     from ..report.zone import zone_named
@@ -162,7 +163,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
         zone=zone,
         options=Options(weight=args.weight, baseline=args.baseline),
         title=args.title or ("A film in three scenes" if args.demo else None),
-        made=args.demo,
+        simulated=args.demo,
         show_people=args.people,
         by=args.by,
     )
@@ -178,9 +179,9 @@ def _material(args: argparse.Namespace, zone: tzinfo) -> Material:
     from ..report.reading import read
 
     if args.demo:
-        from ..report.made import made_session
+        from ..report.simulated import simulated_session
 
-        return made_session()
+        return simulated_session()
     material = read(
         args.sources,
         since=_aware(args.since, zone),
@@ -198,8 +199,10 @@ def _material(args: argparse.Namespace, zone: tzinfo) -> Material:
 
 def _began(material: Material, first: int, given: datetime | None) -> int:
     """When the film that was shown began, in milliseconds."""
+    from ..store.clock import milliseconds
+
     if given is not None:
-        return round(given.timestamp() * 1000)
+        return milliseconds(given)
     known: Sequence[int] = [one.began for one in material.sessions] or [one.began for one in material.events]
     return min(known, default=first)
 
@@ -218,7 +221,7 @@ def _write(args: argparse.Namespace, content: Content) -> None:
     print(f"{printable(args.out)}: {_told(content)}")
     if args.tables:
         files = write_tables(content.tables, args.tables)
-        print(f"{printable(args.tables)}: {counted(len(files), 'table')}")
+        print(f"{printable(args.tables)}: {counted(len(files), 'file')}")
     if args.pdf:
         from ..report.pdf import write_pdf
 
@@ -229,9 +232,9 @@ def _write(args: argparse.Namespace, content: Content) -> None:
 
 
 def _told(content: Content) -> str:
-    from ..report.content import people_counted, spoken
+    from ..report.wording import people_counted, spoken
 
-    parts = [people_counted(content.people), f"{spoken(content.quality.observed)} watched"]
+    parts = [people_counted(content.people), f"{spoken(content.quality.observed)} observed"]
     if content.pieces:
         parts.append(counted(len(content.pieces), content.kind))
     return ", ".join(parts)

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import counted
 from ..labels import EMOTIONS
-from .content import STACK, WEEKDAYS, Content, Curve, Heat, Piece, Table, percent, position, spoken
+from ..store.clock import DAY
+from .content import STACK, WEEKDAYS, Content, Curve, Heat, Piece, Table
 from .measures import Measure
-from .parts import DAY
 from .svg import Drawing, spread, text_width, ticks
+from .wording import percent, position, spoken
 
 WIDE, NARROW = 920, 358
 """Pixels of the two sizes."""
@@ -172,9 +174,9 @@ def _gaps(drawing: Drawing, frame: _Frame, content: Content) -> None:
     for first, until in _runs(np.isnan(content.curve.people)):
         left = frame.x(max(int(content.curve.began[first]), content.span[0]))
         right = frame.x(min(int(content.curve.began[until - 1]) + content.curve.step, content.span[1]))
-        drawing.rect(left, frame.top, right - left, frame.bottom - frame.top, "hole", "not watched")
+        drawing.rect(left, frame.top, right - left, frame.bottom - frame.top, "hole", "no frames")
         if right - left > 70:
-            drawing.text((left + right) / 2, (frame.top + frame.bottom) / 2, "not watched", "tick", "middle")
+            drawing.text((left + right) / 2, (frame.top + frame.bottom) / 2, "no frames", "tick", "middle")
 
 
 def _time_axis(drawing: Drawing, frame: _Frame, content: Content, labels: bool = True) -> None:
@@ -315,7 +317,7 @@ def heat(values: Heat, what: str, width: int) -> Drawing:
             value = float(cells[day, hour])
             x = left + hour * size
             if np.isnan(value):
-                drawing.rect(x, y, size - 1, tall - 1, "cell none", f"{name} {hour}:00: not watched")
+                drawing.rect(x, y, size - 1, tall - 1, "cell none", f"{name} {hour}:00: no frames")
                 continue
             part = value / most if most else 0.0
             drawing.rect(
@@ -371,16 +373,16 @@ def trend(days: Table, name: str, width: int) -> Drawing:
     return drawing
 
 
-def watched(content: Content, width: int) -> Drawing:
-    """When each camera was watched, and where it has gaps."""
+def observed(content: Content, width: int) -> Drawing:
+    """When each camera gave frames, and where it has gaps."""
     material = content.material
     names = list(dict.fromkeys((one.device, one.camera) for one in material.sources))[:8]
     height = 24.0 * len(names) + 26
     several = len({device for device, _ in names}) > 1
     gaps, minutes = material.gaps, material.minutes
     drawing = Drawing(
-        width, height, "When cameras were watched",
-        f"{len(gaps)} gaps of {spoken(content.quality.gap_seconds)} in all.", "watched",
+        width, height, "When cameras gave frames",
+        f"{counted(len(gaps), 'gap')} of {spoken(content.quality.gap_seconds)} in all.", "observed",
     )  # fmt: skip
     labels = [f"{device} / {camera}" if several else camera for device, camera in names]
     left = min(max((text_width(label) for label in labels), default=0) + 14, width * 0.4)

@@ -1,9 +1,10 @@
-"""Differences between parts of a material, with intervals from drawing people again.
+"""Differences between parts of a material, with intervals from resampling people.
 
-A person is drawn with all of their seconds, since seconds of one person are alike: a cluster bootstrap. The
-interval is the studentized one (bootstrap-t; Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
-chapter 12.5): plain percentiles cover too little with few people. Standard errors of quotients are linearized
-(Cochran 1977, "Sampling Techniques", chapter 6). docs/measures.md says how often the intervals are right.
+A person is drawn with all of their seconds, since seconds of one person are correlated: a cluster bootstrap.
+The interval is the studentized one (bootstrap-t; Efron and Tibshirani 1993, "An Introduction to the
+Bootstrap", chapter 12.5): plain percentiles cover too little with few people. Standard errors of quotients
+are linearized (Cochran 1977, "Sampling Techniques", chapter 6). docs/measures.md says how often intervals are
+right.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from ..labels import EMOTIONS
 from .material import Counts, Floats, Material
 from .measures import Basis, Measure, Options, Persons, Values, persons, values
 from .parts import Part, Within
+from .wording import people_counted
 
-Design = Literal["paired", "apart", "partly the same"]
+Design = Literal["paired", "unpaired", "partly paired"]
 
 HEADLINES = ("smile", "valence", "expressiveness", "attraction")
 """What is compared where nothing else is asked for."""
@@ -127,7 +129,7 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether chance is no likely reason, after Holm's correction."""
+        """Whether ``holm`` is at most 1 - ``level``: significant after the correction."""
         return self.holm <= 1 - self.level + 1e-12
 
     @property
@@ -151,7 +153,7 @@ def estimate(
     options, resampling = options or Options(), resampling or Resampling()
     people = persons(material, part, options) if people is None else people
     taken = [values(people, name, options) for name in measures]
-    tasks = [_Task(_one(each), "apart") for each in taken]
+    tasks = [_Task(_one(each), "unpaired") for each in taken]
     found = _intervals(tasks, [np.arange(len(people))], resampling, resampling.draws)
     return [
         Estimate(
@@ -260,7 +262,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Sums of people (n, 4): above and below of a, above and below of b; 0 where a person does not count."""
+    """Sums of people (n, 4): numerator and denominator of a, then of b; 0 where a person does not count."""
 
     sums: Floats
     design: Design
@@ -277,7 +279,7 @@ class _Result:
 
 def _one(of: Values) -> Floats:
     nothing = np.zeros(len(of.who))
-    return np.stack([nothing, nothing, of.above, of.below], axis=1)
+    return np.stack([nothing, nothing, of.numerator, of.denominator], axis=1)
 
 
 def _two(who: Counts, a: Values, b: Values, resampling: Resampling) -> _Task:
@@ -285,13 +287,13 @@ def _two(who: Counts, a: Values, b: Values, resampling: Resampling) -> _Task:
     sums = np.zeros((len(who), 4))
     for column, of in ((0, a), (2, b)):
         rows = np.searchsorted(who, of.who)
-        sums[rows, column], sums[rows, column + 1] = of.above, of.below
+        sums[rows, column], sums[rows, column + 1] = of.numerator, of.denominator
     in_a, in_b = sums[:, 1] > 0, sums[:, 3] > 0
     both = in_a & in_b
     if resampling.pairing == "auto" and 2 * both.sum() >= (in_a | in_b).sum() > 0:
         sums[~both] = 0
         return _Task(sums, "paired")
-    return _Task(sums, "partly the same" if both.any() else "apart")
+    return _Task(sums, "partly paired" if both.any() else "unpaired")
 
 
 def _intervals(
@@ -391,7 +393,7 @@ def _parts_of(sums: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
 
 
 def _error(task: _Task, in_a: int, in_b: int, a: Floats, b: Floats, together: Floats) -> Floats:
-    if task.design == "apart":
+    if task.design == "unpaired":
         return np.sqrt(a * _unbiased(in_a) + b * _unbiased(in_b))
     squared = (a + b - 2 * together) * _unbiased(int((task.sums[:, [1, 3]] > 0).any(axis=1).sum()))
     return np.sqrt(np.where(squared < 1e-13 * (a + b), 0.0, squared))
@@ -500,11 +502,9 @@ def _warnings(measure: Measure, task: _Task, a: _Quality, b: _Quality, result: _
     in_a, in_b = task.sums[:, 1] > 0, task.sums[:, 3] > 0
     for part, count in ((a, int(in_a.sum())), (b, int(in_b.sum()))):
         if count < FEW:
-            found.append(f"Too few people: {count} in {part.part}; intervals hold from {FEW} on.")
+            found.append(f"Too few people: {count} in {part.part}; intervals are reliable from {FEW} on.")
     if math.isnan(result.low) and min(in_a.sum(), in_b.sum()) >= 2:
-        found.append(
-            "No interval: the people of the parts are all alike, or too few of them have this measure."
-        )
+        found.append("No interval: all people of a part have the same value, or too few have one.")
     rare = measure.name in EMOTIONS and measure.ratio and max(_values_of(task)) < RARE
     if rare and min(in_a.sum(), in_b.sum()) < MANY:
         found.append(
@@ -521,7 +521,7 @@ def _warnings(measure: Measure, task: _Task, a: _Quality, b: _Quality, result: _
                 f"Unsure for {100 * a.unsure:.0f} % of the time in {a.part} and {100 * b.unsure:.0f} % in "
                 f"{b.part}: light or distance may differ rather than faces."
             )
-    if task.design == "partly the same":
+    if task.design == "partly paired":
         found.append(f"{int((in_a & in_b).sum())} of {int((in_a | in_b).sum())} people were in both parts.")
     for part in (a, b):
         if part.crossed:
@@ -575,31 +575,28 @@ def _clipped(low: float, high: float, least: float, most: float) -> tuple[float,
 
 
 def _sentence(one: Comparison) -> str:
-    people = "1 person" if one.people == 1 else f"{one.people} people"
+    noun = one.measure.noun[0].upper() + one.measure.noun[1:]
     if math.isnan(one.difference):
-        return f"{one.measure.label} of {one.a} and {one.b} cannot be compared: nobody has it in one of them."
-    interval = f"{100 * one.level:g} % interval"
+        return f"{noun} in {one.a} and {one.b} cannot be compared: nobody has it in one of them."
     if one.measure.ratio and not math.isnan(one.more):
-        size = abs(100 * one.more)
-        word = one.measure.less if one.more < 0 else "more"
-        what = f"{one.b} {one.measure.says.format(f'{size:.0f} % {word}')} than {one.a}"
-        sign = -1 if one.more < 0 else 1
-        bounds = sorted((sign * 100 * one.more_low, sign * 100 * one.more_high))
-        shown = " to ".join(_rounded(bound, 0) for bound in bounds)
-        known = not math.isnan(one.more_low)
+        value, low, high = 100 * one.more, 100 * one.more_low, 100 * one.more_high
+        unit, digits = " %", 0
     else:
-        word = one.measure.less if one.difference < 0 else "more"
-        what = f"{one.b} {one.measure.says.format(f'{abs(one.difference):.2f} {word}')} than {one.a}"
-        sign = -1 if one.difference < 0 else 1
-        bounds = sorted((sign * one.low, sign * one.high))
-        shown = " to ".join(_rounded(bound, 2) for bound in bounds)
-        known = not math.isnan(one.low)
-    if not known:
-        return f"{what}; no interval can be given; {people}."
-    end = "" if one.clear else ", which chance explains as well"
-    return f"{what}, {interval} {shown}{end}; {people}."
+        value, low, high = one.difference, one.low, one.high
+        unit, digits = " s" if one.measure.unit == "s" else "", 2
+    words = ("shorter", "longer") if one.measure.unit == "s" else ("lower", "higher")
 
+    def told(number: float) -> str:
+        return f"{abs(number):.{digits}f}{unit}"
 
-def _rounded(value: float, digits: int) -> str:
-    # Adding 0 takes the sign off a zero.
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+    found = f"{noun} was {told(value)} {words[value >= 0]} in {one.b} than in {one.a}"
+    people = f"{people_counted(one.people)}."
+    if math.isnan(low):
+        return f"{found}; no interval can be given; {people}"
+    if (low >= 0) == (high >= 0):
+        near, far = sorted((abs(low), abs(high)))
+        interval = f"{near:.{digits}f} to {told(far)} {words[high >= 0]}"
+    else:
+        interval = f"{told(low)} {words[0]} to {told(high)} {words[1]}"
+    end = "" if one.clear else ", which may be chance"
+    return f"{found} ({100 * one.level:g} % interval {interval}){end}; {people}"

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..kernels.crop import FACE_SIZE
 from ..labels import EMOTIONS
+from ..store.clock import DAY, HOUR, MINUTE
 from .compare import HEADLINES, Comparison, Estimate, compare, estimate
 from .material import Event, Floats, Material, Times, local
 from .measures import MEASURES, Figure, Measure, Options, Persons, Timeline, figures, persons, timeline
-from .parts import DAY, By, Part, Span, parts, whole
+from .parts import By, Part, Span, parts, whole
+from .wording import people_counted, percent, position, spoken
 
 STACK = ("happy", "surprise", "sad", "fear", "disgust", "angry", "neutral")
 """From the bottom up: what is compared most stands on the axis; neutral, mostly the largest, is the rest."""
@@ -30,13 +33,13 @@ _MOST_COMPARED = 8
 _ALL_PAIRS = 4
 """Parts up to which each is compared with each."""
 
-_FEW = 5
-"""People below which a figure may say something of each of them."""
+FEW = 5
+"""People below which a figure may reveal something about each of them."""
 
 _SHOWN = ("dwell", "attention_share", "attraction", *EMOTIONS, "valence", "smile", "first_smile", "unsure")
 """Measures of a part's row, besides people and visits."""
 
-Kind = Literal["text", "count", "share", "seconds", "number", "time", "date"]
+Kind = Literal["text", "count", "share", "seconds", "number", "signed", "time", "date"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Quality:
     unsure: float
     unclear: float
     small: float
-    """Share of the visits whose faces were smaller than 48 pixels, the size that the classifier sees."""
+    """Share of the visits whose faces were smaller than what the classifier sees."""
     cut: int
     few: bool
 
@@ -146,7 +149,7 @@ class Content:
     zone: tzinfo
     options: Options
     title: str
-    made: bool
+    simulated: bool
     film: bool
     """Whether times are positions in a film: counted from ``span[0]``."""
     span: tuple[int, int]
@@ -180,20 +183,13 @@ class Content:
         return datetime.fromtimestamp(at / 1000, self.zone)
 
 
-def position(milliseconds: float) -> str:
-    """A place in a film, as 1:02:03 or 2:03."""
-    minutes, seconds = divmod(round(milliseconds / 1000), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
 def content(
     material: Material,
     *,
     zone: tzinfo,
     options: Options | None = None,
     title: str | None = None,
-    made: bool = False,
+    simulated: bool = False,
     show_people: bool = False,
     by: By | None = None,
 ) -> Content:
@@ -205,7 +201,7 @@ def content(
     span = material.span
     if span is None or span[0] == span[1] or not (len(material.minutes) or len(material.people)):
         raise DataError(
-            "nothing was recorded in that time: no camera was watched, or the first minute is not over yet; "
+            "nothing was recorded in that time: no camera gave frames, or the first minute is not over yet; "
             "fer-edge store FILE shows what a store holds"
         )
     film = all(source.film for source in material.sources) and len(material.sources) == 1
@@ -223,7 +219,7 @@ def content(
         zone=zone,
         options=options,
         title=title or _title(material),
-        made=made,
+        simulated=simulated,
         film=film,
         span=span,
         figures=measured,
@@ -321,7 +317,7 @@ def _curve(material: Material, span: tuple[int, int], options: Options) -> Curve
     people = np.where(_observed(material, began, step) > 0, 0.0, np.nan)
     shares, attention = np.full((count, len(EMOTIONS)), np.nan), np.full(count, np.nan)
     at = place[inside]
-    # The first and last step are watched in part only.
+    # The first and last step are observed in part only.
     people[at] = found.present[inside] / np.clip(_observed(material, began, step)[at], 0.02, 1)
     shares[at], attention[at] = found.shares[inside], found.attention[inside]
     return Curve(began, step, people, shares, attention)
@@ -330,11 +326,11 @@ def _curve(material: Material, span: tuple[int, int], options: Options) -> Curve
 def _length(found: Timeline, span: tuple[int, int]) -> int:
     """Milliseconds of the steps that :func:`timeline` took: of minutes they are no shorter."""
     step = _step(span[1] - span[0]) * 1000
-    return max(step, 60_000) if found.basis == "minutes" else step
+    return max(step, MINUTE) if found.basis == "minutes" else step
 
 
 def _observed(material: Material, began: Times, step: int) -> Floats:
-    """Of each step the part in which a camera was watched."""
+    """Of each step the part in which a camera gave frames."""
     minutes = material.minutes
     if not len(minutes):
         return np.ones(len(began))
@@ -437,7 +433,7 @@ def _heat(material: Material, zone: tzinfo, span: tuple[int, int]) -> Heat | Non
     minutes = material.minutes
     if span[1] - span[0] < 1.5 * DAY or not len(minutes):
         return None
-    hour = local(minutes.began, zone) // 3_600_000
+    hour = local(minutes.began, zone) // HOUR
     # 1970 began with a Thursday.
     cell = ((hour // 24 + 3) % 7 * 24 + hour % 24).astype(np.int64)
 
@@ -466,9 +462,9 @@ def _quality(material: Material, measured: dict[str, Figure]) -> Quality:
         gap_seconds=float((gaps.ended - gaps.began).sum() / 1000),
         unsure=float(table.unsure.sum()) / seen if seen else float("nan"),
         unclear=float(table.unclear.sum()) / seen if seen else float("nan"),
-        small=float(np.mean(people.size < 48)) if not np.isnan(people.size).all() else float("nan"),
+        small=float(np.mean(people.size < FACE_SIZE)) if not np.isnan(people.size).all() else float("nan"),
         cut=int(people.cut.sum()),
-        few=0 < len(people) < _FEW,
+        few=0 < len(people) < FEW,
     )
 
 
@@ -479,7 +475,7 @@ def _column(name: str) -> Column:
         "s": "seconds",
         "people": "count",
         "visits": "count",
-        "": "number",
+        "": "signed",
     }
     kind = "number" if name in ("present", "smiles") else kinds[measure.unit]
     return Column(name, measure.label, kind)
@@ -552,7 +548,7 @@ def _pieces_table(found: Content) -> Table:
     grouped = len({piece.group for piece in found.pieces}) > 1
     return Table(
         "parts",
-        f"{label}s beside each other",
+        f"{label}s side by side",
         (
             Column("name", label, "text"),
             *((Column("group", "Group", "text"),) if grouped else ()),
@@ -573,7 +569,7 @@ def _pieces_table(found: Content) -> Table:
 
 def _comparisons_table(found: Comparisons) -> Table:
     numbers = ("value_a", "value_b", "difference", "low", "high", "p", "holm", "effect")
-    labels = ("A", "B", "Difference", "Low", "High", "p", "p by Holm", "Cliff’s delta")
+    labels = ("Value of A", "Value of B", "Difference", "Low", "High", "p", "p (Holm)", "Cliff’s delta")
     return Table(
         "comparisons",
         "Differences",
@@ -738,34 +734,3 @@ def passages(found: Content) -> list[str]:
     if found.people > 1 and not np.isnan(smiles):
         told.append(f"An onlooker would have seen about {smiles * found.people:,.0f} of the {people} smile.")
     return told
-
-
-def people_counted(count: int) -> str:
-    """``1 person``, ``2,000 people``."""
-    return f"{count:,} {'person' if count == 1 else 'people'}"
-
-
-def percent(share: float) -> str:
-    """A share as ``12 %``; a dash where it is unknown."""
-    if np.isnan(share):
-        return "–"
-    if 0 < share < 0.005:
-        return "<1 %"
-    return f"{100 * share:.0f} %"
-
-
-def spoken(seconds: float) -> str:
-    """A length of time in words."""
-    if np.isnan(seconds):
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 20 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours / 24:.1f} days"

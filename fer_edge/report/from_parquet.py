@@ -55,7 +55,7 @@ def read_parquet(folder: Path, progress: Progress | None = None) -> Material:
     sessions, events = _sessions(folder)
     told = []
     if not (folder / "minutes.parquet").exists():
-        told.append(printable(f"{folder}: no minutes.parquet: how long was watched is not known."))
+        told.append(printable(f"{folder}: no minutes.parquet: the time observed is not known."))
     return Material(sources.known, people, seconds, minutes, gaps, sessions, events, told=tuple(told))
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..errors import counted
 from ..labels import EMOTIONS
 from ..sources.urls import without_secrets
+from ..store.clock import milliseconds
 from ..store.postgresql import open_store
-from ..store.reader import EPOCH, StoreReader
+from ..store.reader import StoreReader
 from ..store.schema import VERSION
 from .material import (
     Event,
@@ -184,16 +185,16 @@ def _sessions(store: StoreReader, last: int) -> tuple[tuple[Session, ...], tuple
     sessions: list[Session] = []
     number: dict[int, int] = {}
     for row in store.rows("sessions"):
-        began = _milliseconds(row["began"])
-        ended = max(last, began) if row["ended"] is None else _milliseconds(row["ended"])
+        began = milliseconds(row["began"])
+        ended = max(last, began) if row["ended"] is None else milliseconds(row["ended"])
         number[row["session"]] = len(sessions)
         sessions.append(Session(row["name"], began, ended, row["device"], str(row["run"])))
     marks: list[tuple[Event, int | None]] = []
     for row in store.rows("events"):
-        began = _milliseconds(row["began"])
+        began = milliseconds(row["began"])
         until = row.get("ended")
         event = Event(row["name"], began, began, row["group"] or "", number[row["session"]])
-        marks.append((event, None if until is None else _milliseconds(until)))
+        marks.append((event, None if until is None else milliseconds(until)))
     return tuple(sessions), closed(marks, sessions)
 
 
@@ -226,7 +227,3 @@ def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
             f"{row['began']:%Y-%m-%d %H:%M} UTC; times before that are corrected."
         )
     return settings, told
-
-
-def _milliseconds(moment: datetime) -> int:
-    return round((moment - EPOCH).total_seconds() * 1000)

@@ -24,7 +24,7 @@ from ..errors import DataError, MissingExtraError, counted, printable
 from ..faces.quality import facing_of_many
 from ..labels import EMOTIONS
 from ..store.clock import JUMP, WallClock
-from ..store.tally import LONGEST_STEP
+from ..store.tally import longest_step
 from .material import Gaps, Material, Minutes, People, Seconds, Source, joined
 from .progress import Progress
 from .tally import ATTENTION, SEEN, SHARES, SIZE, UNCLEAR, UNSURE, CameraTally, Counted, Faces, Frames
@@ -36,7 +36,6 @@ _PIECE = 16 << 20
 _KEPT_SECONDS = 1_500_000
 """Rows of seconds that fit into memory, with room for the rest."""
 
-_PAUSES = 3
 _MIXED = 3
 """Changes between two clocks in one piece, from which on two devices write one file."""
 
@@ -609,11 +608,11 @@ def _longest_step(stream: _Stream, at: NDArray[np.int64]) -> int:
     """Milliseconds between frames beyond which there is a gap, as the run's store would take it."""
     options = stream.options
     rates = [options.get(name) for name in ("fps", "max_fps", "idle_fps" if stream.live else "")]
-    pauses = [1000 / rate for rate in rates if isinstance(rate, int | float) and rate > 0]
+    pauses = [1 / rate for rate in rates if isinstance(rate, int | float) and rate > 0]
     if len(at) > 2:
         # A source that gives a picture every ten seconds says so nowhere else.
-        pauses.append(float(np.median(np.diff(at))))
-    return max(LONGEST_STEP, round(_PAUSES * max(pauses, default=0.0)))
+        pauses.append(float(np.median(np.diff(at))) / 1000)
+    return longest_step(max(pauses, default=0.0))
 
 
 def _as_material(stream: _Stream, done: Counted) -> Material:

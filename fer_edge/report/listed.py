@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import DataError, printable
+from ..store.clock import DAY
 from ..store.events import PlacedEvent, placed, problems, read_events
 from .material import Event, Material
-from .parts import DAY
 
 
 def with_events(material: Material, path: str | os.PathLike[str]) -> Material:

@@ -14,22 +14,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, counted
 from ..labels import EMOTIONS
+from ..store.clock import MINUTE
+from ..store.tally import SMILE, SMILE_SEEN
 from .material import Bools, Counts, Floats, Material, Times
 from .parts import Part, Within, whole
+from .wording import people_counted, percent
 
 Basis = Literal["seconds", "visits", "minutes"]
 
 POSITIVE = ("happy",)
 NEGATIVE = ("angry", "disgust", "fear", "sad")
 """Valence is the positive minus these; surprise and neutral count for neither."""
-
-SMILE = 0.5
-"""Share of people who would say happy from which on a second is a smile; as in the store."""
-
-JUDGED = 0.5
-"""Seconds of a second in which a face must be seen for its peak or smile to count; as in the store."""
 
 COVERED = 0.8
 """Part of the time in sight that seconds have to cover to be used rather than visits."""
@@ -79,15 +76,13 @@ class Measure:
     name: str
     label: str
     """For headings."""
-    says: str
-    """For sentences: "B {says} than A", with ``{}`` for "23 % more"."""
+    noun: str
+    """For sentences: "{noun} was 23 % higher"."""
     unit: Literal["", "share", "s", "people", "visits"]
     low: float = 0.0
     high: float = float("inf")
     emotion: bool = False
     """Whether it is about emotions, so that ``unsure`` bears on it."""
-    less: str = "less"
-    """What stands for "more" in ``says`` where there is less."""
 
     @property
     def ratio(self) -> bool:
@@ -97,39 +92,31 @@ class Measure:
 
 def _measures() -> dict[str, Measure]:
     share: Any = {"unit": "share", "high": 1.0}
-    felt: Any = {"unit": "", "low": -1.0, "high": 1.0, "emotion": True}
-    nouns = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral expression")
+    signed: Any = {"unit": "", "low": -1.0, "high": 1.0, "emotion": True}
     found = [
-        Measure("people", "People", "had {} people", "people", less="fewer"),
-        Measure("visits", "Visits", "had {} visits", "visits", less="fewer"),
-        Measure("present", "People at a time", "had {} people at a time", "people", less="fewer"),
-        Measure("dwell", "Dwell time", "had {} dwell time", "s"),
-        Measure("seen", "Time in sight", "had people in sight for {} time", "s"),
-        Measure("watchers", "Watchers", "made {} of the people watch", less="fewer", **share),
-        Measure("attention", "Attention time", "had {} attention time from each watcher", "s"),
-        Measure("attention_share", "Attention", "had {} attention for the time in sight", **share),
-        Measure("attraction", "Attraction", "had {} attraction", **share),
+        Measure("people", "People", "the number of people", "people"),
+        Measure("visits", "Visits", "the number of visits", "visits"),
+        Measure("present", "People at a time", "the number of people at a time", "people"),
+        Measure("dwell", "Dwell time", "dwell time", "s"),
+        Measure("seen", "Time in sight", "time in sight", "s"),
+        Measure("watchers", "Watchers", "the share of watchers", **share),
+        Measure("attention", "Attention time", "the attention time of a watcher", "s"),
+        Measure("attention_share", "Attention", "the share of the time in sight with attention", **share),
+        Measure("attraction", "Attraction", "attraction", **share),
         *(
-            Measure(name, name.capitalize(), f"had {{}} {noun} in the faces", emotion=True, **share)
-            for name, noun in zip(EMOTIONS, nouns, strict=True)
+            Measure(name, name.capitalize(), f"the share of {name}", emotion=True, **share)
+            for name in EMOTIONS
         ),
-        Measure("valence", "Valence", "had {} valence", **felt),
-        Measure("expressiveness", "Expressiveness", "had {} expression in the faces", emotion=True, **share),
-        Measure("smile", "Seen to smile", "made {} of the people smile", emotion=True, less="fewer", **share),
-        Measure(
-            "smiled",
-            "Smiled clearly",
-            "made {} of the people smile clearly",
-            emotion=True,
-            less="fewer",
-            **share,
-        ),
-        Measure("smiles", "Expected smiles", "had {} smiles to expect", "people", emotion=True, less="fewer"),
-        Measure("first_smile", "Time to first smile", "took {} time to a first smile", "s", emotion=True),
-        Measure("peak", "Peak valence", "had {} valence at the peak", **felt),
-        Measure("end", "Valence at the end", "had {} valence at the end", **felt),
-        Measure("peak_end", "Peak-end valence", "had {} peak-end valence", **felt),
-        Measure("unsure", "Unsure", "had {} of its time unsure", **share),
+        Measure("valence", "Valence", "valence", **signed),
+        Measure("expressiveness", "Expressiveness", "expressiveness", emotion=True, **share),
+        Measure("smile", "Seen to smile", "the share of people seen to smile", emotion=True, **share),
+        Measure("smiled", "Smiled clearly", "the share of people who smiled clearly", emotion=True, **share),
+        Measure("smiles", "Expected smiles", "the number of expected smiles", "people", emotion=True),
+        Measure("first_smile", "Time to first smile", "the time to the first smile", "s", emotion=True),
+        Measure("peak", "Peak valence", "peak valence", **signed),
+        Measure("end", "Valence at the end", "valence at the end", **signed),
+        Measure("peak_end", "Peak-end valence", "peak-end valence", **signed),
+        Measure("unsure", "Unsure", "the unsure share of the time in sight", **share),
     ]
     return {one.name: one for one in found}
 
@@ -189,23 +176,26 @@ class Persons:
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """A measure as ``sum(above) / sum(below)`` over people, both (n,); ``below`` is 0 for who has none."""
+    """A measure as ``sum(numerator) / sum(denominator)`` over people, both (n,).
+
+    The denominator of a person without this measure is 0.
+    """
 
     measure: Measure
     """With the range that it has after a baseline."""
     who: Counts
-    above: Floats
-    below: Floats
+    numerator: Floats
+    denominator: Floats
 
     @property
     def value(self) -> float:
         """The measure; NaN where nobody has it."""
-        return _quotient(self.above.sum(), self.below.sum())
+        return _quotient(self.numerator.sum(), self.denominator.sum())
 
     @property
     def people(self) -> int:
         """How many people it is of."""
-        return int(np.count_nonzero(self.below))
+        return int(np.count_nonzero(self.denominator))
 
 
 @dataclass(frozen=True)
@@ -273,18 +263,18 @@ def values(people: Persons, measure: str, options: Options | None = None) -> Val
         "unsure": (people.unsure, people.seen),
     }
     if measure in pairs:
-        above, below = pairs[measure]
+        numerator, denominator = pairs[measure]
     elif described.emotion and measure not in COUNTS:
         each = _of_each(people, measure)
         known = ~np.isnan(each)
         by_time = options.weight == "time" and measure in (*EMOTIONS, "valence", "expressiveness")
-        below = np.where(known, people.weight if by_time else one, 0.0)
-        above = np.where(known, each, 0.0) * below
+        denominator = np.where(known, people.weight if by_time else one, 0.0)
+        numerator = np.where(known, each, 0.0) * denominator
     else:
         raise ValueError(f"{measure} is not a mean over people; take its figure")
     if options.baseline and described.emotion and measure not in _SMILES:
         described = replace(described, low=described.low - 1, high=described.high + (described.low < 0))
-    return Values(described, people.who, above, below)
+    return Values(described, people.who, numerator, denominator)
 
 
 def figure(
@@ -395,7 +385,7 @@ def timeline(
             _sums(weighted, steps) / count[:, None],
             _sums(seconds.attention[rows].astype(np.float64), first) / total,
         )
-    length = max(length, 60_000)
+    length = max(length, MINUTE)
     middle = (minutes.began + minutes.ended) // 2
     chosen = np.flatnonzero(within.inside(minutes.source, middle) & (minutes.people > 0) & (minutes.seen > 0))
     chosen = chosen[np.argsort(middle[chosen] // length, kind="stable")]
@@ -456,7 +446,7 @@ def _by_seconds(
     enough = (seen >= options.min_seconds) & (seen > 0)
     told = []
     if not enough.all():
-        told.append(f"{_people(~enough)} in sight for less than {options.min_seconds:g} s left out")
+        told.append(_too_short(enough, options))
     count = int(who.max()) + 1 if len(who) else 0
     dwell = np.bincount(who, overlap, count)[found]
     in_part = np.bincount(who, overlap > 0, count).astype(np.int64)[found]
@@ -490,7 +480,9 @@ def _emotions(
     if options.unsure == "left out":
         sure = seconds.unsure[rows] <= seconds.seen[rows] / 2
         rows, person = rows[sure], person[sure]
-        told.append(f"{_percent(1 - sure.mean() if len(sure) else 0)} of the seconds unsure and left out")
+        told.append(
+            f"{percent(1 - float(sure.mean()) if len(sure) else 0.0)} of the seconds unsure and left out"
+        )
     smile, first_smile = _smiles(material, within, rows, person, found)
     shares = seconds.shares[rows].astype(np.float64)
     if options.baseline:
@@ -499,7 +491,8 @@ def _emotions(
         without = np.isnan(base[found, 0])
         if without.any():
             told.append(
-                f"{_people(without)} without a baseline: seen for less than half of {options.baseline:g} s"
+                f"{people_counted(int(without.sum()))} without a baseline: seen for less than half of "
+                f"{options.baseline:g} s"
             )
         shares = (shares - base[person])[later]
         rows, person = rows[later], person[later]
@@ -515,7 +508,7 @@ def _emotions(
     weight = _sums(seen, starts)
     mean = _sums(shares * seen[:, None], starts) / weight[:, None]
     valence = shares @ _VALENCE
-    judged = seen >= JUDGED
+    judged = seen >= SMILE_SEEN / 1000
     highest = _extremes(np.maximum, np.where(judged, valence, -np.inf), starts)
     lowest = _extremes(np.minimum, np.where(judged, valence, np.inf), starts)
     peak = np.where(highest >= -lowest, highest, lowest)
@@ -550,7 +543,7 @@ def _smiles(
     have = np.searchsorted(found, person[starts])
     seen = seconds.seen[rows].astype(np.float64)
     happy = seconds.shares[rows, _HAPPY].astype(np.float64)
-    judged = seen >= JUDGED
+    judged = seen >= SMILE_SEEN / 1000
     largest = _extremes(np.maximum, np.where(judged, happy, -np.inf), starts)
     mean = _sums(happy * seen, starts) / _sums(seen, starts)
     smile[have] = np.where(np.isinf(largest), mean, largest)
@@ -598,10 +591,10 @@ def _by_visits(material: Material, part: Part, options: Options, within: Within,
     told = []
     enough = seen >= options.min_seconds
     if not enough.all():
-        told.append(f"{_people(~enough)} in sight for less than {options.min_seconds:g} s left out")
+        told.append(_too_short(enough, options))
     partly = int(np.count_nonzero((overlap > 0) & ~inside))
     if partly:
-        told.append(f"{partly} visits of which less than half lies in {part.name} left out")
+        told.append(f"{counted(partly, 'visit')} left out: not more than half of each lies in {part.name}")
     sure = ~np.isnan(visits.shares[rows, 0])
     if options.unsure == "left out":
         unsure = visits.unsure[rows] > visits.seen[rows] / 2
@@ -693,14 +686,10 @@ def _extremes(ufunc: np.ufunc, column: Floats, starts: NDArray[np.int64]) -> Flo
     return np.asarray(ufunc.reduceat(column, starts), np.float64) if len(starts) else column[:0]
 
 
-def _quotient(above: float, below: float) -> float:
-    return float(above) / float(below) if below else float("nan")
+def _quotient(numerator: float, denominator: float) -> float:
+    return float(numerator) / float(denominator) if denominator else float("nan")
 
 
-def _people(mask: Bools) -> str:
-    count = int(mask.sum())
-    return "1 person" if count == 1 else f"{count} people"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _too_short(enough: Bools, options: Options) -> str:
+    left_out = people_counted(int(np.count_nonzero(~enough)))
+    return f"{left_out} left out: in sight for less than {options.min_seconds:g} s"

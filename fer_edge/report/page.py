@@ -11,26 +11,31 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import counted
+from ..faces.quality import ATTENTION_PITCH, ATTENTION_YAW
+from ..kernels.crop import FACE_SIZE
 from ..labels import EMOTIONS
+from ..store.clock import MINUTE
 from . import charts
+from .compare import GAPS, UNSURE
 from .content import (
+    FEW,
     Column,
     Content,
     Piece,
     Table,
     passages,
-    people_counted,
-    percent,
-    position,
-    spoken,
 )
 from .measures import Measure
 from .svg import Drawing
+from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 _MOST_ROWS = 400
 """Of a table on the page; ``--tables`` writes all."""
+
+_SMALL = 0.3
+"""Share of visits with small faces from which on it is warned of."""
 
 _KIND_NAMES = {
     "event": "Scene by scene",
@@ -66,7 +71,7 @@ def html(content: Content, version: str, made_at: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="generator" content="fer-edge {escape(version)}">\n'
-        f"<title>What the audience felt: {name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>What faces showed: {name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"{_header(content)}\n<main>\n{''.join(sections)}</main>\n"
         f"<footer>Made with fer-edge {escape(version)} on {escape(made_at)}. "
         "No pictures of people are in this page, and nothing in it is loaded from elsewhere.</footer>\n"
@@ -85,16 +90,15 @@ def _header(content: Content) -> str:
         when = f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M} ({first:%Z})"
     cameras = dict.fromkeys(f"{one.device} / {one.camera}" for one in content.material.sources)
     where = ", ".join(cameras) if len(cameras) < 4 else f"{len(cameras)} cameras"
-    made = (
-        '<p class="made"><strong>Made data.</strong> A computer made this session up: none of these people '
-        "exist, "
-        "and no film was shown.</p>"
-        if content.made
+    notice = (
+        '<p class="simulated"><strong>Simulated data.</strong> None of these people exist, and no film was '
+        "shown.</p>"
+        if content.simulated
         else ""
     )
     return (
-        f"<header>\n<h1>What the audience felt: {escape(content.title)}</h1>\n"
-        f'<p class="where">{escape(when)} · {escape(where)}</p>\n{made}'
+        f"<header>\n<h1>What faces showed: {escape(content.title)}</h1>\n"
+        f'<p class="where">{escape(when)} · {escape(where)}</p>\n{notice}'
         f'<p class="lead">{escape(" ".join(passages(content)))}</p>\n{_headlines(content)}</header>'
     )
 
@@ -102,18 +106,18 @@ def _header(content: Content) -> str:
 def _headlines(content: Content) -> str:
     figure = {name: one.value for name, one in content.figures.items()}
     shown = [
-        (f"{content.people:,}" if content.people else _number(figure["visits"]),
+        (f"{content.people:,}" if content.people else number(figure["visits"]),
          "people, as far as tracking tells" if content.people else "visits"),
-        (spoken(figure["dwell"]), "time there, mean"),
+        (spoken(figure["dwell"]), "mean dwell time"),
         (percent(figure["attention_share"]), "of the time in sight facing the camera"),
         (percent(figure["smile"]), "would be seen to smile"),
-        (_signed(figure["valence"]), "valence, from −1 to +1"),
+        (signed(figure["valence"]), "valence, from −1 to +1"),
         (percent(figure["unsure"]), "of the time unsure"),
     ]  # fmt: skip
     cells = "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>"
         for value, label in shown
-        if value != "–"
+        if value != UNKNOWN
     )
     return f'<dl class="figures">{cells}</dl>\n'
 
@@ -128,11 +132,9 @@ def _over_time(content: Content) -> str:
     )
     return _section(
         "time",
-        "What faces showed, moment by moment",
-        f"Of 100 onlookers, so many would call the faces in sight happy, sad and so on; averaged over "
-        "people, each counting the same, "
-        f"in steps of {steps}. It says how faces look, not what "
-        "people feel.",
+        "Moment by moment",
+        "How many of 100 onlookers would call the faces in sight happy, sad and so on, averaged over the "
+        f"people in sight in steps of {steps}. This is how faces look, not what people feel.",
         '<figure class="chart" data-over-time>'
         + _plotted(content, charts.emotions)
         + "</figure>"
@@ -182,16 +184,17 @@ def _side_by_side(content: Content) -> str:
     items = "".join(_piece(one, longest) for one in content.pieces)
     told = list(dict.fromkeys(text for one in content.pieces for text in one.told))
     if content.more:
-        told.insert(0, f"{content.more} more are not shown; --from and --to choose a shorter time.")
-    few = [one.name for one in content.pieces if 0 < one.people < 5]
+        told.insert(0, f"{content.more} more are not shown; choose a shorter time with --from and --to.")
+    few = [one.name for one in content.pieces if 0 < one.people < FEW]
     if few:
         told.insert(
-            0, f"Fewer than five people saw {', '.join(few)}: figures may say something of each of them."
+            0,
+            f"Fewer than {FEW} people saw {', '.join(few)}: figures may reveal something about each of them.",
         )
     return _section(
         "parts",
         _KIND_NAMES[content.kind],
-        "The same scales throughout: share of onlookers in percent, and time since the begin.",
+        "The same scales throughout: share of onlookers in percent, and time since the start.",
         f'<div class="pieces{many}">{items}</div>'
         + _table(_without(_table_named(content, "parts"), "first_smile"), content, "sortable")
         + _list(told, "note"),
@@ -203,11 +206,11 @@ def _piece(one: Piece, longest: int) -> str:
     facts = [
         ("Seen to smile", percent(value["smile"])),
         ("Facing the camera", percent(value["attention_share"])),
-        ("Valence", _signed(value["valence"])),
+        ("Valence", signed(value["valence"])),
         ("Unsure", percent(value["unsure"])),
     ]
-    rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in facts if text != "–")
-    people = people_counted(one.people) if one.people else "visits of minutes"
+    rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in facts if text != UNKNOWN)
+    people = people_counted(one.people) if one.people else "from minutes only"
     return (
         f"<figure><h3>{escape(one.name)} <small>{escape(people)}</small></h3>"
         f"{charts.piece(one, longest).markup()}<dl>{rows}</dl></figure>"
@@ -219,28 +222,23 @@ def _comparison(content: Content) -> str:
     if found is None:
         return ""
     differences = found.differences
+    level = differences[0].level
     clear = sum(one.clear for one in differences)
-    level = f"{100 * differences[0].level:g}"
-    verdict = (
-        f"{clear} of {counted(len(differences), 'comparison')} show a difference that chance does not "
-        "explain (filled dots)."
-        if clear
-        else "No difference is clear: chance explains all of them as well."
-    )
+    total = len(content.pieces) + content.more
     compared = len({one.part for one in found.estimates})
     each = ", each with the first" if len(differences) == len(found.measures) * (compared - 1) > 0 else ""
+    note = f"{compared} of {counted(total, content.kind)} are compared{each}."
     warnings = dict.fromkeys(text for one in differences for text in one.warnings)
     return _section(
         "compare",
         "What differs",
-        f"Lines are {level} % intervals, made by drawing people again 2,000 times. Dots of differences are "
-        f"filled where they are clear after Holm’s correction for {counted(len(differences), 'comparison')}.",
-        f"<p>{verdict}</p>"
-        + (
-            f'<p class="note">{compared} of them are compared{each}.</p>'
-            if compared < len(content.pieces) + content.more
-            else ""
-        )
+        f"Lines are {100 * level:g} % intervals of each figure by itself, made by resampling people "
+        "(bootstrap). A difference is clear if it remains significant after Holm’s correction for "
+        f"{counted(len(differences), 'comparison')}: if nothing truly differed, any would be called clear in "
+        f"about {100 * (1 - level):.3g} % of sessions at most.",
+        f"<p>Clear differences (filled dots): {clear} of {len(differences)}."
+        f"{' The others may be chance.' if clear < len(differences) else ''}</p>"
+        + (f'<p class="note">{escape(note)}</p>' if compared < total else "")
         + _list(warnings, "warnings")
         + "".join(_compared(content, measure) for measure in found.measures)
         + "<details><summary>All comparisons in words</summary>"
@@ -269,7 +267,7 @@ def _by_time_of_week(content: Content) -> str:
     if content.heat:
         heat = content.heat
         for what, caption in (
-            ("people", "Visits that began, by hour in which the camera was watched"),
+            ("people", "Visits per observed hour"),
             ("happy", "Share of onlookers who would say happy, in percent"),
         ):
             drawn = charts.sizes(lambda width, what=what: charts.heat(heat, what, width))  # type: ignore[misc]
@@ -279,13 +277,13 @@ def _by_time_of_week(content: Content) -> str:
         days = content.days
         for name, caption in (
             ("people", "People by day"),
-            ("dwell", "Mean time there, by day"),
-            ("happy", "Share of happy, by day"),
+            ("dwell", "Mean dwell time by day"),
+            ("happy", "Share of happy by day"),
         ):
             drawn = charts.sizes(lambda width, name=name: charts.trend(days, name, width))  # type: ignore[misc]
             body += f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
         body += _details("Figures of each day", days, content)
-    return _section("week", "By hour and by day", "Times are those of the clock on the wall.", body)
+    return _section("week", "By hour and by day", f"Times are local times in {content.zone}.", body)
 
 
 def _people(content: Content) -> str:
@@ -295,8 +293,8 @@ def _people(content: Content) -> str:
     return _section(
         "people",
         "Each visit",
-        "Asked for with --people. Rows about single people are personal data where somebody can tell who "
-        "came when.",
+        "Shown because of --people. Rows about single people are personal data if anyone can tell who came "
+        "when.",
         _table(table, content, "sortable"),
     )
 
@@ -305,33 +303,35 @@ def _quality(content: Content) -> str:
     quality = content.quality
     whole = quality.observed + quality.gap_seconds
     facts = [
-        ("Watched", f"{spoken(quality.observed)}, {quality.frames:,} frames"
+        ("Observed", f"{spoken(quality.observed)}, {quality.frames:,} frames"
          + (f" ({quality.frames / quality.observed:.1f} a second)" if quality.observed else "")),
         ("Gaps", f"{counted(quality.gaps, 'gap')} of {spoken(quality.gap_seconds)}, "
          f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps and whole else "none"),
-        ("Passed over", f"{quality.dropped:,} frames dropped as too many, {quality.lost:,} results lost"),
-        ("Unsure", f"{percent(quality.unsure)} of the time in sight: people would disagree"),
-        ("Direction unclear", f"{percent(quality.unclear)} of the time in sight: turned far, small"),
-        ("Small faces", f"{percent(quality.small)} of the visits have faces of less than 48 pixels"
+        ("Lost", f"{quality.dropped:,} frames dropped while recognition was busy, {quality.lost:,} "
+         "results not stored"),
+        ("Unsure", f"{percent(quality.unsure)} of the time in sight: onlookers would disagree"),
+        ("Direction unclear", f"{percent(quality.unclear)} of the time in sight: turned too far, too small"),
+        ("Small faces", f"{percent(quality.small)} of the visits have faces below {FACE_SIZE} pixels"
          if not math.isnan(quality.small) else "not known"),
-        ("Lighting", "not recorded; too little light shows as many unsure answers and short visits"),
+        ("Lighting", "not recorded; poor light shows as many unsure answers and short visits"),
     ]  # fmt: skip
     if quality.cut:
         facts.append(("Visits cut off", f"{quality.cut}: they go on, or a run broke off"))
     warnings = []
-    if quality.unsure > 0.3:
+    if quality.unsure > UNSURE:
         warnings.append(
-            "Nearly a third or more of the time is unsure: differences between emotions are blurred."
+            f"More than {percent(UNSURE)} of the time in sight is unsure: differences between emotions are "
+            "blurred."
         )
     if quality.few:
-        warnings.append("Fewer than five people: every figure may say something of each of them.")
-    if whole and quality.gap_seconds > 0.1 * whole:
-        warnings.append("More than a tenth of the time is missing: totals are too low.")
-    if quality.small > 0.3:
-        warnings.append("Many faces are small: bring the camera nearer, or choose a larger picture.")
+        warnings.append(f"Fewer than {FEW} people: every figure may reveal something about each of them.")
+    if whole and quality.gap_seconds > GAPS * whole:
+        warnings.append(f"More than {percent(GAPS)} of the time is missing: totals are too low.")
+    if quality.small > _SMALL:
+        warnings.append("Many faces are small: move the camera closer, or choose a larger picture.")
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     gaps = _table_named(content, "gaps")
-    drawn = charts.sizes(lambda width: charts.watched(content, width))
+    drawn = charts.sizes(lambda width: charts.observed(content, width))
     return _section(
         "quality",
         "How good the data are",
@@ -346,55 +346,66 @@ def _quality(content: Content) -> str:
 def _method(content: Content) -> str:
     baseline = content.options.baseline
     averaged = (
-        "Emotions are averaged over the time in sight: who stays longer counts more."
+        "Emotions are averaged over the time in sight: longer stays count more."
         if content.options.weight == "time"
-        else "Each person’s emotions are averaged over their time in sight, and then over people: who "
-        "stays longer does "
-        "not count more."
+        else "Each person’s emotions are averaged over their time in sight, then over people: longer stays "
+        "do not count more."
     )
+    labels = {device: _labels(start) for device, start in content.material.settings.items()}
+    of_2013 = [device for device, asked in labels.items() if asked == "fer2013"]
+    how = [
+        "Pictures were analysed on the device; this report contains none of them. Faces were found and "
+        "tracked from frame to frame; nobody was identified.",
+        "For each face, a small neural network estimates how many of ten people would call it angry, "
+        "disgust, fear, happy, sad, surprise or neutral.",
+        averaged,
+        f"Facing the camera: the head is turned by at most {ATTENTION_YAW:g}° sideways and "
+        f"{ATTENTION_PITCH:g}° up or down.",
+        "Valence: the share of happy minus those of angry, disgust, fear and sad.",
+        "Seen to smile: each person’s largest share of happy over any second, averaged over people.",
+    ]
+    if of_2013:
+        how.insert(
+            2,
+            f"Not on {', '.join(of_2013)}: the model there estimates which label FER-2013 would give, so its "
+            "shares are probabilities, not shares of onlookers.",
+        )
+    if baseline:
+        how.insert(
+            -3,
+            f"Each person’s first {baseline:g} s are their baseline: figures of emotions are differences "
+            "from it. The charts over time show shares as they are.",
+        )
+    limits = [
+        "Not what people feel: it is what onlookers would say of their faces. Politeness smiles, and "
+        "concentration can look sad or angry.",
+        "Not how many different people came: anyone who leaves and comes back is counted again, and two "
+        "people who cross may be taken for one.",
+        "Not where eyes look: a head may face the camera while its eyes do not.",
+        "Not why something differs: light, hour and audience may differ as well.",
+        "Faint smiles are often missed. Faces differ by age, beard, glasses and culture, and so do the "
+        "model’s errors; compare groups with care.",
+        "Faces turned away by more than about 75° are not found at all, so attention is too high where many "
+        "pass by sideways.",
+    ]
     return _section(
         "method",
         "How it was measured, and what it does not say",
         "",
-        '<div class="two"><div><h3>How</h3><ul>'
-        "<li>A camera’s pictures were looked at on the device and not kept. Faces were found and followed "
-        "from frame to "
-        "frame; nobody was recognized.</li>"
-        "<li>For each face a small neural network says how many of ten people would call it angry, "
-        "disgust, fear, happy, "
-        "sad, surprise or neutral.</li>"
-        f"<li>{averaged}</li>"
-        + (
-            f"<li>Each person’s first {baseline:g} s are their baseline: figures of emotions are "
-            "differences from it. "
-            "The charts over time show shares as they are.</li>"
-            if baseline
-            else ""
-        )
-        + "<li>Facing the camera: the head is turned less than 25° sideways and 20° up or down.</li>"
-        "<li>Valence: share of happy minus those of angry, disgust, fear and sad.</li>"
-        "<li>Seen to smile: the largest share of happy over a second of each person, summed over "
-        "people.</li></ul></div>"
-        "<div><h3>What it does not say</h3><ul>"
-        "<li><strong>Not what people feel.</strong> It is what onlookers would say of their faces. "
-        "Politeness smiles, "
-        "and concentration can look sad or angry.</li>"
-        "<li>Not how many different people came: who leaves and comes back is counted again, and two who "
-        "cross may be "
-        "taken for one.</li>"
-        "<li>Not where eyes look: a head may face the camera while its eyes do not.</li>"
-        "<li>Faint smiles are often missed. Faces differ by age, beard, glasses and culture, and so do the "
-        "model’s "
-        "errors; compare groups with care.</li>"
-        "<li>Faces turned away further than 75° are not found at all, so attention is too high where many "
-        "pass by "
-        "sideways.</li></ul></div></div>"
+        f'<div class="two"><div><h3>How</h3>{_list(how)}</div>'
+        f"<div><h3>What it does not say</h3>{_list(limits)}</div></div>"
         '<p class="note">Formulas, units and sources of every measure: docs/measures.md of fer-edge.</p>',
     )
 
 
+def _labels(start: Any) -> str:
+    """The question that the model of a start record answers; those of early versions name none."""
+    model = start.get("model") if isinstance(start, dict) else None
+    return str(model.get("labels", "fer2013")) if isinstance(model, dict) else ""
+
+
 def _settings(content: Content, version: str) -> str:
-    facts: list[tuple[str, str]] = [("Report by", f"fer-edge {version}")]
+    facts: list[tuple[str, str]] = [("Made with", f"fer-edge {version}")]
     for device, start in content.material.settings.items():
         if not isinstance(start, dict):
             continue
@@ -409,7 +420,7 @@ def _settings(content: Content, version: str) -> str:
     facts += [
         ("Averaged over", "time in sight" if options.weight == "time" else "people"),
         ("Baseline", f"{options.baseline:g} s" if options.baseline else "none"),
-        ("People count from", f"{options.min_seconds:g} s in sight"),
+        ("Least time in sight", f"{options.min_seconds:g} s"),
         ("Time zone", str(content.zone)),
     ]
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
@@ -507,7 +518,7 @@ def _cell(column: Column, value: Any, content: Content, first: bool) -> str:
 def shown_value(column: Column, value: Any, content: Content) -> str:
     """A value of a table as the page writes it."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return UNKNOWN
     if column.kind == "share":
         return percent(float(value))
     if column.kind == "seconds":
@@ -516,20 +527,9 @@ def shown_value(column: Column, value: Any, content: Content) -> str:
         return content.time(int(value), True)
     if column.kind == "count":
         return f"{value:,.0f}"
-    if column.kind == "number":
-        return _number(float(value))
+    if column.kind in ("number", "signed"):
+        return (number if column.kind == "number" else signed)(float(value))
     return str(value)
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    text = f"{value:,.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.2f}"
-    return text.replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
 def _list(items: Iterable[str], style: str = "") -> str:
@@ -549,7 +549,7 @@ def _data(content: Content) -> str:
         "span": content.span,
         "first": int(curve.began[0]),
         "step": curve.step,
-        "times": [content.time(at, curve.step < 60_000) for at in curve.began.tolist()],
+        "times": [content.time(at, curve.step < MINUTE) for at in curve.began.tolist()],
         "people": [None if math.isnan(value) else round(value, 1) for value in curve.people.tolist()],
         "shares": [rounded(row) for row in curve.shares.tolist()],
     }

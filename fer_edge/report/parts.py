@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..store.clock import DAY
 from .material import Bools, Floats, Material, Source, Times, local
 
 By = Literal["whole", "event", "group", "session", "day", "device", "camera", "run", "film"]
-DAY = 86_400_000
 
 _FOREVER = (-(2**62), 2**62)
 

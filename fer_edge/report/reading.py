@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..sources.urls import without_secrets
+from ..store.clock import milliseconds
 from ..store.postgresql import is_postgresql
-from ..store.reader import EPOCH
 from .from_parquet import is_folder_of_tables, read_parquet
 from .from_store import read_store
 from .lines import read_lines
@@ -58,7 +58,12 @@ def read(
     progress.end()
     whole = joined(parts)
     _check_names(whole, device, camera)
-    chosen = whole.select(_milliseconds(since), _milliseconds(until), device=device, camera=camera)
+    chosen = whole.select(
+        None if since is None else milliseconds(since),
+        None if until is None else milliseconds(until),
+        device=device,
+        camera=camera,
+    )
     return _without_unused(chosen)
 
 
@@ -123,7 +128,3 @@ def _without_unused(material: Material) -> Material:
         minutes=material.minutes.with_columns(source=number[material.minutes.source]),
         gaps=material.gaps.with_columns(source=number[material.gaps.source]),
     )
-
-
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round((moment - EPOCH).total_seconds() * 1000)

@@ -6,11 +6,11 @@ import csv
 import math
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..files import atomic_path, check_target
+from ..store.clock import at
 from ..utc import utc_text
 from .content import Column, Table
 
@@ -60,7 +60,7 @@ def _text(column: Column, value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if column.kind == "time":
-        return utc_text(datetime.fromtimestamp(value / 1000, UTC))
+        return utc_text(at(value))
     if column.kind == "count":
         return int(value)
     return round(value, 6) if isinstance(value, float) else value

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from ..faces.quality import Facing
 from ..labels import EMOTIONS
-from ..store.clock import JUMP, WallClock
-from ..store.tally import MINUTE, NO_FRAMES, NOT_STORED, SECOND, SMILE
+from ..store.clock import JUMP, MINUTE, SECOND, WallClock
+from ..store.tally import NO_FRAMES, NOT_STORED, SMILE, SMILE_SEEN
 
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
 
 _HAPPY = EMOTIONS.index("happy")
-_SMILE_SEEN = 500
 
 SEEN, UNSURE, ATTENTION, UNCLEAR, SIZE, SHARES = 0, 1, 2, 3, 4, slice(5, 12)
 """Columns of sums over time: milliseconds, and values times milliseconds."""
@@ -432,7 +431,7 @@ class CameraTally:
             second = (when & ((1 << _TIME) - 1)) - (1 << (_TIME - 1)) + self._base
             began = second * SECOND - self._origins[epoch] if len(keys) else second
             np.add.at(self._sums, visit, sums)
-            judged = sums[:, SEEN] >= _SMILE_SEEN
+            judged = sums[:, SEEN] >= SMILE_SEEN
             smile = np.where(judged, sums[:, 5 + _HAPPY] / np.maximum(sums[:, SEEN], 1), np.nan)
             np.fmax.at(self._smile, visit, smile)
             smiled = np.flatnonzero(smile >= SMILE)

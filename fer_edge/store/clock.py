@@ -7,11 +7,34 @@ that makes dates of them; where the date is corrected, that number is, and with 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+SECOND = 1000
+"""Milliseconds, as all that follow."""
+
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
 JUMP = 1000
 """Milliseconds by which the clock must differ to have jumped; less is the time between reading two clocks."""
 
 _CONFIRMED_BY = 3
 """Results in a row that must agree, as one may have been held up between reading the two clocks."""
+
+
+def at(milliseconds: int) -> datetime:
+    """Return the time so many milliseconds after 1970, in UTC."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the milliseconds from 1970 to ``moment``. Raises ``ValueError`` where it has no time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return round((moment - EPOCH) / timedelta(milliseconds=1))
 
 
 class WallClock:

@@ -7,26 +7,20 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from ..errors import DataError
+from .clock import at, milliseconds
 from .schema import OPEN, TABLES, Kind, Table, version_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 _AT_ONCE = 5000
 _COLUMNS_AT_ONCE = 20_000
-
-
-def at(milliseconds: int) -> datetime:
-    """Return the time so many milliseconds after 1970, in UTC."""
-    return EPOCH + timedelta(milliseconds=milliseconds)
 
 
 @dataclass(frozen=True)
@@ -256,11 +250,5 @@ def _query(table: str, row: str, wanted: Mapping[str, Any], version: int) -> tup
     if asked:
         query += f" WHERE {' AND '.join(conditions[name][1] for name in asked)}"
     return query, tuple(
-        _milliseconds(value) if isinstance(value, datetime) else value for value in asked.values()
+        milliseconds(value) if isinstance(value, datetime) else value for value in asked.values()
     )
-
-
-def _milliseconds(moment: datetime) -> int:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no time zone")
-    return round((moment - EPOCH) / timedelta(milliseconds=1))

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from ..labels import EMOTIONS
-from .reader import StoreReader, at
+from .clock import at
+from .reader import StoreReader
 
 _MINUTES = {
     "began": "min(began)",

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from ..faces.quality import Facing, directions, facing, sizes
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
+from .clock import MINUTE, SECOND
 from .rows import GapRow, MinuteRow, Row, SecondRow, Shares, VisitRow
 from .schema import SHARE, TENTH
-
-SECOND = 1000
-MINUTE = 60_000
 
 LONGEST_STEP = 2 * SECOND
 """Milliseconds between two frames beyond which nothing is known of the time between them."""
@@ -39,7 +37,7 @@ SMILE = 0.5
 MOST_PEOPLE = 500
 """People who are followed at a time; of more, those longest out of sight are taken to have left."""
 
-_SMILE_SEEN = 500
+SMILE_SEEN = 500
 """Milliseconds of a second in which a face must be seen for its smile to be judged."""
 
 _HAPPY = EMOTIONS.index("happy")
@@ -346,7 +344,7 @@ class CameraTally:
         part = person.second
         if not part.seen:
             return
-        if part.seen >= _SMILE_SEEN:
+        if part.seen >= SMILE_SEEN:
             smile = part.shares[_HAPPY] / part.seen
             person.smile = max(smile, person.smile or 0.0)
             if smile >= SMILE and person.first_smile is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import DataError, OutputError
 from ..files import check_target, is_special, sync_folder
+from .clock import DAY
 from .rows import TABLE, MinuteRow, Row, SecondRow, VisitRow, columns, values
 from .schema import VERSION, changes, statements, telling_what_it_is, version_of
 
@@ -25,8 +26,6 @@ _LOCAL = 1
 
 _BUSY_SECONDS = 5.0
 _WAL_BYTES = 4_000_000
-
-_DAY = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -237,10 +236,10 @@ class StoreWriter:
         ``now``: milliseconds since 1970. Returns whether more may be left. Raises
         :class:`~fer_edge.errors.OutputError`.
         """
-        before = now - round(keep * _DAY)
+        before = now - round(keep * DAY)
         with self._transaction() as connection:
             left = self._delete_some(
-                connection, "second", "session, began, camera, track", now - round(keep_detail * _DAY)
+                connection, "second", "session, began, camera, track", now - round(keep_detail * DAY)
             )
             for name in ("visit", "minute", "gap"):
                 left |= self._delete_some(connection, name, "device, seq", before)

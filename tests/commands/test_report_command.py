@@ -26,12 +26,12 @@ def report(*arguments):
     return main(["report", *map(str, arguments)])
 
 
-def test_the_demo_is_a_page_that_says_it_is_made(tmp_path, capsys):
+def test_the_demo_is_a_page_that_says_it_is_simulated(tmp_path, capsys):
     out = tmp_path / "report.html"
     assert report("--demo", "-o", out) == 0
-    assert "60 people, 4 min 15 s watched, 3 events" in capsys.readouterr().out
+    assert "60 people, 4 min 15 s observed, 3 events" in capsys.readouterr().out
     text = out.read_text()
-    assert text.startswith("<!doctype html>") and "Made data." in text and "The joke" in text
+    assert text.startswith("<!doctype html>") and "Simulated data." in text and "The joke" in text
     assert len(text.encode()) < 400_000
 
 
@@ -65,7 +65,7 @@ def test_a_source_is_never_overwritten(tmp_path, capsys):
         ((), "nothing to report"),
         (("--demo", "a.db"), "takes no source"),
         (("--demo", "--zone", "Nowhere/At-All"), "no such time zone"),
-        (("--demo", "--stimulus-begins", "2026-11-26"), "give that, too"),
+        (("--demo", "--stimulus-begins", "2026-11-26"), "needs --stimulus"),
         (("--demo", "--events", "x.csv"), "has events of its own"),
         (("missing.db",), "no such file"),
     ],

@@ -11,10 +11,10 @@ import pytest
 from scenes import face, material
 
 from fer_edge.report.compare import Resampling, compare, estimate, holm
-from fer_edge.report.made import Scene, made_material, made_session
 from fer_edge.report.material import Event, Minutes, Seconds, Source
 from fer_edge.report.measures import COUNTS, MEASURES, Options, persons
 from fer_edge.report.parts import parts, whole
+from fer_edge.report.simulated import Scene, simulated_material, simulated_session
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def test_trailers_that_the_same_people_saw():
     assert one.difference == pytest.approx(0.15) and one.more == pytest.approx(0.6)
     assert one.effect == 1
     assert one.low < 0.15 < one.high and one.more_low < 0.6 < one.more_high
-    assert "Too few people: 4 in A; intervals hold from 20 on." in one.warnings
+    assert "Too few people: 4 in A; intervals are reliable from 20 on." in one.warnings
 
 
 def test_who_saw_only_one_of_two_does_not_count_where_most_saw_both():
@@ -56,7 +56,7 @@ def test_who_saw_only_one_of_two_does_not_count_where_most_saw_both():
     of = material([*people, {s: face(happy=0.9) for s in range(5)}], A_THEN_B)
     assert only(of).value_a == pytest.approx(0.1) and only(of).people == 3
     everybody = only(of, pairing="never")
-    assert everybody.design == "partly the same"
+    assert everybody.design == "partly paired"
     assert everybody.value_a == pytest.approx((0.3 + 0.9) / 4)
     assert "3 of 4 people were in both parts." in everybody.warnings
 
@@ -64,7 +64,7 @@ def test_who_saw_only_one_of_two_does_not_count_where_most_saw_both():
 def test_adverts_that_different_people_saw():
     of = strangers([0.1, 0.2, 0.3], [0.2, 0.4])
     one = only(of)
-    assert one.design == "apart" and (one.people, one.people_a, one.people_b) == (5, 3, 2)
+    assert one.design == "unpaired" and (one.people, one.people_a, one.people_b) == (5, 3, 2)
     assert one.difference == pytest.approx(0.3 - 0.2)
     # Of six pairs B has more in 0.2 > 0.1 and three of 0.4, less in 0.2 < 0.3, the same in 0.2.
     assert one.effect == pytest.approx((4 - 1) / 6)
@@ -117,7 +117,7 @@ def test_more_seconds_of_the_same_people_do_not_narrow_an_interval():
 
 
 def test_the_same_people_and_seed_give_the_same_figures():
-    of = made_session(20, 3)
+    of = simulated_session(20, 3)
     first, again, other = (
         compare(of, parts(of, "event"), resampling=Resampling(seed=seed)) for seed in (0, 0, 1)
     )
@@ -150,7 +150,7 @@ def test_holms_correction():
 
 
 def test_many_comparisons_draw_enough_for_their_correction():
-    of = made_session(40, 1)
+    of = simulated_session(40, 1)
     names = [name for name in MEASURES if name not in COUNTS]
     results = compare(of, parts(of, "event"), names)
     assert len(results) == 3 * len(names)
@@ -161,7 +161,7 @@ def test_many_comparisons_draw_enough_for_their_correction():
 
 
 def test_persons_at_hand_are_used():
-    of = made_session(20, 3)
+    of = simulated_session(20, 3)
     found = parts(of, "event")
     strict = [persons(of, part, Options(min_seconds=60)) for part in found]
     assert compare(of, found, people=strict) == compare(of, found, options=Options(min_seconds=60))
@@ -181,35 +181,41 @@ def test_more_comparisons_than_can_be_told_apart_are_refused():
 def test_sentences():
     of = pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5)
     one, valence = compare(of, parts(of, "event"), ["smile", "valence"])
-    bounds = f"{100 * one.more_low:.0f} to {100 * one.more_high:.0f}"
-    assert one.sentence == f"B made 27 % more of the people smile than A, 95 % interval {bounds}; 20 people."
-    span = f"{valence.low:.2f} to {valence.high:.2f}"
+    bounds = f"{100 * one.more_low:.0f} to {100 * one.more_high:.0f} % higher"
+    start = "The share of people seen to smile was 27 % higher in B than in A"
+    assert one.sentence == f"{start} (95 % interval {bounds}); 20 people."
+    span = f"{valence.low:.2f} to {valence.high:.2f} higher"
     # (0.3 + 0.38 + 0.52 + 0.58) / 4 - 0.35 = 0.095.
     assert valence.sentence in (
-        f"B had 0.09 more valence than A, 95 % interval {span}; 20 people.",
-        f"B had 0.10 more valence than A, 95 % interval {span}; 20 people.",
+        f"Valence was 0.09 higher in B than in A (95 % interval {span}); 20 people.",
+        f"Valence was 0.10 higher in B than in A (95 % interval {span}); 20 people.",
     )
     back = only(strangers([0.4, 0.5] * 10, [0.2, 0.3] * 10), "smile")
-    assert back.sentence.startswith("B made 44 % fewer of the people smile than A, 95 % interval ")
+    assert back.sentence.startswith("The share of people seen to smile was 44 % lower in B than in A (95 % ")
     low, high = sorted((-100 * back.more_low, -100 * back.more_high))
-    assert f"{low:.0f} to {high:.0f}; 40 people." in back.sentence
-    assert "-0 " not in replace(one, more_low=-0.004).sentence
-    assert "interval 0 to " in replace(one, more_low=-0.004).sentence
+    assert f"interval {low:.0f} to {high:.0f} % lower); 40 people." in back.sentence
+    around_zero = replace(one, more_low=-0.09, more_high=0.2).sentence
+    assert "(95 % interval 9 % lower to 20 % higher); 20 people." in around_zero
     chance = only(strangers([0.1, 0.5] * 10, [0.12, 0.5] * 10), "smile")
-    assert chance.sentence.endswith(", which chance explains as well; 40 people.") and not chance.clear
+    assert chance.sentence.endswith("), which may be chance; 40 people.") and not chance.clear
+    dwell = replace(one, measure=MEASURES["dwell"], more=-0.2, more_low=-0.3, more_high=-0.1).sentence
+    assert dwell.startswith("Dwell time was 20 % shorter in B than in A (95 % interval 10 to 30 % shorter)")
 
 
 def test_without_differences_among_people_there_is_no_interval():
     one = only(strangers([0.0] * 15, [1.0] * 15), "smiled")
     assert one.difference == 1 and math.isnan(one.low) and math.isnan(one.p) and not one.clear
     assert "no interval can be given" in one.sentence
-    assert any("all alike" in warning for warning in one.warnings)
+    assert any("same value" in warning for warning in one.warnings)
 
 
 def test_what_nobody_has_cannot_be_compared():
     one = only(strangers([0.1] * 5, [0.2] * 5), "first_smile")
     assert math.isnan(one.difference)
-    assert one.sentence == "Time to first smile of A and B cannot be compared: nobody has it in one of them."
+    assert (
+        one.sentence
+        == "The time to the first smile in A and B cannot be compared: nobody has it in one of them."
+    )
 
 
 def test_intervals_stay_within_what_is_possible():
@@ -279,7 +285,7 @@ def test_a_baseline_is_taken_off_before_comparing():
     assert math.isnan(one[1].more) and one[1].difference == pytest.approx(0.15)
 
 
-def test_intervals_of_made_sessions_hold_the_truth_and_find_nothing_where_nothing_is():
+def test_intervals_of_simulated_sessions_hold_the_truth_and_find_nothing_where_nothing_is():
     """A small run of the benchmark whose figures are in docs/measures.md."""
     spec = importlib.util.spec_from_file_location(
         "report_coverage", ROOT / "benchmarks" / "report_coverage.py"
@@ -298,7 +304,7 @@ def test_intervals_of_made_sessions_hold_the_truth_and_find_nothing_where_nothin
 
 def test_people_respond_as_they_are_made():
     scenes = (Scene("A", 10, {"happy": 0.4}), Scene("B", 10, {"sad": 0.3}))
-    of = made_material(scenes, 800, np.random.default_rng(0))
+    of = simulated_material(scenes, 800, np.random.default_rng(0))
     one = compare(of, parts(of, "event"), ["happy", "sad"])
     # Usual shares are 0.1 each: 0.3 / 3 and 0.3 / 3; pulled 0.4 + 0.6 * 0.1 and 0.7 * 0.1.
     assert one[0].low < 0.07 - 0.46 < one[0].high

@@ -9,7 +9,6 @@ from scenes import face, material
 
 from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.made import visits_of
 from fer_edge.report.material import Event, Material, Minutes, People, Seconds, Source
 from fer_edge.report.measures import (
     COUNTS,
@@ -23,6 +22,7 @@ from fer_edge.report.measures import (
     values,
 )
 from fer_edge.report.parts import parts, whole
+from fer_edge.report.simulated import visits_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,7 +141,7 @@ def test_attraction_is_at_most_one_where_a_part_ends_within_a_second():
 def test_people_who_were_there_too_shortly_are_left_out_and_told(shop):
     found = persons(shop, parts(shop, "event")[1], Options(min_seconds=3))
     assert found.who.tolist() == [1, 2]
-    assert found.told == ("1 person in sight for less than 3 s left out",)
+    assert found.told == ("1 person left out: in sight for less than 3 s",)
 
 
 def test_unsure_seconds_may_be_left_out_of_emotions_only(shop):
@@ -258,7 +258,7 @@ def test_without_seconds_whole_visits_are_used(shop):
     found = persons(bare, advert)
     # Ben is in B for 10 of his 20 s, which is not more than half; Ann for 2 of 12; Cat for all.
     assert found.basis == "visits" and found.who.tolist() == [2]
-    assert found.told == ("2 visits of which less than half lies in B left out",)
+    assert found.told == ("2 visits left out: not more than half of each lies in B",)
     everything = figures(bare)
     assert everything["happy"].value == pytest.approx((1.6 / 12 + 4 / 20) / 3)
     assert everything["smile"].value == pytest.approx((0.8 + 1) / 3)
@@ -366,7 +366,10 @@ def test_the_example_in_the_documentation_runs(capsys):
     text = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
     example = text.partition("## From Python")[2].partition("```python\n")[2].partition("```")[0]
     exec(compile(example, "measures.md", "exec"), {})
-    assert "The joke made 211 % more of the people smile than Opening" in capsys.readouterr().out
+    assert (
+        "The share of people seen to smile was 211 % higher in The joke than in Opening"
+        in capsys.readouterr().out
+    )
 
 
 def test_visits_made_of_seconds_are_those_of_the_store():

@@ -15,8 +15,7 @@ import pytest
 
 from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.content import STACK, content, percent, position, spoken
-from fer_edge.report.made import made_session, visits_of
+from fer_edge.report.content import STACK, content
 from fer_edge.report.material import (
     Event,
     Gaps,
@@ -30,6 +29,8 @@ from fer_edge.report.material import (
 )
 from fer_edge.report.measures import Options
 from fer_edge.report.page import html
+from fer_edge.report.simulated import simulated_session, visits_of
+from fer_edge.report.wording import percent, position, spoken
 
 BEGAN = round(datetime(2026, 11, 26, 12, 30, tzinfo=UTC).timestamp() * 1000)
 
@@ -98,7 +99,7 @@ def two_people():
 
 @cache
 def demo():
-    return content(made_session(), zone=UTC, made=True)
+    return content(simulated_session(), zone=UTC, simulated=True)
 
 
 @cache
@@ -159,7 +160,7 @@ def headlines(page):
 def test_headline_figures_are_those_worked_out_by_hand():
     assert headlines(Page(page_of(two_people()))) == {
         "people, as far as tracking tells": "2",
-        "time there, mean": "6.0 s",
+        "mean dwell time": "6.0 s",
         "of the time in sight facing the camera": "67 %",
         "would be seen to smile": "40 %",
         "valence, from −1 to +1": "−0.10",
@@ -226,7 +227,7 @@ def test_events_stand_beside_each_other_with_their_own_figures():
     assert calm.figures["happy"].value == pytest.approx(0.0)
     assert (calm.people, joke.people) == (1, 2)
     page = page_of(two_people())
-    assert "Fewer than five people saw calm, joke" in page
+    assert "Fewer than 5 people saw calm, joke" in page
     rows = re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th><td data-v="(\d+)">', page)
     assert rows == [("calm", "1"), ("joke", "2")]
 
@@ -342,8 +343,8 @@ def test_a_gap_breaks_the_charts_and_is_told():
     text = html(made, "1", "today")
     outlines, _ = paths(text, "emotions", "happy")
     assert len(outlines) == 2
-    assert "not watched" in text and "1 gap of 60 s, 79 % of the time" in text and "unplugged" in text
-    assert "More than a tenth of the time is missing" in text
+    assert "no frames" in text and "1 gap of 60 s, 79 % of the time" in text and "unplugged" in text
+    assert "More than 10 % of the time is missing" in text
 
 
 def test_a_film_is_told_by_position():
@@ -406,7 +407,7 @@ def test_weeks_have_a_map_by_the_clock_on_the_wall_and_a_trend():
 
 
 def test_days_can_stand_side_by_side_and_are_compared():
-    material = made_session()
+    material = simulated_session()
     day = 86_400_000
     later = replace(
         material,
@@ -425,12 +426,12 @@ def test_days_can_stand_side_by_side_and_are_compared():
     assert len(made.comparisons.differences) == 4
     # The same faces on both days do not differ.
     assert [one.difference for one in made.comparisons.differences] == pytest.approx([0] * 4)
-    assert "No difference is clear" in html(made, "1", "today")
+    assert "Clear differences (filled dots): 0 of 4. The others may be chance." in html(made, "1", "today")
 
 
 def test_what_there_is_one_of_cannot_be_compared():
     with pytest.raises(DataError, match=r"--by camera: there are not two of them to compare \(hall\)"):
-        content(made_session(), zone=UTC, by="camera")
+        content(simulated_session(), zone=UTC, by="camera")
 
 
 def test_of_many_events_the_first_are_shown_and_the_rest_is_told():
@@ -454,13 +455,13 @@ def test_nobody_seen_is_a_page_all_the_same():
     Page(text)
 
 
-def test_made_data_says_so():
-    assert "Made data." in demo_page()
-    assert "Made data." not in page_of(two_people())
+def test_simulated_data_says_so():
+    assert "Simulated data." in demo_page()
+    assert "Simulated data." not in page_of(two_people())
 
 
 def test_a_baseline_is_said_and_taken_off():
-    material = made_session()
+    material = simulated_session()
     made = content(material, zone=UTC, options=Options(baseline=10.0))
     text = html(made, "1", "today")
     assert "first 10 s are their baseline" in text

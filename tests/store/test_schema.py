@@ -11,7 +11,8 @@ import pytest
 
 from fer_edge.errors import DataError
 from fer_edge.outputs.store import StoreOutput
-from fer_edge.store.reader import EPOCH, StoreReader
+from fer_edge.store.clock import EPOCH
+from fer_edge.store.reader import StoreReader
 from fer_edge.store.schema import APPLICATION, OPEN, TABLES, VERSION, statements
 from fer_edge.store.writer import StoreWriter
 

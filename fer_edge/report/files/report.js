@@ -24,7 +24,7 @@ for (const chart of document.querySelectorAll("[data-over-time]")) {
 			const step = Math.min(data.times.length - 1, Math.max(0, Math.floor((at - data.first) / data.step)));
 			const shares = data.shares[step];
 			const lines = [data.times[step]];
-			if (data.people[step] === null) lines.push("not watched");
+			if (data.people[step] === null) lines.push("no frames");
 			else {
 				lines.push(`${data.people[step]} in sight`);
 				if (shares) for (const name of order) lines.push(`${name} ${Math.round(100 * shares[data.names.indexOf(name)])} %`);

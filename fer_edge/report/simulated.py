@@ -1,9 +1,8 @@
-"""Made sessions: people who never were, for the demo, for tests, and for checks of the statistics.
+"""Simulated sessions for the demo, for tests, and for checks of the statistics; nothing was measured.
 
-Nothing in them was measured. Each person has a usual face, drawn from a Dirichlet distribution, around which
-it wanders from second to second; a scene pulls it towards an emotion, each person as strongly as that
-person happens to respond. All of it is linear, so that the mean over all possible people is known exactly
-(:func:`expected_shares`).
+Each person has a usual face, drawn from a Dirichlet distribution, around which the face wanders from second
+to second; a scene pulls it towards an emotion, by a strength drawn for each person. All of it is linear, so
+that the mean over all possible people is known exactly (:func:`expected_shares`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
+from ..store.clock import MINUTE
+from ..store.tally import SMILE, SMILE_SEEN
 from .material import (
     Codes,
     Counts,
@@ -36,7 +37,6 @@ BEGAN = 1_795_203_000_000
 USUAL = np.array([0.12, 0.03, 0.05, 0.30, 0.30, 0.15, 2.05])
 """Parameters of the Dirichlet distribution of faces that nothing moves: two thirds neutral on average."""
 
-_MINUTE = 60_000
 _HAPPY = EMOTIONS.index("happy")
 
 
@@ -60,18 +60,18 @@ DEMO = (
     Scene("The joke", 90, {"happy": 0.42, "surprise": 0.06}, 0.86, "film", peak=0.6),
     Scene("Farewell", 75, {"sad": 0.26, "happy": 0.05}, 0.80, "film", peak=0.8),
 )
-"""The scenes of :func:`made_session`."""
+"""The scenes of :func:`simulated_session`."""
 
 
-def made_session(people: int = 60, seed: int = 0) -> Material:
+def simulated_session(people: int = 60, seed: int = 0) -> Material:
     """An evening in a small cinema with three scenes; most people see all of them, some come late or leave.
 
     The same ``people`` and ``seed`` give the same material.
     """
-    return made_material(DEMO, people, np.random.default_rng(seed), stay=0.75)
+    return simulated_material(DEMO, people, np.random.default_rng(seed), stay=0.75)
 
 
-def made_material(
+def simulated_material(
     scenes: Sequence[Scene],
     people: int,
     rng: np.random.Generator,
@@ -85,7 +85,7 @@ def made_material(
     camera: str = "hall",
     began: int = BEGAN,
 ) -> Material:
-    """Make a session in which ``scenes`` are shown one after the other, ``pause`` seconds apart.
+    """Simulate a session in which ``scenes`` are shown one after the other, ``pause`` seconds apart.
 
     ``stay``: share of people who are there from the first scene to the last; others come late, leave early or
     both. ``apart``: each person sees one scene only, for part of its time. ``spread``: how alike people
@@ -141,7 +141,7 @@ def made_material(
         visits,
         seconds,
         _minutes(visits, seconds, began, ended),
-        sessions=(Session("made session", began, ended, device, "1"),),
+        sessions=(Session("simulated session", began, ended, device, "1"),),
         events=tuple(
             Event(
                 scene.name,
@@ -153,7 +153,7 @@ def made_material(
             for scene, start in zip(scenes, starts, strict=False)
         ),
         settings={device: {"model": {"name": "edge", "labels": "people"}}},
-        told=("Made by a computer: none of these people exist.",),
+        told=("Simulated data: none of these people exist.",),
     )
 
 
@@ -179,12 +179,12 @@ def visits_of(seconds: Seconds, source: Codes, track: Counts, size: Floats) -> P
     ended = np.zeros(count, np.int64)
     np.minimum.at(began, seconds.person, seconds.began)
     np.maximum.at(ended, seconds.person, seconds.began + 1000)
-    judged = seconds.seen >= 0.5
+    judged = seconds.seen >= SMILE_SEEN / 1000
     happy = seconds.shares[:, _HAPPY]
     smile = np.full(count, -1.0)
     np.maximum.at(smile, seconds.person[judged], happy[judged])
     first = np.full(count, np.inf)
-    smiling = judged & (happy >= 0.5)
+    smiling = judged & (happy >= SMILE)
     np.minimum.at(first, seconds.person[smiling], seconds.began[smiling].astype(np.float64))
     return People(
         source=source,
@@ -259,10 +259,10 @@ def _totals(codes: NDArray[np.integer[Any]], weights: NDArray[Any], count: int =
 
 
 def _minutes(people: People, seconds: Seconds, began: int, ended: int) -> Minutes:
-    first, last = began // _MINUTE, (ended - 1) // _MINUTE
-    edges = np.arange(first, last + 1) * _MINUTE
+    first, last = began // MINUTE, (ended - 1) // MINUTE
+    edges = np.arange(first, last + 1) * MINUTE
     count = len(edges)
-    minute = seconds.began // _MINUTE - first
+    minute = seconds.began // MINUTE - first
     pair = numbered(minute, seconds.person)
     seen = _totals(pair, seconds.seen)
     of_pair = np.zeros(len(seen), np.int64)
@@ -276,12 +276,12 @@ def _minutes(people: People, seconds: Seconds, began: int, ended: int) -> Minute
     )
     there = np.bincount(of_pair, minlength=count)
     at = np.bincount((seconds.began - began) // 1000)
-    length = np.minimum(edges + _MINUTE, ended) - np.maximum(edges, began)
-    visits_ended = (people.ended - 1) // _MINUTE - first
+    length = np.minimum(edges + MINUTE, ended) - np.maximum(edges, began)
+    visits_ended = (people.ended - 1) // MINUTE - first
     return Minutes(
         source=np.zeros(count, np.int32),
         began=np.maximum(edges, began),
-        ended=np.minimum(edges + _MINUTE, ended),
+        ended=np.minimum(edges + MINUTE, ended),
         observed=length / 1000,
         gap=np.zeros(count),
         frames=length * 15 // 1000,
@@ -290,11 +290,11 @@ def _minutes(people: People, seconds: Seconds, began: int, ended: int) -> Minute
         people=there,
         people_max=np.array(
             [
-                at[max(0, t - began) // 1000 : (t + _MINUTE - began) // 1000].max(initial=0)
+                at[max(0, t - began) // 1000 : (t + MINUTE - began) // 1000].max(initial=0)
                 for t in edges.tolist()
             ]
         ),
-        visits_begun=np.bincount(people.began // _MINUTE - first, minlength=count),
+        visits_begun=np.bincount(people.began // MINUTE - first, minlength=count),
         visits_ended=np.bincount(visits_ended, minlength=count),
         dwell=_totals(visits_ended, people.dwell, count),
         seen=_totals(minute, seconds.seen, count),

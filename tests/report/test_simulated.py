@@ -1,16 +1,16 @@
-"""Tests of made sessions: the same again, people as they are meant to be, tables that agree."""
+"""Tests of simulated sessions: the same again, people as they are meant to be, tables that agree."""
 
 import numpy as np
 import pytest
 
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.made import DEMO, Scene, expected_shares, made_material, made_session
 from fer_edge.report.measures import figures, persons
 from fer_edge.report.parts import parts
+from fer_edge.report.simulated import DEMO, Scene, expected_shares, simulated_material, simulated_session
 
 
 def test_a_session_of_sixty_people_and_three_scenes():
-    session = made_session()
+    session = simulated_session()
     assert len(session.people) == 60 and len(session.events) == 3
     assert [event.name for event in session.events] == [scene.name for scene in DEMO]
     joke = figures(session, parts(session, "event")[1])
@@ -21,14 +21,14 @@ def test_a_session_of_sixty_people_and_three_scenes():
 
 
 def test_the_same_seed_makes_the_same_session():
-    first, again, other = made_session(12, 5), made_session(12, 5), made_session(12, 6)
+    first, again, other = simulated_session(12, 5), simulated_session(12, 5), simulated_session(12, 6)
     assert np.array_equal(first.seconds.shares, again.seconds.shares)
     assert np.array_equal(first.people.ended, again.people.ended)
     assert not np.array_equal(first.people.size, other.people.size)
 
 
 def test_minutes_and_visits_agree_with_seconds():
-    session = made_session(30, 2)
+    session = simulated_session(30, 2)
     for name in ("seen", "unsure", "attention", "unclear"):
         of_seconds = getattr(session.seconds, name).sum(dtype=float)
         assert getattr(session.people, name).sum() == pytest.approx(of_seconds)
@@ -43,7 +43,7 @@ def test_minutes_and_visits_agree_with_seconds():
 @pytest.mark.parametrize("apart", [False, True])
 def test_mean_shares_are_the_expected_ones(apart):
     scenes = (Scene("A", 12, {"happy": 0.3, "surprise": 0.1}), Scene("B", 12))
-    session = made_material(scenes, 3000, np.random.default_rng(1), apart=apart)
+    session = simulated_material(scenes, 3000, np.random.default_rng(1), apart=apart)
     for scene, part in zip(scenes, parts(session, "event"), strict=True):
         people = persons(session, part)
         assert len(people) == (1500 if apart else 3000)
