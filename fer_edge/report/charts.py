@@ -35,11 +35,21 @@ class _Frame:
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
         self.span, self.high = span, high
 
+    @property
+    def data(self) -> str:
+        """What the page's script needs to know of it, as an attribute."""
+        return f' data-plot="{self.left:g},{self.right:g},{self.top:g},{self.bottom:g}"'
+
     def x(self, at: float) -> float:
         return self.left + (at - self.span[0]) / (self.span[1] - self.span[0]) * (self.right - self.left)
 
     def y(self, value: float) -> float:
         return self.bottom - value / self.high * (self.bottom - self.top)
+
+
+def _over_time(content: Content, width: int, top: float, height: float, high: float) -> _Frame:
+    """The frame of a chart over the whole time, with room for names on its right."""
+    return _Frame(36, width - (126 if width == WIDE else 92), top, height - 26, content.span, high)
 
 
 def emotions(content: Content, width: int) -> Drawing:
@@ -61,7 +71,8 @@ def emotions(content: Content, width: int) -> Drawing:
         "emotions",
     )
     top = 42.0 if content.events else 14.0
-    frame = _Frame(36, width - (126 if wide else 92), top, height - 26, content.span, 1.0)
+    frame = _over_time(content, width, top, height, 1.0)
+    drawing.more = frame.data
     _time_axis(drawing, frame, content)
     for value in (0, 0.25, 0.5, 0.75, 1):
         drawing.text(frame.left - 6, frame.y(value) + 4, f"{100 * value:.0f}", "tick", "end")
@@ -116,6 +127,8 @@ def _stack_labels(drawing: Drawing, frame: _Frame, content: Content, wide: bool)
         wanted.append(frame.y(level + share / 2))
         level += share
     places = spread(wanted[::-1], 17 if wide else 16, frame.top + 4, frame.bottom - 4)[::-1]
+    if wide:
+        drawing.text(frame.right + 12, frame.top - 8, "on average", "tick")
     for name, place, at in zip(STACK, places, wanted, strict=True):
         value = content.figures[name].value
         drawing.path([(frame.right + 1, at), (frame.right + 7, place), (frame.right + 10, place)], "leader")
@@ -234,9 +247,8 @@ def presence(content: Content, width: int) -> Drawing:
         f"People in sight at a time, at most {most:.1f}.",
         "presence",
     )
-    frame = _Frame(
-        36, width - (126 if wide else 92), 12, height - 26, content.span, max(most, marks[-1]) * 1.05
-    )
+    frame = _over_time(content, width, 12, height, max(most, marks[-1]) * 1.05)
+    drawing.more = frame.data
     _time_axis(drawing, frame, content)
     for mark in marks:
         drawing.text(frame.left - 6, frame.y(mark) + 4, f"{mark:g}", "tick", "end")
@@ -420,9 +432,9 @@ def _joined(began: NDArray[np.int64], ended: NDArray[np.int64]) -> list[tuple[in
     return found
 
 
-def sizes(draw: Callable[[int], Drawing], more: str = "") -> str:
+def sizes(draw: Callable[[int], Drawing]) -> str:
     """A chart in both sizes, of which the page shows one."""
-    return draw(WIDE).markup("wide", more) + draw(NARROW).markup("narrow", more)
+    return draw(WIDE).markup("wide") + draw(NARROW).markup("narrow")
 
 
 def numbered_names(pieces: Sequence[Piece]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
@@ -19,6 +20,7 @@ from . import charts
 from .compare import GAPS, UNSURE
 from .content import (
     FEW,
+    STACK,
     Column,
     Content,
     Piece,
@@ -26,10 +28,11 @@ from .content import (
     passages,
 )
 from .measures import Measure
-from .svg import Drawing
 from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+_PERCENT = re.compile(r"(\d) %")
 
 _MOST_ROWS = 400
 """Of a table on the page; ``--tables`` writes all."""
@@ -66,13 +69,16 @@ def html(content: Content, version: str, made_at: str) -> str:
         _settings(content, version),
     ]
     name = escape(content.title)
+    main = _PERCENT.sub(
+        "\\1\N{NO-BREAK SPACE}%", _header(content) + "\n<main>\n" + "".join(sections) + "</main>\n"
+    )
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="generator" content="fer-edge {escape(version)}">\n'
         f"<title>What faces showed: {name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{_header(content)}\n<main>\n{''.join(sections)}</main>\n"
+        f"{main}"
         f"<footer>Made with fer-edge {escape(version)} on {escape(made_at)}. "
         "No pictures of people are in this page, and nothing in it is loaded from elsewhere.</footer>\n"
         f'<script type="application/json" id="data">{_data(content)}</script>\n'
@@ -136,25 +142,14 @@ def _over_time(content: Content) -> str:
         "How many of 100 onlookers would call the faces in sight happy, sad and so on, averaged over the "
         f"people in sight in steps of {steps}. This is how faces look, not what people feel.",
         '<figure class="chart" data-over-time>'
-        + _plotted(content, charts.emotions)
+        + charts.sizes(lambda width: charts.emotions(content, width))
         + "</figure>"
         + names
         + '<figure class="chart" data-over-time><figcaption>People in sight at a time</figcaption>'
-        + _plotted(content, charts.presence)
+        + charts.sizes(lambda width: charts.presence(content, width))
         + "</figure>"
         + _details("Figures of this chart", _table_named(content, "timeline"), content),
     )
-
-
-def _plotted(content: Content, draw: Any) -> str:
-    """A chart over time in both sizes, with where its plot lies."""
-    found = ""
-    for width, style in ((charts.WIDE, "wide"), (charts.NARROW, "narrow")):
-        drawing: Drawing = draw(content, width)
-        right = width - (126 if style == "wide" else 92)
-        top = 42 if content.events and draw is charts.emotions else 12
-        found += drawing.markup(style, f' data-plot="36,{right},{top},{drawing.height - 26:g}"')
-    return found
 
 
 def _stills(content: Content) -> str:
@@ -546,6 +541,7 @@ def _data(content: Content) -> str:
 
     told = {
         "names": EMOTIONS,
+        "order": STACK[::-1],
         "span": content.span,
         "first": int(curve.began[0]),
         "step": curve.step,

@@ -1,4 +1,4 @@
-"""A little SVG: marks and text by classes, so that the page's style colours them for paper and the dark."""
+"""SVG drawings whose marks have classes, so that the page's style colours them for screen, dark and paper."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Drawing:
         self.width, self.height = width, height
         self._title, self._desc, self._kind = title, desc, kind
         self._marks: list[str] = []
+        self.more = ""
+        """Further attributes of the element."""
 
     def rect(
         self, x: float, y: float, width: float, height: float, style: str, told: str = "", more: str = ""
@@ -62,14 +64,7 @@ class Drawing:
         looks = f' class="{style}"' if style else ""
         self._marks.append(f'<text x="{number(x)}" y="{number(y)}"{where}{looks}{more}>{escape(text)}</text>')
 
-    def picture(self, x: float, y: float, width: float, height: float, url: str, told: str) -> None:
-        """A picture from a ``data:`` URL."""
-        self._marks.append(
-            f'<image x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" '
-            f'href="{url}"><title>{escape(told)}</title></image>'
-        )
-
-    def markup(self, style: str = "", more: str = "") -> str:
+    def markup(self, style: str = "") -> str:
         """The drawing for a page."""
         name = f"t{next(_numbers)}"
         desc = f'<desc id="{name}d">{escape(self._desc)}</desc>' if self._desc else ""
@@ -77,7 +72,7 @@ class Drawing:
         classes = " ".join(part for part in (self._kind, style) if part)
         return (
             f'<svg viewBox="0 0 {number(self.width)} {number(self.height)}" role="img" class="{classes}" '
-            f'aria-labelledby="{described}"{more}><title id="{name}">{escape(self._title)}</title>{desc}'
+            f'aria-labelledby="{described}"{self.more}><title id="{name}">{escape(self._title)}</title>{desc}'
             f"{''.join(self._marks)}</svg>"
         )
 

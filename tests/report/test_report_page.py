@@ -15,6 +15,7 @@ import pytest
 
 from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
+from fer_edge.report import page
 from fer_edge.report.content import STACK, content
 from fer_edge.report.material import (
     Event,
@@ -28,7 +29,6 @@ from fer_edge.report.material import (
     joined,
 )
 from fer_edge.report.measures import Options
-from fer_edge.report.page import html
 from fer_edge.report.simulated import simulated_session, visits_of
 from fer_edge.report.wording import percent, position, spoken
 
@@ -95,6 +95,11 @@ def two_people():
         ),
         settings={"pi": {"version": "0.2.0", "model": {"name": "edge", "labels": "people"}}},
     )
+
+
+def html(*given):
+    """The page, with plain spaces before percent signs."""
+    return page.html(*given).replace("\N{NO-BREAK SPACE}%", " %")
 
 
 @cache
@@ -166,6 +171,12 @@ def test_headline_figures_are_those_worked_out_by_hand():
         "valence, from −1 to +1": "−0.10",
         "of the time unsure": "0 %",
     }
+
+
+def test_a_number_and_its_percent_sign_stay_on_one_line():
+    text = page.html(content(two_people(), zone=UTC), "1", "today")
+    assert "67\N{NO-BREAK SPACE}%" in text
+    assert not re.search(r"\d %", text[: text.index("<script")].partition("</style>")[2])
 
 
 def test_sentences_say_what_the_figures_are():

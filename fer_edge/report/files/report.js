@@ -1,7 +1,6 @@
 // The page is whole without this: it adds figures beside the pointer, emotions by themselves, and sorting.
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const order = ["neutral", "angry", "disgust", "fear", "sad", "surprise", "happy"];
 
 for (const chart of document.querySelectorAll("[data-over-time]")) {
 	const tip = document.createElement("div");
@@ -27,7 +26,7 @@ for (const chart of document.querySelectorAll("[data-over-time]")) {
 			if (data.people[step] === null) lines.push("no frames");
 			else {
 				lines.push(`${data.people[step]} in sight`);
-				if (shares) for (const name of order) lines.push(`${name} ${Math.round(100 * shares[data.names.indexOf(name)])} %`);
+				if (shares) for (const name of data.order) lines.push(`${name} ${Math.round(100 * shares[data.names.indexOf(name)])} %`);
 			}
 			tip.textContent = lines.join("\n");
 			tip.hidden = false;
