@@ -14,7 +14,7 @@ from ..files import atomic_path, check_target
 from ..option import moment, nonempty
 
 if TYPE_CHECKING:
-    from ..report.content import Content
+    from ..report.content_types import Content
     from ..report.material import Material
     from ..report.progress import Progress
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import counted
 from ..labels import EMOTIONS
 from ..store.clock import DAY
-from .content import STACK, WEEKDAYS, Content, Curve, Heat, Piece, Table
+from .content_types import STACK, WEEKDAYS, Content, Curve, Heat, Piece, Table
 from .measures import Measure
 from .svg import Drawing, spread, text_width, ticks
 from .wording import percent, position, spoken

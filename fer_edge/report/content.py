@@ -1,11 +1,11 @@
-"""What the page shows and the tables hold: figures, timelines, parts, comparisons, days, quality."""
+"""Works out what the page shows and the tables hold, from a material."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
-from typing import Any, Literal
+from dataclasses import replace
+from datetime import tzinfo
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,24 @@ from ..errors import DataError
 from ..kernels.crop import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import DAY, HOUR, MINUTE
-from .compare import HEADLINES, Comparison, Estimate, compare, estimate
+from .compare import HEADLINES, compare, estimate
+from .content_types import (
+    MOVING,
+    Column,
+    Comparisons,
+    Content,
+    Curve,
+    Heat,
+    Peak,
+    Piece,
+    Quality,
+    Table,
+)
 from .material import Event, Floats, Material, Times, local
-from .measures import MEASURES, Figure, Measure, Options, Persons, Timeline, figures, persons, timeline
+from .measures import MEASURES, Figure, Options, Persons, Timeline, figures, persons, timeline
+from .page_tables import column, tables_of
 from .parts import By, Part, Span, parts, whole
-from .wording import people_counted, percent, position, spoken
-
-STACK = ("happy", "surprise", "sad", "fear", "disgust", "angry", "neutral")
-"""From the bottom up: what is compared most stands on the axis; neutral, mostly the largest, is the rest."""
-
-MOVING = tuple(name for name in STACK if name != "neutral")
+from .wording import people_counted, percent, spoken
 
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 _MOST_STEPS = 240
@@ -35,152 +43,6 @@ _ALL_PAIRS = 4
 
 FEW = 5
 """People below which a figure may reveal something about each of them."""
-
-_SHOWN = ("dwell", "attention_share", "attraction", *EMOTIONS, "valence", "smile", "first_smile", "unsure")
-"""Measures of a part's row, besides people and visits."""
-
-Kind = Literal["text", "count", "share", "seconds", "number", "signed", "time", "date"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table; ``kind`` says how the page shows its values, NaN and None being unknown."""
-
-    name: str
-    label: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page, and of ``--tables`` under its ``name``."""
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Any, ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """How something went, in steps of ``step`` milliseconds without holes between them; (t,) each."""
-
-    began: Times
-    step: int
-    people: Floats
-    """People at a time; NaN where nothing was observed."""
-    shares: Floats
-    """(t, 7); NaN where nobody was seen."""
-    attention: Floats
-
-    @property
-    def middle(self) -> Times:
-        """Where a chart draws each step."""
-        return self.began + self.step // 2
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """An event, a session or another part, beside others of its kind."""
-
-    name: str
-    group: str
-    part: Part
-    figures: dict[str, Figure]
-    people: int
-    curve: Curve
-    told: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Where an emotion was strongest."""
-
-    emotion: str
-    at: int
-    share: float
-    where: str
-    """Name of the event, or empty."""
-    picture: str = ""
-    """Of the film that was shown, a ``data:`` URL."""
-
-
-@dataclass(frozen=True, eq=False)
-class Heat:
-    """By weekday (0 Monday) and hour, (7, 24) each; NaN where nothing was observed."""
-
-    people: Floats
-    """Visits that began, by hour of observation."""
-    happy: Floats
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How much the figures rest on; times in seconds."""
-
-    observed: float
-    frames: int
-    dropped: int
-    lost: int
-    gaps: int
-    gap_seconds: float
-    unsure: float
-    unclear: float
-    small: float
-    """Share of the visits whose faces were smaller than what the classifier sees."""
-    cut: int
-    few: bool
-
-
-@dataclass(frozen=True)
-class Comparisons:
-    """Measures of the parts with intervals, and the differences between them."""
-
-    measures: tuple[Measure, ...]
-    estimates: tuple[Estimate, ...]
-    differences: tuple[Comparison, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Content:
-    """All that the page shows."""
-
-    material: Material
-    zone: tzinfo
-    options: Options
-    title: str
-    simulated: bool
-    film: bool
-    """Whether times are positions in a film: counted from ``span[0]``."""
-    span: tuple[int, int]
-    figures: dict[str, Figure]
-    people: int
-    curve: Curve
-    pieces: tuple[Piece, ...]
-    kind: str
-    """What the pieces are, one of :data:`~fer_edge.report.parts.By`, or empty."""
-    more: int
-    """Further ones, which are not shown."""
-    events: tuple[Event, ...]
-    peaks: tuple[Peak, ...]
-    days: Table | None
-    heat: Heat | None
-    quality: Quality
-    comparisons: Comparisons | None = None
-    tables: tuple[Table, ...] = field(default=())
-
-    def time(self, at: int, seconds: bool = False) -> str:
-        """A moment as the page writes it."""
-        if self.film:
-            return position(at - self.span[0])
-        form = "%H:%M:%S" if seconds else "%H:%M"
-        if self.span[1] - self.span[0] > DAY:
-            form = f"%a %-d %b, {form}"
-        return self.moment(at).strftime(form)
-
-    def moment(self, at: int) -> datetime:
-        """A moment by the clock on the wall."""
-        return datetime.fromtimestamp(at / 1000, self.zone)
 
 
 def content(
@@ -235,7 +97,7 @@ def content(
         quality=_quality(material, measured),
         comparisons=_comparisons(material, found, people, options),
     )
-    return replace(result, tables=_tables(result, show_people))
+    return replace(result, tables=tables_of(result, show_people))
 
 
 def _title(material: Material) -> str:
@@ -423,7 +285,7 @@ def _days(material: Material, zone: tzinfo, options: Options) -> Table | None:
         (
             Column("day", "Day", "date"),
             Column("people", "People", "count"),
-            *(_column(name) for name in ("dwell", "attention_share", "happy", "valence", "smile", "unsure")),
+            *(column(name) for name in ("dwell", "attention_share", "happy", "valence", "smile", "unsure")),
         ),
         tuple(rows),
     )
@@ -465,242 +327,6 @@ def _quality(material: Material, measured: dict[str, Figure]) -> Quality:
         small=float(np.mean(people.size < FACE_SIZE)) if not np.isnan(people.size).all() else float("nan"),
         cut=int(people.cut.sum()),
         few=0 < len(people) < FEW,
-    )
-
-
-def _column(name: str) -> Column:
-    measure = MEASURES[name]
-    kinds: dict[str, Kind] = {
-        "share": "share",
-        "s": "seconds",
-        "people": "count",
-        "visits": "count",
-        "": "signed",
-    }
-    kind = "number" if name in ("present", "smiles") else kinds[measure.unit]
-    return Column(name, measure.label, kind)
-
-
-def _tables(found: Content, show_people: bool) -> tuple[Table, ...]:
-    tables = [_summary(found), _timeline_table(found)]
-    if found.pieces:
-        tables.append(_pieces_table(found))
-    if found.events:
-        tables.append(_events_table(found))
-    if found.comparisons:
-        tables.append(_comparisons_table(found.comparisons))
-    if found.days:
-        tables.append(found.days)
-    if found.heat:
-        tables.append(_heat_table(found.heat))
-    tables.append(_gaps_table(found))
-    if show_people:
-        tables.append(_people_table(found))
-    return tuple(tables)
-
-
-def _summary(found: Content) -> Table:
-    rows = tuple(
-        (name, one.measure.label, one.value, one.measure.unit, one.people, one.basis)
-        for name, one in found.figures.items()
-    )
-    return Table(
-        "measures",
-        "All measures",
-        (
-            Column("measure", "Name", "text"),
-            Column("label", "Measure", "text"),
-            Column("value", "Value", "number"),
-            Column("unit", "Unit", "text"),
-            Column("people", "Of people", "count"),
-            Column("basis", "From", "text"),
-        ),
-        rows,
-    )
-
-
-def _timeline_table(found: Content) -> Table:
-    curve = found.curve
-    return Table(
-        "timeline",
-        "Over time",
-        (
-            Column("began", "From", "time"),
-            Column("people", "People at a time", "number"),
-            *(_column(name) for name in EMOTIONS),
-            Column("attention", "Attention", "share"),
-        ),
-        tuple(
-            (began, people, *shares, attention)
-            for began, people, shares, attention in zip(
-                curve.began.tolist(),
-                curve.people.tolist(),
-                curve.shares.tolist(),
-                curve.attention.tolist(),
-                strict=True,
-            )
-        ),
-    )
-
-
-def _pieces_table(found: Content) -> Table:
-    label = found.kind.capitalize()
-    grouped = len({piece.group for piece in found.pieces}) > 1
-    return Table(
-        "parts",
-        f"{label}s side by side",
-        (
-            Column("name", label, "text"),
-            *((Column("group", "Group", "text"),) if grouped else ()),
-            Column("people", "People", "count"),
-            *(_column(name) for name in _SHOWN),
-        ),
-        tuple(
-            (
-                piece.name,
-                *((piece.group,) if grouped else ()),
-                piece.people,
-                *(piece.figures[name].value for name in _SHOWN),
-            )
-            for piece in found.pieces
-        ),
-    )
-
-
-def _comparisons_table(found: Comparisons) -> Table:
-    numbers = ("value_a", "value_b", "difference", "low", "high", "p", "holm", "effect")
-    labels = ("Value of A", "Value of B", "Difference", "Low", "High", "p", "p (Holm)", "Cliff’s delta")
-    return Table(
-        "comparisons",
-        "Differences",
-        (
-            Column("measure", "Measure", "text"),
-            Column("a", "A", "text"),
-            Column("b", "B", "text"),
-            Column("people", "People", "count"),
-            Column("design", "Design", "text"),
-            *(Column(name, label, "number") for name, label in zip(numbers, labels, strict=True)),
-        ),
-        tuple(
-            (
-                one.measure.label,
-                one.a,
-                one.b,
-                one.people,
-                one.design,
-                *(getattr(one, name) for name in numbers),
-            )
-            for one in found.differences
-        ),
-    )
-
-
-def _events_table(found: Content) -> Table:
-    return Table(
-        "events",
-        "What was shown when",
-        (
-            Column("name", "Event", "text"),
-            Column("group", "Group", "text"),
-            Column("began", "From", "time"),
-            Column("ended", "To", "time"),
-        ),
-        tuple((event.name, event.group, event.began, event.ended) for event in found.events),
-    )
-
-
-def _heat_table(heat: Heat) -> Table:
-    return Table(
-        "hours",
-        "By weekday and hour",
-        (
-            Column("weekday", "Weekday", "text"),
-            Column("hour", "Hour", "count"),
-            Column("people", "Visits an hour", "number"),
-            Column("happy", "Happy", "share"),
-        ),
-        tuple(
-            (WEEKDAYS[day], hour, float(heat.people[day, hour]), float(heat.happy[day, hour]))
-            for day in range(7)
-            for hour in range(24)
-            if not np.isnan(heat.people[day, hour])
-        ),
-    )
-
-
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-def _gaps_table(found: Content) -> Table:
-    gaps = found.material.gaps
-    sources = found.material.sources
-    return Table(
-        "gaps",
-        "Gaps",
-        (
-            Column("device", "Device", "text"),
-            Column("camera", "Camera", "text"),
-            Column("began", "From", "time"),
-            Column("ended", "To", "time"),
-            Column("seconds", "Length", "seconds"),
-            Column("reason", "Why", "text"),
-        ),
-        tuple(
-            (sources[code].device, sources[code].camera, began, ended, (ended - began) / 1000, reason)
-            for code, began, ended, reason in zip(
-                gaps.source.tolist(),
-                gaps.began.tolist(),
-                gaps.ended.tolist(),
-                gaps.reason.tolist(),
-                strict=True,
-            )
-        ),
-    )
-
-
-def _people_table(found: Content) -> Table:
-    people, sources = found.material.people, found.material.sources
-    people = people.take(np.argsort(people.began, kind="stable"))
-    return Table(
-        "people",
-        "Each visit",
-        (
-            Column("device", "Device", "text"),
-            Column("camera", "Camera", "text"),
-            Column("run", "Run", "text"),
-            Column("track", "Track", "count"),
-            Column("began", "From", "time"),
-            Column("ended", "To", "time"),
-            Column("seen", "In sight", "seconds"),
-            Column("attention", "Facing the camera", "seconds"),
-            Column("unsure", "Unsure", "seconds"),
-            *(_column(name) for name in EMOTIONS),
-            Column("smile", "Largest share of happy", "share"),
-            Column("first_smile", "First smile after", "seconds"),
-        ),
-        tuple(
-            (
-                sources[row[0]].device,
-                sources[row[0]].camera,
-                sources[row[0]].run,
-                *row[1:7],
-                *row[7],
-                *row[8:],
-            )
-            for row in zip(
-                people.source.tolist(),
-                people.track.tolist(),
-                people.began.tolist(),
-                people.ended.tolist(),
-                people.seen.tolist(),
-                people.attention.tolist(),
-                people.unsure.tolist(),
-                people.shares.tolist(),
-                people.smile.tolist(),
-                people.first_smile.tolist(),
-                strict=True,
-            )
-        ),
     )
 
 

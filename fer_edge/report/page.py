@@ -18,15 +18,8 @@ from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts
 from .compare import GAPS, UNSURE
-from .content import (
-    FEW,
-    STACK,
-    Column,
-    Content,
-    Piece,
-    Table,
-    passages,
-)
+from .content import FEW, passages
+from .content_types import STACK, Column, Content, Piece, Table
 from .measures import Measure
 from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
-from .content import Peak
+from .content_types import Peak
 
 _WIDTH = 320
 _QUALITY = 72

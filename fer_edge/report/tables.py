@@ -12,7 +12,7 @@ from typing import Any
 from ..files import atomic_path, check_target
 from ..store.clock import at
 from ..utc import utc_text
-from .content import Column, Table
+from .content_types import Column, Table
 
 
 def check_tables(tables: Sequence[Table], folder: str | os.PathLike[str], force: bool) -> None:

@@ -16,7 +16,8 @@ import pytest
 from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
 from fer_edge.report import page
-from fer_edge.report.content import STACK, content
+from fer_edge.report.content import content
+from fer_edge.report.content_types import STACK
 from fer_edge.report.material import (
     Event,
     Gaps,
