@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.labels import EMOTIONS
-from fer_edge.report.compare import HEADLINES, Resampling, compare
+from fer_edge.report.bootstrap import Resampling
+from fer_edge.report.compare import HEADLINES, compare
 from fer_edge.report.material import Event, Material, Seconds, Source
 from fer_edge.report.measures import COUNTS, NEGATIVE, POSITIVE, Values, persons, values
 from fer_edge.report.measures import MEASURES as ALL

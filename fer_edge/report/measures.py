@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, counted
 from ..labels import EMOTIONS
-from ..store.clock import MINUTE
+from ..store.clock import MINUTE, SECOND
 from ..store.tally import SMILE, SMILE_SEEN
 from .material import Bools, Counts, Floats, Material, Times
 from .parts import Part, Within, whole
@@ -217,15 +217,7 @@ def persons(material: Material, part: Part | None = None, options: Options | Non
     """
     part, options = part or whole(), options or Options()
     within = Within(material, part)
-    people = material.people
-    overlap = (
-        within.elapsed(people.source, people.ended) - within.elapsed(people.source, people.began)
-    ) / 1000
-    seconds = material.seconds
-    source = people.source[seconds.person]
-    rows = (
-        np.flatnonzero(within.inside(source, seconds.began + 500)) if len(seconds) else np.zeros(0, np.int64)
-    )
+    overlap, rows = _in_part(material, within)
     basis: Basis
     if options.basis != "auto":
         basis = options.basis
@@ -353,39 +345,41 @@ def timeline(
         raise ValueError(f"step must be at least 1 second; got {step}")
     part, options = part or whole(), options or Options()
     within = Within(material, part)
-    people, seconds, minutes = material.people, material.seconds, material.minutes
     length = round(step * 1000)
-    overlap = (
-        within.elapsed(people.source, people.ended) - within.elapsed(people.source, people.began)
-    ) / 1000
-    source = people.source[seconds.person]
-    rows = (
-        np.flatnonzero(within.inside(source, seconds.began + 500)) if len(seconds) else np.zeros(0, np.int64)
+    overlap, rows = _in_part(material, within)
+    covered = len(rows) > 0 and (options.basis == "seconds" or _are_covered(material, overlap, rows))
+    if covered or not len(material.minutes):
+        return _timeline_of_seconds(material, length, rows, options)
+    return _timeline_of_minutes(material, max(length, MINUTE), within)
+
+
+def _timeline_of_seconds(material: Material, length: int, rows: NDArray[Any], options: Options) -> Timeline:
+    people, seconds = material.people, material.seconds
+    if options.unsure == "left out":
+        rows = rows[seconds.unsure[rows] <= seconds.seen[rows] / 2]
+    at = seconds.began[rows] // length
+    who = people.who[seconds.person[rows]]
+    order = np.lexsort((who, at))
+    rows, at, who = rows[order], at[order], who[order]
+    starts = _starts(at, who)
+    seen = seconds.seen[rows].astype(np.float64)
+    weighted = _sums(seconds.shares[rows] * seen[:, None], starts) / _sums(seen, starts)[:, None]
+    steps = _starts(at[starts]) if len(starts) else starts
+    count = np.diff(np.append(steps, len(starts)))
+    first = starts[steps] if len(starts) else starts
+    total = _sums(seen, first)
+    return Timeline(
+        "seconds",
+        at[first] * length,
+        count,
+        total * 1000 / length,
+        _sums(weighted, steps) / count[:, None],
+        _sums(seconds.attention[rows].astype(np.float64), first) / total,
     )
-    use_seconds = len(rows) and (options.basis == "seconds" or _are_covered(material, overlap, rows))
-    if use_seconds or not len(minutes):
-        if options.unsure == "left out":
-            rows = rows[seconds.unsure[rows] <= seconds.seen[rows] / 2]
-        at = seconds.began[rows] // length
-        who = people.who[seconds.person[rows]]
-        order = np.lexsort((who, at))
-        rows, at, who = rows[order], at[order], who[order]
-        starts = _starts(at, who)
-        seen = seconds.seen[rows].astype(np.float64)
-        weighted = _sums(seconds.shares[rows] * seen[:, None], starts) / _sums(seen, starts)[:, None]
-        steps = _starts(at[starts]) if len(starts) else starts
-        count = np.diff(np.append(steps, len(starts)))
-        first = starts[steps] if len(starts) else starts
-        total = _sums(seen, first)
-        return Timeline(
-            "seconds",
-            at[first] * length,
-            count,
-            total * 1000 / length,
-            _sums(weighted, steps) / count[:, None],
-            _sums(seconds.attention[rows].astype(np.float64), first) / total,
-        )
-    length = max(length, MINUTE)
+
+
+def _timeline_of_minutes(material: Material, length: int, within: Within) -> Timeline:
+    minutes = material.minutes
     middle = (minutes.began + minutes.ended) // 2
     chosen = np.flatnonzero(within.inside(minutes.source, middle) & (minutes.people > 0) & (minutes.seen > 0))
     chosen = chosen[np.argsort(middle[chosen] // length, kind="stable")]
@@ -402,6 +396,14 @@ def timeline(
         _sums(minutes.shares[chosen].astype(np.float64) * count[:, None], starts) / people_of[:, None],
         _sums(minutes.attention[chosen], starts) / total,
     )
+
+
+def _in_part(material: Material, within: Within) -> tuple[Floats, NDArray[np.int64]]:
+    """Of each visit the seconds (n,) in a part, and the rows of the seconds whose middle is in it."""
+    people, seconds = material.people, material.seconds
+    passed = within.elapsed(people.source, people.ended) - within.elapsed(people.source, people.began)
+    middle = seconds.began + SECOND // 2
+    return passed / SECOND, np.flatnonzero(within.inside(people.source[seconds.person], middle))
 
 
 def _described(name: str) -> Measure:

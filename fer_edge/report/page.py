@@ -17,7 +17,7 @@ from ..kernels.crop import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts
-from .compare import GAPS, UNSURE
+from .caveats import GAPS, UNSURE
 from .content import FEW, passages
 from .content_types import STACK, Column, Content, Piece, Table
 from .measures import Measure

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scenes import face, material
 
-from fer_edge.report.compare import Resampling, compare, estimate, holm
+from fer_edge.report.bootstrap import Resampling, holm
+from fer_edge.report.compare import compare, estimate
 from fer_edge.report.material import Event, Minutes, Seconds, Source
 from fer_edge.report.measures import COUNTS, MEASURES, Options, persons
 from fer_edge.report.parts import parts, whole
