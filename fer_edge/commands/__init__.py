@@ -12,7 +12,7 @@ COMMANDS: dict[str, str] = {
     "resume": "resume a paused run",
     "store": "read what run --store has written",
     "fleet": "collect what many devices tell over MQTT, and show them on one page",
-    "mqtt": "try an MQTT broker, or take a device away from it",
+    "mqtt": "check an MQTT broker, or remove a device from it",
     "report": "make a page of what faces showed, from stores or JSON lines",
     "archive": "recognize emotions in many films, on all cores or on a Ray cluster",
     "bench": "measure latency on this machine",

@@ -45,9 +45,9 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
     require_paho()
     for camera in cameras:
         if not camera.watch.source.related:
-            raise DataError(f"--mqtt: {camera.label} has no time in which somebody could be met; use --jsonl")
+            raise DataError(f"--mqtt: {camera.label} has no times, so nobody can be tracked; use --jsonl")
     if config.store is None:
-        raise DataError("--mqtt: cameras and films differ in what their times are; give it for either kind")
+        raise DataError("--mqtt: cameras and films need separate runs, since their times differ")
     broker = broker_of(config)
     if broker.tls:
         # Files that are no certificates are told now, not once the broker is there.

@@ -79,7 +79,7 @@ def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _N
     for camera in cameras:
         _refuse_misfits(camera)
     if config.store and len({camera.watch.source.live for camera in cameras}) > 1:
-        raise DataError("--store: cameras and films differ in what their times are; give it for either kind")
+        raise DataError("--store: cameras and films need separate runs, since their times differ")
     if config.metrics:
         check_target(config.metrics, force=True)
     _refuse_conflicts(config, cameras)
@@ -257,7 +257,7 @@ def _refuse_misfits(camera: Watched) -> None:
     if config.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
     if config.store and not source.related:
-        raise DataError(f"--store: {source.name} has no time in which somebody could be met; use --jsonl")
+        raise DataError(f"--store: {source.name} has no times, so nobody can be tracked; use --jsonl")
     if config.save_image and is_folder(config.save_image):
         if source.related:
             raise DataError(

@@ -17,7 +17,7 @@ from ._mqtt import broker_of, name_of
 if TYPE_CHECKING:
     from ..control.broker import Broker
 
-HELP = "Try an MQTT broker, show what Home Assistant is told, or take a device away again."
+HELP = "Check an MQTT broker, print the announcement to Home Assistant, or remove a device."
 EPILOG = """\
 examples:
   fer-edge mqtt --check --mqtt mqtts://shop@broker.lan --mqtt-password-file shop.password
@@ -25,7 +25,7 @@ examples:
   fer-edge mqtt --remove --config /etc/fer-edge.toml
 
 Options are those of fer-edge run, also from its file and environment. docs/mqtt.md has all topics.
-Exit code: 0 done, 1 the broker is not there, refuses, or has another device of that name; 2 bad input."""
+Exit code: 0 done, 1 the broker is unreachable or refuses, or another device has the name; 2 bad input."""
 
 _OPTIONS = tuple(name for name, one in OPTIONS.items() if one.group == "mqtt")
 _NEEDED = (*_OPTIONS, "camera", "state_folder")
@@ -37,15 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--check",
         action="store_true",
-        help="connect, and say whether the broker takes messages and the name is free",
+        help="connect, and say whether the broker accepts messages and the name is free",
     )
-    what.add_argument(
-        "--print", action="store_true", help="print what Home Assistant is told of the device, as JSON"
-    )
+    what.add_argument("--print", action="store_true", help="print the announcement to Home Assistant as JSON")
     what.add_argument(
         "--remove",
         action="store_true",
-        help="take the device away from Home Assistant, and delete all that the broker keeps of it",
+        help="remove the device from Home Assistant, and its retained messages from the broker",
     )
     group = parser.add_argument_group("mqtt")
     for name in _NEEDED:
@@ -63,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
     flags = {name: value for name, value in vars(args).items() if name in OPTIONS}
     config = load(flags, os.environ, args.config or os.environ.get("FER_EDGE_CONFIG")).config
     if config.mqtt is None:
-        raise DataError("which broker? give --mqtt mqtt://HOST, or --config FILE with it")
+        raise DataError("no broker given: add --mqtt mqtt://HOST, or --config FILE with it")
     broker = broker_of(config)
     if args.print:
         print(json.dumps(_announcement(config, broker), indent=2, ensure_ascii=False))
@@ -100,7 +98,7 @@ def _check(config: Config, broker: Broker) -> int:
 
     name = name_of(config)
     found = check(broker, name, _folder(config))
-    print(f"{broker.place}: lets this device in and takes its messages, MQTT {found.protocol}")
+    print(f"{broker.place}: accepts this device and its messages, MQTT {found.protocol}")
     if found.found.alive:
         other = found.found.identity
         who = "an unknown device" if other is None else f"the device with id {other.id[:12]}"
@@ -117,5 +115,5 @@ def _remove(config: Config, broker: Broker) -> int:
 
     name = name_of(config)
     topics = remove(broker, name, _folder(config), config.mqtt_discovery)
-    print(f"{broker.place}: {name} is taken away, with {counted(topics, 'retained topic')}")
+    print(f"{broker.place}: {name} removed, with {counted(topics, 'retained topic')}")
     return 0

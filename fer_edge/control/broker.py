@@ -1,4 +1,4 @@
-"""Where an MQTT broker is, and how a device proves who it is there."""
+"""The address of an MQTT broker, and a device's credentials for it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse_broker(url: str) -> Broker:
         raise DataError(f"{told}: {error}; a broker is {FORM}") from error
     scheme = parts.scheme.lower()
     if scheme not in _PORTS or not parts.hostname:
-        raise DataError(f"{told}: is no broker; give {FORM}")
+        raise DataError(f"{told}: is not the URL of a broker; give {FORM}")
     if parts.query or parts.fragment:
         raise DataError(f"{told}: the URL of a broker ends with its prefix; give {FORM}")
     root = urllib.parse.unquote(parts.path).strip("/") or ROOT

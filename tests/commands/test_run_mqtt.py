@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused_before_the_run_begins(cli, home, tmp_path,
     code, _, err = cli("run", picture, "--mqtt", "mqtt://broker.lan")
     assert code == 2
     assert "--mqtt: " in err
-    assert "has no time in which somebody could be met" in err
+    assert "has no times, so nobody can be tracked" in err
     broker = ("run", "--camera", "demo", "--frames", "1", "--mqtt", "mqtts://broker.lan")
     code, _, err = cli(*broker, "--mqtt-ca", tmp_path / "ca.crt")
     assert (code, err.strip()) == (2, f"fer-edge run: --mqtt-ca {tmp_path}/ca.crt: no such file")
@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused_before_the_run_begins(cli, home, tmp_path,
     ("arguments", "said"),
     [
         (("--mqtt", "mqtt://me:s3cret@broker.lan:x"), "mqtt://broker.lan:x"),
-        (("--mqtt", "http://me:s3cret@broker.lan"), "is no broker; give mqtt[s]://[USER@]HOST"),
+        (("--mqtt", "http://me:s3cret@broker.lan"), "is not the URL of a broker; give mqtt[s]://[USER@]HOST"),
         (("--mqtt-name", "shop"), "--mqtt-name is about a broker; give --mqtt mqtt://HOST"),
         (("--mqtt", "mqtt://broker.lan", "--mqtt-cert", "a.crt"), "'a.crt' is not"),
         (
@@ -156,7 +156,7 @@ def test_a_check_or_removal_without_a_broker_fails_with_1_and_without_a_name_wit
             assert (code, err.strip()) == (1, f"fer-edge mqtt: 127.0.0.1:{port}: connection refused")
     code, _, err = cli("mqtt", "--check")
     assert code == 2
-    assert "which broker? give --mqtt mqtt://HOST" in err
+    assert "no broker given: add --mqtt mqtt://HOST" in err
 
 
 # With a broker
@@ -224,7 +224,7 @@ def test_a_run_is_seen_paused_stopped_and_missed_at_a_broker(mosquitto, home, cl
             await_true(lambda: reader.told("fer-edge/shop/availability")[-1] == b"offline")
         code, out, _ = cli("mqtt", "--remove", "--mqtt", url, "--mqtt-name", "shop")
         assert code == 0
-        assert "shop is taken away, with 3 retained topics" in out
+        assert "shop removed, with 3 retained topics" in out
     assert kept(mosquitto.place) == {}
 
 

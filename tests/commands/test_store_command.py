@@ -190,7 +190,7 @@ def test_run_has_no_store_of_pictures(cli, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 48, 3), 90, np.uint8))
     code, _, err = cli("run", tmp_path / "a.png", "--store", tmp_path / "x.db")
     assert code == 2
-    assert "has no time in which somebody could be met" in err
+    assert "has no times, so nobody can be tracked" in err
     assert not (tmp_path / "x.db").exists()
 
 

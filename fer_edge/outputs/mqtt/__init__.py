@@ -1,1 +1,1 @@
-"""What a run tells an MQTT broker, and what it may be asked there. docs/mqtt.md explains every topic."""
+"""Publishes a run at an MQTT broker, and takes commands there; docs/mqtt.md explains every topic."""

@@ -1,4 +1,4 @@
-"""What Home Assistant is told of a device, so that its entities appear by themselves.
+"""The announcement of a device to Home Assistant, by which its entities appear automatically.
 
 By device-based discovery (Home Assistant 2024.11 and later,
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload).

@@ -37,7 +37,7 @@ def to_payload(record: Mapping[str, Any]) -> bytes:
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return utc_text(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 class Stock:

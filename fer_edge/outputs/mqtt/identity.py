@@ -1,4 +1,4 @@
-"""Who has a name at a broker: two devices of one name would overwrite what the other says."""
+"""Which device has a name at a broker: two of the same name would overwrite each other."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def look(
         made.subscribe([topics[IDENTITY], topics[AVAILABILITY]])
         last = made.subscribe([topics[IDENTITY]])
         if not _turned(made, _LOOK_SECONDS, lambda: any(number == last for number, _ in made.subscribed)):
-            raise LinkLost("the broker answers no subscription")
+            raise LinkLost("the broker does not confirm the subscription")
         kept = {message.topic: message.payload for message in made.received if message.retain}
         identity = identity_of(kept.get(topics[IDENTITY], b""))
         told = kept.get(topics[AVAILABILITY])

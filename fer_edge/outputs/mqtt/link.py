@@ -132,7 +132,7 @@ class Link:
             code = self._turn(self._client, seconds)
         except Exception as error:
             # paho lets through what its parsers stumble over in packets that are none.
-            raise LinkLost(f"the broker sends what is no MQTT: {error!r}") from error
+            raise LinkLost(f"the broker sends something other than MQTT: {error!r}") from error
         if self._end is not None:
             raise self._end
         if code:
@@ -252,7 +252,7 @@ class Link:
             if isinstance(error, (OSError, ValueError)) and not isinstance(error, (LinkLost, UnicodeError)):
                 raise LinkLost(_told(error)) from error
             if isinstance(error, UnicodeError):
-                raise LinkLost(f"{broker.host!r} is no name of a host") from error
+                raise LinkLost(f"{broker.host!r} is not a host name") from error
             raise
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -302,7 +302,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message} (--mqtt-ca)"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS: {error.reason or error}"
+        return f"TLS failed: {error.reason or error}"
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved"
     if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""What is done at a broker before and after a run: trying it, and taking a device away."""
+"""What ``fer-edge mqtt`` does at a broker: checks it, and removes a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MQTT as an output of a run: hands over who came and what cameras show; the rest is read elsewhere."""
+"""MQTT as an output of a run: hands arrivals and pictures to the publisher, which reads the rest itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures for a broker: small, and pixelated unless they are to be seen."""
+"""Pictures for a broker: small, and pixelated unless asked for in full."""
 
 from __future__ import annotations
 

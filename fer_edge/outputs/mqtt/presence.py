@@ -1,4 +1,4 @@
-"""What a device says at a broker while it is connected, and how it obeys."""
+"""What a device publishes while it is connected to a broker, and how it executes commands."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _SAVE_SECONDS = 10.0
 _MOST_ASKED = 16
 _SWITCH = {"ON": True, "OFF": False}
 _MOST_BYTES = 4096
-"""Of a command; more is no command."""
+"""Length of the longest command that is accepted."""
 
 _log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ class Presence:
         while self._link.subscribed:
             _, refusals = self._link.subscribed.popleft()
             if refusals:
-                _log.warning("mqtt: the broker lets this device hear no commands: %s", refusals[0].lower())
+                _log.warning("mqtt: the broker refuses the subscription to commands: %s", refusals[0].lower())
         while self._link.received:
             message = self._link.received.popleft()
             if self._device.prefix is not None and message.topic == discovery.status_of(self._device.prefix):
@@ -265,9 +265,9 @@ class Presence:
 
     def _take(self, name: str, message: Message) -> None:
         if message.retain:
-            _log.warning("mqtt: %s was retained at the broker, and is not obeyed", message.topic)
+            _log.warning("mqtt: %s: ignored, since the broker had retained it", message.topic)
         elif len(self._asked) >= _MOST_ASKED or len(message.payload) > _MOST_BYTES:
-            _log.warning("mqtt: %s: too much is asked at once", message.topic)
+            _log.warning("mqtt: %s: dropped: too many commands wait, or it is too long", message.topic)
         elif message.payload:
             self._asked.append((name, message.payload))
 

@@ -1,4 +1,4 @@
-"""What a device remembers of a broker: how far it has what the store holds, and what it was announced.
+"""What a device remembers of a broker: which rows it has confirmed, and what was announced.
 
 Kept in the state folder, a file for each broker and name, replaced in one step.
 """
@@ -56,7 +56,7 @@ class Progress:
             self.damaged = False
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
             # Better twice than never: readers drop what they have already.
-            _log.warning("mqtt: %s cannot be read (%s); the broker is sent all again", self.path, error)
+            _log.warning("mqtt: %s cannot be read (%s); all rows are sent again", self.path, error)
             self._seqs, self.components, self.damaged = {}, {}, True
 
     def _take(self, record: Mapping[str, Any]) -> None:

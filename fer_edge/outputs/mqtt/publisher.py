@@ -1,4 +1,4 @@
-"""The thread that talks to a broker: connects, tries again, and is waited for by nobody."""
+"""The thread that talks to a broker: it connects and reconnects, and nothing waits for it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Publisher:
                     return
                 pause = TAKEN_SECONDS
             except NameTaken:
-                self._tell_taken(f"a device of the same name was there before, on {self.topics.base}/…")
+                self._tell_taken(f"another device had this name first, on {self.topics.base}/…")
                 pause = TAKEN_SECONDS
             except LinkLost as lost:
                 if self._was_online:
@@ -249,7 +249,7 @@ class Publisher:
         if self._told != "taken":
             self._told = "taken"
             _log.error(
-                "mqtt: refused at %s as %r: %s; nothing is told there until the name is free",
+                "mqtt: refused at %s as %r: %s; nothing is published there until the name is free",
                 self._telling.broker.place,
                 self._telling.name,
                 reason,
