@@ -51,12 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     if options.day:
         return {"day": _day()}
     began = time.perf_counter()
+    found = _print_coverage(options) | _print_false_alarms(options)
+    print(f"{time.perf_counter() - began:.0f} s")
+    return found
+
+
+def _print_coverage(options: argparse.Namespace) -> dict[str, float]:
     found: dict[str, float] = {}
     resampling = Resampling(draws=options.draws)
     print(f"{options.sessions} sessions a row: % of the 95 % intervals that hold the true difference")
     print(f"{'':10s}{'people':>8s}" + "".join(f"{name:>12s}" for name in COLUMNS))
     for apart in (False, True):
-        design = "apart" if apart else "paired"
+        design = "unpaired" if apart else "paired"
         truth, more = _truth(options.population, apart)
         for people in options.people:
             rng = np.random.default_rng([people, apart])
@@ -78,10 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
                 f"{design:10s}{people:8d}" + "".join(f"{100 * share:12.1f}" for share in row.values()),
                 flush=True,
             )
+    return found
+
+
+def _print_false_alarms(options: argparse.Namespace) -> dict[str, float]:
+    found: dict[str, float] = {}
     print("\nNo difference: % of sessions in which one is told, of 3 parts and 4 measures, 12 comparisons")
     print(f"{'':10s}{'people':>8s}{'any, Holm':>12s}{'any':>12s}{'each':>12s}")
     for apart in (False, True):
-        design = "apart" if apart else "paired"
+        design = "unpaired" if apart else "paired"
         for people in options.people:
             rng = np.random.default_rng([people, apart, 1])
             corrected, plain = [], []
@@ -100,7 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
                 f"{design:10s}{people:8d}" + "".join(f"{100 * share:12.1f}" for share in row.values()),
                 flush=True,
             )
-    print(f"{time.perf_counter() - began:.0f} s")
     return found
 
 

@@ -294,7 +294,7 @@ def test_intervals_of_simulated_sessions_hold_the_truth_and_find_nothing_where_n
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     found = benchmark.main(["--sessions", "60", "--people", "14", "--population", "2000", "--draws", "400"])
-    for design in ("paired", "apart"):
+    for design in ("paired", "unpaired"):
         for name in ("happy", "valence"):
             # Of 60 intervals of 95 %, 52 or fewer would hold the truth in one of 150 such runs.
             assert found[f"{design} 14 {name}"] > 52 / 60, (design, name)
