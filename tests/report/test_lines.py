@@ -14,7 +14,7 @@ pytest.importorskip("pyarrow")
 from runs import made_run, starts, stored, written
 
 from fer_edge.errors import DataError
-from fer_edge.outputs.jsonl import to_json, to_line
+from fer_edge.outputs.jsonl import SCHEMA, to_json, to_line
 from fer_edge.report import lines
 from fer_edge.report.from_store import read_store
 from fer_edge.report.lines import devices_of, read_lines
@@ -112,6 +112,10 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     other.write_text("name,age\nA,3\n")
     with pytest.raises(DataError, match="no JSON lines of fer-edge run"):
         read_lines([other])
+
+
+def test_the_version_that_a_run_writes_is_the_newest_that_is_read():
+    assert lines.SCHEMA == SCHEMA
 
 
 def test_records_of_a_later_version_are_left_out_and_told(tmp_path):

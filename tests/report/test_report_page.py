@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -17,7 +18,7 @@ from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
 from fer_edge.report import page
 from fer_edge.report.content import content
-from fer_edge.report.content_types import STACK
+from fer_edge.report.content_types import MOVING, STACK
 from fer_edge.report.material import (
     Event,
     Gaps,
@@ -507,3 +508,20 @@ def test_lengths_of_time_are_said_in_few_figures(value, said):
 def test_shares_and_positions_are_said_in_few_figures():
     assert [percent(v) for v in (0, 0.001, 0.474, 1, float("nan"))] == ["0 %", "<1 %", "47 %", "100 %", "–"]
     assert [position(v) for v in (0, 61_000, 3_723_000)] == ["0:00", "1:01", "1:02:03"]
+
+
+def test_shares_of_a_model_of_2013_are_not_called_those_of_onlookers():
+    material = two_people()
+    told = "Not on pi: the model there estimates which label FER-2013 would give"
+    assert told not in page_of(material)
+    assert told in page_of(replace(material, settings={"pi": {"model": {"labels": "fer2013"}}}))
+    assert told in page_of(replace(material, settings={"pi": {"model": {"name": "edge"}}}))
+
+
+def test_emotions_have_the_colours_of_the_live_page():
+    package = Path(page.__file__).parents[1]
+    report = (package / "report" / "files" / "report.css").read_text()
+    live = (package / "outputs" / "page" / "files" / "page.css").read_text()
+    for name in MOVING:
+        ours = re.findall(rf"--{name}: (#\w+);", report)
+        assert len(ours) == 2 and ours == re.findall(rf"\.e-{name} {{ --c: (#\w+) }}", live)
