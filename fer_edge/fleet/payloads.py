@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..labels import EMOTIONS
 from ..outputs.mqtt.topics import VERSION
-from ..store.reader import EPOCH
+from ..store.clock import milliseconds
 from ..store.rows import MinuteRow, VisitRow, columns
 from ..store.schema import SHARE, TENTH
 
@@ -233,4 +233,4 @@ def _moment(told: Mapping[str, Any], name: str) -> int:
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return round((moment - EPOCH).total_seconds() * 1000)
+    return milliseconds(moment)
