@@ -698,10 +698,8 @@ def _refuse_contradictions(config: Config) -> None:
     _refuse_misfits_of_mqtt(config)
     if not 0 < config.page_fps <= 30:
         raise DataError(f"--page-fps must be more than 0 and at most 30; got {config.page_fps:g}")
-    of_page = ("page_picture", "page_tls", "page_host", "page_token_file")
-    for name in of_page if config.page is None else ():
-        if getattr(config, name):
-            raise DataError(f"{OPTIONS[name].flag} needs --page HOST:PORT")
+    if config.page is None and (given := _given(config, "page_")):
+        raise DataError(f"{given[0]} needs --page HOST:PORT")
     asked["store"] = bool(config.store)
     if config.gpio_button and not config.store:
         raise DataError("--gpio-button marks events in a store; add --store FILE.db")
@@ -712,19 +710,26 @@ def _refuse_contradictions(config: Config) -> None:
             raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")
 
 
+def _given(config: Config, prefix: str) -> list[str]:
+    """The flags of options whose names begin with ``prefix`` and whose values are not the defaults."""
+    return [
+        OPTIONS[name].flag
+        for name in _OWN
+        if name.startswith(prefix) and getattr(config, name) != OPTIONS[name].default
+    ]
+
+
 def _refuse_misfits_of_mqtt(config: Config) -> None:
     """Raise DataError where options about the broker do not fit it, or there is none."""
-    own = {name: getattr(config, name) for name in _OWN if name.startswith("mqtt_")}
-    given = [OPTIONS[name].flag for name, value in own.items() if value != OPTIONS[name].default]
     if config.mqtt is None:
-        if given:
-            raise DataError(f"{given[0]} is about a broker; give --mqtt mqtt://HOST")
+        if given := _given(config, "mqtt_"):
+            raise DataError(f"{given[0]} needs --mqtt mqtt://HOST")
         return
     from .control.broker import parse_broker
 
     broker = parse_broker(config.mqtt)
     for name in ("mqtt_ca", "mqtt_cert"):
-        if own[name] and not broker.tls:
+        if getattr(config, name) and not broker.tls:
             raise DataError(f"{OPTIONS[name].flag} is for TLS; give --mqtt mqtts://{broker.place}")
     if config.mqtt_every < 1:
         raise DataError(f"--mqtt-every must be 1s or more, got {config.mqtt_every:g}s")

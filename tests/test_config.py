@@ -90,7 +90,7 @@ TEXTS = {
 NEEDS = {name: {"jsonl": "log.jsonl"} for name in ("append", "force", "require", "keep_files")}
 NEEDS |= {name: {"store": "shop.db"} for name in ("events", "gpio_button")}
 NEEDS |= {name: {"mqtt": "mqtts://broker"} for name in TEXTS if name.startswith("mqtt_")}
-NEEDS |= {f"page_{name}": {"page": ":8080"} for name in ("picture", "tls", "host", "token_file")}
+NEEDS |= {name: {"page": ":8080"} for name in TEXTS if name.startswith("page_")}
 
 
 def text_of(name):

@@ -91,9 +91,12 @@ def _refuse_twice(sources: Sequence[str | os.PathLike[str]]) -> None:
 def _begins(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(len(_SQLITE))
+            begins = stream.read(len(_SQLITE))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if not begins:
+        raise DataError(f"{path}: an empty file, neither a store nor JSON lines")
+    return begins
 
 
 def _check_names(material: Material, device: str | None, camera: str | None) -> None:

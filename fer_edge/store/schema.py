@@ -377,6 +377,12 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def refuse_of_fleet(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise :class:`~fer_edge.errors.DataError` for a store of many devices."""
+    if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'fleet'").fetchone()[0]:
+        raise DataError(f"{path}: belongs to fer-edge fleet; name a file of its own for the store")
+
+
 @contextlib.contextmanager
 def telling_what_it_is(path: Path) -> Iterator[None]:
     """Raise :class:`~fer_edge.errors.DataError` where SQLite finds that a file is no database, or broken."""

@@ -16,7 +16,7 @@ from ..errors import DataError, OutputError
 from ..files import check_target, is_special, sync_folder
 from .clock import DAY
 from .rows import TABLE, MinuteRow, Row, SecondRow, VisitRow, columns, values
-from .schema import VERSION, changes, statements, telling_what_it_is, version_of
+from .schema import VERSION, changes, refuse_of_fleet, statements, telling_what_it_is, version_of
 
 DELETED_AT_ONCE = 500
 """Rows of each table that one step of :meth:`StoreWriter.delete` deletes at most."""
@@ -135,6 +135,7 @@ class StoreWriter:
             )
             with telling_what_it_is(self.path):
                 version = version_of(connection, self.path)
+                refuse_of_fleet(connection, self.path)
                 if version == 0:
                     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]

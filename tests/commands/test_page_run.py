@@ -114,7 +114,8 @@ def test_what_is_no_address_is_told(cli, text):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--page-picture", "off"), ("--page-host", "a"), ("--page-tls", "a,b")]
+    ("option", "value"),
+    [("--page-picture", "off"), ("--page-host", "a"), ("--page-tls", "a,b"), ("--page-fps", "3")],
 )
 def test_options_of_the_page_need_one(cli, option, value):
     code, _, err = cli("run", "--camera", "demo", option, value)

@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_refused_before_the_run_begins(cli, home, tmp_path,
     [
         (("--mqtt", "mqtt://me:s3cret@broker.lan:x"), "mqtt://broker.lan:x"),
         (("--mqtt", "http://me:s3cret@broker.lan"), "is not the URL of a broker; give mqtt[s]://[USER@]HOST"),
-        (("--mqtt-name", "shop"), "--mqtt-name is about a broker; give --mqtt mqtt://HOST"),
+        (("--mqtt-name", "shop"), "--mqtt-name needs --mqtt mqtt://HOST"),
         (("--mqtt", "mqtt://broker.lan", "--mqtt-cert", "a.crt"), "'a.crt' is not"),
         (
             ("--mqtt", "mqtt://broker.lan", "--mqtt-cert", "a.crt,a.key"),

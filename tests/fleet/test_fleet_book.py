@@ -20,6 +20,7 @@ from fer_edge.fleet.payloads import row_of
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.store.reader import StoreReader
 from fer_edge.store.schema import TABLES
+from fer_edge.store.writer import StoreWriter
 
 
 def row(told, table="minutes"):
@@ -313,3 +314,12 @@ def test_a_step_deletes_so_many_rows_and_gives_their_room_back(path, monkeypatch
         opened.database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert path.stat().st_size < size / 2
     assert seqs(path, "shop") == []
+
+
+def test_a_run_does_not_write_into_a_fleet_s_store(path):
+    with Opened(path) as opened:
+        opened.tell("bar", 1)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"fleet\.db: belongs to fer-edge fleet; name a file of its own"):
+        StoreWriter(path, "{}")
+    assert path.read_bytes() == before

@@ -194,6 +194,12 @@ def test_what_is_none_of_these_is_refused(tmp_path):
         read([tmp_path])
 
 
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "none.db").touch()
+    with pytest.raises(DataError, match=r"none\.db: an empty file, neither a store nor JSON lines"):
+        read([tmp_path / "none.db"])
+
+
 def test_a_folder_of_json_lines_is_read(tmp_path):
     pytest.importorskip("pyarrow")
     for seed, name in enumerate(("a", "b")):
