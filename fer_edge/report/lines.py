@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +26,8 @@ from ..faces.quality import facing_of_many
 from ..labels import EMOTIONS
 from ..store.clock import JUMP, WallClock
 from ..store.tally import longest_step
-from .material import Gaps, Material, Minutes, People, Seconds, Source, joined
+from .material import SLACK, Gaps, Material, Minutes, People, Seconds, Source, joined
+from .naming import called
 from .progress import Progress
 from .tally import ATTENTION, SEEN, SHARES, SIZE, UNCLEAR, UNSURE, CameraTally, Counted, Faces, Frames
 
@@ -38,6 +40,12 @@ _KEPT_SECONDS = 1_500_000
 
 _MIXED = 3
 """Changes between two clocks in one piece, from which on two devices write one file."""
+
+_LATEST = 4_102_444_800_000
+"""Milliseconds since 1970 of the year 2100, beyond which a time is damaged."""
+
+_UPTIME = 10e9
+"""Seconds of a clock that counts from the machine's start, or of a film, beyond which it is damaged."""
 
 _ROTATED = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
 
@@ -52,20 +60,20 @@ def read_lines(
     holds no records, :class:`~fer_edge.errors.MissingExtraError` without pyarrow.
     """
     progress = progress or Progress()
+    begun: dict[tuple[Any, ...], Path] = {}
     return joined(
-        _Device(name, progress, keep_seconds).read(files) for name, files in devices_of(paths).items()
+        _Device(name, progress, keep_seconds, begun).read(files) for name, files in devices_of(paths).items()
     )
 
 
 def devices_of(paths: Sequence[str | os.PathLike[str]]) -> dict[str, list[Path]]:
     """Of each device its files, rotated ones first, in the order of their names."""
     files = [Path(path) for path in paths]
-    bases = {path: path.parent / _ROTATED.sub("", _stem(path)) for path in files}
-    stems = [base.name for base in set(bases.values())]
+    bases = {path: path.parent.resolve() / _ROTATED.sub("", _stem(path)) for path in files}
+    different = set(bases.values())
     found: dict[str, list[Path]] = {}
     for path, base in bases.items():
-        name = base.name if stems.count(base.name) == 1 else f"{base.parent.name}/{base.name}"
-        found.setdefault(name, []).append(path)
+        found.setdefault(called(base, different), []).append(path)
     for same in found.values():
         same.sort(key=lambda path: (not _ROTATED.search(_stem(path)), _stem(path)))
     return found
@@ -89,10 +97,16 @@ class _Stream:
 
 
 class _Device:
-    """Reads the files of one device, or of several that write the same ones."""
+    """Reads the files of one device, or of several that write the same ones.
 
-    def __init__(self, name: str, progress: Progress, keep_seconds: bool) -> None:
-        self._name, self._progress, self._keep = name, progress, keep_seconds
+    ``begun``: the files of all devices in which runs have begun, by what names a run.
+    """
+
+    def __init__(
+        self, name: str, progress: Progress, keep_seconds: bool, begun: dict[tuple[Any, ...], Path]
+    ) -> None:
+        self._name, self._progress, self._keep, self._begun = name, progress, keep_seconds, begun
+        self._path = Path()
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._run = 0
         self._run_begun = -1e18
@@ -100,7 +114,7 @@ class _Device:
         self._finished: list[tuple[_Stream, Counted]] = []
         self._settings: dict[str, Any] = {}
         self._bad = self._frames = self._other_schema = self._unknown = self._old = self._timeless = 0
-        self._kept = 0
+        self._kept = self._odd = 0
         self._cut: set[int] = set()
         self._ended: set[int] = set()
         self._told: dict[str, None] = {}
@@ -118,24 +132,35 @@ class _Device:
                 raise DataError(
                     f"{path}: no JSON lines of fer-edge run; expected records as in docs/jsonl.md"
                 )
-        for key in list(self._streams):
-            self._finish(key)
-        return self._material()
+        try:
+            for key in list(self._streams):
+                self._finish(key)
+            return self._material()
+        except ValueError as error:
+            raise DataError(
+                f"{self._path}: its records contradict each other, as in files that were edited or mixed: "
+                f"{error}"
+            ) from error
 
     def _read_file(self, path: Path) -> None:
         try:
             self._progress.begin(str(path), path.stat().st_size)
-            bad = self._bad
+            self._path = path
+            bad, odd = self._bad, self._odd
+            done = 0
             half = False
             with path.open("rb") as raw:
                 stream: BinaryIO = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]
-                done = 0
                 for piece, whole in _pieces(stream):
                     before = self._bad
                     self._take(piece)
                     half = not whole and self._bad > before
                     self._progress.step(raw.tell() - done)
                     done = raw.tell()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if not done:
+                raise DataError(f"{path}: cannot be read: {error}") from error
+            self._tell(f"{path}: the packed data break off or are damaged ({error}); the rest is left out.")
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         if half:
@@ -143,6 +168,8 @@ class _Device:
             self._tell(f"{path}: the last line is half written; it is left out.")
         if self._bad > bad:
             self._tell(f"{path}: {counted(self._bad - bad, 'line')} damaged; left out.")
+        if self._odd > odd:
+            self._tell(f"{path}: {counted(self._odd - odd, 'face')} with impossible values; left out.")
 
     def _take(self, piece: bytes) -> None:
         table, bad = _parsed(piece)
@@ -159,6 +186,11 @@ class _Device:
         if timeless.any():
             self._timeless += int(timeless.sum())
             rows.keep(~timeless)
+        timely = (rows.type != "frame") | rows.timely()
+        if not timely.all():
+            self._bad += int((~timely).sum())
+            rows.keep(timely)
+        self._odd += rows.drop_odd_faces()
         # Whatever is no frame takes effect before the frames that follow it.
         marks = np.flatnonzero(rows.type != "frame")
         starts = iter(_starts(piece) if len(marks) else ())
@@ -197,6 +229,7 @@ class _Device:
 
     def _start(self, start: dict[str, Any], monotonic: float) -> None:
         camera = str(start.get("camera") or start.get("source") or "")
+        self._refuse_twice(camera, start.get("time"), monotonic)
         key = (self._name, camera)
         # Cameras of one run begin together, each with a record.
         if key in self._streams or not self._streams or self._run in self._ended:
@@ -210,6 +243,15 @@ class _Device:
         model = start.get("model") or {}
         if "labels" not in model:
             self._tell("Records of an earlier version name no labels; they are those of 2013 (fer2013).")
+
+    def _refuse_twice(self, camera: str, time: object, monotonic: float) -> None:
+        run = (camera, str(time), monotonic)
+        if time and run in self._begun:
+            raise DataError(
+                f"{self._path}: the run that began at {time} is in {self._begun[run]}, too; its people would "
+                "count twice"
+            )
+        self._begun[run] = self._path
 
     def _begin_run(self) -> None:
         for key in list(self._streams):
@@ -427,11 +469,37 @@ class _Rows:
             points = _spread(points, 2 * np.diff(landmarks.offsets.to_numpy()), 10, whole)
         corners = corners.reshape(-1, 4)[person]
         self._frame, self._track = frame[person], track[person]
-        self._size = np.sqrt(np.maximum(corners[:, 2] * corners[:, 3], 0))
+        with np.errstate(over="ignore"):
+            self._size = np.sqrt(np.maximum(corners[:, 2] * corners[:, 3], 0))
         self._unsure = _plain(faces.field("unsure"), False)[person].astype(np.bool_)
         self._facing = facing_of_many(points.reshape(-1, 5, 2)[person], self._size)
         shares = faces.field("probabilities")
         self._shares = np.stack([_plain(shares.field(name), 0.0)[person] for name in EMOTIONS], axis=1)
+
+    def timely(self) -> NDArray[np.bool_]:
+        """(n,): which records have times that a clock can show."""
+        found: NDArray[np.bool_] = (self.wall > 0) & (self.wall < _LATEST)
+        for clock in (self.monotonic, self.timestamp):
+            found &= np.isnan(clock) | ((clock >= 0) & (clock < _UPTIME))
+        return found
+
+    def drop_odd_faces(self) -> int:
+        """Leave out faces with impossible values, and second ones of a track in a frame; return how many."""
+        total = self._shares.sum(axis=1)
+        sound = (np.abs(total - 1) <= SLACK) & (self._shares >= -SLACK).all(axis=1)
+        sound &= ~np.isinf(self._size)
+        tracks, code = np.unique(self._track, return_inverse=True)
+        first = np.unique(self._frame * max(len(tracks), 1) + code, return_index=True)[1]
+        if sound.all() and len(first) == len(sound):
+            return 0
+        alone = np.zeros(len(sound), np.bool_)
+        alone[first] = True
+        self._keep_faces(sound & alone)
+        return int((~(sound & alone)).sum())
+
+    def _keep_faces(self, faces: NDArray[np.bool_]) -> None:
+        for name in ("_frame", "_track", "_size", "_unsure", "_facing", "_shares"):
+            setattr(self, name, getattr(self, name)[faces])
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Leave the other records out."""
@@ -449,10 +517,8 @@ class _Rows:
             "wall",
         ):
             setattr(self, name, getattr(self, name)[rows])
-        faces = rows[self._frame]
-        for name in ("_track", "_size", "_unsure", "_facing", "_shares"):
-            setattr(self, name, getattr(self, name)[faces])
-        self._frame = number[self._frame[faces]]
+        self._keep_faces(rows[self._frame])
+        self._frame = number[self._frame]
 
     def at(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Milliseconds of the machine's clock; of records without, by the other clock."""
@@ -510,10 +576,28 @@ def _spread(
     return found.ravel()
 
 
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """What is read, also what came before packed data break off."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while part := stream.read1(_PIECE):  # type: ignore[attr-defined]
+            parts.append(part)
+            size += len(part)
+            if size >= _PIECE:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        yield b"".join(parts)
+        raise
+    if parts:
+        yield b"".join(parts)
+
+
 def _pieces(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
     """Whole lines, some 16 MB at a time, and whether the last one ends in a newline."""
     rest = b""
-    while block := stream.read(_PIECE):
+    for block in _blocks(stream):
         cut = block.rfind(b"\n") + 1
         if cut:
             yield rest + block[:cut], True
@@ -541,6 +625,13 @@ def _starts(piece: bytes) -> Iterator[dict[str, Any]]:
 
 def _parsed(piece: bytes) -> tuple[Any, int]:
     """The records of ``piece``, None for none, and how many lines are none."""
+    # pyarrow ends the process at a null that is not within an object.
+    if piece.count(b"null") != piece.count(b":null") + piece.count(b": null"):
+        lines = piece.splitlines(keepends=True)
+        objects = [line for line in lines if b"null" not in line or _is_object(line)]
+        if len(objects) < len(lines):
+            table, bad = _parsed(b"".join(objects)) if objects else (None, 0)
+            return table, bad + len(lines) - len(objects)
     try:
         return _table(piece), 0
     except ValueError:
@@ -552,6 +643,13 @@ def _parsed(piece: bytes) -> tuple[Any, int]:
         tables = [table for table, _ in halves if table is not None]
         bad = sum(count for _, count in halves)
         return (_pyarrow().concat_tables(tables) if tables else None), bad
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _table(piece: bytes) -> Any:

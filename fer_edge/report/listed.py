@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import DataError, printable
 from ..store.clock import DAY
 from ..store.events import PlacedEvent, placed, problems, read_events
-from .material import Event, Material
+from .material import Event, Material, Source
 
 
 def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
@@ -27,12 +27,13 @@ def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
     clocked = not isinstance(listed[0].began, float)
     events: list[Event] = []
     told: list[str] = []
-    for session, began, ended in [(-1, *span)] if clocked else _starts(material):
-        found = placed(listed, began, 0)
-        told += problems(found, began, ended)
-        events += _lasting(found, session, began, ended)
+    for start in [_Start(*span)] if clocked else _starts(material):
+        found = placed(listed, start.began, 0)
+        told += problems(found, start.began, start.ended)
+        events += _lasting(found, start)
     if not any(event.ended > span[0] and event.began < span[1] for event in events):
-        raise DataError(f"{path}: none of its events lies in the time that was recorded: {told[0]}")
+        why = told[0] if told else "they lie before or after what was chosen"
+        raise DataError(f"{path}: none of its events lies in the time that was recorded: {why}")
     return replace(
         material,
         events=(*material.events, *events),
@@ -40,26 +41,43 @@ def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
     )
 
 
-def _starts(material: Material) -> list[tuple[int, int, int]]:
-    """Session, begin and end of everything that offsets count from."""
+@dataclass(frozen=True)
+class _Start:
+    """What offsets count from."""
+
+    began: int
+    ended: int
+    session: int = -1
+    source: Source | None = None
+    """The film: films that were watched at the same time, or faster than they last, overlap."""
+
+
+def _starts(material: Material) -> list[_Start]:
     if material.sessions:
-        return [(index, one.began, one.ended) for index, one in enumerate(material.sessions)]
+        return [_Start(one.began, one.ended, index) for index, one in enumerate(material.sessions)]
     minutes = material.minutes
     films = [index for index, source in enumerate(material.sources) if source.film]
     if films and len(minutes):
-        rows = [minutes.take(minutes.source == film) for film in films]
-        return [(-1, int(one.began.min()), int(one.ended.max())) for one in rows if len(one)]
+        rows = [(film, minutes.take(minutes.source == film)) for film in films]
+        return [
+            _Start(int(one.began.min()), int(one.ended.max()), source=material.sources[film])
+            for film, one in rows
+            if len(one)
+        ]
     assert material.span is not None
-    return [(-1, *material.span)]
+    return [_Start(*material.span)]
 
 
-def _lasting(found: Sequence[PlacedEvent], session: int, began: int, ended: int) -> list[Event]:
+def _lasting(found: Sequence[PlacedEvent], start: _Start) -> list[Event]:
     events = []
+    began, ended = start.began, start.ended
     for index, one in enumerate(found):
         following = found[index + 1].began if index + 1 < len(found) else max(ended, one.began)
         last = following if one.ended is None else one.ended
         # What lies outside must not count as something that nobody watched.
         early = one.ended is None and one.began < began - DAY
         if one.began < ended and last > began and not early:
-            events.append(Event(one.listed.name, one.began, last, one.listed.group or "", session))
+            events.append(
+                Event(one.listed.name, one.began, last, one.listed.group or "", start.session, start.source)
+            )
     return events

@@ -66,6 +66,8 @@ class Event:
     """What it belongs to; empty for nothing."""
     session: int = -1
     """Index into ``Material.sessions``; -1: it holds for all sources."""
+    source: Source | None = None
+    """The only one that it holds for, as a film; None: those of the session."""
 
 
 def column(dtype: type[np.generic], width: int = 0) -> Any:
@@ -321,11 +323,22 @@ class Material:
         )
 
     def sources_of(self, event: Event) -> Bools:
-        """(sources,): which sources an event holds for: those of its session's device and run."""
+        """(sources,): which sources an event holds for: its own, else all of its session's device and run."""
+        if event.source is not None:
+            return np.array([one == event.source for one in self.sources], np.bool_)
         if event.session < 0:
             return np.ones(len(self.sources), np.bool_)
         session = self.sessions[event.session]
         return self.sources_where(device=session.device or None, run=session.run or None)
+
+    def with_devices(self, names: Mapping[str, str]) -> Material:
+        """The same with other names of devices, by their present ones; those not among ``names`` stay."""
+        return replace(
+            self,
+            sources=tuple(replace(one, device=names.get(one.device, one.device)) for one in self.sources),
+            sessions=tuple(replace(one, device=names.get(one.device, one.device)) for one in self.sessions),
+            settings={names.get(device, device): value for device, value in self.settings.items()},
+        )
 
     def with_people(self, rows: NDArray[Any]) -> Material:
         """The people that a mask (n,) or indices (m,) name, with their seconds; the rest as it is."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -262,3 +264,134 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     folder.mkdir()
     with pytest.raises(DataError, match=r"log\.jsonl: cannot be read"):
         read_lines([folder])
+
+
+def edited(told, places, change):
+    """Lines of which some have been changed as records."""
+    found = list(told)
+    for place in places:
+        record = json.loads(found[place])
+        change(record)
+        found[place] = json.dumps(record)
+    return "\n".join(found) + "\n"
+
+
+@pytest.mark.parametrize("line", ["null", " null", '{"a":1}null', "[null]", '{"a": [null]} null'])
+def test_a_null_between_records_is_a_damaged_line(tmp_path, line):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join([*told[:30], line, *told[30:], ""]))
+    code = "import sys; from fer_edge.report.lines import read_lines; print(read_lines(sys.argv[1:]).told)"
+    # It used to end the process.
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "log.jsonl: 1 line damaged; left out." in done.stdout
+
+
+@pytest.mark.parametrize("where", [-100, -9])
+def test_packed_lines_that_break_off_count_until_there(tmp_path, where):
+    told = text_of(made_run(1, ("door",), seconds=120))
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(told).encode())[:where])
+    material = read_lines([path])
+    assert any("log.jsonl.gz: the packed data break off or are damaged" in text for text in material.told)
+    assert int(material.minutes.frames.sum()) > len(told) * 0.9
+
+
+def test_packed_lines_that_are_damaged_are_told(tmp_path):
+    told = text_of(made_run(1, ("door",), seconds=120))
+    packed = bytearray(gzip.compress("\n".join(told).encode()))
+    middle = len(packed) // 2
+    packed[middle : middle + 20] = bytes(20)
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(packed)
+    material = read_lines([path])
+    assert 0 < int(material.minutes.frames.sum()) < len(told)
+    assert any("the packed data break off or are damaged" in text for text in material.told)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda face: face.update(probabilities=dict.fromkeys(face["probabilities"], float("nan"))),
+        lambda face: face.update(probabilities=None),
+        lambda face: face.update(probabilities=dict.fromkeys(face["probabilities"], 0.0)),
+        lambda face: face["probabilities"].update(happy=1e300),
+        lambda face: face["probabilities"].update(happy=-0.5),
+        lambda face: face.update(box=[1e308] * 4),
+    ],
+)
+def test_faces_with_impossible_values_are_left_out_and_counted(tmp_path, change):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    places = [place for place, line in enumerate(told) if '"track"' in line][::3]
+    count = sum(len(json.loads(told[place])["faces"]) for place in places)
+    damaged, without = tmp_path / "log.jsonl", tmp_path / "without.jsonl"
+    damaged.write_text(edited(told, places, lambda record: [change(face) for face in record["faces"]]))
+    without.write_text(edited(told, places, lambda record: record.update(faces=[])))
+    ours, theirs = read_lines([damaged]), read_lines([without])
+    assert f"{damaged}: {count} faces with impossible values; left out." in ours.told
+    np.testing.assert_array_equal(ours.people.seen, theirs.people.seen)
+    np.testing.assert_array_equal(ours.people.shares, theirs.people.shares)
+
+
+def test_a_track_that_is_twice_in_a_frame_counts_once(tmp_path):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    places = [place for place, line in enumerate(told) if '"track"' in line][::3]
+    count = sum(len(json.loads(told[place])["faces"]) for place in places)
+    clean, double = tmp_path / "clean.jsonl", tmp_path / "double.jsonl"
+    clean.write_text("\n".join(told) + "\n")
+    double.write_text(edited(told, places, lambda record: record.update(faces=record["faces"] * 2)))
+    ours, theirs = read_lines([double]), read_lines([clean])
+    assert f"{double}: {count} faces with impossible values; left out." in ours.told
+    np.testing.assert_array_equal(ours.seconds.seen, theirs.seconds.seen)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"time": None},
+        {"time": "9999-12-31T23:59:59Z"},
+        {"time": "1500-01-01T00:00:00Z"},
+        {"monotonic": 1e300},
+        {"monotonic": -5.0},
+        {"timestamp": float("inf")},
+    ],
+)
+def test_times_that_no_clock_shows_are_damaged_lines(tmp_path, values):
+    told = text_of(made_run(1, ("door",), seconds=20))
+    places = range(5, len(told), 7)
+    damaged, without = tmp_path / "log.jsonl", tmp_path / "without.jsonl"
+    damaged.write_text(edited(told, places, lambda record: record.update(values)))
+    without.write_text("\n".join(line for place, line in enumerate(told) if place not in places) + "\n")
+    ours, theirs = read_lines([damaged]), read_lines([without])
+    assert f"{damaged}: {len(places)} lines damaged; left out." in ours.told
+    np.testing.assert_array_equal(ours.people.seen, theirs.people.seen)
+    np.testing.assert_array_equal(ours.minutes.began, theirs.minutes.began)
+
+
+def test_records_that_contradict_each_other_name_their_file(tmp_path, monkeypatch):
+    path = written(tmp_path / "log.jsonl", made_run(1, ("door",), seconds=20), ("door",))
+
+    def contradicting(*_):
+        raise ValueError("Minutes, row 1: it ends before it begins")
+
+    monkeypatch.setattr(lines, "_as_material", contradicting)
+    with pytest.raises(DataError, match=r"log\.jsonl: its records contradict each other"):
+        read_lines([path])
+
+
+def test_a_run_that_is_in_two_files_is_refused(tmp_path):
+    results = made_run(1, ("door",), seconds=20)
+    path = written(tmp_path / "log.jsonl", results, ("door",))
+    for copy in (tmp_path / "log.jsonl.gz", tmp_path / "copy.jsonl.gz"):
+        copy.write_bytes(gzip.compress(path.read_bytes()))
+        with pytest.raises(DataError, match=r"the run that began at .* is in .*, too"):
+            read_lines([path, copy])
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(DataError, match="would count twice"):
+        read_lines([path])
+
+
+def test_files_of_one_name_in_folders_of_one_name_are_two_devices(tmp_path):
+    paths = [tmp_path / place / "logs" / "log.jsonl" for place in ("door", "till")]
+    assert devices_of(paths) == {"door/logs/log": [paths[0]], "till/logs/log": [paths[1]]}

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from runs import BEGAN, made_run, stored, written
+from results import tracked
+from runs import BEGAN, made_run, person, stored, written
 
 from fer_edge.errors import DataError
 from fer_edge.faces.quality import MEAN_FACE, directions, facing, facing_of_many
+from fer_edge.labels import EMOTIONS
+from fer_edge.pipeline.result import FrameResult
 from fer_edge.report.from_store import read_store
 from fer_edge.report.listed import with_events
+from fer_edge.report.measures import figures
+from fer_edge.report.parts import parts
 from fer_edge.report.reading import read
 from fer_edge.store.export import write_tables
 from fer_edge.store.reader import StoreReader
@@ -261,3 +271,129 @@ def test_json_lines_without_a_session_have_events_from_the_first_minute(tmp_path
     material = read([lines])
     events = with_events(material, listed(tmp_path, "offset,name\n5,A\n")).events
     assert events[0].began == int(material.minutes.began.min()) + 5000
+
+
+def totals(material):
+    found = figures(material)
+    return {name: found[name].value for name in ("people", "visits", "dwell", "smile")}
+
+
+def test_stores_of_one_machine_do_not_mix_their_people(tmp_path):
+    # Each store numbers its runs and people from 1 on, and all are called by the same machine.
+    one, other = (
+        stored(tmp_path / f"{day}.db", made_run(seed, seconds=60)) for day, seed in (("mon", 1), ("tue", 2))
+    )
+    both = read([one, other])
+    apart = [totals(read([path])) for path in (one, other)]
+    assert totals(both)["people"] == sum(each["people"] for each in apart)
+    mean = sum(each["dwell"] * each["people"] for each in apart) / totals(both)["people"]
+    assert totals(both)["dwell"] == pytest.approx(mean)
+    device = read([one]).sources[0].device
+    assert {source.device for source in both.sources} == {f"{device} (mon)", f"{device} (tue)"}
+    assert {session.device for session in both.sessions} == {f"{device} (mon)", f"{device} (tue)"}
+    assert any(f"call their device {device}" in text for text in both.told)
+    assert len(read([one, other], device=f"{device} (tue)").people) == len(read([other]).people)
+
+
+def test_stores_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    paths = []
+    for place, seed in (("door", 1), ("till", 2)):
+        (tmp_path / place).mkdir()
+        paths.append(stored(tmp_path / place / "shop.db", made_run(seed, seconds=20)))
+    device = read(paths[:1]).sources[0].device
+    assert {source.device for source in read(paths).sources} == {
+        f"{device} (door/shop)",
+        f"{device} (till/shop)",
+    }
+
+
+def test_a_copy_of_a_store_is_refused(store, tmp_path):
+    copy = tmp_path / "copy.db"
+    shutil.copy(store, copy)
+    with pytest.raises(DataError, match=r"copy\.db: has visits that .*shop\.db has, too"):
+        read([store, copy])
+    link = tmp_path / "link.db"
+    link.hardlink_to(copy)
+    with pytest.raises(DataError, match="given twice"):
+        read([copy, link])
+
+
+def test_lines_called_as_the_device_of_a_store_are_others(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    device = read([store]).sources[0].device
+    lines = written(tmp_path / f"{device}.jsonl", made_run(6, seconds=30))
+    both = read([store, lines])
+    assert totals(both)["people"] == totals(read([store]))["people"] + totals(read([lines]))["people"]
+
+
+def test_folders_of_json_lines_with_files_of_one_name_are_two_devices(tmp_path):
+    pytest.importorskip("pyarrow")
+    folders = [tmp_path / "door", tmp_path / "till"]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        written(folder / "log.jsonl", made_run(seed, ("camera 0",), seconds=30), ("camera 0",))
+    both = read(folders)
+    assert {source.device for source in both.sources} == {"door/log", "till/log"}
+    assert totals(both)["people"] == sum(totals(read([folder]))["people"] for folder in folders)
+    with pytest.raises(DataError, match="given twice"):
+        read([folders[0], folders[0] / "log.jsonl"])
+
+
+def test_a_store_with_impossible_rows_is_named(store, tmp_path):
+    path = tmp_path / "damaged.db"
+    shutil.copy(store, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE second SET happy = 12000")
+        connection.commit()
+    with pytest.raises(DataError, match=r"damaged\.db: damaged: Seconds, row 0: the shares do not sum to 1"):
+        read([path])
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe: is neither a file nor a folder"):
+        read([tmp_path / "pipe"])
+
+
+def film(name, began):
+    """A film of two minutes, of which the first is happy, watched in six seconds."""
+    found = []
+    for index in range(600):
+        at = index / 5
+        share = np.zeros(7, np.float32)
+        share[EMOTIONS.index("happy" if at < 60 else "sad")] = 1
+        face = replace(person(1, np.random.default_rng(0)), probabilities=share)
+        found.append(
+            FrameResult(
+                index=index,
+                source=name,
+                camera=name,
+                timestamp=at,
+                monotonic=1000 + at / 20,
+                time=BEGAN + timedelta(seconds=began + at / 20),
+                image=np.zeros((1, 1, 3), np.uint8),
+                faces=tracked(face),
+                latency_ms=1.0,
+                dropped=0,
+            )
+        )
+    return found
+
+
+def test_listed_offsets_hold_for_each_film_alone(tmp_path):
+    # Positions are counted from when a film began to be watched: the second begins within the first.
+    path = tmp_path / "films.db"
+    for name, began in (("one.mp4", 0), ("two.mp4", 30)):
+        stored(path, film(name, began), live=False, cameras=(name,))
+    material = replace(read([path]), sessions=(), events=())
+    told = with_events(material, listed(tmp_path, "offset,name\n0,A\n60,B\n"))
+    a, b = parts(told, "event")
+    assert figures(told, a)["happy"].value == pytest.approx(1, abs=0.01)
+    assert figures(told, b)["happy"].value == pytest.approx(0, abs=0.01)
+    assert figures(told, b)["sad"].value == pytest.approx(1, abs=0.01)
+
+
+def test_events_outside_the_chosen_time_are_refused(store, tmp_path):
+    late = read([store], since=BEGAN + timedelta(seconds=40))
+    with pytest.raises(DataError, match="none of its events lies in the time"):
+        with_events(late, listed(tmp_path, "offset,name,duration\n0,A,10\n"))
