@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config
@@ -55,6 +56,8 @@ class Beside:
     """Called with each result before any output is; they must be quick."""
     listeners: list[Callable[[State, str | None], None]] = field(default_factory=list)
     """Called with each state and the camera that it is of, ``None`` for the only one; from any thread."""
+    store_readers: list[Callable[[Path], None]] = field(default_factory=list)
+    """Called with the file that the run writes from now on, where it gets another one."""
     starts: list[Callable[[contextlib.ExitStack], None]] = field(default_factory=list)
     """Called when all else is ready; what they begin ends with the context."""
 
@@ -67,6 +70,11 @@ class Beside:
         """Hand over a state."""
         for listen in self.listeners:
             listen(state, camera)
+
+    def set_store(self, store: Path) -> None:
+        """Let all follow another store."""
+        for follow in self.store_readers:
+            follow(store)
 
     def start(self, stack: contextlib.ExitStack) -> None:
         """Begin all of it."""

@@ -87,4 +87,5 @@ def add_mqtt(beside: Beside, run: OpenRun) -> None:
     pictures = cast("Pixels | None", config.mqtt_camera)
     output = MqttOutput(make, run.live, pictures, config.unsure, only, config.mqtt_every)
     control.on_change(output.changed)
+    beside.store_readers.append(output.set_store)
     beside.slow.append(output)

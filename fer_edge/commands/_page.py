@@ -47,6 +47,7 @@ def add_page(beside: Beside, run: OpenRun) -> None:
         door, control.cameras, run.figures, control, run.metrics.render, store, config.unsure, run.silence
     )
     control.on_change(page.changed)
+    beside.store_readers.append(page.set_store)
     beside.direct.append(page)
 
     def start(stack: contextlib.ExitStack) -> None:

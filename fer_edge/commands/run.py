@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
@@ -270,6 +271,8 @@ class _Run:
         self._outputs.exchange(*self._all_outputs(opened), new.config.require, _summaries(results))
         self._config, self._opened = new.config, opened
         self._control.set_store(opened.store)
+        if new.config.store:
+            self._beside.set_store(Path(new.config.store))
         changed = f"changed: {', '.join(new.changed)}" if new.changed else "nothing changed"
         left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""
         level = logging.WARNING if new.left else logging.INFO

@@ -153,7 +153,7 @@ def _refuse_copies(parts: Sequence[_Part]) -> None:
                     for other_first, other_last, other in known.get((one, table), ()):
                         if first <= other_last and other_first <= last:
                             raise DataError(
-                                f"{name_of_part}: has {table} that {other} has, too, as a copy of it does; its "
+                                f"{name_of_part}: has {table} that {other} has, too, as a copy does; its "
                                 "people would count twice"
                             )
                     known.setdefault((one, table), []).append((first, last, name_of_part))

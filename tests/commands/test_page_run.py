@@ -12,12 +12,16 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
+
+from results import result, tracked
 
 from fer_edge.config import load, reloaded
 
@@ -257,3 +261,39 @@ def test_the_token_is_shown_in_a_terminal_only(started, tmp_path, port):
     os.close(terminal)
     assert f"/?token={token}" in shown.decode()
     assert len(re.findall("[▀▄█]", shown.decode())) > 100
+
+
+def test_sighup_to_another_store_is_followed_by_page_and_broker(started, port, tmp_path):
+    pytest.importorskip("paho.mqtt.enums")
+    from fer_edge.outputs.store import StoreOutput
+    from fer_edge.store.reader import StoreReader
+
+    # A store that a run before has written, on another camera.
+    before = StoreOutput(tmp_path / "b.db", live=True)
+    before.open()
+    before.write(replace(result(), faces=tracked(), time=datetime.now(UTC)))
+    before.end({})
+    before.close()
+    file = tmp_path / "door.toml"
+    head = f'camera = "demo"\npage = ":{port}"\nmqtt = "mqtt://127.0.0.1:9"\nstate_folder = "state"\n'
+    file.write_text(head + 'store = "a.db"\n')
+    process = started("--config", "door.toml")
+    await_page(process, port)
+    assert not json.loads(ask(port, "/api/store?camera=door")[1]).get("rows")
+    file.write_text(head + 'store = "b.db"\n')
+    process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + PATIENCE
+    while not json.loads(ask(port, "/api/store?camera=door")[1]).get("rows"):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.05)
+    ids = []
+    for path in (tmp_path / "a.db", tmp_path / "b.db"):
+        with StoreReader(path) as store:
+            ids.append(store.devices()[0].uuid)
+    (kept,) = (path for path in (tmp_path / "state" / "mqtt").glob("*.json"))
+    while ids[1] not in (told := json.loads(kept.read_text())["stores"]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert list(told) == ids
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0

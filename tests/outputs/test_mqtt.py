@@ -296,6 +296,67 @@ def test_a_store_that_is_begun_anew_counts_from_its_first_minute(device, broker,
     assert minutes[0]["store"] != minutes[3]["store"]
 
 
+def test_a_run_that_gets_another_store_tells_the_rest_of_the_one_before_first(
+    device, broker, store, tmp_path
+):
+    other = WrittenStore(tmp_path / "other.db")
+    other.add(minutes=2)
+    store.add(minutes=2)
+    device.run(5)
+    broker.confirms = False
+    store.add(minutes=2)
+    device.run(5)
+    told = device.stock.device()
+    device.stock.follow(other.path)
+    second = device.stock.device(newest=True)
+    for table in ("minutes", "visits"):
+        device.progress.after(second.uuid, table, second.last[table])
+    other.add(minutes=2)
+    device.run(5)
+    # The broker has not confirmed the last rows of the first one.
+    assert {row["store"] for row in broker.told(TOPICS["minutes"])} == {told.uuid}
+    broker.say(TOPICS["minutes/get"], {"after": 0})
+    broker.confirms = True
+    broker.confirm_held()
+    device.run(5)
+    minutes = [(row["store"], row["seq"]) for row in broker.told(TOPICS["minutes"])]
+    assert minutes == [*((told.uuid, seq) for seq in (1, 2, 3, 4)), (second.uuid, 3), (second.uuid, 4)]
+    # What is asked for is of the one that is written.
+    answer = broker.told(TOPICS["minutes/answer"])[-1]
+    assert (answer["store"], [row["seq"] for row in answer["rows"]]) == (second.uuid, [1, 2, 3, 4])
+    other.close()
+
+
+def test_a_store_that_is_gone_does_not_hold_up_the_next_one(device, broker, store, tmp_path):
+    store.add(minutes=1)
+    device.run(5)
+    other = WrittenStore(tmp_path / "other.db")
+    device.stock.follow(other.path)
+    device.stock.follow(other.path)
+    store.close()
+    store.path.unlink()
+    device.run(5)
+    other.add(minutes=1)
+    device.run(5)
+    assert len({row["store"] for row in broker.told(TOPICS["minutes"])}) == 2
+    other.close()
+
+
+def test_a_publisher_knows_at_once_from_where_on_the_next_store_is_told(store, tmp_path):
+    broker = FakeBroker()
+    broker.down = LinkLost("connection refused")
+    other = WrittenStore(tmp_path / "other.db")
+    other.add(minutes=2)
+    telling = Telling(PLACE, "shop", tmp_path, store.path, ("door",))
+    publisher = Publisher(telling, lambda: state(), FakeControl(), broker.link)
+    publisher.set_store(other.path)
+    other.add(minutes=1)
+    (kept,) = (tmp_path / "mqtt").glob("*.json")
+    told = json.loads(kept.read_text())["stores"]
+    assert [seqs["minutes"] for seqs in told.values()] == [0, 2]
+    other.close()
+
+
 def test_a_store_that_cannot_be_read_is_told_once_and_read_when_it_can(
     device, broker, store, tmp_path, caplog
 ):

@@ -676,6 +676,13 @@ def test_what_cannot_be_asked_of_the_store_is_told(tmp_path, query):
         assert answer.json["error"]
 
 
+def test_a_run_that_gets_another_store_answers_from_that(tmp_path):
+    with served(tmp_path, store=tmp_path / "none.db") as page:
+        assert page.ask("/api/store").status == 503
+        page.page.set_store(_store(tmp_path))
+        assert len(page.ask("/api/store").json["rows"]) == 1
+
+
 def test_a_damaged_store_is_told_without_its_path(tmp_path):
     (tmp_path / "bad.db").write_bytes(b"nonsense" * 1000)
     with served(tmp_path, store=tmp_path / "bad.db") as page:

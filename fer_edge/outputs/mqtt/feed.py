@@ -41,16 +41,34 @@ def _plain(value: object) -> str:
 
 
 class Stock:
-    """The store that the run writes; opened for each look, so that nothing of it is held."""
+    """The store that the run writes, and before it those that it wrote until it got another one.
+
+    Each is opened for each look, so that nothing of it is held.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = path
+        self._paths = deque([path])
         self._told: str | None = None
 
-    def device(self) -> Device | None:
-        """Whose rows the run writes, with the last ``seq`` of each table; ``None`` where none is read."""
+    def follow(self, path: str | os.PathLike[str]) -> None:
+        """The run writes another one from now on; from any thread."""
+        if path != self._paths[-1]:
+            self._paths.append(path)
+
+    def go_on(self) -> bool:
+        """Leave the oldest one, all of which was told; returns whether there is a next one."""
+        if len(self._paths) > 1:
+            self._paths.popleft()
+            return True
+        return False
+
+    def device(self, newest: bool = False) -> Device | None:
+        """Whose rows the run writes, with the last ``seq`` of each table; ``None`` where none is read.
+
+        ``newest``: of the store that is written now, else of the oldest one.
+        """
         try:
-            with StoreReader(self._path) as store:
+            with StoreReader(self._paths[-1 if newest else 0]) as store:
                 found = store.devices()
         except DataError as error:
             if str(error) != self._told:
@@ -60,12 +78,14 @@ class Stock:
         self._told = None
         return found[0] if found else None
 
-    def rows(self, device: Device, table: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """Rows of ``table`` with a greater ``seq``, in order, at most so many.
+    def rows(
+        self, device: Device, table: str, after: int, limit: int, newest: bool = False
+    ) -> list[dict[str, Any]]:
+        """Rows of ``table`` with a greater ``seq``, in order, at most so many; ``newest``: as above.
 
         Raises :class:`~fer_edge.errors.DataError` where the store cannot be read.
         """
-        with StoreReader(self._path) as store:
+        with StoreReader(self._paths[-1 if newest else 0]) as store:
             return [*store.rows(table, after=after, device=device.name, limit=limit)]
 
 
@@ -96,6 +116,10 @@ class Feed:
     def waiting(self) -> int:
         """Messages that are not confirmed."""
         return len(self._sent)
+
+    def has_all(self, device: Device) -> bool:
+        """Whether the broker has confirmed all that is there."""
+        return not self._sent and self._store == device.uuid and self._next >= device.last[self.table]
 
     def fill(self, link: Link, stock: Stock, device: Device, progress: Progress, now: float) -> bool:
         """Send as many rows as may be on their way; returns whether there may be more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +54,7 @@ class MqttOutput(SlowOutput):
         self._last: dict[str, int] = {}
         self._shown: dict[str, float] = {}
         self._publisher: Publisher | None = None
+        self._store: Path | None = None
         # Not with the first frame: a run that is paused, or waits for its camera, is to be heard.
         self.open()
 
@@ -60,7 +62,15 @@ class MqttOutput(SlowOutput):
         """Begin to connect. Raises ``OSError`` where the state folder cannot be used."""
         if self._publisher is None:
             self._publisher = self._make()
+            if self._store is not None:
+                self._publisher.set_store(self._store)
             self._publisher.start()
+
+    def set_store(self, store: Path) -> None:
+        """The run writes another store from now on."""
+        self._store = store
+        if self._publisher is not None:
+            self._publisher.set_store(store)
 
     def write(self, result: FrameResult) -> None:
         """Tell who is new, and show the frame where it is time."""

@@ -159,14 +159,18 @@ class Presence:
         """Send rows that the broker does not have; returns whether some are left or not yet confirmed."""
         self._look_at = now + LOOK_SECONDS
         device = self._stock.device()
-        if device is None:
-            return False
         more = False
+        if device is None:
+            more = self._stock.go_on()
+            self._look_at = now if more else self._look_at
+            return more
         for feed in self._feeds:
             try:
                 more |= feed.fill(self._link, self._stock, device, self._progress, now)
             except DataError as error:
                 _log.warning("mqtt: no rows for the broker: %s", error)
+        if all(feed.has_all(device) for feed in self._feeds):
+            more |= self._stock.go_on()
         if more:
             # Confirmations make room for the next.
             self._look_at = now
@@ -307,11 +311,11 @@ class Presence:
         after, until = request.get("after", 0), request.get("until")
         if type(after) is not int or not 0 <= after < 2**63 or type(until) not in (int, type(None)):
             raise DataError(f"after and until are the seq of {table}, whole numbers from 0 on")
-        device = self._stock.device()
+        device = self._stock.device(newest=True)
         if device is None:
             raise DataError("the store cannot be read")
         last = device.last[table] if until is None else min(until, device.last[table])
-        rows = self._stock.rows(device, table, after, ROWS_AT_ONCE)
+        rows = self._stock.rows(device, table, after, ROWS_AT_ONCE, newest=True)
         more = len(rows) == ROWS_AT_ONCE and rows[-1]["seq"] < last
         rows = [row for row in rows if row["seq"] <= last]
         reached = rows[-1]["seq"] if more else max(after, last)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,13 +42,14 @@ def device_id(folder: Path) -> str:
 
 
 class Progress:
-    """How far a broker is, of each store and table; used in one thread."""
+    """How far a broker is, of each store and table; from any thread."""
 
     def __init__(self, folder: Path, broker: Broker, name: str) -> None:
         key = f"{broker.place}/{broker.root}/{plain(name)}"
         self.path = folder / "mqtt" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
         self._seqs: dict[str, dict[str, int]] = {}
         self._saved = True
+        self._lock = threading.RLock()
         self.components: dict[str, str] = {}
         """What Home Assistant was announced, with its platforms; see :meth:`announce`."""
         try:
@@ -72,31 +74,35 @@ class Progress:
 
         ``last``: the last row of the store now; a broker that is met for the first time gets those after it.
         """
-        seqs = self._seqs.setdefault(store, {})
-        if table not in seqs:
-            seqs[table] = 0 if self.damaged else last
-            self._saved = False
-        return seqs[table]
+        with self._lock:
+            seqs = self._seqs.setdefault(store, {})
+            if table not in seqs:
+                seqs[table] = 0 if self.damaged else last
+                self._saved = False
+            return seqs[table]
 
     def advance(self, store: str, table: str, seq: int) -> None:
         """The broker has confirmed all up to ``seq``."""
-        self._seqs.setdefault(store, {})[table] = seq
-        self._saved = False
+        with self._lock:
+            self._seqs.setdefault(store, {})[table] = seq
+            self._saved = False
 
     def announce(self, components: Mapping[str, str]) -> None:
         """Home Assistant was announced these."""
-        if dict(components) != self.components:
-            self.components = dict(components)
-            self._saved = False
+        with self._lock:
+            if dict(components) != self.components:
+                self.components = dict(components)
+                self._saved = False
 
     def save(self) -> None:
         """Write what has changed. Raises ``OSError`` or DataError where the folder cannot be written."""
-        if self._saved:
-            return
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        record = {"version": _VERSION, "stores": self._seqs, "components": self.components}
-        write_text(self.path, json.dumps(record, indent=1) + "\n")
-        self._saved = True
+        with self._lock:
+            if self._saved:
+                return
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+            record = {"version": _VERSION, "stores": self._seqs, "components": self.components}
+            write_text(self.path, json.dumps(record, indent=1) + "\n")
+            self._saved = True
 
     def forget(self) -> None:
         """Remember nothing of this broker. Raises ``OSError`` where the file cannot be deleted."""

@@ -78,12 +78,7 @@ class Publisher:
         self._client_id = f"fer-edge-{plain(telling.name)}-{self.identity.id[:12]}"
         self._progress = Progress(telling.folder, telling.broker, telling.name)
         self._stock = Stock(telling.store)
-        # From where on this broker is told of the store, also where it is met only later.
-        device = self._stock.device()
-        if device is not None:
-            for table in ("minutes", "visits"):
-                self._progress.after(device.uuid, table, device.last[table])
-            self._progress.save()
+        self._begin_store()
         self._outbox = Outbox()
         self._over = threading.Event()
         self._finish_by = 0.0
@@ -103,6 +98,22 @@ class Publisher:
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
+
+    def set_store(self, store: Path) -> None:
+        """The run writes another store from now on; what the broker lacks of the one before comes first."""
+        self._stock.follow(store)
+        try:
+            self._begin_store()
+        except (OSError, FerEdgeError) as error:
+            _log.warning("mqtt: %s: %s", self._progress.path, error)
+
+    def _begin_store(self) -> None:
+        """From where on this broker is told of the store, also where it is met only later."""
+        device = self._stock.device(newest=True)
+        if device is not None:
+            for table in ("minutes", "visits"):
+                self._progress.after(device.uuid, table, device.last[table])
+            self._progress.save()
 
     def stop(self, seconds: float) -> bool:
         """Tell what is left and that the run has ended, in so many seconds; returns whether that was done."""

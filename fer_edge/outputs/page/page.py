@@ -176,6 +176,10 @@ class PageOutput:
         if self.pictures is not None:
             self.pictures.forget()
 
+    def set_store(self, store: Path) -> None:
+        """The run writes another store from now on."""
+        self._routes.set_store(store)
+
     def cancel(self) -> None:
         """Nothing here waits."""
 

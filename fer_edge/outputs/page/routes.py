@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,10 @@ class Routes:
         self._listeners = 0
         self._listened = asyncio.Event()
         self._files = {path: (file_of(__package__, name), kind) for path, (name, kind) in FILES.items()}
+
+    def set_store(self, store: Path | None) -> None:
+        """Answer from another store from now on; from any thread."""
+        self._sources = replace(self._sources, store=store)
 
     def app(self) -> Starlette:
         """The application, without its gate."""
