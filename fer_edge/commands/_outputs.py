@@ -256,6 +256,9 @@ def _refuse_misfits(camera: Watched) -> None:
     config, source = camera.config, camera.watch.source
     if config.save_video and not source.related:
         raise DataError(f"--save-video: {source.name} is no video; use --save-image")
+    if config.page and not source.related:
+        # It keeps a store by itself: that one was not asked for.
+        raise DataError(f"--page: {source.name} has no time in which somebody could look; use --save-image")
     if config.store and not source.related:
         raise DataError(f"--store: {source.name} has no times, so nobody can be tracked; use --jsonl")
     if config.save_image and is_folder(config.save_image):

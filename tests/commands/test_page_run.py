@@ -99,6 +99,18 @@ def test_a_bad_certificate_is_refused_before_a_camera_is_opened(cli, tmp_path):
     assert f"--page-tls: {tmp_path}/a: No such file" in err
 
 
+def test_pictures_are_refused_in_words_about_the_page(cli, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    import numpy as np
+
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((48, 48, 3), np.uint8))
+    for source in (tmp_path / "x.png", tmp_path):
+        code, out, err = cli("run", source, "--page", ":0")
+        assert (code, out) == (2, "")
+        assert f"--page: {source} has no time in which somebody could look" in err
+        assert "--store" not in err
+
+
 def test_a_bad_token_file_is_refused_before_a_camera_is_opened(cli, tmp_path):
     (tmp_path / "token").write_text("short")
     code, _, err = cli(
