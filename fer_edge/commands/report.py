@@ -129,6 +129,8 @@ def execute(args: argparse.Namespace) -> int:
             if args.demo
             else "nothing to report: name a file of run --store or run --jsonl, or give --demo"
         )
+    if args.out == "-":
+        raise DataError("--out -: the page is no text for a pipe; name a file")
     if args.demo and args.events:
         raise DataError("--demo has events of its own, and takes no --events")
     if args.stimulus_begins and not args.stimulus:
@@ -157,7 +159,10 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     from ..report.measures import Options
     from ..report.stimulus import with_pictures
 
-    material = _material(args, zone)
+    since, until = _aware(args.since, zone), _aware(args.until, zone)
+    if since is not None and until is not None and since >= until:
+        raise DataError(f"--from {since:%Y-%m-%d %H:%M} is not before --to {until:%Y-%m-%d %H:%M}")
+    material = _material(args, since, until)
     found = content(
         material,
         zone=zone,
@@ -175,7 +180,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     return found
 
 
-def _material(args: argparse.Namespace, zone: tzinfo) -> Material:
+def _material(args: argparse.Namespace, since: datetime | None, until: datetime | None) -> Material:
     from ..report.reading import read
 
     if args.demo:
@@ -184,8 +189,8 @@ def _material(args: argparse.Namespace, zone: tzinfo) -> Material:
         return simulated_session()
     material = read(
         args.sources,
-        since=_aware(args.since, zone),
-        until=_aware(args.until, zone),
+        since=since,
+        until=until,
         device=args.device,
         camera=args.camera,
         progress=_progress(),
@@ -236,7 +241,7 @@ def _told(content: Content) -> str:
 
     parts = [people_counted(content.people), f"{spoken(content.quality.observed)} observed"]
     if content.pieces:
-        parts.append(counted(len(content.pieces), content.kind))
+        parts.append(counted(len(content.pieces) + content.more, content.kind))
     return ", ".join(parts)
 
 

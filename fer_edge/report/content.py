@@ -74,7 +74,10 @@ def content(
         _piece(material, part, options, events, people.get(part.name)) for part in found[:_MOST_PARTS]
     )
     curve = _curve(material, span, options)
-    measured = figures(material, whole(), options)
+    everyone = persons(material, whole(), options) if len(material.people) else None
+    measured = figures(material, whole(), options, people=everyone)
+    if everyone is not None:
+        material = replace(material, told=(*material.told, *(f"{text}." for text in everyone.told)))
     everybody = measured["people"].value
     result = Content(
         material=material,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
 from ..files import atomic_path, check_target
 from ..store.clock import at
 from ..utc import utc_text
@@ -16,12 +17,15 @@ from .content_types import Column, Table
 
 
 def check_tables(tables: Sequence[Table], folder: str | os.PathLike[str], force: bool) -> None:
-    """Raise :class:`~fer_edge.errors.DataError` unless the files of :func:`write_tables` may be made."""
+    """Make the folder; raise :class:`~fer_edge.errors.DataError` unless :func:`write_tables` may write there."""
     target = Path(folder)
-    if target.is_dir():
-        for table in tables:
-            for suffix in (".csv", ".parquet"):
-                check_target(target / f"{table.name}{suffix}", force=force)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: no folder for tables can be made there: {error.strerror}") from error
+    for table in tables:
+        for suffix in (".csv", ".parquet"):
+            check_target(target / f"{table.name}{suffix}", force=force)
 
 
 def write_tables(tables: Sequence[Table], folder: str | os.PathLike[str]) -> list[Path]:

@@ -9,13 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from report.runs import person
+from results import result, tracked
 
 from fer_edge.cli import main
 from fer_edge.labels import EMOTIONS
+from fer_edge.outputs.store import StoreOutput
 from fer_edge.report import pdf
 from fer_edge.report.progress import Bar
 from fer_edge.store.reader import StoreReader
@@ -277,3 +281,59 @@ def test_the_pointer_shows_figures_and_tables_are_sorted(tmp_path, browser):
         ".then(() => getComputedStyle(area).opacity)"
     )
     assert float(faded) < 0.2
+
+
+def lasting(path, seconds, people=1, marks=()):
+    """A store of a session in which so many people are in sight all the time."""
+    rng = np.random.default_rng(0)
+    faces = tracked(*(person(track + 1, rng) for track in range(people)))
+    now = 1000.0
+    output = StoreOutput(path, live=True, clock=lambda: now)
+    output.open()
+    output.start_session("all")
+    marks = list(marks)
+    for index in range(seconds * 5):
+        now = 1000 + index / 5
+        while marks and index / 5 >= marks[0][0]:
+            output.mark(marks.pop(0)[1])
+        output.write(
+            replace(result(index=index, timestamp=index / 5), monotonic=now, camera="door", faces=faces)
+        )
+    output.end({})
+    output.close()
+    return path
+
+
+def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, capsys):
+    store = lasting(tmp_path / "many.db", 40, marks=[(2 * n, f"event {n}") for n in range(15)])
+    assert report(store, "-o", tmp_path / "report.html") == 0
+    assert "1 person, 40 s watched, 15 events" in capsys.readouterr().out
+
+
+def test_a_baseline_that_nobody_stays_for_is_told(tmp_path, capsys):
+    store = lasting(tmp_path / "short.db", 40, people=2)
+    assert report(store, "-o", tmp_path / "report.html", "--baseline", 100) == 0
+    told = "2 people without a baseline: seen for less than half of 100 s."
+    assert f"note: {told}" in capsys.readouterr().err
+    assert told in (tmp_path / "report.html").read_text()
+
+
+def test_a_time_that_ends_before_it_begins_is_refused(tmp_path, capsys):
+    store = lasting(tmp_path / "short.db", 5)
+    arguments = ("--from", "2026-12-02", "--to", "2026-12-01T08:00", "--zone", "UTC")
+    assert report(store, "-o", tmp_path / "report.html", *arguments) == 2
+    assert "--from 2026-12-02 00:00 is not before --to 2026-12-01 08:00" in capsys.readouterr().err
+
+
+def test_a_pipe_is_no_place_for_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report("--demo", "-o", "-") == 2
+    assert "--out -: the page is no text for a pipe; name a file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_page_is_written_where_the_tables_cannot_be(tmp_path, capsys):
+    (tmp_path / "taken").write_text("something")
+    assert report("--demo", "-o", tmp_path / "report.html", "--tables", tmp_path / "taken") == 2
+    assert "taken: no folder for tables can be made there: File exists" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
