@@ -150,7 +150,9 @@ def _studentized(once: Floats, drawn: Floats, task: Task, level: float) -> Resul
     if in_a and in_b and (once[0, [0, 2]] > 0).all() and (task.sums >= 0).all():
         value, error = _log_quotient(once, task, in_a, in_b)
         log_low, log_high, _ = _bounds(value, error, *_log_quotient(drawn, task, in_a, in_b), level)
-        more_low, more_high = (_exp(log_low) - 1, _exp(log_high) - 1)
+        # Draws of people who are all alike have no error: bounds may be endless, even both at one side.
+        if log_low <= value[0] <= log_high and not (math.isinf(log_low) and math.isinf(log_high)):
+            more_low, more_high = (_exp(log_low) - 1, _exp(log_high) - 1)
     return Result(low, high, more_low, more_high, p)
 
 

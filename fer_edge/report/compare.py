@@ -208,16 +208,29 @@ def _clipped(low: float, high: float, least: float, most: float) -> tuple[float,
     return max(low, least) if low == low else low, min(high, most) if high == high else high
 
 
+_UNITS = {"share": (100, 1, " percentage points"), "s": (1, 2, " s")}
+"""How differences are told: factor, decimals, unit."""
+
+
+def _tells_percent(one: Comparison) -> bool:
+    """Whether percent say the same as the difference, by which chance is judged; near 0 they need not."""
+    if not one.measure.ratio or math.isnan(one.more):
+        return False
+    if math.isnan(one.more_low):
+        return math.isnan(one.low)
+    return (one.more_low <= 0 <= one.more_high) == (one.low <= 0 <= one.high)
+
+
 def _sentence(one: Comparison) -> str:
     noun = one.measure.noun[0].upper() + one.measure.noun[1:]
     if math.isnan(one.difference):
         return f"{noun} in {one.a} and {one.b} cannot be compared: nobody has it in one of them."
-    if one.measure.ratio and not math.isnan(one.more):
+    if _tells_percent(one):
         value, low, high = 100 * one.more, 100 * one.more_low, 100 * one.more_high
         unit, digits = " %", 0
     else:
-        value, low, high = one.difference, one.low, one.high
-        unit, digits = " s" if one.measure.unit == "s" else "", 2
+        factor, digits, unit = _UNITS.get(one.measure.unit, (1, 2, ""))
+        value, low, high = factor * one.difference, factor * one.low, factor * one.high
     words = ("shorter", "longer") if one.measure.unit == "s" else ("lower", "higher")
 
     def told(number: float) -> str:
@@ -225,9 +238,13 @@ def _sentence(one: Comparison) -> str:
 
     found = f"{noun} was {told(value)} {words[value >= 0]} in {one.b} than in {one.a}"
     people = f"{people_counted(one.people)}."
-    if math.isnan(low):
+    if not (math.isfinite(low) or math.isfinite(high)):
         return f"{found}; no interval can be given; {people}"
-    if (low >= 0) == (high >= 0):
+    if math.isinf(high):
+        interval = f"at {'least' if low >= 0 else 'most'} {told(low)} {words[low >= 0]}"
+    elif math.isinf(low):
+        interval = f"at {'least' if high < 0 else 'most'} {told(high)} {words[high >= 0]}"
+    elif (low >= 0) == (high >= 0):
         near, far = sorted((abs(low), abs(high)))
         interval = f"{near:.{digits}f} to {told(far)} {words[high >= 0]}"
     else:

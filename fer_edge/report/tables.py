@@ -17,7 +17,7 @@ from .content_types import Column, Table
 
 
 def check_tables(tables: Sequence[Table], folder: str | os.PathLike[str], force: bool) -> None:
-    """Make the folder; raise :class:`~fer_edge.errors.DataError` unless :func:`write_tables` may write there."""
+    """Make the folder; raise :class:`~fer_edge.errors.DataError` unless :func:`write_tables` may write."""
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)

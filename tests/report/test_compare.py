@@ -195,12 +195,47 @@ def test_sentences():
     assert back.sentence.startswith("The share of people seen to smile was 44 % lower in B than in A (95 % ")
     low, high = sorted((-100 * back.more_low, -100 * back.more_high))
     assert f"interval {low:.0f} to {high:.0f} % lower); 40 people." in back.sentence
-    around_zero = replace(one, more_low=-0.09, more_high=0.2).sentence
+    around_zero = replace(one, low=-0.01, more_low=-0.09, more_high=0.2).sentence
     assert "(95 % interval 9 % lower to 20 % higher); 20 people." in around_zero
     chance = only(strangers([0.1, 0.5] * 10, [0.12, 0.5] * 10), "smile")
     assert chance.sentence.endswith("), which may be chance; 40 people.") and not chance.clear
     dwell = replace(one, measure=MEASURES["dwell"], more=-0.2, more_low=-0.3, more_high=-0.1).sentence
     assert dwell.startswith("Dwell time was 20 % shorter in B than in A (95 % interval 10 to 30 % shorter)")
+
+
+def test_a_sentence_tells_the_difference_where_percent_would_contradict_it():
+    one = only(pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5), "smile")
+    low, high = (f"{100 * bound:.1f}" for bound in (one.low, one.high))
+    start = "The share of people seen to smile was 9.5 percentage points higher in B than in A"
+    told = f"{start} (95 % interval {low} to {high} percentage points higher); 20 people."
+    assert one.clear and one.low > 0
+    assert replace(one, more_low=-0.07).sentence == told
+    assert replace(one, more_low=math.nan, more_high=math.nan).sentence == told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0.1, math.inf, "at least 10 % higher"),
+        (-0.1, math.inf, "at most 10 % lower"),
+        (-math.inf, -0.1, "at least 10 % lower"),
+        (-math.inf, 0.1, "at most 10 % higher"),
+    ],
+)
+def test_an_interval_without_an_end_is_told_as_a_bound(low, high, told):
+    one = only(pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5), "smile")
+    sign = -1.0 if high < 0 else 1.0
+    other = replace(one, more=0.2 * sign, more_low=low, more_high=high, low=low, high=high)
+    assert f"(95 % interval {told})" in other.sentence
+
+
+def test_no_interval_is_endless_at_both_sides_or_leaves_its_own_value_out():
+    for seed in range(3):
+        made = simulated_session(people=6, seed=seed)
+        for one in compare(made, parts(made, "event"), ["smiled", "watchers", "unsure", "dwell", "smile"]):
+            assert not (math.isinf(one.more_low) and math.isinf(one.more_high))
+            assert math.isnan(one.more_low) or one.more_low <= one.more <= one.more_high
+            assert "inf " not in one.sentence and "nan" not in one.sentence
 
 
 def test_without_differences_among_people_there_is_no_interval():
