@@ -268,6 +268,7 @@ class _Run:
             _adjust(results, self._config)
             _log.error("configuration not read again, the old one goes on: %s", error)
             return
+        session = self._control.session
         self._outputs.exchange(*self._all_outputs(opened), new.config.require, _summaries(results))
         self._config, self._opened = new.config, opened
         self._control.set_store(opened.store)
@@ -277,6 +278,8 @@ class _Run:
         left = f"; these need a restart: {', '.join(new.left)}" if new.left else ""
         level = logging.WARNING if new.left else logging.INFO
         _log.log(level, "configuration read again, %s%s", changed, left)
+        if session is not None and self._control.session is None:
+            _log.warning("session %r has ended with the store that it was in", session)
 
 
 def _tell_privacy(config: Config, cameras: Sequence[Watched]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..defaults import KEEP, KEEP_DETAIL
-from ..errors import DataError
+from ..errors import DataError, counted
 from ..machine import boot_id
 from ..pipeline.result import FrameResult
 from ..store.clock import WallClock
@@ -97,6 +97,7 @@ class StoreOutput(SlowOutput):
         self._session: str | None = None
         self._detailed = False
         self._session_lock = threading.Lock()
+        self._over = False
         self._to_come: Sequence[ListedEvent] = events
         self._planned: list[PlacedEvent] = []
         if events:
@@ -114,6 +115,7 @@ class StoreOutput(SlowOutput):
         Raises :class:`~fer_edge.errors.DataError` where a session goes on.
         """
         with self._session_lock:
+            self._check_going_on()
             if self._session is not None:
                 raise DataError(f"session {self._session!r} goes on; stop it before starting another")
             self._session = name
@@ -179,15 +181,22 @@ class StoreOutput(SlowOutput):
 
     def end(self, told: Mapping[str, Any]) -> None:
         """Write what is left, as finished."""
+        with self._session_lock:
+            self._over = True
         if self._wall is None:
+            if asked := self._asked.qsize():
+                told = counted(asked, "request")
+                _log.warning("store: there was no frame: %s about sessions and events not recorded", told)
             return
         self._obey()
         self._mark_planned(self._now())
         for one in self._planned:
             _log.warning("store: %s lies after the end, and is not recorded", one.listed.told)
-        if self._session is not None:
-            self.stop_session()
-            self._obey()
+        with self._session_lock:
+            if self._session is not None:
+                self._session = None
+                self._ask(SessionEnded)
+        self._obey()
         for tally in self._cameras.values():
             tally.end()
         self._collect()
@@ -258,7 +267,12 @@ class StoreOutput(SlowOutput):
             self._cameras[camera].set_detail(self._detailed)
         return self._cameras[camera]
 
+    def _check_going_on(self) -> None:
+        if self._over:
+            raise DataError("the store is closed, as the run ends or has got another one")
+
     def _check_session(self) -> None:
+        self._check_going_on()
         if self._session is None:
             raise DataError("no session goes on; start one first")
 

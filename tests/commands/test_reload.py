@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from fer_edge.control.local import ask
+
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 # Signals and processes under an emulator are the emulator's.
@@ -26,14 +28,14 @@ def started(tmp_path):
     """Start runs in ``tmp_path`` and end them."""
     processes = []
 
-    def start(*arguments):
+    def start(*arguments, **environment):
         process = subprocess.Popen(
             [sys.executable, "-m", "fer_edge", "run", *arguments],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )
         processes.append(process)
         return process
@@ -159,3 +161,18 @@ def test_the_file_is_read_again_while_the_cameras_are_waited_for(started, tmp_pa
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
     assert (tmp_path / "b.jsonl").exists()
+
+
+def test_a_session_that_ends_with_its_store_is_told(started, tmp_path):
+    file = tmp_path / "door.toml"
+    head = 'camera = "demo"\njsonl = "a.jsonl"\nstate_folder = "state"\n'
+    file.write_text(head + 'store = "a.db"\n')
+    (tmp_path / "rt").mkdir()
+    process = started("--config", "door.toml", XDG_RUNTIME_DIR=str(tmp_path / "rt"))
+    await_frames(tmp_path / "a.jsonl")
+    ask(tmp_path / "rt" / "fer-edge" / "default.sock", {"action": "start", "name": "evening"})
+    assert process.stderr.readline().strip().endswith("session 'evening' has begun")
+    file.write_text(head + 'store = "b.db"\n')
+    assert reload(process) == "configuration read again, changed: store"
+    told = "session 'evening' has ended with the store that it was in"
+    assert process.stderr.readline().strip().endswith(told)

@@ -268,6 +268,22 @@ def test_a_session_ends_with_the_run(output, clock, path):
     assert (session["ended"], session["cut"]) == (BEGAN + timedelta(seconds=5), 0)
 
 
+def test_sessions_of_a_run_without_a_frame_are_told_to_be_lost(output, caplog):
+    output.start_session("evening")
+    output.mark("A")
+    output.end({})
+    assert "there was no frame: 2 requests about sessions and events not recorded" in caplog.text
+
+
+def test_a_store_that_has_ended_takes_no_session(output, clock, path):
+    feed(output, clock, 2)
+    output.end({})
+    for ask in (lambda: output.start_session("a"), lambda: output.mark("A"), output.stop_session):
+        with pytest.raises(DataError, match="the store is closed"):
+            ask()
+    assert not rows(path, "sessions")
+
+
 def test_sessions_that_make_no_sense_are_refused(output):
     with pytest.raises(DataError, match="no session goes on"):
         output.mark("x")
