@@ -486,14 +486,15 @@ class _Rows:
     def drop_odd_faces(self) -> int:
         """Leave out faces with impossible values, and second ones of a track in a frame; return how many."""
         total = self._shares.sum(axis=1)
-        sound = (np.abs(total - 1) <= SLACK) & (self._shares >= -SLACK).all(axis=1)
-        sound &= ~np.isinf(self._size)
-        tracks, code = np.unique(self._track, return_inverse=True)
-        first = np.unique(self._frame * max(len(tracks), 1) + code, return_index=True)[1]
-        if sound.all() and len(first) == len(sound):
+        sound = (np.abs(total - 1) <= SLACK) & (self._shares.min(axis=1) >= -SLACK) & ~np.isinf(self._size)
+        # Frames are in order: what is equal in sorted pairs is twice in a frame.
+        last = np.lexsort((self._track, self._frame)) if _has_twice(self._frame, self._track) else None
+        if sound.all() and last is None:
             return 0
-        alone = np.zeros(len(sound), np.bool_)
-        alone[first] = True
+        alone = np.ones(len(sound), np.bool_)
+        if last is not None:
+            again = (np.diff(self._frame[last]) == 0) & (np.diff(self._track[last]) == 0)
+            alone[last[1:][again]] = False
         self._keep_faces(sound & alone)
         return int((~(sound & alone)).sum())
 
@@ -556,6 +557,12 @@ class _Rows:
             self._size[mine],
             self._shares[mine],
         )
+
+
+def _has_twice(frame: NDArray[np.int64], track: NDArray[np.int64]) -> bool:
+    """Whether a frame has a track twice; at times also where it has not, of numbers above 2 ** 32."""
+    keys = np.sort((frame << 32) ^ track)
+    return bool((keys[1:] == keys[:-1]).any())
 
 
 def _plain(array: Any, missing: Any) -> NDArray[Any]:
@@ -626,7 +633,8 @@ def _starts(piece: bytes) -> Iterator[dict[str, Any]]:
 def _parsed(piece: bytes) -> tuple[Any, int]:
     """The records of ``piece``, None for none, and how many lines are none."""
     # pyarrow ends the process at a null that is not within an object.
-    if piece.count(b"null") != piece.count(b":null") + piece.count(b": null"):
+    nulls = piece.count(b"null")
+    if nulls and nulls != piece.count(b":null") + piece.count(b": null"):
         lines = piece.splitlines(keepends=True)
         objects = [line for line in lines if b"null" not in line or _is_object(line)]
         if len(objects) < len(lines):
