@@ -220,7 +220,7 @@ def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
     if store.version < VERSION:
         told.append(f"{name} is a store of version {store.version} (now {VERSION}) and was read as it is.")
     if cut:
-        told.append(f"{name}: {counted(cut, 'run')} broke off: the process was killed or the plug pulled.")
+        told.append(f"{name}: {counted(cut, 'run')} without an end: it goes on, or was broken off.")
     for row in store.rows("jumps"):
         told.append(
             f"The clock of {row['device']} was put right by {row['seconds']:+.1f} s at "

@@ -95,6 +95,8 @@ def test_visits_that_go_on_count_and_are_marked(tmp_path):
     output.close()
     assert material.people.cut.any()
     assert material.minutes.observed.sum() > 20
+    # From outside, a run that goes on looks as one that was killed.
+    assert material.told == (f"{path}: 1 run without an end: it goes on, or was broken off.",)
 
 
 def test_a_session_and_its_marks_become_events(tmp_path):
