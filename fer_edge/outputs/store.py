@@ -185,8 +185,8 @@ class StoreOutput(SlowOutput):
             self._over = True
         if self._wall is None:
             if asked := self._asked.qsize():
-                told = counted(asked, "request")
-                _log.warning("store: there was no frame: %s about sessions and events not recorded", told)
+                requests = counted(asked, "request")
+                _log.warning("store: there was no frame: %s about sessions and events not recorded", requests)
             return
         self._obey()
         self._mark_planned(self._now())
