@@ -75,10 +75,11 @@ class RayEngine:
 
     def __init__(self, settings: Settings, address: str, count: int | None = None) -> None:
         try:
+            _check_listens(address)
             ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             told = str(error).strip().partition("\n")[0]
             raise DataError(
                 f"--ray {address}: no Ray cluster there: {told}; start one with: ray start --head"
