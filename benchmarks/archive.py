@@ -2,7 +2,8 @@
 
 Films are made (two faces pass each other) and encoded by OpenCV as MPEG-4, 640x480, 30 a second. Each
 comparison alternates its sides, so that what else the machine does hits both. Times of a busy machine are
-worth little: processor time is printed, too.
+worth little: processor time is printed, too, and the share of time in which workers are at work between the
+first and the last segment, which tells what the command and the engine cost however slow the machine is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,14 @@ class Took:
     segments: int
     seconds: float
     """Of film."""
+    steady: float
+    """Seconds by the clock from the end of the first segment to that of the last one."""
+    work: float
+    """Seconds of processor time of the segments that ended in those."""
+    busy: float
+    """Share of those that a worker is at work, 0 to 1."""
+    load: float
+    """Of the machine at the end: processes that want a core, over the last minute."""
 
 
 def made(folder: Path, count: int, seconds: float) -> Path:
@@ -70,7 +79,11 @@ def scored(folder: Path, *options: str) -> Took:
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # Of actors, which no child of ours started, only their own account tells.
     cpu = sum(line["cpu"] for line in segments) if "--ray" in options else own
-    return Took(wall, cpu, len(segments), film)
+    steady = segments[-1]["at"] - segments[0]["at"]
+    workers = int(options[options.index("--workers") + 1])
+    busy = sum(line["wall"] for line in segments[1:]) / (steady * workers) if steady else 0.0
+    work = sum(line["cpu"] for line in segments[1:])
+    return Took(wall, cpu, len(segments), film, steady, work, busy, os.getloadavg()[0])
 
 
 def compared(folder: Path, sides: dict[str, list[str]], rounds: int) -> dict[str, Took]:
@@ -80,22 +93,19 @@ def compared(folder: Path, sides: dict[str, list[str]], rounds: int) -> dict[str
         for name, options in sides.items():
             took[name].append(scored(folder, *options))
     middle = {
-        name: Took(
-            statistics.median(one.wall for one in tries),
-            statistics.median(one.cpu for one in tries),
-            tries[0].segments,
-            tries[0].seconds,
-        )
+        name: Took(*(statistics.median(column) for column in zip(*map(astuple, tries), strict=True)))
         for name, tries in took.items()
     }
     first = next(iter(middle.values()))
     print(
-        f"{'':24} {'wall s':>8} {'cpu s':>8} {'segments':>9} {'h film/h':>9} {'per cpu h':>10} {'speed':>6}"
+        f"{'':24} {'wall s':>8} {'cpu s':>8} {'segments':>9} {'per cpu h':>10} {'speed':>6}"
+        f"   steady: {'wall s':>7} {'cpu s':>7} {'busy':>5} {'speed':>6} {'load':>6}"
     )
     for name, one in middle.items():
         print(
-            f"{name:24} {one.wall:8.1f} {one.cpu:8.1f} {one.segments:9d} {one.seconds / one.wall:9.2f} "
-            f"{one.seconds / one.cpu:10.2f} {first.wall / one.wall:6.2f}",
+            f"{name:24} {one.wall:8.1f} {one.cpu:8.1f} {one.segments:9.0f} {one.seconds / one.cpu:10.2f} "
+            f"{first.wall / one.wall:6.2f}{'':11} {one.steady:7.1f} {one.work:7.1f} {one.busy:5.2f} "
+            f"{first.steady / one.steady if one.steady else 1:6.2f} {one.load:6.1f}",
             flush=True,
         )
     return middle
@@ -107,6 +117,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="*", default=["local"], help="local, every, ray (default: local)")
+    parser.add_argument("--folder", type=Path, help="take the films in it (default: make some)")
     parser.add_argument("--films", type=int, default=4, help="how many (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each (default: %(default)s)")
     parser.add_argument("--segment", default="15s", help="length of segments (default: %(default)s)")
@@ -115,7 +126,7 @@ def main() -> None:
     parser.add_argument("--address", default="auto", help="of the Ray cluster (default: %(default)s)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fer-edge-benchmark-films-") as name:
-        folder = made(Path(name), given.films, given.seconds)
+        folder = given.folder or made(Path(name), given.films, given.seconds)
         cut = ["--segment", given.segment]
         many = ["--workers", str(given.workers)]
         for what in given.what:
@@ -135,7 +146,7 @@ def main() -> None:
                     "ray": [*cut, *many, "--ray", given.address],
                 },
             }[what]
-            print(f"{what}: {given.films} films of {given.seconds:g} s")
+            print(f"{what}:", given.folder or f"{given.films} films of {given.seconds:g} s")
             compared(folder, sides, given.rounds)
 
 

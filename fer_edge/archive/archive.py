@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import time
@@ -31,6 +32,9 @@ from .tables import write_files
 from .work import Done, Failed, JoinTask, PlanTask, SegmentTask, Settings, Task
 
 PARTS = "parts"
+
+JOINED_AT_ONCE = 4
+"""Parts that are joined while others of their film are made. Only the last ones are left for the end."""
 
 TRIES = 3
 """How often a task is tried whose worker was lost, or that failed in a way that may pass."""
@@ -101,6 +105,11 @@ class _Work:
     tries: dict[int | None, int] = field(default_factory=dict)
     places: set[str] = field(default_factory=set)
     """Machines that have fetched it."""
+    is_joining: bool = False
+    joined: int = 0
+    """How many of its parts are joined, from the first one on."""
+    state: bytes = b""
+    """What joining them gave; only this process has it, so that another begins with the first part."""
 
     def share(self, number: int) -> float:
         """The bytes that a segment stands for."""
@@ -108,6 +117,14 @@ class _Work:
         total = sum(segment.seconds for segment in self.plan.segments)
         parts = len(self.plan.segments)
         return self.film.size * (self.plan.segments[number].seconds / total if total else 1 / parts)
+
+    def joinable(self) -> range:
+        """Parts to join next; none while there are few, and others to come."""
+        if self.plan is None or self.is_joining:
+            return range(0)
+        until = next(number for number in itertools.count(self.joined) if number not in self.done)
+        enough = until == len(self.plan.segments) or until - self.joined >= JOINED_AT_ONCE
+        return range(self.joined, until if enough else self.joined)
 
 
 def result_options(settings: Settings) -> dict[str, Any]:
@@ -228,14 +245,11 @@ class Archive:
         has fetched one already.
         """
         for work in self._open.values():
-            if work.running or work.waiting:
-                continue
-            if work.plan is None:
+            if work.plan is None and not work.running:
                 work.places.add(place)
                 return work, PlanTask(work.film)
-            if len(work.done) == len(work.plan.segments):
-                parts = tuple(self._part(work.film, number).read_bytes() for number in sorted(work.done))
-                return work, JoinTask(work.film, work.plan, parts)
+            if numbers := work.joinable():
+                return work, self._join_task(work, numbers)
         waiting = [work for work in self._open.values() if work.waiting]
         waiting.sort(key=lambda work: work.film.remote and place not in work.places)
         if waiting and not (self._new and waiting[0].film.remote and place not in waiting[0].places):
@@ -253,12 +267,21 @@ class Archive:
         work.places.add(place)
         return work, SegmentTask(work.film, number, work.plan.segments[number], work.plan.head)
 
+    def _join_task(self, work: _Work, numbers: range) -> JoinTask:
+        assert work.plan is not None
+        work.is_joining = True
+        with _telling(self._folder):
+            parts = tuple(self._part(work.film, number).read_bytes() for number in numbers)
+        return JoinTask(work.film, work.plan, parts, numbers.start, work.state)
+
     def _take(self, worker: int, outcome: Done | Failed) -> None:
         """Take the result of the task that ``worker`` had, if it had one."""
         if worker not in self._running:
             return
         work, task = self._running.pop(worker)
         work.running -= 1
+        if isinstance(task, JoinTask):
+            work.is_joining = False
         if work.film.id not in self._open or self._open[work.film.id] is not work:
             return
         if isinstance(outcome, Failed):
@@ -281,6 +304,8 @@ class Archive:
                     self.progress.seconds += work.plan.segments[number].seconds
                     self.progress.bytes_left -= work.share(number)
                     self.progress.bytes_done += work.share(number)
+                case JoinTask(), bytes() as state:
+                    work.state, work.joined = state, task.until
                 case JoinTask(film), Joined() as joined:
                     self._joined(film, joined)
 
@@ -288,7 +313,6 @@ class Archive:
         self._write(self._parts(film) / "plan.parquet", plan_to_bytes(plan))
         self._manifest.planned(film, plan)
         work.plan = plan
-        work.done.clear()
         work.waiting = deque(range(len(plan.segments)))
 
     def _joined(self, film: Film, joined: Joined) -> None:
@@ -325,6 +349,9 @@ class Archive:
                 self.progress.bytes_left += work.share(done)
             with _telling(self._folder):
                 self._forget_parts(film)
+                # Whatever else is under way of it is of no use any more.
+                work = self._open[film.id] = _Work(film, work.plan, places=work.places)
+                assert work.plan is not None
                 self._planned(work, film, whole(work.plan, failure.reason))
             return
         tries = work.tries[number] = work.tries.get(number, 0) + 1

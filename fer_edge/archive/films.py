@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 from ..errors import DataError, MissingExtraError
 from ..sources.urls import is_url, without_secrets
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -93,10 +96,11 @@ def find_films(inputs: Iterable[str], lists: Iterable[str] = ()) -> list[Film]:
 
 def _listed(path: Path) -> Iterator[_Named]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: cannot be read as a list of films: {error.strerror}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    # Other characters that splitlines takes for ends of lines may stand in names.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition("\t")
@@ -107,7 +111,7 @@ def _listed(path: Path) -> Iterator[_Named]:
                 began = _moment(moment.strip())
             except ValueError as error:
                 raise DataError(
-                    f"{path}, line {number}: {moment!r} is not a time such as 2026-11-26T12:30:00"
+                    f"{path}, line {number}: {moment[:40]!r} is not a time such as 2026-11-26T12:30:00"
                 ) from error
         _check_source(source.strip(), f"{path}, line {number}")
         # A relative name is one beside the list.
@@ -131,7 +135,7 @@ def _films(named: _Named) -> Iterator[Film]:
         return
     path = Path(text)
     if path.is_dir():
-        paths = [file for file in sorted(path.rglob("*")) if _is_film(file.name) and file.is_file()]
+        paths = sorted(_films_below(path))
     elif not path.exists() and glob.has_magic(text):
         matches = glob.glob(text, recursive=True)  # noqa: PTH207 (of an absolute pattern, too)
         found = (Path(one) for one in sorted(matches))
@@ -155,6 +159,21 @@ def _films(named: _Named) -> Iterator[Film]:
             named.began,
             named.source or absolute.parent.name or "films",
         )
+
+
+def _films_below(folder: Path) -> Iterator[Path]:
+    """Yield the films in and below ``folder``; warns of what cannot be read."""
+
+    def told(error: OSError) -> None:
+        _log.warning("%s: left out: %s", error.filename, error.strerror)
+
+    for inside, _, names in os.walk(folder, onerror=told):
+        for name in filter(_is_film, names):
+            file = Path(inside, name)
+            if file.is_file():
+                yield file
+            elif file.is_symlink():
+                _log.warning("%s: left out: a link to no file", file)
 
 
 def _is_film(name: str) -> bool:

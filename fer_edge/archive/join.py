@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from ..store.writer import Batch, ClockState, Entry, SessionBegun, SessionEnded,
 from .films import Film
 from .part import Part
 from .plan import Plan
-from .tables import TABLE_OF, TableFile, face_columns, table_files
+from .tables import TABLE_OF, TableFile, face_columns, face_table, table_files
 
 if TYPE_CHECKING:
     from .work import Settings
@@ -60,83 +62,136 @@ class Joined:
     """What there is to know of it."""
 
 
-def join(film: Film, plan: Plan, parts: Sequence[Part], classifier: Classifier, settings: Settings) -> Joined:
-    """Join the ``parts`` of ``film``, one for each segment of ``plan``, in their order.
+class Joining:
+    """Joins the parts of ``film``, one for each segment of ``plan``, which come in their order, some at a time.
 
-    Raises :class:`UnequalError` where they do not fit each other, :class:`~fer_edge.errors.SourceError` where
-    the film has no frame.
+    It can be put away meanwhile, see :func:`joining_to_bytes`, and gone on with elsewhere.
     """
-    messages = [message for part in parts for message in part.told["messages"]]
-    if plan.segments[0].span is None:
-        missing = int(parts[0].told["missing"])
-        passed = int(parts[0].told["passed"])
-    else:
-        _check_borders(film, plan, parts)
-        missing, more = _account(film, plan, parts)
-        messages += more
-        passed = sum(len(part.times) - len(part.looked) for part in parts)
-    frames = sum(len(part.looked) for part in parts)
-    last = max((part.times[part.looked[-1]] for part in parts if part.looked), default=0.0)
-    began = _began(film, last)
-    tally = CameraTally(round(1000 * began), longest_step(plan.pause))
-    tally.set_detail(settings.seconds)
-    replay = Replay(classifier, settings.options, film.path)
-    faces = face_columns() if settings.faces else None
-    for part in parts:
-        for timestamp, seen in part.frames():
-            moment = datetime.fromtimestamp(began + timestamp, UTC)
-            result = replay.result(seen, timestamp, moment)
-            tally.take(result, round(1000 * timestamp))
-            if faces is not None:
-                _add_faces(faces, result)
-    tally.end()
-    rows = _rows(film, tally, round(1000 * began), round(1000 * last), settings)
-    files = tuple(table_files(film, rows, faces, settings.device))
-    # As a run counts them, see fer_edge.pipeline.summary.
-    damaged = missing > MOST_MISSING * (frames + passed + missing)
-    people = len(rows["visits"])
-    return Joined(files, frames, missing, damaged, last, people, tuple(dict.fromkeys(messages)))
 
+    def __init__(self, film: Film, plan: Plan, classifier: Classifier, settings: Settings) -> None:
+        self._film, self._plan, self._settings = film, plan, settings
+        self._replay = Replay(classifier, settings.options, film.path)
+        self._account = Account(film.path, plan.fps, plan.declared)
+        self._tally: CameraTally | None = None
+        self._faces: list[Any] = []
+        self._messages: list[str] = []
+        self._behind: list[int] = []
+        self._began = 0.0
+        self._joined = self._frames = self._passed = self._counted = 0
+        self._first = self._newest = -np.inf
+        self._last = 0.0
 
-def _began(film: Film, last: float) -> float:
-    """When the film began, in seconds since 1970: as it is told, else its length before its last change."""
-    if film.began is not None:
-        return film.began
-    return 0.0 if film.modified is None else round(film.modified - last, 3)
+    def take(self, parts: Sequence[Part]) -> None:
+        """Join the next ``parts``. Raises :class:`UnequalError` where they do not fit those before."""
+        faces = face_columns() if self._settings.faces else None
+        for part in parts:
+            self._count(part)
+            tally = self._tally = self._tally or self._new_tally(part)
+            for timestamp, seen in part.frames():
+                moment = datetime.fromtimestamp(self._began + timestamp, UTC)
+                result = self._replay.result(seen, timestamp, moment)
+                tally.take(result, round(1000 * timestamp))
+                self._last = max(self._last, timestamp)
+                if faces is not None:
+                    _add_faces(faces, result)
+        if faces is not None and faces["frame"]:
+            self._faces.append(face_table(faces))
 
+    def end(self) -> Joined:
+        """Return what the parts give together; all of them have been taken.
 
-def _check_borders(film: Film, plan: Plan, parts: Sequence[Part]) -> None:
-    counted = 0
-    newest = -np.inf
-    for number, (segment, part) in enumerate(zip(plan.segments, parts, strict=True)):
-        where = f"{film.path}: segment {number + 1}"
+        Raises :class:`~fer_edge.errors.SourceError` where the film has no frame.
+        """
+        film, account = self._film, self._account
+        if not self._is_whole:
+            with collected_messages() as messages:
+                account.end(self._plan)
+            self._messages += messages
+        assert self._tally is not None
+        self._tally.end()
+        rows = _rows(film, self._tally, round(1000 * self._began), round(1000 * self._last), self._settings)
+        files = tuple(table_files(film, rows, self._faces, self._settings.device))
+        # As a run counts them, see fer_edge.pipeline.summary.
+        damaged = account.missing > MOST_MISSING * (self._frames + self._passed + account.missing)
+        messages = list(dict.fromkeys(self._messages))
+        people = len(rows["visits"])
+        return Joined(files, self._frames, account.missing, damaged, self._last, people, tuple(messages))
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._plan.segments[0].span is None
+
+    def _new_tally(self, first: Part) -> CameraTally:
+        film, times = self._film, self._plan.times if len(self._plan.times) else np.array(first.times)
+        if film.began is not None:
+            self._began = film.began
+        elif film.modified is not None:
+            # A camera writes a film's last frame when it has seen it.
+            self._began = round(film.modified - float(times.max(initial=0.0)), 3)
+        tally = CameraTally(round(1000 * self._began), longest_step(self._plan.pause))
+        tally.set_detail(self._settings.seconds)
+        return tally
+
+    def _count(self, part: Part) -> None:
+        """Count the frames of the next part, and check that they go on where those before end."""
+        self._messages += part.told["messages"]
+        if self._is_whole:
+            self._account.missing = int(part.told["missing"])
+            self._passed = int(part.told["passed"])
+        else:
+            self._check_border(part)
+            for shown in part.times:
+                self._account.seconds(self._counted, shown)
+                self._account.give(shown)
+                self._counted += 1
+            self._account.missing += int(part.told["missing"])
+            self._passed += len(part.times) - len(part.looked)
+        self._frames += len(part.looked)
+        self._joined += 1
+
+    def _check_border(self, part: Part) -> None:
+        number, segment = self._joined, self._plan.segments[self._joined]
+        where = f"{self._film.path}: segment {number + 1}"
         first = part.told["first"]
-        if number and first != parts[number - 1].told["behind"][: len(first)]:
+        if number and first != self._behind[: len(first)]:
             raise UnequalError(f"{where}: begins with other pictures than the one before goes on with")
-        if part.times and part.times[0] <= newest:
+        if part.times and part.times[0] <= self._newest:
             raise UnequalError(f"{where}: begins before the one before ends")
-        newest = part.times[-1] if part.times else newest
-        counted_otherwise = segment.before != counted or (number and segment.first != parts[0].times[0])
-        if counted_otherwise and len(part.looked) < len(part.times):
+        if not number and part.times:
+            self._first = part.times[0]
+        counts_otherwise = segment.before != self._counted or (number and segment.first != self._first)
+        if counts_otherwise and len(part.looked) < len(part.times):
             raise UnequalError(
-                f"{where}: lies behind {counted} frames, not {segment.before}, so others count"
+                f"{where}: lies behind {self._counted} frames, not {segment.before}, so others count"
             )
-        counted += len(part.times)
+        self._newest = part.times[-1] if part.times else self._newest
+        self._behind = part.told["behind"]
 
 
-def _account(film: Film, plan: Plan, parts: Sequence[Part]) -> tuple[int, list[str]]:
-    """How many frames are missing, and what is said of them."""
-    account = Account(film.path, plan.fps, plan.declared)
-    index = 0
-    for part in parts:
-        for shown in part.times:
-            account.seconds(index, shown)
-            account.give(shown)
-            index += 1
-        account.missing += int(part.told["missing"])
-    with collected_messages() as messages:
-        account.end(plan)
-    return account.missing, messages
+def joining_to_bytes(joining: Joining, *known: object) -> bytes:
+    """Put a joining away, without what is ``known`` where it is gone on with."""
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, one: object) -> int | None:
+            return next((number for number, other in enumerate(known) if one is other), None)
+
+    stream = io.BytesIO()
+    Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(joining)
+    return stream.getvalue()
+
+
+def joining_from_bytes(content: bytes, *known: object) -> Joining:
+    """Return the joining that :func:`joining_to_bytes` put away, with the same things ``known``.
+
+    ``content`` has to come from there: it is a pickle.
+    """
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, number: int) -> object:
+            return known[number]
+
+    joining: Joining = Unpickler(io.BytesIO(content)).load()
+    return joining
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ class Manifest:
                 )
 
     def _write(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
-        text = json.dumps(line, ensure_ascii=True) + "\n"
+        text = json.dumps({**line, "at": round(time.time(), 3)}, ensure_ascii=True) + "\n"
         try:
             end = os.lseek(self._stream, 0, os.SEEK_END)
             content = text.encode("ascii")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -72,10 +72,21 @@ def source_folder(source: str) -> str:
     return re.sub(r"[^\w.+-]", "_", source).strip(".") or "films"
 
 
+def face_table(columns: Mapping[str, list[Any]]) -> Any:
+    """Return ``columns`` of ``faces`` as an Arrow table."""
+    pyarrow, _ = pyarrow_parquet()
+    return pyarrow.table(
+        {name: pyarrow.array(columns[name], _arrow_type(pyarrow, kind)) for name, kind in _FACE_TYPES.items()}
+    )
+
+
 def table_files(
-    film: Film, rows: Mapping[str, list[dict[str, Any]]], faces: Mapping[str, list[Any]] | None, device: str
+    film: Film, rows: Mapping[str, list[dict[str, Any]]], faces: Sequence[Any], device: str
 ) -> Iterator[TableFile]:
-    """Yield the files that a film adds to the tables: ``rows`` by views of a store, and ``faces``."""
+    """Yield the files that a film adds to the tables: ``rows`` by views of a store, and ``faces``.
+
+    ``faces``: tables of :func:`face_table`, in the order of time.
+    """
     run = run_of(film)
     for view, table in TABLE_OF.items():
         of_day: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -83,19 +94,16 @@ def table_files(
             of_day[_date(row["began"])].append({**row, "device": device, "run": run})
         for date, part in of_day.items():
             yield _file(film, table, date, _store_table(view, part))
-    if faces is not None and faces["frame"]:
+    if faces:
         pyarrow, _ = pyarrow_parquet()
-        length = len(faces["frame"])
+        seen = pyarrow.concat_tables(faces)
         everywhere = {"device": device, "camera": film.source, "film": film.path}
         columns = {
-            name: pyarrow.array([value] * length).dictionary_encode() for name, value in everywhere.items()
+            name: pyarrow.array([value] * len(seen)).dictionary_encode() for name, value in everywhere.items()
         }
-        columns["run"] = pyarrow.array([run] * length, pyarrow.int64())
-        columns |= {
-            name: pyarrow.array(faces[name], _arrow_type(pyarrow, kind)) for name, kind in _FACE_TYPES.items()
-        }
-        table_of_all = pyarrow.table(columns)
-        dates = [_date(moment) for moment in faces["time"]]
+        columns["run"] = pyarrow.array([run] * len(seen), pyarrow.int64())
+        table_of_all = pyarrow.table({**columns, **{name: seen[name] for name in _FACE_TYPES}})
+        dates = [_date(moment) for moment in seen["time"].to_pylist()]
         for date in sorted(set(dates)):
             chosen = pyarrow.array([one == date for one in dates])
             yield _file(film, FACES, date, table_of_all.filter(chosen))

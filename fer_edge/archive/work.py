@@ -21,7 +21,14 @@ from ..sources.base import CAMERA_FPS, Source
 from ..sources.stretch import UnclearTimesError
 from ..sources.video import VideoSource
 from .films import Film
-from .join import Joined, UnequalError, collected_messages, join
+from .join import (
+    Joined,
+    Joining,
+    UnequalError,
+    collected_messages,
+    joining_from_bytes,
+    joining_to_bytes,
+)
 from .objects import Objects
 from .part import Part, part_from_bytes, part_to_bytes
 from .plan import Plan, Segment, head_of, make_plan
@@ -65,11 +72,20 @@ class SegmentTask:
 
 @dataclass(frozen=True)
 class JoinTask:
-    """Make a film's tables of its parts."""
+    """Join some parts of a film, in their order; with the last one they become its tables."""
 
     film: Film
     plan: Plan
     parts: tuple[bytes, ...]
+    first: int = 0
+    """Number of the first one's segment."""
+    before: bytes = b""
+    """What joining those before it gave."""
+
+    @property
+    def until(self) -> int:
+        """How many parts are joined after it."""
+        return self.first + len(self.parts)
 
 
 Task = PlanTask | SegmentTask | JoinTask
@@ -153,10 +169,19 @@ class Worker:
                     told = part.told["messages"]
                     part.told["messages"] = [one.replace(os.fspath(path), film.path) for one in told]
                     return part_to_bytes(part)
-            case JoinTask(film, plan, parts):
-                answers = len(ANSWERS[self._recognizer.classifier.labels])
-                read = [part_from_bytes(content, answers) for content in parts]
-                return join(film, plan, read, self._recognizer.classifier, settings)
+            case JoinTask():
+                return self._join(task)
+
+    def _join(self, task: JoinTask) -> bytes | Joined:
+        """The tables, or what joining goes on from."""
+        classifier = self._recognizer.classifier
+        answers = len(ANSWERS[classifier.labels])
+        known = task.film, task.plan, classifier, self._settings
+        joining = joining_from_bytes(task.before, *known) if task.before else Joining(*known)
+        joining.take([part_from_bytes(content, answers) for content in task.parts])
+        if task.until < len(task.plan.segments):
+            return joining_to_bytes(joining, *known)
+        return joining.end()
 
     def _see(self, path: Path, segment: Segment) -> Part:
         options = self._settings.options

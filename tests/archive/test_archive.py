@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ pytest.importorskip("pyarrow")
 from made import DRAWN, Inline, command, face_film, iso, rows, settings, started, tables
 
 from fer_edge.archive.archive import TRIES, Archive
+from fer_edge.archive.engines import Finished, Ready
 from fer_edge.archive.films import find_films
 from fer_edge.archive.manifest import Manifest, lines_of
 from fer_edge.archive.work import Failed, JoinTask, PlanTask, SegmentTask, Worker
@@ -212,6 +214,62 @@ def test_a_film_is_given_up_after_some_tries_and_tried_again_by_the_next_command
     assert not list(tmp_path.glob("*.parquet"))
     assert not (tmp_path / "parts").exists()
     assert work_off(tmp_path, films, Inline(settings(), worker)).done == 1
+
+
+def test_joining_while_others_are_at_work_gives_the_same(film, tmp_path, worker, monkeypatch):
+    import fer_edge.archive.archive as module
+
+    of = replace(settings(), seconds=True)
+    films = find_films([str(film)])
+    for at_once, joins in ((1, [1, 1, 1, 1]), (3, [3, 1]), (9, [4])):
+        monkeypatch.setattr(module, "JOINED_AT_ONCE", at_once)
+        engine = Inline(of, Worker(of))
+        work_off(tmp_path / str(at_once), films, engine, of)
+        assert [len(task.parts) for task in engine.done if isinstance(task, JoinTask)] == joins
+    names = ("people", "minutes", "faces", "seconds")
+    expected = tables(tmp_path / "9", names)
+    assert all(expected.values())
+    assert tables(tmp_path / "1", names) == tables(tmp_path / "3", names) == expected
+
+
+class Late(Inline):
+    """Two workers: the second one's first segment fits nothing, and is told before what the first one does."""
+
+    def __init__(self, of, worker):
+        super().__init__(of, worker)
+        self.held: list = []
+        self.unequal = False
+
+    def submit(self, worker, task):
+        self.tasks.append((worker, task))
+
+    def wait(self, seconds):
+        if not self._told:
+            self._told = True
+            return [Ready(0), Ready(1)]
+        if not self.tasks:
+            held, self.held = self.held, []
+            return held
+        worker, task = self.tasks.popleft()
+        self.done.append(task)
+        if isinstance(task, SegmentTask) and task.segment.span is not None and not self.unequal:
+            if worker == 1:
+                self.unequal = True
+                return [Finished(1, Failed("times do not grow", again=False, unequal=True))]
+            self.held.append(Finished(0, self.perform(task)))
+            return []
+        return [Finished(worker, self.perform(task))]
+
+
+def test_what_is_under_way_of_a_film_that_is_begun_anew_is_not_taken(film, tmp_path, worker):
+    films = find_films([str(film)])
+    engine = Late(settings(), worker)
+    told: list[str] = []
+    progress = work_off(tmp_path / "late", films, engine, told=told)
+    assert engine.unequal and (progress.done, progress.failed) == (1, 0)
+    assert "times do not grow; it is read as a whole" in told
+    work_off(tmp_path / "whole", films, Inline(settings(), worker))
+    assert tables(tmp_path / "late") == tables(tmp_path / "whole")
 
 
 def test_segments_that_do_not_fit_are_read_as_a_whole(film, tmp_path, worker):

@@ -81,3 +81,31 @@ def test_what_does_not_exist_is_told(folder, monkeypatch, given, told):
     monkeypatch.chdir(folder)
     with pytest.raises(DataError, match=told):
         find_films([given])
+
+
+def test_a_list_of_another_machine_is_read(folder):
+    """With a byte-order mark, Windows' ends of lines, and names that hold what Unicode takes for ends."""
+    odd = folder / "a" / "x\u2028y\x85z.mp4"
+    odd.write_bytes(b"x")
+    listed = folder / "list.txt"
+    listed.write_bytes(f"\ufeffa/1.mp4\t\tdoor\r\n{odd}\r\n".encode())
+    films = find_films([f"@{listed}"])
+    assert names(films, folder) == ["a/1.mp4", "a/x\u2028y\x85z.mp4"]
+    assert [film.source for film in films] == ["door", "a"]
+
+
+def test_what_cannot_be_read_in_a_folder_is_told(folder, caplog, monkeypatch):
+    (folder / "a" / "broken.mp4").symlink_to(folder / "nothing")
+    (folder / "a" / "again").symlink_to(folder)
+    scandir = os.scandir
+
+    def refused(path):
+        if os.fspath(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert names(find_films([str(folder)]), folder) == ["a/1.mp4", "a/2.MKV"]
+    told = [record.getMessage() for record in caplog.records]
+    assert f"{folder / 'b'}: left out: Permission denied" in told
+    assert f"{folder / 'a' / 'broken.mp4'}: left out: a link to no file" in told
