@@ -63,7 +63,7 @@ class Joined:
 
 
 class Joining:
-    """Joins the parts of ``film``, one for each segment of ``plan``, which come in their order, some at a time.
+    """Joins the parts of ``film``, one for each segment of ``plan``, which come in order, some at a time.
 
     It can be put away meanwhile, see :func:`joining_to_bytes`, and gone on with elsewhere.
     """

@@ -171,9 +171,12 @@ class Manifest:
         for name in sorted({*before, *now}):
             was, wanted = before.get(name), json.loads(json.dumps(now.get(name)))
             if was != wanted:
+                told = name.replace("_", "-")
+                begun = f"without {told}" if was in (None, False) else f"with {told} {_shown(was)}"
+                now_with = "without" if wanted in (None, False) else f"with {_shown(wanted)}"
                 raise DataError(
-                    f"{self._path.parent}: was begun with {name.replace('_', '-')} {was}, not {wanted}; give "
-                    "the same options, or another --out"
+                    f"{self._path.parent}: was begun {begun}, not {now_with}; give the same options, or "
+                    "another --out"
                 )
 
     def _write(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -191,6 +194,10 @@ class Manifest:
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
         return line
+
+
+def _shown(value: Any) -> str:
+    return "it" if value is True else str(value)
 
 
 def lines_of(folder: Path) -> Iterator[dict[str, Any]]:

@@ -34,8 +34,8 @@ class Objects:
     def local(self, film: Film) -> Iterator[Path]:
         """Give the path of ``film``, fetched where it has to be; it stays there meanwhile.
 
-        Raises :class:`~fer_edge.errors.DataError` where it is larger than the limit, ``OSError`` where it
-        cannot be fetched.
+        Raises :class:`~fer_edge.errors.DataError` where it is larger than the limit or was removed meanwhile,
+        ``OSError`` where it cannot be fetched.
         """
         if not film.remote:
             yield Path(film.location)
@@ -79,6 +79,8 @@ class Objects:
                 shutil.copyfileobj(source, stream, _AT_ONCE)
                 stream.truncate()
             temporary.replace(target)
+        except FileNotFoundError as error:
+            raise DataError(f"{film.path}: was removed since it was listed") from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -233,7 +233,7 @@ def test_joining_while_others_are_at_work_gives_the_same(film, tmp_path, worker,
 
 
 class Late(Inline):
-    """Two workers: the second one's first segment fits nothing, and is told before what the first one does."""
+    """Two workers: the second one's segment fits nothing, and is told before what the first one does."""
 
     def __init__(self, of, worker):
         super().__init__(of, worker)
@@ -382,8 +382,10 @@ def test_a_full_disk_ends_the_command_in_words_and_costs_nothing(film, tmp_path,
 
 def test_other_options_need_another_folder(film, tmp_path, worker):
     work_off(tmp_path, find_films([str(film)]), Inline(settings(), worker))
-    with pytest.raises(DataError, match=r"begun with min-score 0\.7, not 0\.9"):
+    with pytest.raises(DataError, match=r"begun with min-score 0\.7, not with 0\.9"):
         work_off(tmp_path, find_films([str(film)]), of=settings(min_score=0.9))
+    with pytest.raises(DataError, match=r"begun without fps, not with 3\.0; give the same options"):
+        work_off(tmp_path, find_films([str(film)]), of=settings(fps=3.0))
 
 
 def test_one_command_at_a_time_writes_an_archive(tmp_path):

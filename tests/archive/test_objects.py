@@ -118,6 +118,17 @@ def test_a_film_larger_than_the_room_is_refused(store, tmp_path):
         pass
 
 
+def test_a_film_that_was_removed_meanwhile_is_told(store, tmp_path):
+    put(store, "/shop/a.mp4", b"x")
+    film = find_films(["memory://shop/a.mp4"])[0]
+    store.rm("/shop/a.mp4")
+    objects = Objects(str(tmp_path), 100)
+    told = r"memory://shop/a\.mp4: was removed since it was listed"
+    with pytest.raises(DataError, match=told), objects.local(film):
+        pass
+    assert [path.suffix for path in tmp_path.iterdir() if path.stat().st_size] == []
+
+
 def test_an_archive_of_a_store_has_the_rows_of_files(store, tmp_path):
     path = face_film(tmp_path / "one.mp4", 60)
     put(store, "/door/one.mp4", path.read_bytes())

@@ -90,3 +90,18 @@ def test_polars_reads_the_folders_as_one_table(scored):
     frame = polars.scan_parquet(scored / "scored" / "people.parquet", hive_partitioning=True).collect()
     assert len(frame) == len(rows(scored / "scored", "people"))
     assert set(frame["source"]) == {"door", "till"}
+
+
+def test_a_report_counts_who_was_in_sight_for_a_second(tmp_path):
+    """As it says on its page; the tables have the others, too."""
+    from fer_edge.report.measures import figure
+    from fer_edge.report.reading import read
+
+    # The second face is there for 24 frames of 72 at 25 a second.
+    path = face_film(tmp_path / "short.mp4", 72)
+    archive = Archive(tmp_path / "scored", find_films([str(path)]), settings(), lambda _: None)
+    archive.run(lambda: Inline(settings()), {})
+    seen = [row["seen"] for row in rows(tmp_path / "scored", "people")]
+    assert min(seen) < 1 < max(seen)
+    material = read([tmp_path / "scored"])
+    assert figure(material, "people").value == sum(one >= 1 for one in seen)
