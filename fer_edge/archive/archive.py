@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, FerEdgeError, OutputError
-from ..files import atomic_path
 from ..option import options_of
 from ..pipeline.options import WatchOptions
 from .engines import Engine, Finished, Lost, Ready
@@ -28,7 +27,7 @@ from .films import Film
 from .join import Joined
 from .manifest import DONE, PLANNED, Known, Manifest
 from .plan import Plan, plan_from_bytes, plan_to_bytes, whole
-from .tables import write_files
+from .tables import write_durably, write_files
 from .work import Done, Failed, JoinTask, PlanTask, SegmentTask, Settings, Task
 
 PARTS = "parts"
@@ -294,7 +293,7 @@ class Archive:
                 case PlanTask(film), Plan() as plan:
                     self._planned(work, film, plan)
                 case SegmentTask(film, number), bytes() as part:
-                    self._write(self._part(film, number), part)
+                    write_durably(self._part(film, number), part)
                     tries = work.tries.get(number, 0) + 1
                     told = {"cpu": round(outcome.cpu, 3), "wall": round(outcome.wall, 3)}
                     self._manifest.segment(film, number, tries, told)
@@ -310,7 +309,7 @@ class Archive:
                     self._joined(film, joined)
 
     def _planned(self, work: _Work, film: Film, plan: Plan) -> None:
-        self._write(self._parts(film) / "plan.parquet", plan_to_bytes(plan))
+        write_durably(self._parts(film) / "plan.parquet", plan_to_bytes(plan))
         self._manifest.planned(film, plan)
         work.plan = plan
         work.waiting = deque(range(len(plan.segments)))
@@ -380,11 +379,6 @@ class Archive:
 
     def _part(self, film: Film, number: int) -> Path:
         return self._parts(film) / f"{number:05d}.parquet"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
 
     def _forget_parts(self, film: Film) -> None:
         shutil.rmtree(self._parts(film), ignore_errors=True)

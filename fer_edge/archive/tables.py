@@ -6,6 +6,7 @@ docs/archive.md describes them; the columns are those of the store's views.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_path
+from ..files import atomic_path, sync_folder
 from ..labels import EMOTIONS
 from ..store.schema import TABLES
 from .films import Film
@@ -149,9 +150,16 @@ def _file(film: Film, table: str, date: str, content: Any) -> TableFile:
 
 
 def write_files(folder: Path, files: Iterable[TableFile]) -> None:
-    """Write ``files`` into an archive, each by a rename."""
+    """Write ``files`` into an archive, each by :func:`write_durably`."""
     for file in files:
-        path = file.path_in(folder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(file.content)
+        write_durably(file.path_in(folder), file.content)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file in one step; afterwards it is on the disk, so that a line may say so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(path.parent)

@@ -184,6 +184,44 @@ def test_rows_that_were_half_written_are_replaced(film, tmp_path, worker, monkey
     assert tables(tmp_path / "out") == tables(tmp_path / "whole")
 
 
+def test_a_part_without_its_line_is_made_again(film, tmp_path, worker, monkeypatch):
+    """As where the command is killed between the two."""
+    films = find_films([str(film)])
+    tell = Manifest.segment
+
+    def stopped(self, of, number, *given):
+        if number == 2:
+            raise KeyboardInterrupt
+        tell(self, of, number, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Manifest, "segment", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            work_off(tmp_path / "out", films, Inline(settings(), worker))
+    assert len(list((tmp_path / "out" / "parts").glob("*/0*"))) == 3
+    rest = Inline(settings(), worker)
+    work_off(tmp_path / "out", films, rest)
+    assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [2, 3]
+    work_off(tmp_path / "whole", films, Inline(settings(), worker))
+    assert tables(tmp_path / "out") == tables(tmp_path / "whole")
+
+
+def test_what_a_line_tells_of_is_on_the_disk_before_it(film, tmp_path, worker, monkeypatch):
+    synced: list[str] = []
+    sync = os.fsync
+
+    def watched(descriptor):
+        synced.append(os.fspath(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    work_off(tmp_path, find_films([str(film)]), Inline(settings(), worker))
+    # The plan, four parts, and three tables.
+    assert sum(path.endswith(".parquet") for path in synced) == 8
+    # The last line is written when all of these are.
+    assert synced[-1].endswith("manifest.jsonl")
+
+
 class Failing(Inline):
     """Loses what it is given to do so many times."""
 
@@ -355,7 +393,7 @@ def test_films_that_are_none_fail_with_a_reason_and_the_others_are_done(film, tm
 
 
 def test_a_full_disk_ends_the_command_in_words_and_costs_nothing(film, tmp_path, worker, monkeypatch):
-    import fer_edge.archive.archive as module
+    import fer_edge.archive.tables as module
 
     atomic = module.atomic_path
     left = [3]
