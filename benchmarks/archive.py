@@ -2,13 +2,15 @@
 
 Films are made (two faces pass each other) and encoded by OpenCV as MPEG-4, 640x480, 30 a second. Each
 comparison alternates its sides, so that what else the machine does hits both. Times of a busy machine are
-worth little: processor time is printed, too, and the share of time in which workers are at work between the
-first and the last segment, which tells what the command and the engine cost however slow the machine is.
+worth little: processor time is printed, too, and of the steady state, without begin and end, how long workers
+ran for a segment, and which share of the time in which they did not wait for a core. Quotients of the two
+tell what free cores would give.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -34,12 +37,10 @@ class Took:
     segments: int
     seconds: float
     """Of film."""
-    steady: float
-    """Seconds by the clock from the end of the first segment to that of the last one."""
-    work: float
-    """Seconds of processor time of the segments that ended in those."""
-    busy: float
-    """Share of those that a worker is at work, 0 to 1."""
+    each: float
+    """Seconds of processor time of a segment, in the steady state."""
+    share: float
+    """Part of the time in which workers ran, of that in which they did not wait for a core, 0 to 1."""
     load: float
     """Of the machine at the end: processes that want a core, over the last minute."""
 
@@ -65,12 +66,14 @@ def scored(folder: Path, *options: str) -> Took:
     with tempfile.TemporaryDirectory(prefix="fer-edge-benchmark-") as out:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
-        subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", "fer_edge", "archive", str(folder), "--out", out, *options],
-            check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )
+        ) as process:
+            each, share = steady(process, Path(out) / "manifest.jsonl", folder, "--ray" in options)
+        if process.returncode:
+            raise SystemExit(f"fer-edge archive ended with code {process.returncode}")
         wall = time.monotonic() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         lines = [json.loads(line) for line in (Path(out) / "manifest.jsonl").read_text().splitlines()]
@@ -79,11 +82,51 @@ def scored(folder: Path, *options: str) -> Took:
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # Of actors, which no child of ours started, only their own account tells.
     cpu = sum(line["cpu"] for line in segments) if "--ray" in options else own
-    steady = segments[-1]["at"] - segments[0]["at"]
-    workers = int(options[options.index("--workers") + 1])
-    busy = sum(line["wall"] for line in segments[1:]) / (steady * workers) if steady else 0.0
-    work = sum(line["cpu"] for line in segments[1:])
-    return Took(wall, cpu, len(segments), film, steady, work, busy, os.getloadavg()[0])
+    return Took(wall, cpu, len(segments), film, each, share, os.getloadavg()[0])
+
+
+def steady(process: subprocess.Popen[bytes], manifest: Path, folder: Path, ray: bool) -> tuple[float, float]:
+    """Watch a command while all its workers have something to do; returns ``each`` and ``share`` of it."""
+    films_in = len(list(folder.iterdir()))
+    first = last = None
+    while process.poll() is None:
+        time.sleep(0.05)
+        lines = manifest.read_bytes() if manifest.exists() else b""
+        done, planned = lines.count(b'"segment": '), lines.count(b'"planned"')
+        # Options have seconds, too, and so have films that are done.
+        left = lines.count(b'"seconds": ') - 1 - lines.count(b'"frames": ') - done
+        workers = sorted(workers_of(process.pid, ray))
+        if not workers or done < 2 * len(workers):
+            continue
+        if left < 2 * len(workers) and planned == films_in:
+            break
+        with contextlib.suppress(OSError):
+            last = done, time.monotonic(), [scheduled(pid) for pid in workers]
+            first = first or last
+    process.wait()
+    if first is None or last is None or last[0] == first[0]:
+        return float("nan"), float("nan")
+    ran, waited = (
+        sum(after[kind] - before[kind] for before, after in zip(first[2], last[2], strict=True))
+        for kind in (0, 1)
+    )
+    return ran / (last[0] - first[0]), ran / (len(first[2]) * (last[1] - first[1]) - waited)
+
+
+def workers_of(pid: int, ray: bool) -> Iterator[int]:
+    """The processes in which the tasks of a command run."""
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            named = (folder / "cmdline").read_bytes()
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if named.startswith(b"ray::_Remote") if ray else parent == pid and b"spawn_main" in named:
+                yield int(folder.name)
+
+
+def scheduled(pid: int) -> tuple[float, float]:
+    """Seconds that the main thread of a process ran, and that it could have run, but had no core."""
+    ran, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def compared(folder: Path, sides: dict[str, list[str]], rounds: int) -> dict[str, Took]:
@@ -99,13 +142,16 @@ def compared(folder: Path, sides: dict[str, list[str]], rounds: int) -> dict[str
     first = next(iter(middle.values()))
     print(
         f"{'':24} {'wall s':>8} {'cpu s':>8} {'segments':>9} {'per cpu h':>10} {'speed':>6}"
-        f"   steady: {'wall s':>7} {'cpu s':>7} {'busy':>5} {'speed':>6} {'load':>6}"
+        f"   steady: {'cpu s each':>10} {'share':>6} {'speed':>6} {'load':>6}"
     )
     for name, one in middle.items():
+        workers = int(sides[name][sides[name].index("--workers") + 1])
+        alone = int(sides[next(iter(sides))][sides[next(iter(sides))].index("--workers") + 1])
+        speed = (workers * one.share / one.each) / (alone * first.share / first.each)
         print(
             f"{name:24} {one.wall:8.1f} {one.cpu:8.1f} {one.segments:9.0f} {one.seconds / one.cpu:10.2f} "
-            f"{first.wall / one.wall:6.2f}{'':11} {one.steady:7.1f} {one.work:7.1f} {one.busy:5.2f} "
-            f"{first.steady / one.steady if one.steady else 1:6.2f} {one.load:6.1f}",
+            f"{first.wall / one.wall:6.2f}{'':11} {one.each:10.4f} {one.share:6.3f} {speed:6.2f} "
+            f"{one.load:6.1f}",
             flush=True,
         )
     return middle
