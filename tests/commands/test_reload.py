@@ -171,7 +171,7 @@ def test_a_session_that_ends_with_its_store_is_told(started, tmp_path):
     process = started("--config", "door.toml", XDG_RUNTIME_DIR=str(tmp_path / "rt"))
     await_frames(tmp_path / "a.jsonl")
     ask(tmp_path / "rt" / "fer-edge" / "default.sock", {"action": "start", "name": "evening"})
-    assert process.stderr.readline().strip().endswith("session 'evening' has begun")
+    assert process.stderr.readline().strip().endswith("session 'evening' has started")
     file.write_text(head + 'store = "b.db"\n')
     assert reload(process) == "configuration read again, changed: store"
     told = "session 'evening' has ended with the store that it was in"

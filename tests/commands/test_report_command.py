@@ -307,7 +307,7 @@ def lasting(path, seconds, people=1, marks=()):
 def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, capsys):
     store = lasting(tmp_path / "many.db", 40, marks=[(2 * n, f"event {n}") for n in range(15)])
     assert report(store, "-o", tmp_path / "report.html") == 0
-    assert "1 person, 40 s watched, 15 events" in capsys.readouterr().out
+    assert "1 person, 40 s observed, 15 events" in capsys.readouterr().out
 
 
 def test_a_baseline_that_nobody_stays_for_is_told(tmp_path, capsys):
