@@ -275,7 +275,7 @@ def test_cameras_and_films_do_not_write_one_store(cli, tmp_path, monkeypatch, as
     film.release()
     code, _, err = cli("run", "--camera", "film.avi", "--camera", "demo", "--store", "s.db")
     assert code == 2
-    assert "--store: cameras and films differ" in err
+    assert "--store: cameras and films need separate runs" in err
     assert not (tmp_path / "s.db").exists()
 
 

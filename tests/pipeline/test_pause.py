@@ -191,10 +191,12 @@ def test_all_of_several_cameras_pause():
     ],
 )
 def test_the_state_of_several_cameras_is_paused_where_none_runs(told, expected):
-    states = _States(told)
+    passed_on = []
+    states = _States(told, lambda name, state: passed_on.append((name, state)))
     for name, state in told.items():
         states.take_note(name, state)
     assert states.news() == expected
+    assert passed_on == [*told.items()]
 
 
 def test_masks_hold_from_the_next_frame_on():
