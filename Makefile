@@ -12,6 +12,7 @@
 # make bench        latency on this machine, and the C kernels beside what else does their work
 # make soak         FRAMES frames of the demo camera; fails where memory, threads or descriptors grow
 # make faults       KILLS kills, full disks, clocks that are set and the like; tells what was kept
+# make together     page, broker, metrics and all files at once for SECONDS, with faults; needs mosquitto
 # make fuzz         the C kernels on made-up input, with sanitizers; needs clang and libclang-rt-dev
 # make corpus       what must not happen on any file of DIR, else on 2,000 damaged ones that it makes
 # make sanitize     the tests of the C kernels on a build with gcc's address and undefined-behaviour sanitizers
@@ -56,6 +57,10 @@ SOAK ?=
 KILLS ?= 100
 FAULTS ?=
 
+# How long `make together` runs; TOGETHER names some faults, or further options of tools/together.py.
+SECONDS ?= 3600
+TOGETHER ?=
+
 # What `make corpus` tries: a folder of pictures and films of one's own, or so many damaged ones.
 DIR ?=
 CORPUS_FILES ?= 2000
@@ -69,7 +74,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-systemd lint bench soak faults fuzz corpus sanitize weights \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-systemd lint bench soak faults together fuzz corpus sanitize weights \
     reference man wheels release clean
 
 run: $(VENV)/.run
@@ -116,6 +121,9 @@ soak: $(VENV)/.run
 
 faults: $(VENV)/.run
 	$(bin)/python tools/faults.py --kills $(KILLS) $(FAULTS)
+
+together: $(VENV)/.device
+	$(bin)/python tools/together.py --seconds $(SECONDS) $(TOGETHER)
 
 fuzz: $(addprefix build/fuzz/,$(FUZZED))
 	cd build/fuzz && for target in $(FUZZED); do \

@@ -78,7 +78,10 @@ class Plan:
 
 
 class Run:
-    """A ``fer-edge run`` of the demo camera with JSON lines, video and store in ``folder``."""
+    """A ``fer-edge run`` of the demo camera with JSON lines, video and store in ``folder``.
+
+    ``outputs``: with these options; else ``options`` ask for the same files.
+    """
 
     def __init__(
         self,
@@ -88,14 +91,17 @@ class Run:
         program: str | None = None,
         shell: str = "",
         source: Sequence[str] = ("--camera", "demo"),
+        outputs: bool = True,
     ) -> None:
         self.lines, self.store = lines or folder / "log.jsonl", folder / "shop.db"
         python = [sys.executable, *(["-c", program] if program else ["-m", "fer_edge"])]
+        written = (
+            *("--jsonl", str(self.lines), "--append", "--save-video", str(folder / "door.mkv")),
+            *("--segment", "2s", "--store", str(self.store)),
+        )
         command = [
             *(["/bin/sh", "-c", f'{shell}; exec "$0" "$@"'] if shell else []),
-            *(*python, "run", *source),
-            *("--jsonl", str(self.lines), "--append", "--save-video", str(folder / "door.mkv")),
-            *("--segment", "2s", "--store", str(self.store), *options),
+            *(*python, "run", *source, *(written if outputs else ()), *options),
         ]
         # Not in the folder, whose disk may be full.
         descriptor, name = tempfile.mkstemp(prefix="fer-edge-faults-")
@@ -125,8 +131,8 @@ class Run:
 
     def wait_for_lines(self, count: int) -> None:
         """Wait until the file has so many lines more."""
-        wanted = count + _count_lines(self.lines)
-        self.wait_for(lambda: _count_lines(self.lines) >= wanted, f"{count} lines")
+        wanted = count + count_lines(self.lines)
+        self.wait_for(lambda: count_lines(self.lines) >= wanted, f"{count} lines")
 
     def wait_for_message(self, message: str) -> None:
         """Wait until a line begins with ``message``."""
@@ -154,7 +160,8 @@ class Run:
         self._messages.unlink()
 
 
-def _count_lines(path: Path) -> int:
+def count_lines(path: Path) -> int:
+    """The lines of a file that may not be there."""
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
@@ -175,9 +182,13 @@ def check_end(path: Path, outcome: Outcome) -> Record:
     """Check that the records of the last run in the file account for all its frames; return the last."""
     records = read_lines(path, outcome)
     begins = max((index for index, record in enumerate(records) if record["type"] == "start"), default=0)
-    records = records[begins:]
+    return check_records(records[begins:], path.name, outcome)
+
+
+def check_records(records: Sequence[Record], name: str, outcome: Outcome) -> Record:
+    """Check that the records of a run account for all its frames; return the last."""
     end = records[-1]
-    outcome.check(end["type"] == "end", f"{path.name}: the last record is no end")
+    outcome.check(end["type"] == "end", f"{name}: the last record is no end")
     if end["type"] == "end":
         frames = sum(record["type"] == "frame" for record in records)
         lost = sum(record.get("lost", 0) for record in records if record["type"] == "gap")
@@ -203,7 +214,8 @@ def check_store(path: Path, outcome: Outcome, finished: bool = True) -> None:
             outcome.check(not (finished and going_on), f"{going_on} {table} go on after the end")
 
 
-def _segments(folder: Path) -> list[Path]:
+def segments_in(folder: Path) -> list[Path]:
+    """The pieces of the video in a folder, oldest first."""
     return sorted(folder.glob("door-*.mkv"), key=lambda path: (path.stat().st_mtime_ns, path))
 
 
@@ -251,7 +263,7 @@ def kill(plan: Plan) -> Outcome:
     known: dict[Path, str] = {}
     late = {"store": 0.0, "video": 0.0}
     for _ in range(plan.kills):
-        known |= {path: _digest(path) for path in _segments(folder)}
+        known |= {path: _digest(path) for path in segments_in(folder)}
         with Run(folder) as run:
             before, numbers = b"", {}
             wait_until = time.monotonic() + chance.uniform(0, 5 * start_up)
@@ -260,7 +272,7 @@ def kill(plan: Plan) -> Outcome:
             if run.process.poll() is not None:
                 check_quiet(run, run.process.returncode, (), outcome, "not killed: ")
                 break
-            fresh = [path for path in _segments(folder) if path not in known]
+            fresh = [path for path in segments_in(folder) if path not in known]
             # All but the newest are finished.
             finished = {path: _digest(path) for path in fresh[:-1]}
             before = run.lines.read_bytes() if run.lines.exists() else b""
@@ -278,7 +290,7 @@ def kill(plan: Plan) -> Outcome:
     outcome.check(kinds[-1:] == ["end"] and kinds.count("frame") >= 30, "the last run wrote no end")
     outcome.kept |= {"runs that began": kinds.count("start"), "lines": len(records)}
     check_store(run.store, outcome)
-    check_segments([path for path in _segments(folder) if path.stat().st_size], outcome)
+    check_segments([path for path in segments_in(folder) if path.stat().st_size], outcome)
     outcome.kept |= {
         f"seconds missing from the {name} at most": round(value, 2) for name, value in late.items()
     }
@@ -310,7 +322,7 @@ def _check_after_kill(
     outcome.check(lines.startswith(before), "lines that were written are gone")
     for path, digest in segments.items():
         outcome.check(path.exists() and _digest(path) == digest, f"{path.name} was finished and is another")
-    new = [path for path in _segments(folder) if path not in segments]
+    new = [path for path in segments_in(folder) if path not in segments]
     records = [json.loads(line) for line in lines.splitlines()[-1:] if line.endswith(b"}")]
     last = records[-1] if records and records[-1]["type"] == "frame" else None
     if last and new and new[-1].stat().st_size:
@@ -346,7 +358,7 @@ def _check_after_kill(
 
 
 @contextlib.contextmanager
-def _mounted(folder: Path, *options: str) -> Iterator[Path]:
+def mounted(folder: Path, *options: str) -> Iterator[Path]:
     """A file system of its own, for root."""
     if os.geteuid() != 0:
         raise SkippedFault("needs root, to mount a small file system")
@@ -386,23 +398,23 @@ def _fail_and_recover(
     check_store(run.store, outcome)
 
 
+def fill_disk(filler: Path) -> None:
+    """Let ``filler`` grow until its disk is full."""
+    for size in (65536, 512):
+        with contextlib.suppress(OSError), filler.open("ab", buffering=0) as stream:
+            while True:
+                stream.write(bytes(size))
+
+
 def full_disk(plan: Plan) -> Outcome:
     """A disk of 64 MB is filled by somebody else, and emptied."""
     outcome = Outcome()
-    with _mounted(plan.folder / "disk", "-t", "tmpfs", "-o", "size=64m", "none") as disk:
+    with mounted(plan.folder / "disk", "-t", "tmpfs", "-o", "size=64m", "none") as disk:
         filler = disk / "filler"
 
-        def fill() -> None:
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
-                while True:
-                    stream.write(bytes(65536))
-            with contextlib.suppress(OSError), filler.open("ab", buffering=0) as stream:
-                while True:
-                    stream.write(bytes(512))
-
         with Run(disk) as run:
-            _fail_and_recover(run, min(plan.seconds, 20), outcome, fill, filler.unlink)
-        check_segments(_segments(disk), outcome)
+            _fail_and_recover(run, min(plan.seconds, 20), outcome, lambda: fill_disk(filler), filler.unlink)
+        check_segments(segments_in(disk), outcome)
     return outcome
 
 
@@ -421,14 +433,14 @@ def small_files(plan: Plan) -> Outcome:
             lambda: limit(512),
             lambda: limit(resource.RLIM_INFINITY),
         )
-    check_segments(_segments(plan.folder), outcome)
+    check_segments(segments_in(plan.folder), outcome)
     return outcome
 
 
 def read_only(plan: Plan) -> Outcome:
     """A disk is read-only from the start."""
     outcome = Outcome()
-    with _mounted(plan.folder / "disk", "-t", "tmpfs", "-o", "size=64m", "none") as disk:
+    with mounted(plan.folder / "disk", "-t", "tmpfs", "-o", "size=64m", "none") as disk:
         with Run(disk, "--frames", "30") as run:
             check_quiet(run, run.waited(), (0,), outcome)
         before = {path.name: path.read_bytes() for path in disk.iterdir()}
@@ -455,7 +467,7 @@ def worn_card(plan: Plan) -> Outcome:
     if not shutil.which("mkfs.ext4"):
         raise SkippedFault("needs mkfs.ext4")
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    with _mounted(plan.folder / "card", "-o", "loop", str(image)) as card, Run(card) as run:
+    with mounted(plan.folder / "card", "-o", "loop", str(image)) as card, Run(card) as run:
         run.wait_for_lines(60)
         done = subprocess.run(["mount", "-o", "remount,abort", str(card)], capture_output=True, check=False)
         if done.returncode not in (0, 32):
@@ -464,8 +476,8 @@ def worn_card(plan: Plan) -> Outcome:
         for name in _OUTPUTS:
             run.wait_for_message(f"{name}: ")
         check_quiet(run, run.ended(), (1,), outcome)
-        written = _count_lines(run.lines)
-    with _mounted(plan.folder / "card", "-o", "loop", str(image)) as card:
+        written = count_lines(run.lines)
+    with mounted(plan.folder / "card", "-o", "loop", str(image)) as card:
         with Run(card, "--frames", "30") as run:
             check_quiet(run, run.waited(), (0,), outcome, "when it could be written again: ")
         outcome.kept["lines before"] = written
@@ -493,23 +505,23 @@ def hanging_reader(plan: Plan) -> Outcome:
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     with Run(plan.folder, lines=pipe) as run:
-        run.wait_for(lambda: _count_lines(copy) > 60, "60 lines")
-        before = len(_segments(plan.folder))
+        run.wait_for(lambda: count_lines(copy) > 60, "60 lines")
+        before = len(segments_in(plan.folder))
         reading.clear()
         # Some 64 KiB of lines fit into the pipe, and then 64 wait.
         time.sleep(max(plan.seconds, 8.0))
         outcome.injected += 1
-        outcome.check(len(_segments(plan.folder)) > before, "no segment began meanwhile")
+        outcome.check(len(segments_in(plan.folder)) > before, "no segment began meanwhile")
         reading.set()
-        known = _count_lines(copy)
-        run.wait_for(lambda: _count_lines(copy) > known + 200, "lines after it")
+        known = count_lines(copy)
+        run.wait_for(lambda: count_lines(copy) > known + 200, "lines after it")
         check_quiet(run, run.ended(), (0,), outcome)
     reader.join(PATIENCE)
     end = check_end(copy, outcome)
     dropped = end["outputs"]["jsonl"]["dropped"]
     outcome.check(dropped > 0 and outcome.kept["lines told as lost"] == dropped, f"{dropped} dropped")
     check_store(run.store, outcome)
-    check_segments(_segments(plan.folder), outcome)
+    check_segments(segments_in(plan.folder), outcome)
     return outcome
 
 
@@ -617,7 +629,7 @@ def clock(plan: Plan) -> Outcome:
         spread = abs((row["ended"] - row["began"]).total_seconds() - (times[-1] - times[0]))
         outcome.check(spread < 3, f"the store's run is {spread:.0f} s too long or short")
     outcome.check(outcome.kept["jumps in the store"] == 4, "the store does not tell of 4 jumps")
-    check_segments(_segments(plan.folder), outcome)
+    check_segments(segments_in(plan.folder), outcome)
     return outcome
 
 
@@ -643,7 +655,7 @@ def stop(plan: Plan) -> Outcome:
     outcome.kept["longest pause"] = round(pause, 1)
     outcome.check(pause > 0.9 * plan.seconds, f"the longest pause is {pause:.1f} s")
     check_store(run.store, outcome)
-    check_segments(_segments(plan.folder), outcome)
+    check_segments(segments_in(plan.folder), outcome)
     return outcome
 
 
@@ -672,7 +684,7 @@ def memory(plan: Plan) -> Outcome:
     outcome = Outcome(kept={"worked": 0, "ended in words": 0, "died in a library": 0, "hung": 0})
     with Run(plan.folder, "--frames", "60") as run:
         check_quiet(run, run.waited(), (0,), outcome)
-    film = str(_segments(plan.folder)[0])
+    film = str(segments_in(plan.folder)[0])
     for megabytes in (1500, 1000, 800, 700, 600, 500, 450, 400, 350, 300, 250, 200, 150, 100):
         folder = plan.folder / str(megabytes)
         folder.mkdir()

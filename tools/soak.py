@@ -89,14 +89,15 @@ def soak(
         for count, line in enumerate(process.stdout):  # noqa: B007
             if count >= warm_up and count % step == 0:
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    samples.append(_look(process.pid, count, time.monotonic() - began))
+                    samples.append(look(process.pid, count, time.monotonic() - began))
     record = json.loads(line) if line.endswith(b"\n") else {}
     if process.returncode or record.get("type") != "end":
         raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}")
     return samples, record
 
 
-def _look(process: int, frames: int, seconds: float) -> Sample:
+def look(process: int, frames: int, seconds: float) -> Sample:
+    """What a process needs now. Raises ``OSError`` where it has ended."""
     folder = Path(f"/proc/{process}")
     status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
     return Sample(

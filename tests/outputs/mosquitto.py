@@ -64,8 +64,8 @@ class Mosquitto:
 class Reader:
     """Somebody else at the broker, with a connection that is kept up; stores each message."""
 
-    def __init__(self, broker, filters=("fer-edge/#", "homeassistant/#")):
-        self._broker, self._filters = broker, filters
+    def __init__(self, broker, filters=("fer-edge/#", "homeassistant/#"), client_id="reader"):
+        self._broker, self._filters, self._client_id = broker, filters, client_id
         self.messages: list[Message] = []
         self._outbox: list[Message] = []
         self._over = threading.Event()
@@ -76,7 +76,7 @@ class Reader:
 
     def _work(self):
         while not self._over.is_set():
-            link = Link(self._broker, "reader")
+            link = Link(self._broker, self._client_id)
             with contextlib.suppress(LinkLost):
                 link.connect()
                 number = link.subscribe(self._filters)
@@ -119,3 +119,15 @@ def kept(broker):
     with reading(broker) as reader:
         time.sleep(0.3)
         return {one.topic: one.payload for one in reader.messages if one.retain}
+
+
+def passwords(folder):
+    """Write mosquitto's file of passwords for the user ``shop``; return the one with the password itself."""
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", str(folder / "passwords"), "shop", "s3cret/@:"], check=True
+    )
+    (folder / "passwords").chmod(0o644)
+    file = folder / "shop.password"
+    file.write_text("s3cret/@:\n")
+    file.chmod(0o600)
+    return file

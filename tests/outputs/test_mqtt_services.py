@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("paho.mqtt.enums")
 pytest.importorskip("cv2")
-from outputs.mosquitto import SECONDS, Mosquitto, await_true, kept, reading
+from outputs.mosquitto import SECONDS, Mosquitto, await_true, kept, passwords, reading
 from outputs.mqtt_broker import FakeControl, WrittenStore, state
 
 from fer_edge.control.broker import broker_of
@@ -254,17 +254,6 @@ def certificates(folder):
             *("-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt"),
         )
     return folder
-
-
-def passwords(folder):
-    subprocess.run(
-        ["mosquitto_passwd", "-b", "-c", str(folder / "passwords"), "shop", "s3cret/@:"], check=True
-    )
-    (folder / "passwords").chmod(0o644)
-    file = folder / "shop.password"
-    file.write_text("s3cret/@:\n")
-    file.chmod(0o600)
-    return file
 
 
 def test_password_and_tls_let_the_right_ones_in_and_nobody_else(mosquitto, store, home, tmp_path, caplog):
