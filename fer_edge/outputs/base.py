@@ -161,14 +161,17 @@ class Outputs:
         self._live, self._clock = live, clock
         self._interrupted = self._failed = False
         self._before: dict[str, Losses] = {}
+        # Losses are asked for in other threads, and must not count an output twice while it goes.
+        self._lock = threading.Lock()
         self._direct: Sequence[Output] = direct
         self._threads = [self._begun(output, output.name in required) for output in slow]
 
     @property
     def losses(self) -> dict[str, Losses]:
         """What each slow output did not write so far, by its label; those of one label are summed."""
-        losses = dict(self._before)
-        for thread in self._threads:
+        with self._lock:
+            losses, threads = dict(self._before), self._threads
+        for thread in threads:
             before = losses.get(thread.output.label, Losses(0, 0))
             losses[thread.output.label] = before.and_also(thread.losses)
         return losses
@@ -214,15 +217,16 @@ class Outputs:
         self._finish(
             [output for output in self._direct if output not in direct], gone, told or {}, in_time=self._live
         )
-        for thread in gone:
-            label = thread.output.label
-            self._before[label] = self._before.get(label, Losses(0, 0)).and_also(thread.losses)
-            self._failed |= thread.failed
-        self._direct = direct
-        self._threads = [
+        threads = [
             kept[output] if output in kept else self._begun(output, output.name in required)
             for output in slow
         ]
+        with self._lock:
+            for thread in gone:
+                label = thread.output.label
+                self._before[label] = self._before.get(label, Losses(0, 0)).and_also(thread.losses)
+                self._failed |= thread.failed
+            self._direct, self._threads = direct, threads
 
     def interrupt(self) -> None:
         """Stop waiting for outputs that make no progress; may be called from a signal handler."""

@@ -516,6 +516,25 @@ def test_outputs_are_exchanged_while_the_run_goes_on():
     assert coming.told["outputs"]["failing"] == {"lost": 1, "dropped": 0}
 
 
+def test_losses_never_count_an_output_twice_while_it_is_exchanged(monkeypatch):
+    leaving = Kept("jsonl")
+    leaving.failing = OutputError("no")
+    outputs = Outputs([], [leaving], live=False)
+    for index in range(3):
+        outputs.write(result(index=index))
+    begin, told = outputs._begun, []
+
+    def looked_at(*given):
+        told.append(outputs.losses["jsonl"].lost)
+        return begin(*given)
+
+    monkeypatch.setattr(outputs, "_begun", looked_at)
+    outputs.exchange([], [Kept("jsonl")])
+    told.append(outputs.losses["jsonl"].lost)
+    outputs.close()
+    assert told == [3, 3]
+
+
 def test_an_output_that_stays_can_become_required():
     output = Kept()
     outputs = Outputs([], [output], live=False)
