@@ -209,6 +209,29 @@ def test_a_loop_that_hangs_is_not_healthy(tmp_path):
         assert answer.json["reason"].startswith("no frame was processed for ")
 
 
+def test_a_run_that_is_resumed_is_healthy_until_a_frame_is_overdue(tmp_path):
+    now = [100.0]
+    with served(tmp_path, silence=5.0, limits={"clock": lambda: now[0]}) as page:
+        page.feed()
+        page.live.on_state(State("paused"))
+        page.control.pause()
+        page.page.changed()
+        now[0] += 3600
+        assert page.ask("/healthz").json["paused"] is True
+        page.control.resume()
+        page.page.changed()
+        # Its cameras have given no frame yet, so that they are as they were.
+        assert page.ask("/healthz").json["ok"] is True
+        now[0] += 5.1
+        answer = page.ask("/healthz")
+        assert (answer.status, answer.json["reason"]) == (503, "no frame was processed for 5 s")
+        # Other changes are no reason to be patient.
+        page.page.changed()
+        assert page.ask("/healthz").status == 503
+        page.feed()
+        assert page.ask("/healthz").status == 200
+
+
 # Pictures.
 
 

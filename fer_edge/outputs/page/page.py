@@ -133,6 +133,8 @@ class PageOutput:
         self._silence, self._clock = silence, clock
         self._frames = 0
         self._latest: float | None = None
+        """When a frame was processed, or the run was last resumed: frames are due from then on."""
+        self._paused = bool(controls.snapshot()["paused"])
         options, picture = door.options, door.picture
         self.pictures = None if picture == "off" else Pictures(cameras, picture, options.fps, unsure)
         self._events = Events()
@@ -173,6 +175,9 @@ class PageOutput:
 
     def changed(self) -> None:
         """Show no picture of before: what may be seen has changed; from any thread."""
+        was_paused, self._paused = self._paused, bool(self._controls.snapshot()["paused"])
+        if was_paused and not self._paused:
+            self._latest = self._clock()
         if self.pictures is not None:
             self.pictures.forget()
 
@@ -205,7 +210,7 @@ class PageOutput:
         reason = None
         if latest is None:
             reason = "no frame was processed yet"
-        elif not counts["running"]:
+        elif not counts["running"] and "paused" not in states:
             reason = "no camera gives frames"
         elif now - latest > self._silence:
             reason = f"no frame was processed for {now - latest:.0f} s"
