@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 
+from .errors import FerEdgeError
+
 _log = logging.getLogger(__name__)
 
 
@@ -22,6 +24,8 @@ def every(seconds: float, work: Callable[[], None], name: str) -> Iterator[None]
         while not over.wait(seconds):
             try:
                 work()
+            except FerEdgeError as error:
+                _log.warning("%s: %s", name, error)
             except Exception as error:  # must not end what it only watches
                 _log.warning("%s: %r", name, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, OutputError
 from ..files import atomic_path, check_target
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
@@ -36,6 +37,8 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5
 
 FILE_SECONDS = 15.0
 """Between two writings of a file: Prometheus' usual interval."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -216,14 +219,25 @@ class MetricsFile:
         self.write()
 
     def write(self) -> None:
-        """Write the figures of this moment; a reader sees the old or the new ones."""
-        with atomic_path(self._path) as temporary:
-            # The node exporter tells its own process under the same names, and refuses two of one name.
-            temporary.write_bytes(self._metrics.render(process=False)[0])
+        """Write the figures of this moment; a reader sees the old or the new ones.
+
+        Raises :class:`~fer_edge.errors.OutputError` where the disk is full or fails.
+        """
+        try:
+            with atomic_path(self._path) as temporary:
+                # The node exporter tells its own process under the same names, and refuses two of one name.
+                temporary.write_bytes(self._metrics.render(process=False)[0])
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Remove the file: what has ended has no figures, and old ones would be taken for new."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning(
+                "metrics: %s: is left, and cannot be deleted: %s", self._path, error.strerror or error
+            )
 
 
 class _Collected(Collector):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
 import timeit
 from dataclasses import replace
 from datetime import timedelta
@@ -18,13 +21,14 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 from results import BEGAN, face, gap, result, tracked
 
-from fer_edge.errors import DataError
+from fer_edge.errors import DataError, OutputError
 from fer_edge.faces.quality import MEAN_FACE
 from fer_edge.labels import EMOTIONS
 from fer_edge.machine import Condition
 from fer_edge.outputs.base import Losses
 from fer_edge.outputs.live import Live
 from fer_edge.outputs.metrics import Metrics, MetricsFile
+from fer_edge.periodic import every
 from fer_edge.pipeline.state import State
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -201,6 +205,49 @@ def test_the_file_holds_what_is_rendered_and_goes_with_the_run(clocks, tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="does not exist"):
         MetricsFile(str(tmp_path / "missing" / "a.prom"), metrics)
+
+
+def test_a_full_disk_under_the_file_is_told_in_words_and_leaves_the_old_figures(
+    clocks, tmp_path, monkeypatch, caplog
+):
+    _, metrics = made(clocks)
+    path = tmp_path / "fer-edge.prom"
+    file = MetricsFile(str(path), metrics)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"fer-edge\.prom: cannot be written: No space left on device"):
+            file.write()
+        told = threading.Event()
+
+        def write():
+            try:
+                file.write()
+            finally:
+                told.set()
+
+        with every(0.01, write, "metrics"):
+            assert told.wait(60)
+    assert set(caplog.messages) == {f"metrics: {path}: cannot be written: No space left on device"}
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["fer-edge.prom"]
+
+
+def test_a_file_that_cannot_be_removed_is_told(clocks, tmp_path, monkeypatch, caplog):
+    _, metrics = made(clocks)
+    path = tmp_path / "fer-edge.prom"
+    file = MetricsFile(str(path), metrics)
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    file.close()
+    assert caplog.messages == [f"metrics: {path}: is left, and cannot be deleted: Read-only file system"]
 
 
 def test_a_result_costs_next_to_nothing(clocks):
