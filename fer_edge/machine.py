@@ -28,6 +28,12 @@ _FIRMWARE = ("soc*/soc*:firmware/get_throttled", "soc*:firmware/get_throttled")
 _UNSYNCHRONIZED = 16_000_000
 """Microseconds of possible error from which on systemd, too, calls the clock unsynchronized."""
 
+ARENAS = 2
+"""Pools of memory for a process that works in one thread and writes in some others."""
+
+_M_ARENA_MAX = -8
+"""Of glibc's ``malloc.h``."""
+
 HOT = 80
 """Degrees Celsius at which a Raspberry Pi's firmware begins to lower the clock."""
 
@@ -119,6 +125,22 @@ def peak_memory() -> int | None:
 def resident_memory() -> int | None:
     """Resident set of this process, in bytes; None where the kernel does not say."""
     return _kilobytes("VmRSS", _STATUS)
+
+
+def limit_arenas(most: int = ARENAS) -> bool:
+    """Let malloc keep at most so many pools of memory; returns whether it does.
+
+    glibc gives each thread a pool of its own, up to eight for each core, and pictures that are freed in
+    another thread leave holes in all of them. Threads keep the pools that they have, so this comes first.
+    What ``MALLOC_ARENA_MAX`` says holds (mallopt(3)). Other C libraries have no such pools.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_ARENA_MAX, most))
 
 
 def available_memory() -> int | None:

@@ -94,8 +94,10 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 
 def execute(args: argparse.Namespace) -> int:
     """Run until the source ends, a limit is reached or Ctrl-C; return the exit code of :data:`EPILOG`."""
+    from ..machine import limit_arenas
     from .signals import HangUp
 
+    limit_arenas()
     file = args.config or os.environ.get("FER_EDGE_CONFIG")
     read = functools.partial(load, given(args), os.environ, file)
     with contextlib.ExitStack() as stack:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import struct
+import subprocess
+import sys
 import types
 from datetime import datetime
 
@@ -157,6 +160,53 @@ def test_a_wrong_clock_is_told(tmp_path, monkeypatch, days, synchronized, state,
 def test_the_kernels_estimate_of_the_clocks_error_is_read():
     assert machine._largest_error(struct.pack("@i4l", 0, 1, 2, 16_000_000, 4) + bytes(100)) == 16_000_000
     assert machine.is_synchronized() in (True, False, None)
+
+
+_ARENAS = """
+import ctypes, sys, threading
+from fer_edge.machine import limit_arenas
+
+limited = sys.argv[1:] == ["limit"] and limit_arenas()
+together = threading.Barrier(9)
+
+def work():
+    kept = [bytearray(5000 + size) for size in range(50)]
+    together.wait()
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+together.wait()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+together.wait()
+print("limited" if limited else "as it was")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no arenas")
+def test_arenas_are_limited_unless_the_environment_says_how_many_there_are():
+    usual = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+
+    def arenas(*given, **environment):
+        told = subprocess.run(
+            [sys.executable, "-c", _ARENAS, *given],
+            env={**usual, **environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        return told.count("<heap nr="), "limited" in told
+
+    assert arenas()[0] > 2
+    assert arenas("limit") == (2, True)
+    count, limited = arenas("limit", MALLOC_ARENA_MAX="4")
+    assert 2 < count <= 4
+    assert not limited
 
 
 def test_available_and_resident_memory_are_read():
