@@ -74,7 +74,8 @@ class Book:
         self.current: dict[str, Source] = {}
         """Of each device the store that it told of last."""
         self._pending: list[_Pending] = []
-        self._changed: set[Source] = set()
+        # In their order, so that devices are numbered as they were met.
+        self._changed: dict[Source, None] = {}
         self._made: set[Source] = set()
         self._cameras: dict[tuple[int, str], int] = {}
         self._clocks: dict[tuple[int, str], tuple[int, int]] = {}
@@ -150,10 +151,10 @@ class Book:
             # What is there under another name is not asked for once more.
             floor = 0 if other is source else min(other.spans[table].settled, last)
             spans.add(1, max(floor, last - self._history))
-            self._changed.add(source)
+            self._changed[source] = None
         if last > spans.last:
             spans.exists(last)
-            self._changed.add(source)
+            self._changed[source] = None
 
     def take(self, source: Source, table: Table, row: Row, fresh: bool = False) -> None:
         """Take a row, which is written by :meth:`commit`. ``fresh``: the device has read it just now."""
@@ -161,7 +162,7 @@ class Book:
         fresh = fresh or row.seq > spans.last
         self.meet(source, table, row.seq - 1)
         spans.add(row.seq, row.seq)
-        self._changed.add(source)
+        self._changed[source] = None
         self._pending.append(_Pending(source, table, row, fresh))
 
     def settle(self, source: Source, table: Table, first: int, last: int) -> int:
@@ -171,7 +172,7 @@ class Book:
         gone = sum(end - begin + 1 for begin, end in spans.gaps(since, last))
         spans.add(first, last)
         source.lost[table] += gone
-        self._changed.add(source)
+        self._changed[source] = None
         return gone
 
     def commit(self) -> set[Source]:
@@ -190,8 +191,8 @@ class Book:
             raise
         self.written += written
         self.doubles += len(self._pending) - written
-        changed = self._changed
-        self._pending, self._changed = [], set()
+        changed = set(self._changed)
+        self._pending, self._changed = [], {}
         return changed
 
     def delete(self, before: int) -> bool:

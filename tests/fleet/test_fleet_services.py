@@ -271,7 +271,6 @@ def test_a_database_that_is_restarted_loses_no_row(mosquitto, postgresql, tmp_pa
 
 
 def test_both_databases_give_the_same_rows_summaries_and_reports(mosquitto, postgresql, tmp_path, capsys):
-    pytest.importorskip("scipy")
     from fleet.fleet_devices import visit
     from fleet.test_fleet_book import row
 

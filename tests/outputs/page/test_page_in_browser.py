@@ -484,9 +484,8 @@ def test_no_old_picture_is_left_when_it_was_paused_during_an_outage(visit, room)
 def test_a_page_of_an_earlier_version_is_loaded_anew(visit, room):
     page = visit(room.url)
     expect(page.locator("#link")).to_have_text("live")
-    page.evaluate("window.old = true")
-    room.more["fer_edge"] = "0.3.0"
-    until(page, "!window.old")
+    with page.expect_navigation():
+        room.more["fer_edge"] = "0.3.0"
     expect(page.locator("#about")).to_contain_text("fer-edge 0.3.0")
 
 
