@@ -70,6 +70,11 @@ def test_health_that_is_not_true_is_a_problem(probe, told):
     assert told in problem
 
 
+def test_a_frame_that_was_read_and_is_not_yet_processed_is_none_for_health():
+    records = frames(*steady(100, 110), *steady(150, 160))
+    assert not problems_of_health(records, healthy(150.3, 503))
+
+
 def test_frames_of_a_full_disk_are_no_silence():
     records = frames(*steady(100, 110), *steady(150, 160), lost=(151,))
     assert not problems_of_health(records, healthy(140))

@@ -92,7 +92,7 @@ def check_health(device: Device, records: Sequence[Record], outcome: Outcome) ->
         after = times[at] if at < len(times) else float("inf")
         if one.status == 503:
             # A frame is processed some time after it was read, on a busy machine seconds after.
-            around = [*times[bisect.bisect_left(times, before - SLACK) : at], after]
+            around = [*times[max(bisect.bisect_left(times, before - SLACK) - 1, 0) : at], after]
             apart = max((later - earlier for earlier, later in itertools.pairwise(around)), default=after)
             outcome.check(
                 bool(one.told.get("reason")) and apart > 0.5,
