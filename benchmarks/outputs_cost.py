@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,10 +27,15 @@ from typing import IO, Any
 from page_viewers import asked, viewers
 
 import fer_edge
-from fer_edge.commands import _live, _mqtt, _outputs, _page
+from fer_edge.commands._beside import Beside, OpenRun, add_all
+from fer_edge.commands._live import live_of, metrics_of
+from fer_edge.commands._mqtt import broker_for
+from fer_edge.commands._outputs import open_outputs, watched
+from fer_edge.commands._page import open_door
 from fer_edge.config import OPTIONS, load
 from fer_edge.control.control import Control
-from fer_edge.outputs.base import Outputs
+from fer_edge.outputs.base import Losses, Outputs
+from fer_edge.pipeline.result import FrameResult
 from fer_edge.pipeline.watch import Watch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
@@ -146,65 +151,65 @@ def cost(args: argparse.Namespace, folder: Path, broker: Mosquitto) -> dict[str,
             for name in PARTS:
                 own = folder / f"{count}-{name.replace(' ', '-').replace(',', '')}"
                 (own / "state").mkdir(parents=True)
-                with opened(name, run, own, broker, reader) as outputs:
-                    span(run, outputs, _SETTLE)
-                    figures[name].append(span(run, outputs, args.seconds))
+                with opened(name, run, own, broker, reader) as write:
+                    span(run, write, _SETTLE)
+                    figures[name].append(span(run, write, args.seconds))
     return figures
 
 
-class Written:
-    """All that a frame of a part goes to."""
-
-    def __init__(self, outputs: Outputs, takers: list[Any]) -> None:
-        self.outputs, self._takers = outputs, takers
-
-    def write(self, result: Any) -> None:
-        """Take a result, as ``fer-edge run`` hands it over."""
-        for take in self._takers:
-            take(result)
-        self.outputs.write(result)
-
-
 @contextlib.contextmanager
-def opened(part: str, run: Watch, folder: Path, broker: Mosquitto, reader: Reader) -> Iterator[Written]:
-    """The outputs of a part, open, and with a viewer where one is to look on."""
+def opened(
+    part: str, run: Watch, folder: Path, broker: Mosquitto, reader: Reader
+) -> Iterator[Callable[[FrameResult], None]]:
+    """Open the outputs of a part, with a viewer where one is to look on; gives what takes each result."""
     given = {f"FER_EDGE_{name.upper()}": text for name, text in settings(part, folder, broker).items()}
     config = load({}, given).config
-    cameras = _outputs.watched(config, run)
+    cameras = watched(config, run)
+    beside, mark = Beside(), len(reader.messages)
     with contextlib.ExitStack() as stack:
-        door = _page.open_door(config, stack)
-        control = Control(run)
-        live = _live.live_of(config, cameras, control.snapshot)
-        metrics = _live.metrics_of(config, live, cameras, lambda: outputs.losses)
-        place = _mqtt.broker_for(config, cameras)
-        files = _outputs.open_outputs(config, cameras)
-        direct, apart = [], []
-        if door and live and metrics:
-            page = _page.open_page(door, config, control, live, metrics, 10.0)
-            direct.append(page)
-        if place and live:
-            mark = len(reader.messages)
-            apart.append(_mqtt.open_mqtt(place, config, control, live, goes_on=True))
+        door, control = open_door(config, stack), Control(run)
+        figures = live_of(config, cameras, control.snapshot)
+
+        def losses() -> Mapping[str, Losses]:
+            return outputs.losses
+
+        shown = OpenRun(
+            config=config,
+            cameras=cameras,
+            control=control,
+            summary=lambda: run.summary,
+            losses=losses,
+            live=True,
+            silence=10.0,
+            door=door,
+            figures=figures,
+            metrics=metrics_of(config, figures, cameras, losses),
+            broker=broker_for(config, cameras),
+        )
+        files = open_outputs(config, cameras)
+        add_all(beside, shown)
         # What a run shows on the terminal is no output here.
-        outputs = Outputs(direct, [*files.slow.values(), *apart], live=False)
+        outputs = Outputs(beside.direct, [*files.slow.values(), *beside.slow], live=False)
         stack.callback(outputs.close)
-        _live.keep_metrics(config, metrics, stack)
-        if door:
-            _page.serve_page(page, door, stack)
-            if part in _LOOKED_AT:
-                stack.enter_context(viewers(door.port, 1, 0))
-        takers = [one.take for one in (live, metrics) if one is not None]
-        if apart:
+        beside.start(stack)
+        if door and part in _LOOKED_AT:
+            stack.enter_context(viewers(door.port, 1, 0))
+        if shown.broker:
             await_true(lambda: any(one.payload == b"online" for one in reader.messages[mark:]))
-        yield Written(outputs, takers)
+
+        def write(result: FrameResult) -> None:
+            beside.take(result)
+            outputs.write(result)
+
+        yield write
 
 
-def span(run: Watch, outputs: Written | None, seconds: float) -> Span:
+def span(run: Watch, write: Callable[[FrameResult], None] | None, seconds: float) -> Span:
     """Recognize for so many seconds."""
     began, cpu, count = time.perf_counter(), time.process_time(), 0
     for result in run:
-        if outputs is not None:
-            outputs.write(result)
+        if write is not None:
+            write(result)
         count += 1
         if time.perf_counter() - began >= seconds:
             break
@@ -224,7 +229,7 @@ def resident(runs: int, folder: Path, broker: Mosquitto) -> dict[str, float]:
         for name in PARTS:
             own = folder / f"memory-{count}-{name.replace(' ', '-').replace(',', '')}"
             own.mkdir()
-            looks, film = watched(name, own, broker, 12)
+            looks, film = looked_at(name, own, broker, 12)
             if name in _LOOKED_AT and not film.pictures:
                 raise RuntimeError(f"{name}: nobody looked on")
             # At the start, the demo camera needs more than later.
@@ -246,7 +251,7 @@ class Look:
     """Bytes of the file for Prometheus."""
 
 
-def watched(part: str, folder: Path, broker: Mosquitto, seconds: float) -> tuple[list[Look], Film]:
+def looked_at(part: str, folder: Path, broker: Mosquitto, seconds: float) -> tuple[list[Look], Film]:
     """Run the demo camera at its usual rate with the outputs of a part, and look at it."""
     process = subprocess.Popen(
         command(part, folder, broker, "--seconds", f"{seconds:g}"),
@@ -293,13 +298,13 @@ def amounts(seconds: float, folder: Path, broker: Mosquitto) -> list[dict[str, A
     own.mkdir()
     alone.mkdir()
     with reading(broker.place, filters=("fer-edge/#",), client_id="counter") as reader:
-        looks, film = watched("all", own, broker, seconds)
+        looks, film = looked_at("all", own, broker, seconds)
         told = [(one.topic.rpartition("/")[2], len(one.payload)) for one in reader.messages if not one.retain]
     lines = own / "log.jsonl"
     summary = json.loads(lines.read_text().splitlines()[-1])["summary"]
     recorded = sum(path.stat().st_size for path in own.glob("door*.mkv"))
     # Its journal is written over again and again: its size tells nothing. At the start, the store is made.
-    stored, _ = watched("store", alone, broker, seconds)
+    stored, _ = looked_at("store", alone, broker, seconds)
     first, last = stored[len(stored) // 4], stored[-1]
     kept = (last.written - first.written) / (last.at - first.at) * 60
     some = [
