@@ -850,7 +850,12 @@ def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
     monkeypatch.setattr("fer_edge.sources.open_camera", lambda spec, colour: source)
     code, out, err = cli("run", "--camera", "--save-video", tmp_path / "o.avi")
     assert code == 1
-    assert err.splitlines()[-1] == "fer-edge run: camera 0: unplugged"
+    *privacy, told = err.splitlines()
+    assert told == "fer-edge run: camera 0: unplugged"
+    assert [re.sub(r"^\S+ (\w+: .{20}).*", r"\1", line) for line in privacy] == [
+        "info: leaves this device: ",
+        "warning: in the EU it is forb",
+    ]
     frames, dropped = re.search(r"(\d+) frames in .* dropped (\d+)", out).groups()
     assert int(frames) + int(dropped) == 5
     (written,) = tmp_path.glob("o-*Z.avi")
