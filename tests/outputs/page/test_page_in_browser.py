@@ -387,10 +387,12 @@ def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
             re.compile(r"Connection lost \d+ s ago; what you see is of \d\d:\d\d:\d\d\. Trying again\.")
         )
         assert page.title().startswith("connection lost")
+        expect(page.locator(".cameras .state")).to_be_hidden()
     with run(tmp_path, "--camera", "demo", port=port):
         expect(page.locator("#link")).to_have_text("live")
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#said")).to_contain_text("Connection is back")
+        expect(page.locator(".cameras .state")).to_be_visible()
         expect(page.locator(".frame img")).to_be_visible()
 
 
@@ -404,6 +406,8 @@ def test_the_end_of_a_run_is_told(visit, tmp_path):
         before = page.locator(".frame").bounding_box(), page.locator(".box").bounding_box()
     expect(page.locator("#link")).to_have_text("ended")
     expect(page.locator("#notice")).to_contain_text("continues when it is started again")
+    # Nobody knows what the camera does by now.
+    expect(page.locator(".cameras .state")).to_be_hidden()
     after = page.locator(".frame").bounding_box(), page.locator(".box").bounding_box()
     assert after[1]["y"] - after[0]["y"] == pytest.approx(before[1]["y"] - before[0]["y"], abs=1)
 

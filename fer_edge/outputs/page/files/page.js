@@ -1,4 +1,4 @@
-// Shows what a run does. Asks no server but its own, and puts in texts as texts.
+// Shows what a run does. Asks its own server only; texts are set as text.
 "use strict";
 
 // From pleasant to unpleasant, alike in bars, timeline and table: place tells them apart as well as colour.
@@ -108,7 +108,7 @@ function connect() {
 
 const get = (path) => fetch(path, { signal: AbortSignal.timeout(5000) });
 
-// After a silence: is there anything new, or nobody?
+// After a silence: anything new, or nobody?
 async function ask() {
 	try {
 		const answer = await get("api/state");
@@ -437,7 +437,7 @@ function drawTimeline() {
 	if ($("as-table").open && now() - tabled > 60) fillTable();
 }
 
-// Stretches without a gap: nothing is drawn where nobody was there or no frame was processed.
+// Stretches without gaps: where nobody was there or no frame came, nothing is drawn.
 function runs() {
 	const found = [];
 	entries.forEach((entry, index) => {
