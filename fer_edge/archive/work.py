@@ -15,7 +15,7 @@ from ..labels import ANSWERS
 from ..pipeline.look import Look
 from ..pipeline.options import WatchOptions
 from ..pipeline.pace import Pace
-from ..pipeline.recognizer import Recognizer
+from ..pipeline.recognizer import recognizer_of
 from ..sources import open_source
 from ..sources.base import CAMERA_FPS, Source
 from ..sources.stretch import UnclearTimesError
@@ -131,7 +131,7 @@ class Worker:
         # Workers share a machine: each has one core.
         cv2.setNumThreads(1)
         self._settings = replace(settings, options=replace(settings.options, threads=1))
-        self._recognizer = recognizer_for(self._settings.options)
+        self._recognizer = recognizer_of(self._settings.options)
         self._look = Look(self._recognizer, self._settings.options)
         self._objects = Objects(settings.scratch, settings.scratch_bytes)
 
@@ -217,24 +217,6 @@ class Worker:
             "behind": read.behind,
         }
         return part
-
-
-def recognizer_for(options: WatchOptions) -> Recognizer:
-    """Load the models that ``options`` name."""
-    return Recognizer(
-        options.model,
-        options.backend,
-        options.precision,
-        options.threads,
-        options.detector_model,
-        detector_engine=options.detector_engine,
-        detector_precision=options.detector_precision,
-        detect_size=options.detect_size,
-        min_score=options.min_score,
-        align=options.align,
-        labels=options.labels,
-        balance=options.balance,
-    )
 
 
 def _opened(path: Path, segment: Segment, options: WatchOptions) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from ..kernels.crop import crop_faces
 from ..labels import ANSWERS
 from ..models.classifier import Classifier, load_classifier
 from ..models.people import Answers
+
+if TYPE_CHECKING:
+    from .options import WatchOptions
 
 MOST_FACES = 64
 """Faces that are classified at once: the memory of a crowd would be that of all of them."""
@@ -142,3 +146,21 @@ class Recognizer:
 
         parts = (slice(start, start + MOST_FACES) for start in range(0, len(faces), MOST_FACES))
         return np.concatenate([told(part) for part in parts])
+
+
+def recognizer_of(options: WatchOptions) -> Recognizer:
+    """Load the models that ``options`` name; raises what :class:`Recognizer` raises."""
+    return Recognizer(
+        options.model,
+        options.backend,
+        options.precision,
+        options.threads,
+        options.detector_model,
+        detector_engine=options.detector_engine,
+        detector_precision=options.detector_precision,
+        detect_size=options.detect_size,
+        min_score=options.min_score,
+        align=options.align,
+        labels=options.labels,
+        balance=options.balance,
+    )

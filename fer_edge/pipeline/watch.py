@@ -34,7 +34,7 @@ from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
 from .pace import Pace
 from .pause import Pause
-from .recognizer import Recognizer, answered
+from .recognizer import Recognizer, answered, recognizer_of
 from .reconnect import POLL, TELL_EVERY, Feed
 from .result import FrameResult
 from .smoothing import Smoother
@@ -110,7 +110,7 @@ class Watch(Iterator[FrameResult]):
         with contextlib.ExitStack() as opening:
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
             self._pace = self._paced()
-            self.recognizer = recognizer or self._load()
+            self.recognizer = recognizer or recognizer_of(self.options)
             self._opened = opening.pop_all()
         detect_every, classify_every = self._rhythm()
         self._follower = Follower(
@@ -266,23 +266,6 @@ class Watch(Iterator[FrameResult]):
         classify_every = self.options.classify_every or (CLASSIFY_EVERY if live else 1)
         self.options = replace(self.options, detect_every=detect_every, classify_every=classify_every)
         return detect_every, classify_every
-
-    def _load(self) -> Recognizer:
-        options = self.options
-        return Recognizer(
-            options.model,
-            options.backend,
-            options.precision,
-            options.threads,
-            options.detector_model,
-            detector_engine=options.detector_engine,
-            detector_precision=options.detector_precision,
-            detect_size=options.detect_size,
-            min_score=options.min_score,
-            align=options.align,
-            labels=options.labels,
-            balance=options.balance,
-        )
 
     def _run(self) -> Generator[FrameResult, None, None]:
         self._began = time.monotonic()
