@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 STOREYS = (
     {"labels", "errors", "defaults", "option", "utc", "credentials"},
     {"files", "machine", "log", "periodic", "native_output", "interrupts", "opencv", "kernels"},
-    {"fer2013", "models", "sources"},
+    {"fer2013", "models", "sources", "chromium"},
     {"faces"},
     {"pipeline"},
     {"store"},

@@ -26,7 +26,7 @@ The notice is made from the run's configuration: a file (--config), the environm
 options of `fer-edge run`. What is not given is a line to fill in by hand. Open the HTML in a browser and
 print it on A4, a page for each language; --pdf lets Chromium do that. docs/privacy.md explains what it is
 for. It is not legal advice.
-Exit code: 0 done, 1 printing failed, 2 bad input, 78 a bad configuration file."""
+Exit code: 0 done, 1 printing failed, 2 bad input or no browser, 78 a bad configuration file."""
 
 _ALL = "all"
 
@@ -66,10 +66,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print or write the notice."""
+    from ..chromium import write_pdf
     from ..files import check_target, write_text
     from ..notice.facts import facts_of
     from ..notice.languages import FALLBACK, languages
-    from ..notice.printing import print_pdf
     from ..notice.sheet import Details, as_html, as_text
 
     asked = arguments.language or [FALLBACK]
@@ -90,7 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.out:
         write_text(arguments.out, page)
     if arguments.pdf:
-        print_pdf(page, arguments.pdf)
+        write_pdf(page, arguments.pdf)
     return 0
 
 

@@ -137,7 +137,7 @@ def execute(args: argparse.Namespace) -> int:
         raise DataError("--stimulus-begins needs --stimulus, the film that was shown")
     check_target(args.out, args.sources, force=args.force)
     if args.pdf:
-        from ..report.pdf import browser
+        from ..chromium import browser
 
         check_target(args.pdf, [*args.sources, args.out], force=args.force)
         if Path(args.pdf).resolve() == Path(args.out).resolve():
@@ -228,7 +228,7 @@ def _write(args: argparse.Namespace, content: Content) -> None:
         files = write_tables(content.tables, args.tables)
         print(f"{printable(args.tables)}: {counted(len(files), 'file')}")
     if args.pdf:
-        from ..report.pdf import write_pdf
+        from ..chromium import write_pdf
 
         write_pdf(page, args.pdf)
         print(f"{printable(args.pdf)}: printed")

@@ -17,10 +17,10 @@ import pytest
 from report.runs import person
 from results import result, tracked
 
+from fer_edge import chromium
 from fer_edge.cli import main
 from fer_edge.labels import EMOTIONS
 from fer_edge.outputs.store import StoreOutput
-from fer_edge.report import pdf
 from fer_edge.report.progress import Bar
 from fer_edge.store.reader import StoreReader
 from fer_edge.store.writer import StoreWriter
@@ -164,7 +164,7 @@ def test_a_stimulus_that_is_no_film_is_refused(tmp_path, capsys):
 
 
 def test_without_a_browser_pdf_says_what_to_install_and_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
     assert report("--demo", "-o", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf") == 2
     assert "needs Chromium or Chrome" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +175,7 @@ def test_a_browser_that_fails_leaves_no_pdf(tmp_path, capsys, monkeypatch):
     broken.parent.mkdir()
     broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(pdf, "browser", lambda: str(broken))
+    monkeypatch.setattr(chromium, "browser", lambda: str(broken))
     assert report("--demo", "-o", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf") == 1
     assert "made no PDF (exit code 3): it is broken" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "r.html"]

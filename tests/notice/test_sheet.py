@@ -9,12 +9,12 @@ from datetime import date
 
 import pytest
 
+from fer_edge import chromium
+from fer_edge.chromium import MissingBrowserError, write_pdf
 from fer_edge.errors import OutputError
 from fer_edge.labels import EMOTIONS
-from fer_edge.notice import printing
 from fer_edge.notice.facts import DAY, Facts, Kept, Sent
 from fer_edge.notice.languages import Words, languages, words_of
-from fer_edge.notice.printing import print_pdf
 from fer_edge.notice.sheet import Details, as_html, as_text, sections
 from fer_edge.option import FileLimit
 
@@ -200,9 +200,9 @@ def test_the_font_is_smaller_where_there_is_more_to_tell():
 
 
 def test_without_a_browser_it_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(printing.shutil, "which", lambda name: None)
-    with pytest.raises(OutputError, match=r"no browser .* apt install chromium"):
-        print_pdf("<p>x</p>", tmp_path / "a.pdf")
+    monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
+    with pytest.raises(MissingBrowserError, match=r"none is installed \(sudo apt install chromium\)"):
+        write_pdf("<p>x</p>", tmp_path / "a.pdf")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,9 +210,9 @@ def test_a_browser_that_prints_nothing_is_an_error(monkeypatch, tmp_path):
     fake = tmp_path / "chromium"
     fake.write_text("#!/bin/sh\necho 'no display' >&2\nexit 3\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(printing.shutil, "which", lambda name: str(fake))
-    with pytest.raises(OutputError, match="could not print: no display"):
-        print_pdf("<p>x</p>", tmp_path / "a.pdf")
+    monkeypatch.setattr(chromium.shutil, "which", lambda name: str(fake))
+    with pytest.raises(OutputError, match=r"a\.pdf: .*made no PDF \(exit code 3\): no display"):
+        write_pdf("<p>x</p>", tmp_path / "a.pdf")
     assert [one.name for one in tmp_path.iterdir()] == ["chromium"]
 
 
@@ -228,9 +228,9 @@ def test_a_browser_that_prints_nothing_is_an_error(monkeypatch, tmp_path):
     ids=["nothing", "store", "pictures", "everything"],
 )
 def test_each_language_fits_on_a_sheet_of_a4(tmp_path, facts):
-    assert any(map(shutil.which, printing.BROWSERS)), "Debian's package chromium prints"
+    assert any(map(shutil.which, chromium.BROWSERS)), "Debian's package chromium prints"
     path = tmp_path / "notice.pdf"
-    print_pdf(as_html(facts, FULL, languages()), path)
+    write_pdf(as_html(facts, FULL, languages()), path)
     pdf = path.read_bytes()
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page[^s]", pdf)) == len(languages())

@@ -1,4 +1,4 @@
-"""The page on paper: printed into a PDF by Chromium without a window."""
+"""Printing a page of HTML into a PDF, by Chromium without a window."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ..errors import MissingExtraError, OutputError
-from ..files import atomic_path
+from .errors import MissingExtraError, OutputError
+from .files import atomic_path
 
 BROWSERS = (
     "chromium",
@@ -21,6 +21,7 @@ BROWSERS = (
 )
 
 _SECONDS = 120
+"""A Raspberry Pi that swaps takes a minute."""
 
 
 class MissingBrowserError(MissingExtraError):
@@ -30,8 +31,7 @@ class MissingBrowserError(MissingExtraError):
         ImportError.__init__(
             self,
             "--pdf needs Chromium or Chrome, and none is installed (sudo apt install chromium), or print "
-            "the page from "
-            "any browser",
+            "the page from any browser",
         )
 
 
@@ -51,7 +51,7 @@ def write_pdf(html: str, target: str | os.PathLike[str]) -> None:
     """
     program = browser()
     with tempfile.TemporaryDirectory(prefix="fer-edge-") as folder, atomic_path(target) as temporary:
-        page, made = Path(folder) / "report.html", Path(folder) / "report.pdf"
+        page, made = Path(folder) / "page.html", Path(folder) / "page.pdf"
         page.write_text(html, encoding="utf-8")
         command = [
             program,
@@ -59,6 +59,7 @@ def write_pdf(html: str, target: str | os.PathLike[str]) -> None:
             "--disable-gpu",
             "--no-first-run",
             "--disable-extensions",
+            # With that of somebody who is logged in, the window that is open already would be asked.
             f"--user-data-dir={folder}/profile",
             "--no-pdf-header-footer",
             "--print-to-pdf-no-header",
@@ -69,7 +70,9 @@ def write_pdf(html: str, target: str | os.PathLike[str]) -> None:
             # Chromium refuses to run as root with its sandbox. The page is ours and loads nothing.
             command.insert(1, "--no-sandbox")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise OutputError(f"{target}: {program} did not finish within {_SECONDS} s") from error
         except OSError as error:
