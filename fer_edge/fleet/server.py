@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from ..backoff import Backoff
 from ..control.broker import Broker
 from ..errors import DataError, OutputError
 from ..outputs.mqtt.link import Link, LinkLost, Message, Session
@@ -125,7 +125,7 @@ class Fleet:
         self._unanswered = self._deaf_tries = 0
         self._anew = False
         self._waits_since: float | None = None
-        self._database_tries = 0
+        self._database_backoff = Backoff(DATABASE_PAUSES, jitter=0.0)
         self._database_at = 0.0
         self._keep_at = clock() + KEEP_SECONDS
         self._faults_told: dict[str, float] = {}
@@ -138,18 +138,16 @@ class Fleet:
 
     def run(self) -> None:
         """Serve until :meth:`stop`. That the broker or the database is not there ends nothing."""
-        tries = 0
+        backoff = Backoff(PAUSES)
         while not self._over.is_set():
             try:
                 self._talk()
                 break
             except LinkLost as lost:
-                connected = self.board.broker is None
-                tries = 0 if connected else tries
+                if self.board.broker is None:
+                    backoff.reset()
                 self._tell_lost(lost)
-            pause = PAUSES[min(tries, len(PAUSES) - 1)] * random.uniform(0.8, 1.2)
-            tries += 1
-            self._wait(pause)
+            self._wait(backoff.pause())
         self._end()
 
     def _wait(self, seconds: float) -> None:
@@ -377,15 +375,13 @@ class Fleet:
         if self.board.database is None:
             _log.error("fleet: %s; trying again, nothing is confirmed meanwhile", error)
         self.board.database = str(error)
-        pause = DATABASE_PAUSES[min(self._database_tries, len(DATABASE_PAUSES) - 1)]
-        self._database_tries += 1
-        self._database_at = now + pause
+        self._database_at = now + self._database_backoff.pause()
 
     def _tell_writable(self) -> None:
         if self.board.database is not None:
             _log.warning("fleet: %s can be written again", self._database.place)
         self.board.database = None
-        self._database_tries = 0
+        self._database_backoff.reset()
 
     def _tell_connected(self) -> None:
         place = self._broker.place

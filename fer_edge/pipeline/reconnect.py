@@ -16,14 +16,21 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from ..backoff import Backoff
 from ..errors import SourceError, SourceLostError, WrongSourceError
 from ..sources.base import Frame, Source
-from ..sources.reconnect import SETTLED, AbsentSource, Backoff
+from ..sources.reconnect import AbsentSource
 from .capture import FrameSlot
 from .options import WatchOptions
 from .pace import Pace
 from .pause import Pause
 from .state import PAUSED, RUNNING, Gap, State
+
+PAUSES = (1.0,) * 5 + (5.0,) * 5 + (10.0,)
+"""Seconds before each attempt to open a lost source; the last repeats for ever."""
+
+SETTLED = 60.0
+"""Seconds of frames after which a source counts as well again, and the pauses begin anew."""
 
 POLL = 0.2
 """Seconds after which the loop looks around while no frame comes."""
@@ -110,7 +117,7 @@ class Feed:
         self._stopped, self._is_over, self._on_state = stopped, is_over, on_state
         self._pause = pause or Pause()
         self._missed: _Missed | None = None
-        self._backoff = Backoff()
+        self._backoff = Backoff(PAUSES)
         self._slot: FrameSlot | None = None
         self._retry_at = self._told_at = -math.inf
         self._dropped_before = 0

@@ -1,39 +1,11 @@
-"""Opening live sources again: with which pauses, and what stands for one that is not there yet."""
+"""Opening live sources again, and what stands for one that is not there yet."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 
 from ..errors import SourceError, SourceLostError, WrongSourceError
 from .base import Frame, Source
-
-PAUSES = (1.0,) * 5 + (5.0,) * 5 + (10.0,)
-"""Seconds before each attempt to open a lost source; the last repeats for ever."""
-
-JITTER = 0.2
-"""Part by which a pause is longer or shorter by chance: many devices are not to ask one server at once."""
-
-SETTLED = 60.0
-"""Seconds of frames after which a source counts as well again, and the pauses begin anew."""
-
-
-class Backoff:
-    """The pauses between attempts. ``chance`` returns a number in [0, 1)."""
-
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self._chance = chance
-        self._attempts = 0
-
-    def pause(self) -> float:
-        """Return the seconds to wait before the next attempt."""
-        pause = PAUSES[min(self._attempts, len(PAUSES) - 1)]
-        self._attempts += 1
-        return pause * (1 + JITTER * (2 * self._chance() - 1))
-
-    def reset(self) -> None:
-        """Begin anew with short pauses."""
-        self._attempts = 0
 
 
 def lasting(open_source: Callable[[], Source], again: Callable[[], Source] | None = None) -> Source:

@@ -32,7 +32,7 @@ def besides_privacy(err):
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("fer_edge.sources.reconnect.PAUSES", (0.1,))
+    monkeypatch.setattr("fer_edge.pipeline.reconnect.PAUSES", (0.1,))
 
 
 @pytest.fixture

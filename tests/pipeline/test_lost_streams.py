@@ -25,7 +25,6 @@ from fer_edge.errors import SourceLostError
 from fer_edge.pipeline import reconnect
 from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.watch import Watch
-from fer_edge.sources import reconnect as sources_reconnect
 from fer_edge.sources import stream
 
 # Clocks, signals and processes under an emulator are the emulator's.
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.heavy
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.1,))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.1,))
 
 
 def watching(source, on_state=lambda _: None, **options):
@@ -147,7 +146,7 @@ def test_a_stream_that_stalls_is_closed_and_asked_again(server):
 def test_attempts_that_fail_leave_no_files_open(server, monkeypatch):
     """Every kind of failure, over and over: a year has three million attempts."""
     monkeypatch.setattr(stream, "OPEN_TIMEOUT", 0.1)
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.0,))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.0,))
     released = threading.Event()
 
     def nothing():

@@ -19,7 +19,6 @@ from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.state import PAUSED, State
 from fer_edge.pipeline.watch import Watch
 from fer_edge.pipeline.watch_all import _States
-from fer_edge.sources import reconnect as sources_reconnect
 from fer_edge.sources.reconnect import lasting
 
 PATIENCE = 30.0
@@ -28,7 +27,7 @@ LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.01,))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.01,))
     monkeypatch.setattr(reconnect, "POLL", 0.02)
     monkeypatch.setattr(reconnect, "TELL_EVERY", 0.01)
 

@@ -17,15 +17,15 @@ cv2 = pytest.importorskip("cv2")
 
 from pipeline.test_watch import ScriptedRecognizer, indices
 
+from fer_edge.backoff import Backoff
 from fer_edge.errors import SourceError, SourceLostError, WrongSourceError
 from fer_edge.pipeline import reconnect
 from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.pace import Pace
 from fer_edge.pipeline.state import Gap, State
 from fer_edge.pipeline.watch import Watch
-from fer_edge.sources import reconnect as sources_reconnect
 from fer_edge.sources.base import Frame, Source
-from fer_edge.sources.reconnect import AbsentSource, Backoff, lasting, opened_or_awaited
+from fer_edge.sources.reconnect import AbsentSource, lasting, opened_or_awaited
 
 UNPLUGGED = SourceLostError("door: unplugged")
 ABSENT = SourceError("door: is not there")
@@ -33,7 +33,7 @@ ABSENT = SourceError("door: is not there")
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.01,))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.01,))
     monkeypatch.setattr(reconnect, "POLL", 0.05)
 
 
@@ -272,7 +272,7 @@ def test_time_that_is_up_while_the_source_is_lost_is_a_failure():
 @pytest.mark.parametrize("hangs", [False, True])
 def test_a_stop_ends_the_wait_at_once(hangs, monkeypatch):
     forever = threading.Event()
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (0.01 if hangs else 3600.0,))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.01 if hangs else 3600.0,))
     lives = Lives((1, UNPLUGGED), ABSENT)
     watch = Watch(
         lasting(lives, (lambda: forever.wait(60)) if hangs else None),
@@ -305,7 +305,7 @@ def test_states_tell_of_frames_and_of_waiting():
 
 
 def test_waiting_is_told_at_least_once_a_second(monkeypatch):
-    monkeypatch.setattr(sources_reconnect, "PAUSES", (3600.0,))
+    monkeypatch.setattr(reconnect, "PAUSES", (3600.0,))
     told = []
     lives = Lives((1, UNPLUGGED))
     watch = Watch(
@@ -434,7 +434,7 @@ def test_what_is_there_is_not_replaced():
 
 def test_pauses_grow_to_ten_seconds(monkeypatch):
     monkeypatch.undo()
-    backoff = Backoff(lambda: 0.5)
+    backoff = Backoff(reconnect.PAUSES, lambda: 0.5)
     assert [backoff.pause() for _ in range(13)] == [1.0] * 5 + [5.0] * 5 + [10.0] * 3
     backoff.reset()
     assert backoff.pause() == 1.0
@@ -442,9 +442,9 @@ def test_pauses_grow_to_ten_seconds(monkeypatch):
 
 def test_pauses_differ_by_a_fifth(monkeypatch):
     monkeypatch.undo()
-    assert Backoff(lambda: 0.0).pause() == pytest.approx(0.8)
-    assert Backoff(lambda: 0.999).pause() == pytest.approx(1.2, abs=0.001)
-    pauses = [Backoff().pause() for _ in range(50)]
+    assert Backoff(reconnect.PAUSES, lambda: 0.0).pause() == pytest.approx(0.8)
+    assert Backoff(reconnect.PAUSES, lambda: 0.999).pause() == pytest.approx(1.2, abs=0.001)
+    pauses = [Backoff(reconnect.PAUSES).pause() for _ in range(50)]
     assert len(set(pauses)) > 10
     assert 0.8 <= min(pauses) <= max(pauses) <= 1.2
 

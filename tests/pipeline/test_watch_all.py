@@ -316,7 +316,7 @@ def lasting(*lives):
 
 @pytest.fixture
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("fer_edge.sources.reconnect.PAUSES", (0.01,))
+    monkeypatch.setattr("fer_edge.pipeline.reconnect.PAUSES", (0.01,))
     monkeypatch.setattr("fer_edge.pipeline.reconnect.POLL", 0.02)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 import uuid
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...backoff import Backoff, varied
 from ...control.broker import Broker
 from ...errors import FerEdgeError
 from .feed import Stock
@@ -141,21 +141,21 @@ class Publisher:
             self._outbox.pictures.clear()
 
     def _work(self) -> None:
-        tries = 0
+        backoff = Backoff(PAUSES)
         while not self._over.is_set():
-            pause = PAUSES[min(tries, len(PAUSES) - 1)]
-            tries += 1
+            pause = backoff.pause()
             try:
                 if self._is_free():
                     self._talk()
                     return
-                pause = TAKEN_SECONDS
+                pause = varied(TAKEN_SECONDS)
             except NameTaken:
                 self._tell_taken(f"another device had this name first, on {self.topics.base}/…")
-                pause = TAKEN_SECONDS
+                pause = varied(TAKEN_SECONDS)
             except LinkLost as lost:
                 if self._was_online:
-                    tries, pause = 1, PAUSES[0]
+                    backoff.reset()
+                    pause = backoff.pause()
                 pause = self._count(lost, pause)
             except Exception as error:  # nothing here may end silently, or end the run
                 told = str(error) if isinstance(error, FerEdgeError) else repr(error)
@@ -163,7 +163,7 @@ class Publisher:
             finally:
                 self._online.clear()
                 self._was_online = False
-            self._over.wait(pause * random.uniform(0.8, 1.2))
+            self._over.wait(pause)
 
     def _is_free(self) -> bool:
         """Whether no other run has this name; says so where one has. Raises :class:`LinkLost`."""
@@ -230,7 +230,7 @@ class Publisher:
                     f"from a copy of this one's card? Then delete {self._telling.folder / 'mqtt' / 'id'} "
                     "on one of them"
                 )
-                return TAKEN_SECONDS
+                return varied(TAKEN_SECONDS)
         self._tell_lost(str(lost))
         return pause
 
