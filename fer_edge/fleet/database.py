@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,6 +78,24 @@ def database_of(name: str) -> Database:
     return SqliteDatabase(name)
 
 
+@contextlib.contextmanager
+def _opening(database: Database) -> Iterator[None]:
+    """Close ``database`` before it is opened, and where that fails, so that it is open as a whole or not."""
+    database.close()
+    try:
+        yield
+    except BaseException:
+        database.close()
+        raise
+
+
+def _make_store(work: Work, made_by: Iterable[str]) -> None:
+    """Make an empty store, of the statements ``made_by``."""
+    for statement in made_by:
+        work.run(statement)
+    work.run("INSERT INTO fleet VALUES (?, ?, ?)", (VERSION, STORE_VERSION, str(uuid.uuid4())))
+
+
 class SqliteDatabase:
     """A file."""
 
@@ -92,13 +110,8 @@ class SqliteDatabase:
 
     def open(self) -> str:
         """See :class:`Database`."""
-        self.close()
-        try:
-            with self._telling():
-                return self._open()
-        except BaseException:
-            self.close()
-            raise
+        with _opening(self), self._telling():
+            return self._open()
 
     def _open(self) -> str:
         self._lock = locked(self._path)
@@ -117,9 +130,7 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         with self.transaction() as work:
             if version == 0:
-                for statement in (*statements(), *tables()):
-                    work.run(statement)
-                work.run("INSERT INTO fleet VALUES (?, ?, ?)", (VERSION, STORE_VERSION, str(uuid.uuid4())))
+                _make_store(work, (*statements(), *tables()))
             elif not work.all("SELECT 1 FROM sqlite_master WHERE name = 'fleet'"):
                 raise DataError(
                     f"{self.place}: the store of a single device, of fer-edge run; name another file"
@@ -197,13 +208,8 @@ class PostgresqlDatabase:
 
     def open(self) -> str:
         """See :class:`Database`."""
-        self.close()
-        try:
-            with self._telling():
-                return self._open()
-        except BaseException:
-            self.close()
-            raise
+        with _opening(self), self._telling():
+            return self._open()
 
     def _open(self) -> str:
         self._connection = connection = postgresql.connected(self._url)
@@ -220,9 +226,7 @@ class PostgresqlDatabase:
                 "SELECT 1 FROM pg_tables WHERE schemaname = ? AND tablename = 'fleet'", (postgresql.SCHEMA,)
             )
             if not there:
-                for statement in postgresql.statements([*tables()]):
-                    work.run(statement)
-                work.run("INSERT INTO fleet VALUES (?, ?, ?)", (VERSION, STORE_VERSION, str(uuid.uuid4())))
+                _make_store(work, postgresql.statements([*tables()]))
             return _checked(self.place, work)
 
     def close(self) -> None:
