@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
 from .content_types import WEEKDAYS, Column, Comparisons, Content, Heat, Kind, Table
@@ -45,6 +49,11 @@ def tables_of(found: Content, show_people: bool) -> tuple[Table, ...]:
     return tuple(tables)
 
 
+def _rows(*columns: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows of columns of equal length, as plain numbers and texts."""
+    return zip(*(one.tolist() for one in columns), strict=True)
+
+
 def _summary(found: Content) -> Table:
     rows = tuple(
         (name, one.measure.label, one.value, one.measure.unit, one.people, one.basis)
@@ -78,12 +87,8 @@ def _timeline_table(found: Content) -> Table:
         ),
         tuple(
             (began, people, *shares, attention)
-            for began, people, shares, attention in zip(
-                curve.began.tolist(),
-                curve.people.tolist(),
-                curve.shares.tolist(),
-                curve.attention.tolist(),
-                strict=True,
+            for began, people, shares, attention in _rows(
+                curve.began, curve.people, curve.shares, curve.attention
             )
         ),
     )
@@ -190,13 +195,7 @@ def _gaps_table(found: Content) -> Table:
         ),
         tuple(
             (sources[code].device, sources[code].camera, began, ended, (ended - began) / 1000, reason)
-            for code, began, ended, reason in zip(
-                gaps.source.tolist(),
-                gaps.began.tolist(),
-                gaps.ended.tolist(),
-                gaps.reason.tolist(),
-                strict=True,
-            )
+            for code, began, ended, reason in _rows(gaps.source, gaps.began, gaps.ended, gaps.reason)
         ),
     )
 
@@ -230,18 +229,17 @@ def _people_table(found: Content) -> Table:
                 *row[7],
                 *row[8:],
             )
-            for row in zip(
-                people.source.tolist(),
-                people.track.tolist(),
-                people.began.tolist(),
-                people.ended.tolist(),
-                people.seen.tolist(),
-                people.attention.tolist(),
-                people.unsure.tolist(),
-                people.shares.tolist(),
-                people.smile.tolist(),
-                people.first_smile.tolist(),
-                strict=True,
+            for row in _rows(
+                people.source,
+                people.track,
+                people.began,
+                people.ended,
+                people.seen,
+                people.attention,
+                people.unsure,
+                people.shares,
+                people.smile,
+                people.first_smile,
             )
         ),
     )
