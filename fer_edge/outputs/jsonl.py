@@ -19,15 +19,12 @@ from ..errors import DataError, OutputError
 from ..faces.faces import Face
 from ..files import check_target, has_content, is_special, resolved
 from ..labels import EMOTIONS
-from ..pipeline.result import FrameResult
+from ..pipeline.result import SCHEMA, FrameResult
 from ..pipeline.state import Gap
 from ..pipeline.summary import Summary
 from ..utc import utc_text
 from .base import SlowOutput, write_all, write_line
 from .keeping import Keeper, Limits, dated, numbered
-
-SCHEMA = 1
-"""Version of the records. It rises where a field changes its meaning or goes; new fields may come without."""
 
 _LOOK_EVERY = 1.0
 """Seconds between looks whether the file still is where it was."""

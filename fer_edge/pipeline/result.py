@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from ..faces.faces import Faces
 from .state import Gap
 
+SCHEMA = 1
+"""Version of the records as which results are written, and the newest that is read; docs/jsonl.md.
+
+It rises where a field changes its meaning or goes; new fields may come without.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:

@@ -16,8 +16,8 @@ pytest.importorskip("pyarrow")
 from runs import made_run, starts, stored, written
 
 from fer_edge.errors import DataError
-from fer_edge.outputs.jsonl import SCHEMA, to_json, to_line
-from fer_edge.report import lines
+from fer_edge.outputs.jsonl import to_json, to_line
+from fer_edge.report import lines_pieces, lines_runs
 from fer_edge.report.from_store import read_store
 from fer_edge.report.lines import devices_of, read_lines
 
@@ -48,7 +48,7 @@ MINUTES = ("began", "ended", "observed", "gap", "frames", "dropped", "lost", "pe
 @pytest.mark.parametrize("seed", (0, 1, 2, 4, 19, 29))
 @pytest.mark.parametrize("piece", [16 << 20, 30_000])
 def test_json_lines_count_what_the_store_of_the_run_counts(tmp_path, monkeypatch, seed, piece):
-    monkeypatch.setattr(lines, "_PIECE", piece)
+    monkeypatch.setattr(lines_pieces, "_PIECE", piece)
     # Of several cameras the store follows one clock, JSON lines one for each.
     cameras = ("door",) if seed % 2 else ("door", "till")
     results = made_run(seed, cameras, jump_at=101.3 if seed % 2 else None)
@@ -114,10 +114,6 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     other.write_text("name,age\nA,3\n")
     with pytest.raises(DataError, match="no JSON lines of fer-edge run"):
         read_lines([other])
-
-
-def test_the_version_that_a_run_writes_is_the_newest_that_is_read():
-    assert lines.SCHEMA == SCHEMA
 
 
 def test_records_of_a_later_version_are_left_out_and_told(tmp_path):
@@ -227,8 +223,8 @@ def test_a_run_that_was_killed_is_told(tmp_path):
 def test_memory_for_seconds_is_bounded_and_told(tmp_path, monkeypatch):
     path = written(tmp_path / "log.jsonl", made_run(1, ("door",), seconds=60, gaps=False), ("door",))
     whole = read_lines([path])
-    monkeypatch.setattr(lines, "_KEPT_SECONDS", 10)
-    monkeypatch.setattr(lines, "_PIECE", 30_000)
+    monkeypatch.setattr(lines_runs, "_KEPT_SECONDS", 10)
+    monkeypatch.setattr(lines_pieces, "_PIECE", 30_000)
     material = read_lines([path])
     assert any("more than 10 seconds of people" in text for text in material.told)
     assert 10 < len(material.seconds) < len(whole.seconds) / 2
@@ -375,7 +371,7 @@ def test_records_that_contradict_each_other_name_their_file(tmp_path, monkeypatc
     def contradicting(*_):
         raise ValueError("Minutes, row 1: it ends before it begins")
 
-    monkeypatch.setattr(lines, "_as_material", contradicting)
+    monkeypatch.setattr(lines_runs, "as_material", contradicting)
     with pytest.raises(DataError, match=r"log\.jsonl: its records contradict each other"):
         read_lines([path])
 
