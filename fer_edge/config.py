@@ -38,9 +38,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import json
 import logging
-import math
 import os
 import re
 import tomllib
@@ -49,9 +47,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .config_checks import REQUIRABLE, refuse_contradictions
 from .control.folder import state_path
 from .defaults import KEEP, KEEP_DETAIL, KEEP_FREE
-from .errors import DataError, FerEdgeError, SourceError, printable
+from .errors import DataError, FerEdgeError, printable
 from .files import is_folder
 from .log import LEVELS
 from .option import (
@@ -78,15 +77,13 @@ from .option import (
     options_of,
 )
 from .pipeline.options import SHARED, WatchOptions
+from .toml_text import KeyPath, key_lines, toml
 
 GROUPS = ("source", "output", "control", "page", "mqtt", "classifier", "faces")
 """The headings of options, in the order of the help."""
 
 RESERVED = frozenset({f"{PREFIX}BIN", f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", f"{PREFIX}PURE"})
 """Environment variables that are no options of a run."""
-
-REQUIRABLE = {"jsonl": "--jsonl", "video": "--save-video", "image": "--save-image", "store": "--store"}
-"""What asks for each output that can be required."""
 
 DEFAULT_NAME = "default"
 """What a run is called that was given no name."""
@@ -523,7 +520,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
         cameras = tuple(CameraConfig(table.name, _of_camera(table, settings)) for table in tables)
         shown = any(vars(config).get(name) for name in SHOWING)
         config = with_store(replace(config, cameras=cameras), shown)
-        _refuse_contradictions(config)
+        refuse_contradictions(config, _OWN)
     except ConfigError:
         raise
     except ValueError as error:
@@ -606,7 +603,7 @@ def _of_camera(table: Table, settings: Mapping[str, Setting]) -> Config:
         above["keep_files"] = ()
     try:
         config = _config(above | said)
-        _refuse_contradictions(config)
+        refuse_contradictions(config, _OWN)
     except ValueError as error:
         told = f"camera {table.name!r}: {error}"
         place = f"{table.origin.origin}: " if table.origin.rank == 1 else ""
@@ -659,94 +656,6 @@ def reloaded(running: Config, wanted: Config) -> Reloaded:
     watch = replace(running.watch, **taken[True])
     config = replace(running, **taken[False], watch=watch, cameras=cameras)
     return Reloaded(config, tuple(changed), tuple(left))
-
-
-def _refuse_contradictions(config: Config) -> None:
-    """Raise DataError where options exclude each other, or are about an output that was not asked for."""
-    from .sources.urls import without_secrets
-
-    cameras = config.camera or [str(camera.config.source) for camera in config.cameras]
-    if config.source is not None and cameras:
-        raise DataError(
-            f"give either a source ({without_secrets(config.source)}) or "
-            f"--camera {without_secrets(cameras[0])}, not both"
-        )
-    if config.watch.password_file is not None and not config.cameras:
-        _check_password(config.source or "".join(config.camera), config.watch.password_file)
-    whole = [config, *(camera.config for camera in config.cameras)]
-    asked = {
-        "jsonl": any(one.jsonl for one in whole),
-        "video": any(one.save_video for one in whole),
-        "image": any(one.save_image for one in whole),
-    }
-    if config.append and not asked["jsonl"]:
-        raise DataError("--append is for a --jsonl file")
-    if config.append and config.force:
-        raise DataError("--append adds to a --jsonl file, --force overwrites it; give one of them")
-    if config.stats is not None and not (math.isfinite(config.stats) and config.stats >= 1):
-        raise DataError(f"stats must be 1 second or more, got {config.stats:g}")
-    if config.max_heat is not None and config.max_heat != 0 and not 30 <= config.max_heat <= 120:
-        raise DataError(f"max_heat must be from 30 to 120 degrees, or 0, got {config.max_heat:g}")
-    if config.force and not any(asked.values()):
-        raise DataError("--force is for the files of --jsonl, --save-video and --save-image")
-    kept = {one.jsonl for one in whole} | {one.save_video for one in whole}
-    if config.keep_files and not kept - {None, "-"}:
-        raise DataError("--keep-files is for the files of --jsonl and --save-video")
-    of_size = [limit.size is not None for limit in config.keep_files]
-    if len(set(of_size)) < len(of_size):
-        raise DataError("--keep-files takes one size and one age")
-    _refuse_misfits_of_mqtt(config)
-    if not 0 < config.page_fps <= 30:
-        raise DataError(f"--page-fps must be more than 0 and at most 30; got {config.page_fps:g}")
-    if config.page is None and (given := _given(config, "page_")):
-        raise DataError(f"{given[0]} needs --page HOST:PORT")
-    asked["store"] = bool(config.store)
-    if config.gpio_button and not config.store:
-        raise DataError("--gpio-button marks events in a store; add --store FILE.db")
-    if config.events and not config.store:
-        raise DataError("--events are recorded in a store; add --store FILE.db")
-    for name in config.require:
-        if not asked[name]:
-            raise DataError(f"--require {name}: there is no such output; give {REQUIRABLE[name]}")
-
-
-def _given(config: Config, prefix: str) -> list[str]:
-    """The flags of options whose names begin with ``prefix`` and whose values are not the defaults."""
-    return [
-        OPTIONS[name].flag
-        for name in _OWN
-        if name.startswith(prefix) and getattr(config, name) != OPTIONS[name].default
-    ]
-
-
-def _refuse_misfits_of_mqtt(config: Config) -> None:
-    """Raise DataError where options about the broker do not fit it, or there is none."""
-    if config.mqtt is None:
-        if given := _given(config, "mqtt_"):
-            raise DataError(f"{given[0]} needs --mqtt mqtt://HOST")
-        return
-    from .control.broker import parse_broker
-
-    broker = parse_broker(config.mqtt)
-    for name in ("mqtt_ca", "mqtt_cert"):
-        if getattr(config, name) and not broker.tls:
-            raise DataError(f"{OPTIONS[name].flag} is for TLS; give --mqtt mqtts://{broker.place}")
-    if config.mqtt_every < 1:
-        raise DataError(f"--mqtt-every must be 1s or more, got {config.mqtt_every:g}s")
-    if config.mqtt_password_file is not None:
-        _check_password(config.mqtt, config.mqtt_password_file, "--mqtt-password-file", "mqtt[s]://USER@HOST")
-
-
-def _check_password(source: str, file: str | os.PathLike[str], *told: str) -> None:
-    """Raise DataError where the password of ``source`` is not to be had from ``file``."""
-    from .sources.password import with_password
-
-    # What can be read only once, as a pipe, is read where the stream is opened.
-    if not Path(file).exists() or Path(file).is_file():
-        try:
-            with_password(source, file, *told)
-        except SourceError as error:
-            raise DataError(str(error).removeprefix(": ")) from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
@@ -936,60 +845,6 @@ def _parsed(one: Option, text: str, place: str) -> Any:
     return value
 
 
-KeyPath = tuple[str | int, ...]
-
-
-def key_lines(text: str) -> dict[KeyPath, int]:
-    """Where each key of a TOML document begins: its line, from 1, by its path from the top.
-
-    ``("camera", 0, "name")`` is the key ``name`` of the first ``[[camera]]``. Keys within an inline table
-    have the line where the whole value begins. ``text`` has to be valid TOML.
-
-    ``tomllib`` tells no lines. It is asked at each line whether those since the last statement are a whole
-    one: a text, list or table over many lines is one only at its end. So there is no second grammar here.
-    """
-    found: dict[KeyPath, int] = {}
-    counts: dict[KeyPath, int] = {}
-    table: KeyPath = ()
-    pending: list[str] = []
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        pending.append(line)
-        try:
-            statement = tomllib.loads("\n".join(pending))
-        except tomllib.TOMLDecodeError:
-            continue
-        first, pending = number - len(pending) + 1, []
-        if line.lstrip().startswith("[") and first == number:
-            table = _header_path(statement, counts)
-            paths = [table[:end] for end in range(1, len(table) + 1)]
-        else:
-            paths = [table + path for path in _paths(statement)]
-        for path in paths:
-            found.setdefault(path, first)
-    return found
-
-
-def _header_path(header: Any, counts: dict[KeyPath, int]) -> KeyPath:
-    """The path that a heading opens, from what it alone is parsed to; ``counts`` holds the last elements."""
-    path: KeyPath = ()
-    while header:
-        ((key, header),) = header.items()
-        path = (*path, key)
-        if isinstance(header, list):
-            counts[path] = counts.get(path, -1) + 1
-            (header,) = header
-        if path in counts:
-            path = (*path, counts[path])
-    return path
-
-
-def _paths(table: Mapping[str, Any]) -> Iterator[KeyPath]:
-    for key, value in table.items():
-        yield (key,)
-        if isinstance(value, dict):
-            yield from ((key, *path) for path in _paths(value))
-
-
 def to_toml(loaded: Loaded) -> str:
     """The configuration as a TOML file that :func:`load` reads, with the origin of each value as a comment.
 
@@ -1027,17 +882,3 @@ def _written(name: str, setting: Setting) -> str:
     if plain != texts:
         value, origin = plain if isinstance(value, list) else plain[0], f"{origin}; secrets left out"
     return f"{name} = {toml(value)}  # {origin}"
-
-
-def toml(value: Any) -> str:
-    """``value`` as it stands in a TOML file. Raises DataError for a text that is not Unicode."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(toml, value))}]"
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"{value!r} is not Unicode, so that TOML cannot hold it") from error
-        # JSON escapes all that TOML wants escaped but DEL.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return str(value).lower() if isinstance(value, bool) else repr(value)

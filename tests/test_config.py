@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from fer_edge.commands import command_parsers
-from fer_edge.config import OPTIONS, Config, ConfigError, key_lines, load, to_toml, with_store
+from fer_edge.config import OPTIONS, Config, ConfigError, load, to_toml, with_store
 from fer_edge.option import SWITCH, options_of
 from fer_edge.pipeline.options import WatchOptions
+from fer_edge.toml_text import key_lines
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -7,8 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-from fer_edge.config import GROUPS, OPTIONS, TABLE, toml
+from fer_edge.config import GROUPS, OPTIONS, TABLE
 from fer_edge.option import Option
+from fer_edge.toml_text import toml
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 
