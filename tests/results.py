@@ -76,3 +76,13 @@ def tracked(*faces: Face) -> Faces:
         uncertainty=np.array([face.uncertainty for face in faces], np.float32),
         unsure=np.array([face.unsure for face in faces], np.bool_),
     )
+
+
+class Clocks:
+    """A monotonic clock, 1000 at ``wall``, that is turned by hand, and the time of day, which may be set."""
+
+    def __init__(self, wall=BEGAN):
+        self.now, self.offset = 1000.0, wall - timedelta(seconds=1000)
+
+    def wall(self):
+        return self.offset + timedelta(seconds=self.now)

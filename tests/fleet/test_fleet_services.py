@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 pytest.importorskip("paho.mqtt.enums")
 from fleet.fleet_devices import minute
 from fleet.postgresql import PASSWORD, Postgresql
-from outputs.mosquitto import Mosquitto, await_true
+from outputs.mosquitto import await_true, mosquittos
 
 from fer_edge.cli import main
 from fer_edge.errors import DataError, OutputError
@@ -32,21 +31,8 @@ pytestmark = pytest.mark.services
 
 @pytest.fixture
 def mosquitto(tmp_path):
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    # mosquitto gives root away, and could then read nothing of ours.
-    folder.chmod(0o755)
-    made = []
-
-    def begin(*lines):
-        made.append(
-            Mosquitto(folder, [f"user {os.environ.get('USER', 'root')}", "allow_anonymous true", *lines])
-        )
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.kill()
+    with mosquittos(tmp_path, "allow_anonymous true") as begin:
+        yield begin
 
 
 @pytest.fixture(scope="module")

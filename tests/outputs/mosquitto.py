@@ -61,6 +61,26 @@ class Mosquitto:
         return Broker("127.0.0.1", self.port)
 
 
+@contextlib.contextmanager
+def mosquittos(path, *always):
+    """What begins brokers below ``path``; lines of their configuration come after those ``always`` there."""
+    folder = path / "mosquitto"
+    folder.mkdir()
+    # mosquitto gives root away, and could then read nothing of ours.
+    folder.chmod(0o755)
+    made = []
+
+    def begin(*lines):
+        made.append(Mosquitto(folder, [f"user {os.environ.get('USER', 'root')}", *always, *lines]))
+        return made[-1]
+
+    try:
+        yield begin
+    finally:
+        for one in made:
+            one.kill()
+
+
 class Reader:
     """Somebody else at the broker, with a connection that is kept up; stores each message."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from results import BEGAN, face, result, tracked
+from results import BEGAN, Clocks, face, result, tracked
 
 from fer_edge.faces.quality import MEAN_FACE
 from fer_edge.labels import EMOTIONS
@@ -24,16 +24,6 @@ TO_CAMERA = MEAN_FACE[:, :2].astype(np.float32) + 100
 AWAY = TO_CAMERA.copy()
 AWAY[:, 0] = 100 + MEAN_FACE[:, 0] * np.cos(np.radians(40)) + MEAN_FACE[:, 2] * np.sin(np.radians(40))
 LOST = State("waiting", "camera 0: unplugged", 4.0)
-
-
-class Clocks:
-    """A monotonic clock that is turned by hand, and the time of day, which may be set."""
-
-    def __init__(self, wall=BEGAN):
-        self.now, self.offset = 1000.0, wall - timedelta(seconds=1000)
-
-    def wall(self):
-        return self.offset + timedelta(seconds=self.now)
 
 
 @pytest.fixture

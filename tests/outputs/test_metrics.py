@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("prometheus_client")
 
 from prometheus_client.parser import text_string_to_metric_families
-from results import BEGAN, face, gap, result, tracked
+from results import BEGAN, Clocks, face, gap, result, tracked
 
 from fer_edge.errors import DataError, OutputError
 from fer_edge.faces.quality import MEAN_FACE
@@ -34,16 +34,6 @@ from fer_edge.pipeline.state import State
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "prometheus.md"
 BUILD = {"version": "9.9", "model": "edge", "backend": "litert", "precision": "int8"}
-
-
-class Clocks:
-    """The time of day, and seconds of the monotonic clock, 1000 at :data:`~results.BEGAN`."""
-
-    def __init__(self):
-        self.now, self.offset = 1000.0, BEGAN - timedelta(seconds=1000)
-
-    def wall(self):
-        return self.offset + timedelta(seconds=self.now)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("paho.mqtt.enums")
 pytest.importorskip("cv2")
-from outputs.mosquitto import SECONDS, Mosquitto, await_true, kept, passwords, reading
+from outputs.mosquitto import SECONDS, await_true, kept, mosquittos, passwords, reading
 from outputs.mqtt_broker import FakeControl, WrittenStore, state
 
 from fer_edge.control.broker import broker_of
@@ -33,19 +33,8 @@ OUTAGE = float(os.environ.get("MQTT_OUTAGE", "3"))
 
 @pytest.fixture
 def mosquitto(tmp_path):
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    # mosquitto gives root away, and could then read nothing of ours.
-    folder.chmod(0o755)
-    made = []
-
-    def begin(*lines):
-        made.append(Mosquitto(folder, [f"user {os.environ.get('USER', 'root')}", *lines]))
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.kill()
+    with mosquittos(tmp_path) as begin:
+        yield begin
 
 
 @contextlib.contextmanager
