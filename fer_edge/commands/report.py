@@ -66,8 +66,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="only what began then or later: 2026-11-26T12:30",
     )
     what.add_argument("--to", dest="until", type=moment, metavar="TIME", help="only what began before that")
-    what.add_argument("--camera", type=nonempty, metavar="NAME", help="only this camera")
-    what.add_argument("--device", type=nonempty, metavar="NAME", help="only this device")
+    for name in ("camera", "device"):
+        what.add_argument(
+            f"--{name}",
+            dest=f"{name}s",
+            type=nonempty,
+            action="append",
+            metavar="NAME",
+            help=f"only this {name}; may be repeated",
+        )
     what.add_argument(
         "--zone",
         type=nonempty,
@@ -191,8 +198,8 @@ def _material(args: argparse.Namespace, since: datetime | None, until: datetime 
         args.sources,
         since=since,
         until=until,
-        device=args.device,
-        camera=args.camera,
+        devices=args.devices,
+        cameras=args.cameras,
         progress=_progress(),
     )
     if not args.events:

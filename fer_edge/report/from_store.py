@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -50,11 +50,11 @@ def read_store(
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress | None = None,
-    device: str | None = None,
+    devices: Collection[str] | None = None,
 ) -> Material:
     """Return what a store holds of what began in that time, also of visits and minutes that go on.
 
-    ``path``: a file, or the URL of a database. ``device``: only what is of this one, if it is there.
+    ``path``: a file, or the URL of a database. ``devices``: only what is of these, if all of them are there.
     Raises :class:`~fer_edge.errors.DataError` where it cannot be read.
     """
     progress = progress or Progress()
@@ -62,16 +62,17 @@ def read_store(
     progress.begin(place, 4)
     with open_store(os.fspath(path)) as store:
         sources = Sources()
-        only = device if device in {one.name for one in store.devices()} else None
+        # Others may be there by a name that is given only later, to tell two of one name apart.
+        names_there = {one.name for one in store.devices()}
+        only = sorted(set(devices)) if devices and names_there.issuperset(devices) else [None]
 
         def rows(table: str, names: Sequence[str], detail: bool = False) -> Iterator[Chunk]:
-            found = store.columns(table, (*WHERE, *names), since=since, until=until, device=only)
-            if table in ("visits", "minutes"):
-                going = store.columns(
-                    table, (*WHERE, *names), since=since, until=until, device=only, going_on=True
-                )
-                return itertools.chain(found, going)
-            return found
+            going_on = (False, True) if table in ("visits", "minutes") else (False,)
+            return itertools.chain.from_iterable(
+                store.columns(table, (*WHERE, *names), since=since, until=until, device=one, going_on=going)
+                for going in going_on
+                for one in only
+            )
 
         people = people_of(rows("visits", PEOPLE), sources)
         progress.step(1)

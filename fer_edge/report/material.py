@@ -8,7 +8,7 @@ time at which the run began, as in the store. Durations are seconds. What is not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
@@ -357,19 +357,23 @@ class Material:
         since: int | None = None,
         until: int | None = None,
         *,
-        device: str | None = None,
-        camera: str | None = None,
-        run: str | None = None,
-        film: str | None = None,
+        devices: Collection[str] | None = None,
+        cameras: Collection[str] | None = None,
     ) -> Material:
-        """What began at ``since`` or later and before ``until`` (milliseconds), from sources of these names.
+        """What began at ``since`` or later and before ``until`` (milliseconds), of these devices and cameras.
 
         Seconds follow their people. Sessions and events that touch the time stay, also those of other
         devices.
         """
         first = np.iinfo(np.int64).min if since is None else since
         last = np.iinfo(np.int64).max if until is None else until
-        wanted = self.sources_where(device=device, camera=camera, run=run, film=film)
+        wanted = np.array(
+            [
+                (devices is None or one.device in devices) and (cameras is None or one.camera in cameras)
+                for one in self.sources
+            ],
+            np.bool_,
+        )
 
         def rows(table: People | Minutes | Gaps) -> Bools:
             return wanted[table.source] & (table.began >= first) & (table.began < last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,11 +29,13 @@ def read(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
-    device: str | None = None,
-    camera: str | None = None,
+    devices: Collection[str] | None = None,
+    cameras: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Material:
     """Return what stores, JSON lines and folders of Parquet hold together, of what began in that time.
+
+    ``devices``, ``cameras``: only what is of these; ``None`` stands for all.
 
     Raises :class:`~fer_edge.errors.DataError` for a source that is given twice, also as a copy, cannot be
     read, or is none of these, and for a device or camera that is not there.
@@ -47,18 +49,19 @@ def read(
         if isinstance(one, Path) and one.is_dir():
             parts.append(_Part(one, read_parquet(one, progress)))
         elif one not in lines:
-            parts.append(_read_store(one, since, until, progress, device))
+            parts.append(_read_store(one, since, until, progress, devices))
     _refuse_copies(parts)
     if lines:
         parts.append(_Part(None, read_lines(lines, progress)))
     progress.end()
     whole = joined(_told_apart(parts))
-    _check_names(whole, device, camera)
+    _check_names(whole, "device", devices)
+    _check_names(whole, "camera", cameras)
     chosen = whole.select(
         None if since is None else milliseconds(since),
         None if until is None else milliseconds(until),
-        device=device,
-        camera=camera,
+        devices=devices,
+        cameras=cameras,
     )
     return _without_unused(chosen)
 
@@ -79,12 +82,12 @@ def _read_store(
     since: datetime | None,
     until: datetime | None,
     progress: Progress,
-    device: str | None,
+    devices: Collection[str] | None,
 ) -> _Part:
     with open_store(os.fspath(place)) as store:
         ids = {one.name: one.uuid for one in store.devices()}
     try:
-        return _Part(place, read_store(place, since, until, progress, device), ids)
+        return _Part(place, read_store(place, since, until, progress, devices), ids)
     except DataError:
         raise
     except ValueError as error:
@@ -203,12 +206,12 @@ def _is_store(path: Path) -> bool:
     return begins == _SQLITE
 
 
-def _check_names(material: Material, device: str | None, camera: str | None) -> None:
-    for what, wanted in (("device", device), ("camera", camera)):
-        names = sorted({str(getattr(source, what)) for source in material.sources})
-        if wanted is not None and wanted not in names:
+def _check_names(material: Material, what: str, wanted: Collection[str] | None) -> None:
+    names = sorted({str(getattr(source, what)) for source in material.sources})
+    for one in wanted or ():
+        if one not in names:
             raise DataError(
-                f"--{what} {wanted}: there is none of that name; there are: {', '.join(names) or 'none'}"
+                f"--{what} {one}: there is none of that name; there are: {', '.join(names) or 'none'}"
             )
 
 

@@ -209,7 +209,7 @@ def test_the_commands_for_stores_take_it(path, tmp_path, capsys):
     assert (tmp_path / "minutes.csv").read_text().count("\n") == 4
 
 
-def test_a_report_is_made_of_one_device_or_all(path, tmp_path, capsys):
+def test_a_report_is_made_of_one_device_some_or_all(path, tmp_path, capsys):
     pytest.importorskip("scipy")
     with Opened(path) as opened:
         opened.tell("shop", 1, 2)
@@ -219,6 +219,14 @@ def test_a_report_is_made_of_one_device_or_all(path, tmp_path, capsys):
     assert main(["report", str(path), "--device", "shop", "-o", str(out)]) == 0
     assert "5 people" in capsys.readouterr().out
     assert ">bar<" not in out.read_text()
+    with Opened(path) as opened:
+        opened.tell("till", *range(1, 3), store="third", table="visits")
+    some = ["report", str(path), "--device", "till", "--device", "bar", "-o", str(out), "--force"]
+    assert main(some) == 0
+    assert "5 people" in capsys.readouterr().out
+    assert ">shop<" not in out.read_text()
+    assert main(["report", str(path), "-o", str(out), "--force"]) == 0
+    assert "10 people" in capsys.readouterr().out
     assert main(["report", str(path), "--device", "nowhere", "-o", str(tmp_path / "no.html")]) == 2
     assert "bar, shop" in capsys.readouterr().err
 

@@ -156,7 +156,7 @@ def test_a_selection_keeps_the_seconds_of_its_people():
     assert [event.name for event in late.events] == ["all"]
     assert late.sessions == door.sessions
     assert late.events[0].session == -1
-    till = door.select(camera="till")
+    till = door.select(cameras=["till"])
     assert till.people.began.tolist() == [1000] and len(till.gaps) == 1
     assert len(door.select(until=0).people) == 0
     assert [event.session for event in joined(two_devices()).select(since=500).events] == [0, -1, 1]

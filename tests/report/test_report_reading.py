@@ -186,13 +186,15 @@ def test_filters_keep_what_they_name(store):
         len(early.people) + len(late.people) == len(whole.people) and len(early.people) and len(late.people)
     )
     assert late.people.began.min() >= half.timestamp() * 1000
-    door = read([store], camera="door")
+    door = read([store], cameras=["door"])
     assert [source.camera for source in door.sources] == ["door"]
     assert 0 < len(door.people) < len(whole.people)
+    both = read([store], cameras=["till", "door"])
+    assert len(both.people) == len(whole.people) and len(both.sources) == 2
     with pytest.raises(DataError, match="--camera dor: there is none of that name; there are: door, till"):
-        read([store], camera="dor")
+        read([store], cameras=["door", "dor"])
     with pytest.raises(DataError, match="--device x: there is none"):
-        read([store], device="x")
+        read([store], devices=["x"])
 
 
 def test_a_year_of_filter_leaves_nothing(store):
@@ -294,7 +296,7 @@ def test_stores_of_one_machine_do_not_mix_their_people(tmp_path):
     assert {source.device for source in both.sources} == {f"{device} (mon)", f"{device} (tue)"}
     assert {session.device for session in both.sessions} == {f"{device} (mon)", f"{device} (tue)"}
     assert any(f"call their device {device}" in text for text in both.told)
-    assert len(read([one, other], device=f"{device} (tue)").people) == len(read([other]).people)
+    assert len(read([one, other], devices=[f"{device} (tue)"]).people) == len(read([other]).people)
 
 
 def test_stores_of_one_name_are_told_apart_by_their_folders(tmp_path):
