@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,12 @@ something fails, and a systemd unit.
 Exit code: 0 ended by Ctrl-C or SIGTERM, 1 the database is not there, 2 bad input."""
 
 _BROKER = ("mqtt_password_file", "mqtt_ca", "mqtt_cert")
-_PAGE = ("page", "page_tls", "page_host", "page_token_file")
+_PAGE = ("page", "page_tls", "page_host", "page_token_file", "state_folder")
+_HELP = {
+    "page": "serve a page with a table of all devices at this address; :PORT is for this machine only",
+    "state_folder": "keep the page's token in this folder (default: %(default)s)",
+}
+"""Of options that mean something else in a run."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add_option(broker, OPTIONS[name])
     page = parser.add_argument_group("page")
     for name in _PAGE:
-        add_option(page, OPTIONS[name])
-    add_option(page, OPTIONS["state_folder"])
+        add_option(page, replace(OPTIONS[name], help=_HELP.get(name, OPTIONS[name].help)))
     asking = parser.add_argument_group("what is missing")
     asking.add_argument(
         "--asks",

@@ -39,6 +39,14 @@ def test_usage_is_told(arguments, told, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_help_is_of_a_fleet_and_not_of_a_run(capsys):
+    with pytest.raises(SystemExit):
+        main(["fleet", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a table of all devices" in told and "keep the page's token in this folder" in told
+    assert "with the picture" not in told and "pause" not in told
+
+
 @pytest.mark.parametrize("missing", ["paho.mqtt.enums", "psycopg", "starlette"])
 def test_a_missing_package_names_its_extra(missing, monkeypatch, capsys, tmp_path):
     if missing != "paho.mqtt.enums":
