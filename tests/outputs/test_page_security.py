@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio.sslproto
+import collections
 import contextlib
 import gc
 import os
@@ -616,6 +617,26 @@ def test_who_asks_nothing_does_not_keep_others_out(tmp_path):
         for _ in range(10):
             assert page.ask("/api/state").status == 200
         assert page.page.server.connections <= 20
+
+
+@pytest.mark.heavy
+def test_ten_thousand_connections_keep_nobody_out(tmp_path):
+    """They ask nothing; those who opened them keep up to 300 of them open."""
+    with served(tmp_path) as page, contextlib.ExitStack() as stack:
+        page.feed()
+        ours = collections.deque()
+        stack.callback(lambda: [one.close() for one in ours])
+        allowed = connections_allowed()
+        for number in range(10_000):
+            ours.append(page.connect())
+            if len(ours) > 300:
+                ours.popleft().close()
+            # Those before are accepted first, so that the kernel's queue has room for the next.
+            if number % 100 == 99:
+                page.feed()
+                assert page.ask("/healthz").status == 200
+                assert page.ask("/api/state").status == 200
+                assert page.page.server.connections <= allowed
 
 
 def test_where_all_are_busy_the_next_is_told(tmp_path):
