@@ -259,7 +259,7 @@ class Config:
     events: str | None = option(
         None,
         "control",
-        "record what is shown when in --store; this CSV file lists it (columns time or offset, name, group)",
+        "record in --store what was shown when, by this CSV file (columns time or offset, name, group)",
         metavar="FILE",
     )
     gpio_button: str | None = option(
@@ -278,7 +278,7 @@ class Config:
     state_folder: str | None = option(
         None,
         "control",
-        "keep what outlasts the run, such as a pause and drawn masks, in this folder (default: %(default)s)",
+        "keep in this folder what outlasts the run, such as a pause and drawn masks (default: %(default)s)",
         metavar="DIR",
         shown="~/.local/state/fer-edge, or what systemd gives",
     )
@@ -286,7 +286,7 @@ class Config:
     unsure: bool = option(
         True,
         "output",
-        'say "unsure" of faces on which people would disagree (default: on); JSON tells it always',
+        'say "unsure" of faces on which people would disagree (default: on); JSON lines always record it',
         ON_OFF,
         metavar="on|off",
         reloads=True,
@@ -301,15 +301,16 @@ class Config:
     mqtt: str | None = option(
         None,
         "mqtt",
-        "tell this MQTT broker how the run goes, and take commands there: mqtt://[USER@]HOST[:PORT][/PREFIX] "
-        "or, for TLS, mqtts://…; docs/mqtt.md has the topics (extra [mqtt])",
+        "publish state and figures at this MQTT broker, and take commands there: "
+        "mqtt://[USER@]HOST[:PORT][/PREFIX] or, for TLS, mqtts://…; docs/mqtt.md has the topics "
+        "(extra [mqtt])",
         Kind("the URL of a broker", _broker),
         metavar="URL",
     )
     mqtt_name: str | None = option(
         None,
         "mqtt",
-        "call this device so in topics and Home Assistant (default: %(default)s)",
+        "call this device by this name in topics and Home Assistant (default: %(default)s)",
         Kind("the name of a device", _device_name),
         metavar="NAME",
         shown="the host name",
@@ -326,21 +327,21 @@ class Config:
     mqtt_cert: tuple[str, str] | None = option(
         None,
         "mqtt",
-        "show the broker this certificate, with its key: two PEM files",
+        "identify to the broker with this certificate and its key: two PEM files",
         TWO_FILES,
         metavar="CERT,KEY",
     )
     mqtt_every: float = option(
         5.0,
         "mqtt",
-        "tell the state at least so often, and once more where people come or go (default: %(default)s)",
+        "publish the state at least this often, and also when people come or go (default: %(default)s)",
         DURATION,
         metavar="TIME",
     )
     mqtt_discovery: str | None = option(
         None,
         "mqtt",
-        "let Home Assistant find this device, below its prefix of discovery (without a value: homeassistant)",
+        "announce this device to Home Assistant under this discovery prefix (without a value: homeassistant)",
         Kind("a prefix of topics", _topic_prefix),
         metavar="PREFIX",
         alone="homeassistant",
@@ -348,7 +349,7 @@ class Config:
     mqtt_camera: str | None = option(
         None,
         "mqtt",
-        "send a picture of each camera as often, pixelated as a whole unless full is said",
+        "publish a picture of each camera at the same interval, wholly pixelated unless full is given",
         metavar="blurred|full",
         choices=("blurred", "full"),
         alone="blurred",
@@ -356,7 +357,7 @@ class Config:
     metrics: str | None = option(
         None,
         "output",
-        "keep figures for Prometheus in this .prom file, which the node exporter's textfile collector reads; "
+        "write figures for Prometheus to this .prom file, for the node exporter's textfile collector; "
         "--page serves them as well",
         Kind("a file", _prom_file),
         metavar="FILE",

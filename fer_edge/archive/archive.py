@@ -343,7 +343,7 @@ class Archive:
         film = work.film
         number = task.number if isinstance(task, SegmentTask) else None
         if failure.unequal and work.plan is not None:
-            self._tell(f"{failure.reason}; it is read as a whole")
+            self._tell(f"{failure.reason}; the film is read as a whole")
             for done in work.done:
                 self.progress.bytes_left += work.share(done)
             with _telling(self._folder):

@@ -154,15 +154,16 @@ class Joining:
         where = f"{self._film.path}: segment {number + 1}"
         first = part.told["first"]
         if number and first != self._behind[: len(first)]:
-            raise UnequalError(f"{where}: begins with other pictures than the one before goes on with")
+            raise UnequalError(f"{where}: its first frames differ from those that follow the segment before")
         if part.times and part.times[0] <= self._newest:
-            raise UnequalError(f"{where}: begins before the one before ends")
+            raise UnequalError(f"{where}: begins before the end of the segment before")
         if not number and part.times:
             self._first = part.times[0]
         counts_otherwise = segment.before != self._counted or (number and segment.first != self._first)
         if counts_otherwise and len(part.looked) < len(part.times):
             raise UnequalError(
-                f"{where}: lies behind {self._counted} frames, not {segment.before}, so others count"
+                f"{where}: follows {self._counted} frames instead of {segment.before}, so the "
+                "segments do not fit"
             )
         self._newest = part.times[-1] if part.times else self._newest
         self._behind = part.told["behind"]

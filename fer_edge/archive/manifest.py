@@ -71,7 +71,9 @@ class Manifest:
             try:
                 fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise DataError(f"{folder}: another fer-edge archive writes it; wait for its end") from error
+                raise DataError(
+                    f"{folder}: another fer-edge archive is writing to it; wait until that ends"
+                ) from error
             self._read(options)
             self._write({"archive": VERSION, "options": options, "versions": versions})
         except BaseException:
@@ -140,7 +142,7 @@ class Manifest:
                 if isinstance(error, DataError):
                     raise
                 raise DataError(
-                    f"{self._path}, line {number}: is no line of a manifest; name another folder"
+                    f"{self._path}, line {number}: not a line of a manifest; name another folder"
                 ) from error
 
     def _take(self, line: dict[str, Any], options: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Objects:
         if film.size > self._limit:
             raise DataError(
                 f"{film.path}: has {film.size / 1e9:.1f} GB, more than the {self._limit / 1e9:.1f} GB of "
-                "--scratch-size; give it more"
+                "--scratch-size; give a larger one"
             )
         folder = self._folder = self._folder or self._made()
         target = folder / f"{film.id}{Path(film.path).suffix}"

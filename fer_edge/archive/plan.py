@@ -161,7 +161,7 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
             raise SourceError(f"{path}: is a single picture, not a film; fer-edge predict is for those")
         pause = options.longest_pause(source)
         if not isinstance(source, VideoSource):
-            return Plan((Segment(None, 0.0),), head, "it is a row of pictures", pause)
+            return Plan((Segment(None, 0.0),), head, "it is a sequence of pictures", pause)
         fps, declared = source.fps, source.declared
     read = list(packets(path))
     times = np.array([packet.seconds for packet in read], np.float64)
@@ -188,7 +188,7 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
 def _why_whole(times: NDArray[np.float64], keys: list[float], fps: float | None) -> str:
     """Why the frames of a film are not told apart by their times; empty where they are."""
     if not len(times) or not np.isfinite(times).all():
-        return "its container tells no times"
+        return "its container has no times"
     ordered = np.sort(times)
     steps = np.diff(ordered)
     if ordered[0] < 0 or (len(steps) and steps.min() < _LEAST_STEP):

@@ -200,7 +200,7 @@ class Worker:
                     part.seen.append(self._look.see(frame))
                 part.told |= {"missing": source.missing, "passed": pace.passed}
                 if not part.times:
-                    raise SourceError(f"{path}: no frame in it was looked at")
+                    raise SourceError(f"{path}: none of its frames was processed")
         part.told["messages"] = messages
         return part
 

@@ -25,9 +25,9 @@ examples:
   fer-edge archive s3://shop/films/ --out scored/ --ray auto   # a Ray cluster
   duckdb -c "SELECT source, count(*) FROM 'scored/people.parquet/*/*/*.parquet' GROUP BY source"
 
-The same command goes on where it stopped. docs/archive.md explains the tables, and has queries for them.
-Exit code: 0 all films are done, 1 some failed or are damaged (each is told with its reason), or the folder
-cannot be written any more; 2 usage or bad input; 130 Ctrl-C: what was done is kept."""
+After an interruption, the same command continues. docs/archive.md explains the tables and has queries.
+Exit code: 0 all films are done; 1 some failed or are damaged (each is listed with its reason), or the
+folder can no longer be written; 2 usage or bad input; 130 Ctrl-C, and what was done is kept."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,28 +47,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=nonempty,
         metavar="FILE",
-        help="read paths from this file, one a line; behind tabs maybe when the film began, and its source",
+        help="read paths from this file, one per line; a line may add, after a tab, when the film began and, "
+        "after another tab, its source",
     )
     parser.add_argument(
-        "--out", required=True, type=nonempty, metavar="DIR", help="folder for the tables; made where missing"
+        "--out",
+        required=True,
+        type=nonempty,
+        metavar="DIR",
+        help="write the tables into this folder; it is made if missing",
     )
     tables = parser.add_argument_group("tables")
     tables.add_argument("--faces", action="store_true", help="write a row for each face of each frame, too")
     tables.add_argument(
-        "--seconds", action="store_true", help="write a row for each person and second, as sessions have"
+        "--seconds", action="store_true", help="write a row for each person and second, too, as for sessions"
     )
     tables.add_argument(
         "--device",
         type=nonempty,
         metavar="NAME",
-        help="what the column device has (default: this host's name)",
+        help="write this into the column device (default: this host's name)",
     )
     work = parser.add_argument_group("work")
     work.add_argument(
         "--workers",
         type=positive_int,
         metavar="N",
-        help="processes (default: one a core of this machine, or of the cluster)",
+        help="run so many processes (default: one for each core of this machine, or of the cluster)",
     )
     work.add_argument(
         "--ray",
@@ -87,14 +92,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--scratch",
         type=nonempty,
         metavar="DIR",
-        help="folder for films while they are fetched from elsewhere (default: among temporary files)",
+        help="download films from elsewhere into this folder (default: among the temporary files)",
     )
     work.add_argument(
         "--scratch-size",
         type=BYTES.parse,
         default=20_000_000_000,
         metavar="SIZE",
-        help="how much of them it may hold on each machine (default: 20G)",
+        help="keep at most so much of them on each machine (default: 20G)",
     )
     for title in ("source", "classifier", "faces"):
         group = parser.add_argument_group(title)
@@ -124,7 +129,7 @@ def execute(args: argparse.Namespace) -> int:
         teller.end()
         done = archive.progress
         print(
-            f"{counted(done.done, 'film')} of {done.films} done; the same command goes on from here",
+            f"{counted(done.done, 'film')} of {done.films} done; run the same command again to continue",
             file=sys.stderr,
         )
         raise

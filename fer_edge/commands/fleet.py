@@ -1,4 +1,4 @@
-"""``fer-edge fleet``: what many devices tell over a broker, in one store and on one page."""
+"""``fer-edge fleet``: what many devices publish at a broker, in one store and on one page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..control.broker import Broker
     from ..fleet.server import Fleet
 
-HELP = "Collect what many devices tell over MQTT in one store, and show them on one page."
+HELP = "Collect in one store what many devices publish over MQTT, and show the devices on one page."
 EPILOG = """\
 examples:
   fer-edge fleet --mqtt mqtt://broker.lan --store fleet.db
@@ -31,9 +31,9 @@ examples:
   fer-edge report fleet.db --device shop -o shop.html
 
 The devices run `fer-edge run --mqtt URL`. It needs pip install 'fer-edge[fleet]', for
-PostgreSQL also [postgresql]. docs/fleet.md has what is kept, what happens when
-something fails, and a systemd unit.
-Exit code: 0 ended by Ctrl-C or SIGTERM, 1 the database is not there, 2 bad input."""
+PostgreSQL also [postgresql]. docs/fleet.md says what is kept and what happens when
+something fails, and has a systemd unit.
+Exit code: 0 ended by Ctrl-C or SIGTERM, 1 the database cannot be reached, 2 bad input."""
 
 _BROKER = ("mqtt_password_file", "mqtt_ca", "mqtt_cert")
 _PAGE = ("page", "page_tls", "page_host", "page_token_file", "state_folder")
@@ -51,20 +51,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=OPTIONS["mqtt"].kind.parse,
         metavar="URL",
         required=True,
-        help="the broker of the devices: mqtt[s]://[USER@]HOST[:PORT][/PREFIX]",
+        help="listen at this broker, to which the devices publish: mqtt[s]://[USER@]HOST[:PORT][/PREFIX]",
     )
     parser.add_argument(
         "--store",
         type=nonempty,
         metavar="FILE|URL",
         required=True,
-        help="where to write what they tell: a file (SQLite), or postgresql://[USER@]HOST/DATABASE",
+        help="write rows here: a file (SQLite), or postgresql://[USER@]HOST/DATABASE",
     )
     parser.add_argument(
         "--keep",
         type=positive_int,
         metavar="DAYS",
-        help="delete rows that began longer ago (default: keep everything)",
+        help="delete rows after so many days (default: keep everything)",
     )
     broker = parser.add_argument_group("broker")
     for name in _BROKER:
@@ -78,14 +78,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=MOST_ASKS,
         metavar="N",
-        help="ask so many devices at a time for rows that are missing (default: %(default)s)",
+        help="request missing rows from so many devices at a time (default: %(default)s)",
     )
     asking.add_argument(
         "--history",
         type=_count,
         default=HISTORY,
         metavar="ROWS",
-        help="ask a device that is new for so many rows of before, of minutes and of visits (default: "
+        help="request so many earlier rows, of minutes and of visits each, from a new device (default: "
         "%(default)s)",
     )
 

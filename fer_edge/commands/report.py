@@ -63,9 +63,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="since",
         type=moment,
         metavar="TIME",
-        help="only what began then or later: 2026-11-26T12:30",
+        help="use only what began then or later: 2026-11-26T12:30",
     )
-    what.add_argument("--to", dest="until", type=moment, metavar="TIME", help="only what began before that")
+    what.add_argument(
+        "--to", dest="until", type=moment, metavar="TIME", help="use only what began before then"
+    )
     for name in ("camera", "device"):
         what.add_argument(
             f"--{name}",
@@ -84,7 +86,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--by",
         choices=("event", "group", "session", "day", "film", "camera", "device"),
-        help="what to show side by side and compare (default: events, else what there are several of)",
+        help="what to show side by side and compare (default: events, else whatever there are several of)",
     )
     what.add_argument(
         "--people", action="store_true", help="show a row for each visit; this may be personal data"

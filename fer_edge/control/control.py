@@ -81,7 +81,7 @@ class Control:
         for camera, watch in self._watches.items():
             watch.cover(self._memory.masks.get(camera, ()))
         for camera in self._memory.masks.keys() - self._watches.keys():
-            _log.warning("masks drawn on %r are not used: no camera of this run is called so", camera)
+            _log.warning("masks drawn on %r are not used: no camera of this run has that name", camera)
 
     @property
     def cameras(self) -> tuple[str, ...]:

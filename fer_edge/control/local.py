@@ -215,14 +215,14 @@ def _opened(
         if number > 1:
             _log.log(
                 level,
-                "a run named %s is going on already; fer-edge session and pause know this one as %s",
+                "a run named %s is already going on; for fer-edge session and pause, this one is named %s",
                 name,
                 told,
             )
         return listener
     _log.log(
         level,
-        "%d runs named %s are going on already; fer-edge session and pause cannot reach this one",
+        "%d runs named %s are already going on; fer-edge session and pause cannot reach this one",
         MOST_RUNS,
         name,
     )

@@ -196,14 +196,14 @@ class Fleet:
                 self.book.commit()
             self._keep()
         except OutputError as error:
-            _log.error("fleet: not written at the end: %s; devices are asked for it next time", error)
+            _log.error("fleet: not written at the end: %s; requested from the devices next time", error)
         self._database.close()
 
     def _receive(self, link: Link) -> None:
         while link.subscribed:
             _, refusals = link.subscribed.popleft()
             if refusals:
-                _log.error("fleet: the broker lets this client hear nothing: %s", refusals[0].lower())
+                _log.error("fleet: the broker refuses this client's subscription: %s", refusals[0].lower())
         link.acknowledged.clear()
         while link.received:
             message = link.received.popleft()
@@ -268,8 +268,8 @@ class Fleet:
         source = self.book.source(name, store)
         if before is not source and not source.met and (other := self.book.known_elsewhere(source)):
             _log.warning(
-                "fleet: %s tells rows of a store that %s had: it was renamed, or its card was copied; what "
-                "is there already stays with %s",
+                "fleet: %s sends rows of a store that %s had: it was renamed, or its card was copied; rows "
+                "received so far stay with %s",
                 name,
                 other,
                 other,
@@ -305,7 +305,7 @@ class Fleet:
             # The device knows of no such rows, though it once told of them.
             gone += self.book.settle(source, table, told.next + 1, ask.until)
         if gone:
-            _log.warning("fleet: %s has %d rows of %s no more, which never came here", name, gone, table)
+            _log.warning("fleet: %s no longer has %d rows of %s, which never arrived here", name, gone, table)
 
     def _refuse(self, name: str, kind: str, error: BadPayload) -> None:
         self.board.refuse(name, error.fault, f"{kind}: {error}")
@@ -369,7 +369,7 @@ class Fleet:
         except DataError as error:
             raise OutputError(str(error)) from error
         if made != self._id:
-            raise OutputError(f"{self._database.place}: is another store than before; start again")
+            raise OutputError(f"{self._database.place}: no longer the same store; restart fer-edge fleet")
 
     def _tell_database(self, error: OutputError, now: float) -> None:
         if self.board.database is None:

@@ -123,7 +123,7 @@ def warnings_of(measure: Measure, task: Task, a: Quality, b: Quality, result: Re
             f"{measure.label} is rare here: with fewer than {MANY} people the interval may be too narrow."
         )
     elif not math.isnan(result.low) and _is_skewed(task):
-        found.append("A few people make most of this measure: the interval may be too narrow.")
+        found.append("A few people account for most of this measure: the interval may be too narrow.")
     if measure.emotion:
         for part in (a, b):
             if part.unsure > UNSURE:
@@ -146,12 +146,12 @@ def warnings_of(measure: Measure, task: Task, a: Quality, b: Quality, result: Re
     if _quotient_of(a.size, b.size) > SIZES_APART:
         found.append(
             f"Faces are {a.size:.0f} pixels wide in {a.part} and {b.size:.0f} in {b.part}: small ones are "
-            "read worse."
+            "recognized less well."
         )
     if measure.name in ("peak", "peak_end", "smile", "smiled") and _quotient_of(a.seen, b.seen) > SIZES_APART:
         found.append(
-            f"People were in sight for {a.seen:.0f} s in {a.part} and {b.seen:.0f} s in {b.part}: the longer "
-            "they are, the larger is what was reached at most."
+            f"People were in sight for {a.seen:.0f} s in {a.part} and {b.seen:.0f} s in {b.part}: longer "
+            "stays reach higher maxima."
         )
     if a.basis != b.basis:
         found.append(f"{a.part} is measured by {a.basis}, {b.part} by {b.basis}.")

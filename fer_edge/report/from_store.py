@@ -224,7 +224,7 @@ def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
         told.append(f"{name}: {counted(cut, 'run')} without an end: it goes on, or was broken off.")
     for row in store.rows("jumps"):
         told.append(
-            f"The clock of {row['device']} was put right by {row['seconds']:+.1f} s at "
+            f"The clock of {row['device']} was corrected by {row['seconds']:+.1f} s at "
             f"{row['began']:%Y-%m-%d %H:%M} UTC; times before that are corrected."
         )
     return settings, told

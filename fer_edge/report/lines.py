@@ -84,7 +84,7 @@ class _Device:
             self._read_file(path)
             if self._timeless > timeless:
                 raise DataError(
-                    f"{path}: holds pictures by themselves, which have no time; fer-edge run --jsonl "
+                    f"{path}: holds records of single pictures, which have no time; fer-edge run --jsonl "
                     "writes such lines"
                 )
             if self._runs.frames == frames and self._bad > bad:
@@ -117,12 +117,12 @@ class _Device:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             if not done:
                 raise DataError(f"{path}: cannot be read: {error}") from error
-            self._tell(f"{path}: the packed data break off or are damaged ({error}); the rest is left out.")
+            self._tell(f"{path}: the compressed data are cut off or damaged ({error}); the rest is left out.")
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         if half:
             self._bad -= 1
-            self._tell(f"{path}: the last line is half written; it is left out.")
+            self._tell(f"{path}: the last line is incomplete; it is left out.")
         if self._bad > bad:
             self._tell(f"{path}: {counted(self._bad - bad, 'line')} damaged; left out.")
         if self._odd > odd:

@@ -158,7 +158,7 @@ class Runs:
             if first in back:
                 old = stream
                 self._begin_run()
-                self._tell(f"{self._name}: the machine's clock begins anew without a record of a start.")
+                self._tell(f"{self._name}: the machine's clock restarts without a record of a start.")
                 stream = self._streams[key] = self._new_stream(self._name, camera)
                 stream.live, stream.options = old.live, old.options
             self._count(key, stream, rows, which[first:until], at[first:until], wall[first:until])
@@ -236,7 +236,7 @@ class Runs:
         for at, jump in stream.tally.jumps:
             moment = np.datetime64(at + done.origin, "ms").astype(datetime)
             self._tell(
-                f"The clock of {key[0]} was put right by {jump / 1000:+.1f} s at {moment:%Y-%m-%d %H:%M} "
+                f"The clock of {key[0]} was corrected by {jump / 1000:+.1f} s at {moment:%Y-%m-%d %H:%M} "
                 "UTC; "
                 "times before that are corrected."
             )

@@ -156,7 +156,7 @@ def _refuse_copies(parts: Sequence[_Part]) -> None:
                     for other_first, other_last, other in known.get((one, table), ()):
                         if first <= other_last and other_first <= last:
                             raise DataError(
-                                f"{name_of_part}: has {table} that {other} has, too, as a copy does; its "
+                                f"{name_of_part}: has the same {table} as {other}, so it is a copy; its "
                                 "people would count twice"
                             )
                     known.setdefault((one, table), []).append((first, last, name_of_part))
@@ -186,7 +186,7 @@ def _told_apart(parts: Sequence[_Part]) -> list[Material]:
     if alike:
         told = tuple(
             printable(
-                f"Several sources call their device {device}: each counts as one of its own, called by its "
+                f"Several sources name their device {device}: each counts as a separate one, named after its "
                 "file."
             )
             for device in sorted(alike)

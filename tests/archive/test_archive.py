@@ -305,7 +305,7 @@ def test_what_is_under_way_of_a_film_that_is_begun_anew_is_not_taken(film, tmp_p
     told: list[str] = []
     progress = work_off(tmp_path / "late", films, engine, told=told)
     assert engine.unequal and (progress.done, progress.failed) == (1, 0)
-    assert "times do not grow; it is read as a whole" in told
+    assert "times do not grow; the film is read as a whole" in told
     work_off(tmp_path / "whole", films, Inline(settings(), worker))
     assert tables(tmp_path / "late") == tables(tmp_path / "whole")
 
@@ -505,7 +505,7 @@ def test_a_command_that_was_ended_goes_on(tmp_path, worker, number):
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), stderr
     if number == signal.SIGINT:
-        assert "the same command goes on from here" in stderr
+        assert "run the same command again to continue" in stderr
         assert "Traceback" not in stderr
     # Workers do not outlive the command.
     waited(lambda: not any(Path(f"/proc/{pid}/fd").exists() for pid in workers))

@@ -173,7 +173,7 @@ def test_masks_of_a_camera_that_is_called_otherwise_now_are_named(run, tmp_path,
     control = Control(run, folder=tmp_path)
     assert control.drawn("door") == (SQUARE,)
     assert [record.getMessage() for record in caplog.records] == [
-        "masks drawn on 'till' are not used: no camera of this run is called so"
+        "masks drawn on 'till' are not used: no camera of this run has that name"
     ]
     control.set_masks("door", [])
     assert [*json.loads((tmp_path / "control-default.json").read_text())["masks"]] == ["till"]

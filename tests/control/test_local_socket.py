@@ -142,7 +142,7 @@ def test_a_second_run_gets_a_number_and_says_so(tmp_path, caplog):
         assert caplog.messages == []
         stack.enter_context(listening(tmp_path, "door", echo))
         assert caplog.messages == [
-            "a run named door is going on already; fer-edge session and pause know this one as door-2"
+            "a run named door is already going on; for fer-edge session and pause, this one is named door-2"
         ]
         assert ask(find("door-2", [tmp_path]).path, {})["run"] == "door-2"
         with pytest.raises(ServiceError, match="2 runs are listening: door, door-2; choose one with --run"):
@@ -150,7 +150,7 @@ def test_a_second_run_gets_a_number_and_says_so(tmp_path, caplog):
         for _ in range(2, MOST_RUNS + 1):
             stack.enter_context(listening(tmp_path, "door", echo))
         assert caplog.messages[-1] == (
-            "9 runs named door are going on already; fer-edge session and pause cannot reach this one"
+            "9 runs named door are already going on; fer-edge session and pause cannot reach this one"
         )
     assert not [*tmp_path.glob("*.sock")]
 

@@ -162,7 +162,7 @@ def test_what_a_device_has_deleted_is_lost_and_not_asked_for_again(path, hub, ca
         gaps = [one for table, one in device.asked[asked:] if table == "minutes"]
         assert [one["after"] for one in gaps] == [9]
     assert seqs(path) == [1, 2, 5, 6, 8, 9]
-    assert any("has 3 rows of minutes no more" in one for one in caplog.messages)
+    assert any("no longer has 3 rows of minutes, which never arrived here" in one for one in caplog.messages)
 
 
 def test_rows_that_a_device_does_not_know_of_are_given_up(path, hub):

@@ -460,7 +460,7 @@ def test_commands_that_the_broker_kept_are_not_obeyed(broker, store, control, tm
     device = Device(broker, store, control, tmp_path)
     device.run(2)
     assert control.asked == []
-    assert "pause/set: ignored, since the broker had retained it" in caplog.text
+    assert "pause/set: ignored, since it is a retained command" in caplog.text
 
 
 def test_a_flood_of_commands_and_a_huge_one_are_cut_off(device, broker, control, caplog):
@@ -881,7 +881,7 @@ def test_the_id_of_a_device_lasts_and_a_damaged_one_is_made_anew(tmp_path, caplo
     assert device_id(tmp_path) == first
     (tmp_path / "mqtt" / "id").write_text("rubbish")
     assert device_id(tmp_path) != first
-    assert "is no id of a device" in caplog.text
+    assert "not the id of a device; a new one is made" in caplog.text
 
 
 @pytest.mark.parametrize(

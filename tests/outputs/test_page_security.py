@@ -336,7 +336,7 @@ def test_a_token_that_somebody_else_laid_there_is_not_taken(tmp_path, monkeypatc
         os.chown(path, 12345, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(DataError, match=r"is of another user .* delete it"):
+    with pytest.raises(DataError, match=r"belongs to another user .* delete it"):
         token_in(tmp_path)
 
 

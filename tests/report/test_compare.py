@@ -269,7 +269,7 @@ def test_light_distance_cameras_and_models_that_differ_are_warned_of():
     warnings = only(of).warnings
     assert "A: 100 % of the time in sight was unsure." in warnings
     assert any("light or distance may differ" in one for one in warnings)
-    assert "Faces are 40 pixels wide in A and 90 in B: small ones are read worse." in warnings
+    assert "Faces are 40 pixels wide in A and 90 in B: small ones are recognized less well." in warnings
     assert not any("unsure" in one for one in only(of, "dwell").warnings)
 
     two = material(
@@ -354,7 +354,7 @@ def test_rare_emotions_and_few_people_who_make_most_of_a_measure_are_warned_of()
     )
     assert only(strangers([0.02, 0.03] * 50, [0.03, 0.04] * 50)).warnings == ()
     few = strangers([0.9, *[0.01] * 19], [0.3 + n / 100 for n in range(20)])
-    assert any("A few people make most" in one for one in only(few).warnings)
+    assert any("A few people account for most of this measure" in one for one in only(few).warnings)
     # Skewness of 0, 0, 0, 1 in turn: (3/4 - 1/4) / sqrt(3/16) = 1.15, squared 4/3: 10 * 4/3 is below 20.
     some = strangers([0.2, 0.1, 0.1, 0.1] * 5, [0.3 + n / 100 for n in range(20)])
     assert only(some).warnings == ()

@@ -93,7 +93,7 @@ def test_a_half_written_last_line_is_left_out_and_told(tmp_path):
     half = tmp_path / "half.jsonl"
     half.write_text("\n".join(told)[:-40])
     material = read_lines([half])
-    assert any("half.jsonl: the last line is half written" in text for text in material.told)
+    assert any("half.jsonl: the last line is incomplete" in text for text in material.told)
     np.testing.assert_array_equal(material.people.seen, read_lines([whole]).people.seen)
 
 
@@ -194,7 +194,7 @@ def test_lines_of_two_devices_mixed_in_one_file_are_told_apart_by_their_clocks(t
 
 def test_a_jump_of_the_clock_is_told_and_earlier_times_are_corrected(tmp_path):
     material = read_lines([written(tmp_path / "log.jsonl", made_run(1, ("door",), jump_at=100), ("door",))])
-    assert any("was put right by +3600.5 s" in text for text in material.told)
+    assert any("was corrected by +3600.5 s" in text for text in material.told)
     first, last = material.span
     assert last - first < 300_000
 
@@ -234,7 +234,7 @@ def test_memory_for_seconds_is_bounded_and_told(tmp_path, monkeypatch):
 def test_lines_of_single_pictures_are_refused(tmp_path):
     path = tmp_path / "pictures.jsonl"
     path.write_text('{"schema":1,"type":"frame","source":"a.jpg","size":[1,1],"faces":[]}\n')
-    with pytest.raises(DataError, match="pictures by themselves, which have no time"):
+    with pytest.raises(DataError, match="records of single pictures, which have no time"):
         read_lines([path])
 
 
@@ -246,9 +246,7 @@ def test_a_clock_that_begins_anew_is_another_run(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join(map(json.dumps, [*records, *again])) + "\n")
     material = read_lines([path])
-    assert any(
-        "the machine's clock begins anew without a record of a start" in text for text in material.told
-    )
+    assert any("the machine's clock restarts without a record of a start" in text for text in material.told)
     assert {source.run for source in material.sources} == {"1", "2"}
     alone = tmp_path / "alone.jsonl"
     alone.write_text("\n".join(map(json.dumps, records)) + "\n")
@@ -290,7 +288,7 @@ def test_packed_lines_that_break_off_count_until_there(tmp_path, where):
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(told).encode())[:where])
     material = read_lines([path])
-    assert any("log.jsonl.gz: the packed data break off or are damaged" in text for text in material.told)
+    assert any("log.jsonl.gz: the compressed data are cut off or damaged" in text for text in material.told)
     assert int(material.minutes.frames.sum()) > len(told) * 0.9
 
 
@@ -303,7 +301,7 @@ def test_packed_lines_that_are_damaged_are_told(tmp_path):
     path.write_bytes(packed)
     material = read_lines([path])
     assert 0 < int(material.minutes.frames.sum()) < len(told)
-    assert any("the packed data break off or are damaged" in text for text in material.told)
+    assert any("the compressed data are cut off or damaged" in text for text in material.told)
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_stores_of_one_machine_do_not_mix_their_people(tmp_path):
     device = read([one]).sources[0].device
     assert {source.device for source in both.sources} == {f"{device} (mon)", f"{device} (tue)"}
     assert {session.device for session in both.sessions} == {f"{device} (mon)", f"{device} (tue)"}
-    assert any(f"call their device {device}" in text for text in both.told)
+    assert any(f"name their device {device}" in text for text in both.told)
     assert len(read([one, other], devices=[f"{device} (tue)"]).people) == len(read([other]).people)
 
 
@@ -314,7 +314,7 @@ def test_stores_of_one_name_are_told_apart_by_their_folders(tmp_path):
 def test_a_copy_of_a_store_is_refused(store, tmp_path):
     copy = tmp_path / "copy.db"
     shutil.copy(store, copy)
-    with pytest.raises(DataError, match=r"copy\.db: has visits that .*shop\.db has, too"):
+    with pytest.raises(DataError, match=r"copy\.db: has the same visits as .*shop\.db, so it is a copy"):
         read([store, copy])
     link = tmp_path / "link.db"
     link.hardlink_to(copy)

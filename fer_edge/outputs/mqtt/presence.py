@@ -269,7 +269,7 @@ class Presence:
 
     def _take(self, name: str, message: Message) -> None:
         if message.retain:
-            _log.warning("mqtt: %s: ignored, since the broker had retained it", message.topic)
+            _log.warning("mqtt: %s: ignored, since it is a retained command", message.topic)
         elif len(self._asked) >= _MOST_ASKED or len(message.payload) > _MOST_BYTES:
             _log.warning("mqtt: %s: dropped: too many commands wait, or it is too long", message.topic)
         elif message.payload:

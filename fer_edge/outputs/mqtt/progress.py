@@ -34,7 +34,7 @@ def device_id(folder: Path) -> str:
         text = path.read_text(encoding="ascii", errors="replace").strip()
         with contextlib.suppress(ValueError):
             return uuid.UUID(text).hex
-        _log.warning("%s: is no id of a device; a new one is made", path)
+        _log.warning("%s: not the id of a device; a new one is made", path)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     made = uuid.uuid4().hex
     write_text(path, f"{made}\n")

@@ -271,8 +271,8 @@ def _who(other: Identity, own: Identity, telling: Telling) -> str:
     """Say who has the name."""
     if other.id == own.id:
         return (
-            f"a run with this device's id goes on since {other.started}: a second run, or a device made from "
-            f"a copy of this one's card? Then delete {telling.folder / 'mqtt' / 'id'} on one of them, or "
-            "give it another --mqtt-name"
+            f"a run with this device's id has been going on since {other.started}: a second run, or a device "
+            f"made from a copy of this one's card? Then delete {telling.folder / 'mqtt' / 'id'} on one of "
+            "them, or give it another --mqtt-name"
         )
     return f"another device, with id {other.id[:12]}, has this name; give one of them another --mqtt-name"

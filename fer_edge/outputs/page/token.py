@@ -48,8 +48,8 @@ def token_in(folder: Path, name: str = FILE) -> str:
         owner = os.fstat(descriptor).st_uid
         if owner not in (0, os.geteuid()):
             raise DataError(
-                f"{path}: is of another user (number {owner}), who knows what it holds; delete it, and a new "
-                "one is made"
+                f"{path}: belongs to another user (number {owner}), who knows what it holds; delete it, and "
+                "a new one is made"
             )
         return _token_from(stream, path)
 
