@@ -1,10 +1,10 @@
 """How fast an archive is: local processes against one, Ray against local, reading a part of the frames.
 
 Films are made (two faces pass each other) and encoded by OpenCV as MPEG-4, 640x480, 30 a second. Each
-comparison alternates its sides, so that what else the machine does hits both. Times of a busy machine are
-worth little: processor time is printed, too, and of the steady state, without begin and end, how long workers
-ran for a segment, and which share of the time in which they did not wait for a core. Quotients of the two
-tell what free cores would give.
+comparison alternates its sides, so that other load affects both. As that distorts times by the clock,
+processor time is printed, too, and for the steady state, without beginning and end, how long workers ran
+for a segment, and the share of the time without waiting for a core in which they ran. The quotient of the two
+estimates the speed on free cores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import films
 
 @dataclass(frozen=True)
 class Took:
-    """What a command took: seconds by the clock, and of processor time with all that it started."""
+    """What a command needed: seconds by the clock, and seconds of processor time with its children."""
 
     wall: float
     cpu: float
@@ -80,7 +80,7 @@ def scored(folder: Path, *options: str) -> Took:
     segments = [line for line in lines if line.get("state") == "done" and "segment" in line]
     film = sum(line["seconds"] for line in lines if line.get("state") == "done" and "frames" in line)
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # Of actors, which no child of ours started, only their own account tells.
+    # Actors are not our children, so only their own account is available.
     cpu = sum(line["cpu"] for line in segments) if "--ray" in options else own
     return Took(wall, cpu, len(segments), film, each, share, os.getloadavg()[0])
 

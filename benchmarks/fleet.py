@@ -1,8 +1,8 @@
-"""A thousand made devices at a real mosquitto: what the fleet server costs, and whether it loses a row.
+"""A thousand simulated devices at a real mosquitto: what the fleet server costs, and whether it loses a row.
 
 The devices are one process with one connection, which publishes under the topics of all of them and answers
-what is asked of them, as docs/mqtt.md has it; their rows are made, and known. Prints processor seconds of the
-server alone (its children's are none), and compares every row in its store with those that were made.
+requests as docs/mqtt.md says; their rows are generated, so that each is known. Prints processor seconds of
+the server alone, and compares every row in its store with the generated one.
 
     python benchmarks/fleet.py                                       # 5 minutes, then an hour's rows at once
     python benchmarks/fleet.py --devices 20 --minutes 0.2 --outage 3 # a try
@@ -243,7 +243,7 @@ def measure(args: argparse.Namespace, folder: Path) -> int:
             rows = args.outage * args.devices
             before_rows = count(store)
             if way.startswith("the server"):
-                # kill -9, and all that comes meanwhile is for a queue of the broker that is far too short.
+                # kill -9; the broker's queue is far too short for what is published meanwhile.
                 server.end(signal.SIGKILL)
                 for _ in range(args.outage):
                     for one in devices.all:
@@ -290,7 +290,7 @@ def main() -> int:
     parser.add_argument("--store", help="another store than a file in a temporary folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fer-edge-fleet-") as folder:
-        # mosquitto gives root away.
+        # mosquitto drops root privileges.
         Path(folder).chmod(0o755)
         return measure(args, Path(folder))
 

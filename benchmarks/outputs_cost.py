@@ -1,8 +1,8 @@
 """What each output costs a run: frames a second, CPU time, memory, and bytes a day.
 
-The demo camera is read unpaced in one process, with one output after the other, by turns; each part is held
-against the one of its round without any output. "by CPU time" is by frames for each second of CPU time of the
-process, all its threads together, which other work on the machine hardly disturbs. Page and MQTT keep a
+The demo camera is read unpaced in one process, with one output after the other; each part is compared with
+the part of its round without any output. "by CPU time" compares frames for each second of CPU time of the
+process, all its threads together, which other load hardly changes. Page and MQTT keep a
 store, as they do in a run. Memory is that of a process of its own with that output, less that of one without.
 Bytes are those of a run of the demo camera at its usual rate with all outputs at once. It needs
 mosquitto.
@@ -56,7 +56,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         *("mqtt", "mqtt_name", "mqtt_discovery", "mqtt_camera"),
     ),
 }
-"""Options of each part; of the last one somebody looks on, too."""
+"""Options of each part; the last one has a viewer, too."""
 
 _LOOKED_AT = ("page, 1 looks on", "all")
 _SETTLE = 1.0
@@ -79,7 +79,7 @@ def main() -> int:
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # mosquitto gives root away, and could then read nothing of ours.
+        # mosquitto drops root privileges, and could then not read our files.
         folder.chmod(0o755)
         (folder / "broker").mkdir()
         broker = Mosquitto(folder / "broker", ["allow_anonymous true", "sys_interval 1"])
@@ -161,7 +161,7 @@ def cost(args: argparse.Namespace, folder: Path, broker: Mosquitto) -> dict[str,
 def opened(
     part: str, run: Watch, folder: Path, broker: Mosquitto, reader: Reader
 ) -> Iterator[Callable[[FrameResult], None]]:
-    """Open the outputs of a part, with a viewer where one is to look on; gives what takes each result."""
+    """Open the outputs of a part, with a viewer if it has one; returns what takes each result."""
     given = {f"FER_EDGE_{name.upper()}": text for name, text in settings(part, folder, broker).items()}
     config = load({}, given).config
     cameras = watched(config, run)
@@ -223,7 +223,7 @@ def command(part: str, folder: Path, broker: Mosquitto, *more: str) -> list[str]
 
 
 def resident(runs: int, folder: Path, broker: Mosquitto) -> dict[str, float]:
-    """MB that a process with a part takes more than one without; of the least of some runs."""
+    """MB that a process with a part needs more than one without, each the least of some runs."""
     found: dict[str, list[float]] = {name: [] for name in PARTS}
     for count in range(runs):
         for name in PARTS:

@@ -1,8 +1,8 @@
-"""What viewers of the page cost a run: nobody, some who look on, and many who stall, by turns in one run.
+"""What viewers of the page cost a run: none, some, and many that stall, in turn in one run.
 
-The demo camera is read unpaced, so that the rate is what the machine can do. Each part is held against the
-one of its round in which nobody looks on: its frames a second, its frames for each second of CPU time of the
-process, which other work on the machine hardly disturbs, the CPU time of the page's threads as a share of a
+The demo camera is read unpaced, so that the rate is what the machine can do. Each part is compared with
+the part of its round without viewers: its frames a second, its frames for each second of CPU time of the
+process, which other load hardly changes, the CPU time of the page's threads as a share of a
 core, and the memory of the process.
 """
 
@@ -112,7 +112,7 @@ def measure(
                     with viewers(door.port, readers, stallers):
                         while page.server.connections < readers + stallers:
                             span(run, live, page, 0.2)
-                        # Until those who stall are full.
+                        # Until the buffers of stalled viewers are full.
                         span(run, live, page, 1.0)
                         figures[name].append(span(run, live, page, args.seconds))
                     while page.server.connections:

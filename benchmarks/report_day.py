@@ -1,4 +1,4 @@
-"""Write a made day of one busy camera as JSON lines and as a store, and time the reports on both.
+"""Generate a day of one busy camera as JSON lines and as a store, and time the reports on both.
 
 python benchmarks/report_day.py [--faces 10000000] [--folder FOLDER]
 
@@ -146,7 +146,7 @@ def _face(rng: np.random.Generator) -> str:
 
 
 def _tracks(rng: np.random.Generator) -> Iterator[list[int]]:
-    """Of each frame the people in it: places are taken for a while, and free for a while."""
+    """The people in each frame: places are occupied for a while, then free for a while."""
     following = 1
     places = [0] * PEOPLE
     until = rng.integers(0, STAY * FPS, PEOPLE).tolist()

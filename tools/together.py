@@ -5,8 +5,8 @@ python tools/together.py [FAULT ...] [--seconds 3600] [--cases demo stream] [--s
 A ``fer-edge run`` of the demo camera and one of an MJPEG camera on the network go on beside each other, each
 with page, MQTT with password and discovery, metrics, store, JSON lines and video. Again and again the broker,
 the camera, the disk and the readers fail, and the processes are stopped, paused, and read their
-configuration anew. What is told and kept is looked at from outside: over HTTP, at the broker, in files, in
-/proc. The exit code is 1 where a promise did not hold. It needs mosquitto, and root for the full disk.
+configuration anew. What is reported and kept is checked from outside: over HTTP, at the broker, in files, in
+/proc. The exit code is 1 if a promise did not hold. It needs mosquitto, and root for the full disk.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def check_health(device: Device, records: Sequence[Record], outcome: Outcome) ->
         before = times[at - 1] if at else -float("inf")
         after = times[at] if at < len(times) else float("inf")
         if one.status == 503:
-            # A frame is processed some time after it was read, on a busy machine seconds after.
+            # A frame is processed some time after it was read, seconds after it under load.
             around = [*times[max(bisect.bisect_left(times, before - SLACK) - 1, 0) : at], after]
             apart = max((later - earlier for earlier, later in itertools.pairwise(around)), default=after)
             outcome.check(
@@ -111,7 +111,7 @@ def check_health(device: Device, records: Sequence[Record], outcome: Outcome) ->
 
 
 def check_rows(scene: Scene, device: Device, outcome: Outcome) -> None:
-    """Check that each finished row came once but for doubles of one ``seq``, in order and unchanged."""
+    """Check that each finished row came in order, unchanged, once but for duplicates of one ``seq``."""
     for table in TABLES:
         rows = {row["seq"]: row for row in device.rows(table)}
         came = arrived(scene, device, table)
@@ -172,7 +172,7 @@ def check_by_promtool(device: Device, outcome: Outcome) -> None:
 
 
 def check_growth(device: Device, most: float, outcome: Outcome) -> None:
-    """Check that the process does not grow any more once it has settled, in a run that is long enough."""
+    """Check that the process has stopped growing once it has settled, if the run is long enough."""
     samples = [one for one in device.samples if one.seconds > SETTLED]
     if len(samples) < 8:
         return
@@ -187,7 +187,7 @@ def check_growth(device: Device, most: float, outcome: Outcome) -> None:
         f"{device.name}: descriptors": max(one.descriptors for one in last),
     }
     outcome.check(rss < most, f"{device.name}: {rss:+.2f} MB")
-    # A connection or file more or less is there by chance.
+    # One connection or file more or less is chance.
     for name, of in {"threads": lambda one: one.threads, "descriptors": lambda one: one.descriptors}.items():
         before, after = max(map(of, first)), min(map(of, last))
         outcome.check(after <= before, f"{device.name}: {before} {name} at most, then {after} at least")
@@ -198,7 +198,7 @@ def finish(scene: Scene, outcomes: Mapping[str, Outcome], most: float) -> None:
     scene.calm.set()
     rows = outcomes["rows"]
     for device in scene.devices:
-        # So that nothing changes any more. The next run is paused as well then.
+        # Paused, so that nothing changes any more; the next run then has to be paused as well.
         device.ask("/api/pause", {"paused": True}, 30)
     await_each(
         scene.devices,
@@ -276,7 +276,7 @@ def together(
     """Run for so many seconds, and at least for one round of all faults; return what became of it."""
     place = folder / "broker"
     place.mkdir()
-    # mosquitto gives root away, and could then read nothing of ours.
+    # mosquitto drops root privileges, and could then not read our files.
     for one in (folder, place):
         one.chmod(0o755)
     password = passwords(place)
@@ -346,7 +346,7 @@ def together(
             break
         try:
             finish(scene, outcomes, most)
-        except Exception as error:  # what was found before is worth its hour
+        except Exception as error:  # problems found until now are to be printed
             traceback.print_exc()
             outcomes["files"].problems.append(repr(error))
         outcomes["health"].kept |= {f"visits: {way}": count for way, count in sorted(visitors.items())}

@@ -1,4 +1,4 @@
-"""The faults that ``make together`` injects, each with what has to be told meanwhile and afterwards."""
+"""The faults that ``make together`` injects, each with what has to be reported meanwhile and afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from outputs.mosquitto import reading
 
 
 def stalled_viewers(scene: Scene, outcome: Outcome) -> None:
-    """50 viewers of each page ask for the film and take nothing."""
+    """50 viewers of each page request the video and read nothing."""
     with contextlib.ExitStack() as stack:
         for device, _ in itertools.product(scene.devices, range(VIEWERS)):
             stack.enter_context(begun(device.port, "/api/video.mjpg"))
@@ -44,7 +44,7 @@ def stalled_viewers(scene: Scene, outcome: Outcome) -> None:
 
 
 def page_pause(scene: Scene, outcome: Outcome) -> None:
-    """Pause and go on, on the page."""
+    """Pause and resume on the page."""
 
     def switch(device: Device, paused: bool) -> None:
         status, body = device.ask("/api/pause", {"paused": paused}, 30)
@@ -54,7 +54,7 @@ def page_pause(scene: Scene, outcome: Outcome) -> None:
 
 
 def mqtt_pause(scene: Scene, outcome: Outcome) -> None:
-    """Pause and go on, at the broker."""
+    """Pause and resume at the broker."""
 
     def switch(device: Device, paused: bool) -> None:
         mark = scene.mark
@@ -105,7 +105,7 @@ def _pause(scene: Scene, outcome: Outcome, switch: Callable[[Device, bool], None
 
 
 def broker_killed(scene: Scene, outcome: Outcome) -> None:
-    """The broker is killed, and comes back without what it had retained.
+    """The broker is killed, and comes back without its retained messages.
 
     Meanwhile the runs are paused, and read their configuration anew.
     """
@@ -129,12 +129,12 @@ def broker_killed(scene: Scene, outcome: Outcome) -> None:
 
 
 def broker_hangs(scene: Scene, outcome: Outcome) -> None:
-    """The broker is stopped, and goes on."""
+    """The broker is stopped, and continued."""
     logged, mark = scene.logged(), scene.mark
     scene.mosquitto.send(signal.SIGSTOP)
     outcome.injected += 1
     try:
-        # Until a device has noticed; it is told nothing meanwhile.
+        # Until a device has noticed; commands do not reach it meanwhile.
         hold(scene, scene.lasting(75, 60), outcome, scene.devices)
     finally:
         scene.reader.ready.clear()
@@ -143,7 +143,7 @@ def broker_hangs(scene: Scene, outcome: Outcome) -> None:
 
 
 def _check_broker_back(scene: Scene, outcome: Outcome, mark: int, logged: Mapping[str, int]) -> None:
-    """Check that devices are there again, say all that was lost, and lack no minute."""
+    """Check that devices are back, have published again all that was lost, and lack no minute."""
     scene.reader.ready.wait(PATIENCE)
     for device in scene.devices:
         _check_device_back(scene, outcome, device, mark, logged[device.name])
@@ -181,7 +181,7 @@ def discovered(scene: Scene, device: Device, mark: int) -> bool:
 
 
 def home_assistant(scene: Scene, outcome: Outcome) -> None:
-    """Home Assistant starts anew."""
+    """Home Assistant restarts."""
     mark = scene.mark
     scene.reader.say(f"{PREFIX}/status", b"online")
     outcome.injected += 1
@@ -227,7 +227,7 @@ def camera_lost(scene: Scene, outcome: Outcome) -> None:
 
 
 def stopped(scene: Scene, outcome: Outcome) -> None:
-    """SIGSTOP for a while; every second time so long that the broker gives the devices up."""
+    """SIGSTOP for a while; every second time for so long that the broker gives the devices up."""
     long = scene.turns["stopped"] % 2 == 1
     mark = scene.mark
     for device in scene.devices:

@@ -1,4 +1,4 @@
-"""What ``make together`` runs and looks at: an MJPEG camera, devices with all outputs, those who look on."""
+"""What ``make together`` runs and checks: an MJPEG camera, devices with all outputs, viewers."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from outputs.mosquitto import Mosquitto, Reader
 from sources.web import MJPEG, multipart, serving
 
 PATIENCE = 150.0
-"""Seconds to wait for what has to come, on a machine that may be busy."""
+"""Seconds to wait for what has to come, under load."""
 
 VIEWERS = 50
-"""Who stall at a time."""
+"""Viewers that stall at a time."""
 
 PREFIX = "homeassistant"
 """Of discovery."""
@@ -45,7 +45,7 @@ TABLES = {"minutes": "minutes", "visits": "people"}
 """Of the store, with the topics under which their rows come."""
 
 RESTED = 2.0
-"""Seconds after which what was on its way has come."""
+"""Seconds after which messages on their way have arrived."""
 
 _FPS = 10.0
 
@@ -104,7 +104,7 @@ class Probe:
 
 
 class Device:
-    """A run with all outputs, and what is seen of it from outside."""
+    """A run with all outputs, and what can be seen of it from outside."""
 
     def __init__(
         self, name: str, source: str, folder: Path, broker: Broker, password: Path, mounted: bool
@@ -143,7 +143,7 @@ stats = 60
         """Numbers of rows that came since they were asked for."""
 
     def start(self) -> Run:
-        """Run it, once more where it has ended."""
+        """Start the run, again if it has ended."""
         return Run(self.folder, "--config", str(self._config), source=(), outputs=False)
 
     def configure(self, lines: bool = True, extra: str = "") -> None:
@@ -162,7 +162,7 @@ min_score = {(0.7, 0.65)[count % 2]}
     def ask(
         self, path: str, body: Mapping[str, Any] | None = None, seconds: float = 5.0
     ) -> tuple[int, bytes]:
-        """What the page answers; status 0 where it does not."""
+        """The answer of the page; status 0 if there is none."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             if body is None:
@@ -178,7 +178,7 @@ min_score = {(0.7, 0.65)[count % 2]}
             connection.close()
 
     def told(self, path: str) -> Any:
-        """The JSON that the page answers, ``None`` where it does not."""
+        """The page's answer as JSON, ``None`` if there is none."""
         status, body = self.ask(path)
         return json.loads(body) if status in (200, 503) else None
 
@@ -188,7 +188,7 @@ min_score = {(0.7, 0.65)[count % 2]}
         return dict(told["cameras"][0]) if told else {}
 
     def health(self) -> Probe:
-        """Ask how it is."""
+        """Ask for ``/healthz``."""
         asked = time.monotonic()
         status, body = self.ask("/healthz")
         return Probe(asked, time.monotonic(), status, json.loads(body) if body else {})
@@ -228,7 +228,7 @@ min_score = {(0.7, 0.65)[count % 2]}
 
 @dataclass
 class Scene:
-    """What faults are injected into."""
+    """All that faults are injected into."""
 
     seconds: float
     mosquitto: Mosquitto
@@ -238,7 +238,7 @@ class Scene:
     devices: list[Device]
     chance: random.Random
     calm: threading.Event = field(default_factory=threading.Event)
-    """Set while nobody is to look at the pages but this tool."""
+    """Set while nobody but this tool is to view the pages."""
     over: threading.Event = field(default_factory=threading.Event)
     turns: Counter[str] = field(default_factory=Counter)
     asked_again: int = 0
@@ -304,13 +304,13 @@ def check_recovered(device: Device, outcome: Outcome) -> None:
 def hold(
     scene: Scene, seconds: float, outcome: Outcome, devices: Sequence[Device], status: int = 200
 ) -> None:
-    """Let time pass while ``/healthz`` of the devices has to answer ``status``."""
+    """Wait while ``/healthz`` of the devices has to answer ``status``."""
     end = time.monotonic() + seconds
     frames = {device.name: device.scrape() for device in devices}
     while True:
         for device in devices:
             probe = device.health()
-            # A busy machine may leave no time for either.
+            # Under load there may be time for neither.
             if probe.status != status:
                 again = device.health()
                 outcome.check(again.status == status, f"{device.name}: /healthz {again.status} {again.told}")
@@ -333,13 +333,13 @@ def arrived(scene: Scene, device: Device, table: str) -> list[dict[str, Any]]:
 
 
 def await_rows(scene: Scene, device: Device, table: str, outcome: Outcome) -> None:
-    """Wait until all finished rows have come. Those that the reader was too late for are asked for."""
+    """Wait until all finished rows have come; request those that the reader missed."""
     wanted = {row["seq"] for row in device.rows(table)}
 
     def missing() -> set[int]:
         return wanted - {row["seq"] for row in arrived(scene, device, table)} - device.answered[table]
 
-    # Rows come in order: with the last one all have come that will.
+    # Rows come in order: after the last one, no missing row will follow.
     await_that(lambda: max(wanted, default=0) not in missing(), f"{device.name}: all {table}", outcome)
     while lacking := missing():
         scene.asked_again += len(lacking)
@@ -356,7 +356,7 @@ def await_rows(scene: Scene, device: Device, table: str, outcome: Outcome) -> No
 
 
 def begun(port: int, path: str, more: str = "\r\n") -> socket.socket:
-    """A connection on which something was asked for."""
+    """A connection on which a request was sent."""
     connection = socket.create_connection(("127.0.0.1", port), 10)
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}".encode())
     return connection
@@ -371,7 +371,7 @@ def probe(scene: Scene) -> None:
 
 
 def visit(scene: Scene, counts: Counter[str]) -> None:
-    """Be readers of the pages who come and go, in whatever way."""
+    """Act as readers of the pages that come and go in various ways."""
     chance = random.Random(scene.chance.random())
     files = ("/", "/page.js", "/page.css", "/api/timeline", "/api/store", "/api/snapshot.jpg", "/metrics")
     streams = ("/api/events", "/api/video.mjpg")
@@ -396,7 +396,7 @@ def visit(scene: Scene, counts: Counter[str]) -> None:
 
 
 def take_sample(scene: Scene, began: float) -> None:
-    """See what the processes need while nobody looks on: the least of some moments, as readers leave late."""
+    """Measure the processes while there are no viewers: the least of some moments, as readers leave late."""
     scene.calm.set()
     for device in scene.devices:
         found: list[Sample] = []

@@ -1,8 +1,8 @@
-"""Working an archive off: which task is next, what becomes of its result, what is done already.
+"""Processes an archive: which task is next, where its result goes, what is already done.
 
 Only this process writes, and it writes each result when it comes: parts into ``parts/``, a film's rows into
-the tables once all of its parts are there, and a line into the manifest for each. Workers hold nothing that
-is lost with them.
+the tables once all of its parts are there, and a line into the manifest for each. Workers hold nothing
+that would be lost with them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from .work import Done, Failed, JoinTask, PlanTask, SegmentTask, Settings, Task
 PARTS = "parts"
 
 JOINED_AT_ONCE = 4
-"""Parts that are joined while others of their film are made. Only the last ones are left for the end."""
+"""Parts joined at a time while workers go on with later ones, so that few are left for the end."""
 
 TRIES = 3
-"""How often a task is tried whose worker was lost, or that failed in a way that may pass."""
+"""Tries of a task whose worker was lost, or that failed for a reason that may pass."""
 
 RESULT_OPTIONS = (
     "model",
@@ -59,7 +59,7 @@ RESULT_OPTIONS = (
     "every",
     "fps",
 )
-"""Options of a run that an archive has, too. The results depend on each of them."""
+"""Options that an archive shares with a run. The results depend on each of them."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     kept: int = 0
-    """Of those that are done, the ones an earlier command did."""
+    """Films done by an earlier command; ``done`` includes them."""
     segments: int = 0
     """Done by this command."""
     seconds: float = 0.0
@@ -94,7 +94,7 @@ class Progress:
 
 @dataclass
 class _Work:
-    """A film that is under way."""
+    """A film in progress."""
 
     film: Film
     plan: Plan | None = None
@@ -108,17 +108,17 @@ class _Work:
     joined: int = 0
     """How many of its parts are joined, from the first one on."""
     state: bytes = b""
-    """What joining them gave; only this process has it, so that another begins with the first part."""
+    """State of the joining; only this process has it, so another command begins with the first part."""
 
     def share(self, number: int) -> float:
-        """The bytes that a segment stands for."""
+        """The bytes of the film that a segment accounts for."""
         assert self.plan is not None
         total = sum(segment.seconds for segment in self.plan.segments)
         parts = len(self.plan.segments)
         return self.film.size * (self.plan.segments[number].seconds / total if total else 1 / parts)
 
     def joinable(self) -> range:
-        """Parts to join next; none while there are few, and others to come."""
+        """Parts to join next; none while only few are ready and more are to come."""
         if self.plan is None or self.is_joining:
             return range(0)
         until = next(number for number in itertools.count(self.joined) if number not in self.done)
@@ -137,7 +137,7 @@ def result_options(settings: Settings) -> dict[str, Any]:
 
 
 class Archive:
-    """Works ``films`` off into ``folder``, which goes on where an earlier command stopped.
+    """Processes ``films`` into ``folder``, continuing where an earlier command stopped.
 
     ``tell``: takes a line about a film. ``shown``: is called with the progress, at least once a second.
     """
@@ -193,7 +193,7 @@ class Archive:
                 continue
             self._remove(known.files)
             left.append((film, known))
-        # The largest first: what ends last should be short.
+        # The largest first, so that the last tasks are short.
         for film, known in sorted(left, key=lambda one: -one[0].size):
             plan = self._stored_plan(film) if known.state == PLANNED and known.is_same(film) else None
             if plan is None:
@@ -348,7 +348,7 @@ class Archive:
                 self.progress.bytes_left += work.share(done)
             with _telling(self._folder):
                 self._forget_parts(film)
-                # Whatever else is under way of it is of no use any more.
+                # Its tasks in progress are of no use any more.
                 work = self._open[film.id] = _Work(film, work.plan, places=work.places)
                 assert work.plan is not None
                 self._planned(work, film, whole(work.plan, failure.reason))

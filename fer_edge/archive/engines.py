@@ -1,4 +1,4 @@
-"""What runs tasks: workers, each of which does one after the other, wherever they are."""
+"""What runs tasks: workers, local or remote, each with one task at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class CannotStart:
-    """What a worker tells that cannot load its models: errors themselves do not all travel."""
+    """A worker cannot load its models. Carries the text, since not every error can be pickled."""
 
     reason: str
     exit_code: int
@@ -50,13 +50,13 @@ Event = Ready | Finished | Lost
 
 
 class Engine(Protocol):
-    """Workers, counted from 0; each has one task at a time, so that no more are under way."""
+    """Workers, counted from 0, each with one task at a time."""
 
     def submit(self, worker: int, task: Task) -> None:
         """Give a free worker a task."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, after so many seconds at the latest.
+        """Return what has happened, after ``seconds`` at the latest.
 
         Raises :class:`~fer_edge.errors.FerEdgeError` where workers cannot start at all.
         """
@@ -65,4 +65,4 @@ class Engine(Protocol):
         """The machine that a worker is on."""
 
     def close(self) -> None:
-        """End all workers at once; what they do is lost."""
+        """End all workers at once; their tasks are lost."""

@@ -1,4 +1,4 @@
-"""From the parts of a film to its rows: as if one run had watched it from its begin to its end."""
+"""From the parts of a film to its rows, as if one run had processed it from beginning to end."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ _log = logging.getLogger(__name__)
 
 
 class UnequalError(FerEdgeError):
-    """Segments do not fit each other: reading from a key frame gave other frames than reading on."""
+    """Segments do not fit: reading from a key frame gave other frames than reading on from before it."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A film's part of the tables, and what is told of the film."""
+    """A film's rows for the tables, and what is reported about the film."""
 
     files: tuple[TableFile, ...]
     frames: int
-    """Those that were looked at."""
+    """Frames that were processed."""
     missing: int
     """Frames that could not be decoded."""
     damaged: bool
-    """Whether that are more than a tenth."""
+    """Whether more than a tenth are missing."""
     seconds: float
     """How long the film is, up to its last frame."""
     people: int
     """Visits."""
     messages: tuple[str, ...]
-    """What there is to know of it."""
+    """Messages about the film."""
 
 
 class Joining:
-    """Joins the parts of ``film``, one for each segment of ``plan``, which come in order, some at a time.
+    """Joins the parts of ``film``, one for each segment of ``plan``, in order and a few at a time.
 
-    It can be put away meanwhile, see :func:`joining_to_bytes`, and gone on with elsewhere.
+    It can be saved in between and continued elsewhere, see :func:`joining_to_bytes`.
     """
 
     def __init__(self, film: Film, plan: Plan, classifier: Classifier, settings: Settings) -> None:
@@ -98,7 +98,7 @@ class Joining:
             self._faces.append(face_table(faces))
 
     def end(self) -> Joined:
-        """Return what the parts give together; all of them have been taken.
+        """Return the result, once all parts have been taken.
 
         Raises :class:`~fer_edge.errors.SourceError` where the film has no frame.
         """
@@ -126,7 +126,7 @@ class Joining:
         if film.began is not None:
             self._began = film.began
         elif film.modified is not None:
-            # A camera writes a film's last frame when it has seen it.
+            # A camera closes a film after its last frame, so the file's time is that of the end.
             self._began = round(film.modified - float(times.max(initial=0.0)), 3)
         tally = CameraTally(round(1000 * self._began), longest_step(self._plan.pause))
         tally.set_detail(self._settings.seconds)
@@ -170,7 +170,7 @@ class Joining:
 
 
 def joining_to_bytes(joining: Joining, *known: object) -> bytes:
-    """Put a joining away, without what is ``known`` where it is gone on with."""
+    """Save a joining, without the objects that are ``known`` where it will continue."""
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, one: object) -> int | None:
@@ -182,7 +182,7 @@ def joining_to_bytes(joining: Joining, *known: object) -> bytes:
 
 
 def joining_from_bytes(content: bytes, *known: object) -> Joining:
-    """Return the joining that :func:`joining_to_bytes` put away, with the same things ``known``.
+    """Return the joining that :func:`joining_to_bytes` saved, with the same objects ``known``.
 
     ``content`` has to come from there: it is a pickle.
     """
@@ -197,7 +197,7 @@ def joining_from_bytes(content: bytes, *known: object) -> Joining:
 
 @contextlib.contextmanager
 def collected_messages() -> Iterator[list[str]]:
-    """Collect what the package warns of meanwhile."""
+    """Collect the package's warnings while the context lasts."""
     messages: list[str] = []
 
     class Collector(logging.Handler):
@@ -215,7 +215,7 @@ def collected_messages() -> Iterator[list[str]]:
 def _rows(
     film: Film, tally: CameraTally, origin: int, last: int, settings: Settings
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a film as a store has them, by its views' names."""
+    """The rows of a film, as a store would have them, by the names of its views."""
     entries: list[Entry] = [(film.source, row) for row in tally.rows]
     if settings.seconds:
         entries = [SessionBegun(0, film.path), *entries, SessionEnded(last)]

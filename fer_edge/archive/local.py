@@ -24,7 +24,7 @@ SINGLE_THREAD = dict.fromkeys(
 """Variables by which native libraries take one thread; read when they are loaded."""
 
 _MOST_BAD_STARTS = 3
-"""Workers in a row that end before they are ready, after which none will ever be."""
+"""So many workers in a row that end before they are ready mean that none will ever be ready."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class LocalEngine:
             self._start()
 
     def submit(self, worker: int, task: Task) -> None:
-        # Of one that has died just now, wait tells.
+        # If one has just died, wait reports it.
         with contextlib.suppress(OSError):
             self._children[worker].pipe.send(task)
 
@@ -140,7 +140,7 @@ def _surroundings() -> Iterator[None]:
 
 def _work(pipe: Connection, lifeline: Connection, settings: Settings) -> None:
     """The life of a worker."""
-    # Ctrl-C goes to all processes of a terminal; what becomes of it, the first one decides.
+    # Ctrl-C goes to all processes of a terminal; the first one handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     try:
@@ -156,7 +156,7 @@ def _work(pipe: Connection, lifeline: Connection, settings: Settings) -> None:
 
 
 def _end_with(lifeline: Connection) -> None:
-    """End this process when the one that started it has ended, however that came about."""
+    """End this process when the one that started it has ended, for whatever reason."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os._exit(1)

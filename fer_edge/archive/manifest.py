@@ -1,7 +1,7 @@
-"""The manifest of an archive: a line of JSON for each thing that was done, in order.
+"""The manifest of an archive: a line of JSON for each step, in order.
 
-It only grows, each line is on the disk before the next thing is begun, and what is true of a film is what
-its last lines say. A line that a killed process left unfinished is cut off.
+It only grows, each line is on the disk before the next step begins, and the last lines about a film are the
+valid ones. A line that a killed process left unfinished is cut off.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Known:
     state: str = ""
     reason: str = ""
     segments: set[int] = field(default_factory=set)
-    """Those whose parts are written, of the plan that is there."""
+    """Segments of the present plan whose parts are written."""
     files: tuple[str, ...] = ()
-    """Of the tables, what was or was to be written."""
+    """Files of the tables that were, or were to be, written."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """Its last line."""
 
     def is_same(self, film: Film) -> bool:
-        """Whether ``film`` is still what it was then."""
+        """Whether ``film`` is unchanged since then."""
         return (self.size, self.modified, self.began, self.source) == (
             film.size,
             film.modified,
@@ -87,7 +87,7 @@ class Manifest:
         os.close(self._stream)
 
     def planned(self, film: Film, plan: Plan) -> None:
-        """Take note that ``film`` is planned, and that no segment of it is done."""
+        """Record that ``film`` is planned, and that no segment of it is done."""
         known = self.films[film.id] = Known(film.size, film.modified, film.began, film.source, PLANNED)
         known.told = self._write(
             {
@@ -105,26 +105,26 @@ class Manifest:
         )
 
     def segment(self, film: Film, number: int, tries: int, told: Mapping[str, Any]) -> None:
-        """Take note that the part of a segment is written."""
+        """Record that the part of a segment is written."""
         self.films[film.id].segments.add(number)
         self._write({"film": film.id, "segment": number, "state": DONE, "tries": tries, **told})
 
     def tried(self, film: Film, number: int | None, tries: int, reason: str) -> None:
-        """Take note that a try came to nothing."""
+        """Record that a try failed."""
         self._write({"film": film.id, "segment": number, "state": "tried", "tries": tries, "reason": reason})
 
     def writing(self, film: Film, files: tuple[str, ...]) -> None:
-        """Take note that ``files`` of the tables are going to be written."""
+        """Record that ``files`` of the tables are going to be written."""
         self.films[film.id].files = files
         self._write({"film": film.id, "state": WRITING, "files": files})
 
     def done(self, film: Film, told: Mapping[str, Any]) -> None:
-        """Take note that a film's rows are in the tables."""
+        """Record that a film's rows are in the tables."""
         self.films[film.id].state = DONE
         self.films[film.id].told = self._write({"film": film.id, "state": DONE, **told})
 
     def failed(self, film: Film, reason: str) -> None:
-        """Take note that a film was given up."""
+        """Record that a film was given up."""
         known = self.films.setdefault(film.id, Known())
         known.state, known.reason = FAILED, reason
         self._write({"film": film.id, "path": film.path, "state": FAILED, "reason": reason})
@@ -160,7 +160,7 @@ class Manifest:
             )
             known.told = line
         elif "segment" in line:
-            # Tries that came to nothing have lines, too.
+            # Failed tries have lines, too.
             if state == DONE:
                 known.segments.add(line["segment"])
         elif state == WRITING:

@@ -14,7 +14,7 @@ from ..errors import DataError
 from .films import Film, file_system
 
 _POLL = 0.2
-"""Seconds between two looks whether another worker has let a film go."""
+"""Seconds between two checks whether another worker has released a film."""
 
 _AT_ONCE = 1 << 22
 
@@ -22,8 +22,8 @@ _AT_ONCE = 1 << 22
 class Objects:
     """Fetches films into ``folder``, which holds no more than ``limit`` bytes of them.
 
-    A film that is in use is locked by an open file beside it, which a killed process lets go. Where one does
-    not fit, those that nobody uses are removed, the one that was used longest ago first.
+    A film in use is locked by an open file beside it, which the kernel releases for a killed process. If one
+    does not fit, unused ones are removed, the least recently used first.
     """
 
     def __init__(self, folder: str, limit: int) -> None:
@@ -32,7 +32,7 @@ class Objects:
 
     @contextlib.contextmanager
     def local(self, film: Film) -> Iterator[Path]:
-        """Give the path of ``film``, fetched where it has to be; it stays there meanwhile.
+        """Give the path of ``film``, fetched if necessary; it stays there while the context lasts.
 
         Raises :class:`~fer_edge.errors.DataError` where it is larger than the limit or was removed meanwhile,
         ``OSError`` where it cannot be fetched.
@@ -70,7 +70,7 @@ class Objects:
         with _alone(folder / "room"):
             while not self._make_room(film.size, folder, but=film.id):
                 time.sleep(_POLL)
-            # Takes its room at once, so that another worker sees it.
+            # Takes its room at once, so that other workers count it.
             with temporary.open("wb") as stream:
                 os.truncate(stream.fileno(), film.size)
         system, path = file_system(film.location)
@@ -85,7 +85,7 @@ class Objects:
             temporary.unlink(missing_ok=True)
 
     def _make_room(self, size: int, folder: Path, but: str) -> bool:
-        """Remove what nobody uses until ``size`` bytes fit; whether they do."""
+        """Remove unused films until ``size`` bytes fit; returns whether they do."""
         files = [
             (file.stat().st_mtime, file.stat().st_size, file)
             for file in folder.iterdir()

@@ -1,8 +1,8 @@
 """Workers as actors on a Ray cluster.
 
-An actor holds its models for as long as it lives, and takes one task at a time: so no more results than there
-are actors wait for this process, whatever the size of the cluster. What an actor or a whole node takes down
-with it, another one does again; nodes that join get actors.
+An actor holds its models for as long as it lives, and takes one task at a time: whatever the size of the
+cluster, no more results than actors wait for this process. If an actor or a whole node is lost, another actor
+repeats its task; nodes that join get actors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-# Ray tells its makers of each use otherwise.
+# Otherwise Ray reports each use to its makers.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
@@ -27,10 +27,10 @@ from .local import SINGLE_THREAD
 from .work import Settings, Task, Worker
 
 _LOOK_EVERY = 5.0
-"""Seconds between two looks at how large the cluster is."""
+"""Seconds between two checks of the cluster's size."""
 
 _MOST_BAD_STARTS = 20
-"""Actors in a row that are lost before they are ready, after which none will ever be."""
+"""So many actors in a row that are lost before they are ready mean that none will ever be ready."""
 
 _QUIET = {**SINGLE_THREAD, "OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
@@ -62,7 +62,7 @@ class _Remote:
 class _Actor:
     handle: Any
     running: Any
-    """The reference of what it does; ``None``: nothing."""
+    """Reference of its task; ``None`` if idle."""
     place: str = ""
 
 
@@ -113,7 +113,7 @@ class RayEngine:
         return self._actors[worker].place
 
     def close(self) -> None:
-        # A folder of fetched films on each machine is removed by one of its actors that is idle.
+        # On each machine, one of its idle actors removes the folder of fetched films.
         idle = [actor.handle.close.remote() for actor in self._actors.values() if actor.running is None]
         with contextlib.suppress(RayError):
             ray.wait(idle, num_returns=len(idle), timeout=10) if idle else None
@@ -138,7 +138,7 @@ class RayEngine:
 
     def _lost(self, number: int, error: RayError) -> Lost:
         actor = self._actors.pop(number)
-        # One that only cannot be reached must not go on beside its successor.
+        # An actor that is merely unreachable must not go on beside its successor.
         ray.kill(actor.handle)
         told = " ".join(str(error).split())[:300]
         if not actor.place:

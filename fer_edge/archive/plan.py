@@ -1,4 +1,4 @@
-"""Where a film is cut: at key frames, into stretches that give the frames that the whole film gives."""
+"""Where a film is cut: at key frames, into stretches that give the same frames as the whole film."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEAD_BYTES = 1 << 16
 """Bytes of a file's head whose checksum tells whether it is the same file."""
 
 _TOLD = ("head", "why_whole", "pause", "fps", "declared", "size", "is_broken", "header_counts", "told_behind")
-"""What of a plan is stored besides segments and times."""
+"""Fields of a plan that are stored besides segments and times."""
 
 _LEAST_STEP = 1e-4
 """Seconds between frames below which their times do not tell them apart."""
@@ -38,12 +38,12 @@ _LEAST_STEP = 1e-4
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a film that is worked on by itself."""
+    """A stretch of a film that is processed by itself."""
 
     span: Span | None
     """``None``: the whole film."""
     seconds: float
-    """About how long it is."""
+    """Its approximate length in seconds."""
     before: int = 0
     """Frames of the film before it."""
     first: float = 0.0
@@ -54,15 +54,15 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How a film is worked on, and what its file tells."""
+    """How a film is cut, and what its file says."""
 
     segments: tuple[Segment, ...]
     head: str
     """SHA-256 of the first :data:`HEAD_BYTES` bytes."""
     why_whole: str = ""
-    """Why it is not cut, where it is not."""
+    """Why it is not cut; empty if it is."""
     pause: float = 0.0
-    """Seconds from one frame that is looked at to the next, at most, where nothing is wrong."""
+    """Most seconds between two processed frames if nothing is wrong."""
     fps: float | None = None
     declared: float = 0.0
     size: int = 0
@@ -186,7 +186,7 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
 
 
 def _why_whole(times: NDArray[np.float64], keys: list[float], fps: float | None) -> str:
-    """Why the frames of a film are not told apart by their times; empty where they are."""
+    """Why times do not distinguish the frames of a film; empty if they do."""
     if not len(times) or not np.isfinite(times).all():
         return "its container has no times"
     ordered = np.sort(times)

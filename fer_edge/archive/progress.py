@@ -53,7 +53,7 @@ class Teller:
 
 
 def told(progress: Progress, seconds: float) -> str:
-    """What there is to say after so many seconds."""
+    """The progress in words, after so many seconds."""
     parts = [f"{progress.done} of {counted(progress.films, 'film')}"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
@@ -67,7 +67,7 @@ def told(progress: Progress, seconds: float) -> str:
 
 
 def bar(progress: Progress, seconds: float) -> str:
-    """The same behind a bar."""
+    """The same, after a bar."""
     total = progress.bytes_done + progress.bytes_left
     share = min(max(progress.bytes_done / total, 0.0), 1.0) if total > 0 else 0.0
     full = round(_BAR * share)

@@ -22,7 +22,7 @@ from .films import Film
 from .part import pyarrow_parquet
 
 TABLE_OF = {"visits": "people", "minutes": "minutes", "gaps": "gaps", "seconds": "seconds"}
-"""Of views of a store the tables of an archive that have their rows."""
+"""The tables of an archive, by the views of a store whose rows they have."""
 
 FACES = "faces"
 
@@ -69,7 +69,7 @@ def face_columns() -> dict[str, list[Any]]:
 
 
 def source_folder(source: str) -> str:
-    """What the name of a partition has of a ``source``: nothing that a path or another tool would misread."""
+    """``source`` as the name of a partition, without anything that a path or another tool would misread."""
     return re.sub(r"[^\w.+-]", "_", source).strip(".") or "films"
 
 
@@ -156,7 +156,7 @@ def write_files(folder: Path, files: Iterable[TableFile]) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file in one step; afterwards it is on the disk, so that a line may say so."""
+    """Write a file in one step and sync it, so that a line of the manifest may say that it is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(content)

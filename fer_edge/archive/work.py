@@ -1,4 +1,4 @@
-"""What a worker does: plan a film, see a segment, join segments. Models are loaded once."""
+"""What a worker does: plan a film, process a segment, join segments. Models are loaded once."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from .plan import Plan, Segment, head_of, make_plan
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all work of an archive."""
+    """What all tasks of an archive share."""
 
     options: WatchOptions
     longest: float = 300.0
-    """Seconds of a segment, about."""
+    """Approximate length of a segment in seconds."""
     faces: bool = False
     """Whether a row for each face is wanted, too."""
     seconds: bool = False
-    """Whether a row for each person and second is."""
+    """Whether a row for each person and second is wanted, too."""
     device: str = "archive"
     """What the column ``device`` has."""
     scratch: str = ""
     """Folder for fetched films, which is removed at the end."""
     scratch_bytes: int = 20_000_000_000
-    """How much it may hold."""
+    """Bytes that it may hold."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PlanTask:
 
 @dataclass(frozen=True)
 class SegmentTask:
-    """See a segment of a film."""
+    """Process a segment of a film."""
 
     film: Film
     number: int
@@ -80,7 +80,7 @@ class JoinTask:
     first: int = 0
     """Number of the first one's segment."""
     before: bytes = b""
-    """What joining those before it gave."""
+    """State of the joining of those before it."""
 
     @property
     def until(self) -> int:
@@ -93,7 +93,7 @@ Task = PlanTask | SegmentTask | JoinTask
 
 @dataclass(frozen=True)
 class Done:
-    """What a task gave."""
+    """The result of a task."""
 
     value: Plan | bytes | Joined
     cpu: float
@@ -104,17 +104,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a task gave nothing."""
+    """Why a task failed."""
 
     reason: str
     again: bool
     """Whether another try may succeed."""
     unequal: bool = False
-    """Whether segments do not fit each other, so that the film has to be seen as a whole."""
+    """Whether segments do not fit each other, so that the film has to be processed as a whole."""
 
 
 def scratch_name(out: Path) -> str:
-    """The name of a folder for films that an archive fetches: the same each time that it goes on."""
+    """The name of the folder for fetched films: the same whenever the archive is continued."""
     digest = hashlib.sha256(os.fsencode(out.absolute())).hexdigest()[:12]
     return f"fer-edge-archive-{os.getuid()}-{digest}"
 
@@ -128,7 +128,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         import cv2
 
-        # Workers share a machine: each has one core.
+        # Workers share a machine, with one core each.
         cv2.setNumThreads(1)
         self._settings = replace(settings, options=replace(settings.options, threads=1))
         self._recognizer = recognizer_of(self._settings.options)
@@ -136,7 +136,7 @@ class Worker:
         self._objects = Objects(settings.scratch, settings.scratch_bytes)
 
     def perform(self, task: Task) -> Done | Failed:
-        """Do ``task``; whatever goes wrong is told in what it returns."""
+        """Do ``task``; a failure is returned, not raised."""
         cpu, wall = time.process_time(), time.monotonic()
         try:
             value = self._perform(task)
@@ -152,7 +152,7 @@ class Worker:
         return Done(value, time.process_time() - cpu, time.monotonic() - wall)
 
     def close(self) -> None:
-        """Remove what was fetched."""
+        """Remove fetched films."""
         self._objects.close()
 
     def _perform(self, task: Task) -> Plan | bytes | Joined:
@@ -173,7 +173,7 @@ class Worker:
                 return self._join(task)
 
     def _join(self, task: JoinTask) -> bytes | Joined:
-        """The tables, or what joining goes on from."""
+        """The tables, or the state from which joining continues."""
         classifier = self._recognizer.classifier
         answers = len(ANSWERS[classifier.labels])
         known = task.film, task.plan, classifier, self._settings
@@ -231,7 +231,7 @@ def _opened(path: Path, segment: Segment, options: WatchOptions) -> Source:
 
 @contextlib.contextmanager
 def _named(film: Film, path: Path) -> Iterator[None]:
-    """Let errors name ``film`` as the user does, not the file that was fetched."""
+    """Let errors name ``film`` as the user does, not the fetched file."""
     try:
         yield
     except FerEdgeError as error:

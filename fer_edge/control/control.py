@@ -50,7 +50,7 @@ class Control:
 
     ``run``: what recognizes. ``store``: where sessions go, ``None`` for nowhere. ``folder``: where pause and
     masks are remembered, by ``name`` of the run, for the next one; ``None``: nowhere. A pause is remembered
-    of live sources only: a film is not to stand still because a camera was to.
+    for live sources only: pausing a camera must not stop a later run on a film.
 
     Every method raises :class:`~fer_edge.errors.DataError` for what cannot be done.
     """

@@ -20,7 +20,7 @@ from ..errors import FerEdgeError
 from .control import Control
 
 _POLL = 0.2
-"""Seconds between two looks whether the run is in the foreground."""
+"""Seconds between two checks whether the run is in the foreground."""
 
 _LOCAL_FLAGS = 3
 """Where ``tcgetattr`` has what the terminal does with keys."""
@@ -129,7 +129,7 @@ class _Keyboard:
                     self._pressed(key)
 
     def _take(self) -> None:
-        """Let keys come one by one, and not be shown."""
+        """Let the terminal pass on single keys, without echo."""
         with self._lock, contextlib.suppress(termios.error):
             if self._before is None and not self._over.is_set():
                 self._before = termios.tcgetattr(self._terminal)

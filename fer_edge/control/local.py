@@ -30,7 +30,7 @@ LONGEST_REQUEST = 4096
 """Bytes of a request, its newline included."""
 
 ANSWER_SECONDS = 5.0
-"""Time for a request to come, and for its answer to be taken; who needs longer is cut off."""
+"""Time for a request to arrive, and for its answer to be read; slower clients are cut off."""
 
 MOST_CLIENTS = 16
 """Clients at a time; of more, the oldest is cut off."""
@@ -72,7 +72,7 @@ class Listener:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             undoing.callback(self._listening.close)
-            # Made under another name, so that nobody meets it with another mode.
+            # Made under another name, so that nobody sees it with a wrong mode.
             part = path.with_name(f".{path.name}")
             part.unlink(missing_ok=True)
             with _short(part) as address:
@@ -184,8 +184,8 @@ def listening(
 ) -> Iterator[None]:
     """Let a run ``name`` be asked while the context lasts.
 
-    Where a run of that name listens already, this one gets a number after it; where nobody can listen, this
-    goes on without. Either is told at ``level``.
+    If a run of that name is already listening, this one's name gets a number; if listening fails, the run
+    goes on without. Both are logged at ``level``.
     """
     listener = None
     try:

@@ -31,7 +31,7 @@ class Memory:
 def recall(path: Path) -> Memory:
     """Read what was remembered; a pause alone, with a warning, from a file that is not what it should be.
 
-    What was paused or masked for somebody's privacy must not be seen because a file is damaged.
+    A damaged file must not reveal what was paused or masked for somebody's privacy.
     """
     try:
         return _memory_of(json.loads(path.read_text(encoding="utf-8")))

@@ -1,1 +1,1 @@
-"""What many devices tell over a broker, in one store."""
+"""What many devices publish at a broker, in one store."""

@@ -1,4 +1,4 @@
-"""Asks devices for what is missing: some at a time, later and later where nobody answers."""
+"""Requests missing rows from devices: a few at a time, and at growing intervals if nobody answers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SOON_SECONDS = 5.0
 """Time for a gap to close by itself: rows of a moment may come in any order."""
 
 BACK_OFF = (30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-"""Seconds until a device is asked again that did not answer, or refused."""
+"""Seconds until a device that did not answer, or refused, is asked again."""
 
 QUIET_SECONDS = 600.0
-"""A device that is there, and has told no row for so long, is asked: its last ones may have been dropped."""
+"""A device that is online, but has sent no row for so long, is asked: its last ones may have been dropped."""
 
 PROBED = 3
 """Devices that are asked where nothing comes at all."""
 
 UNKNOWN = 2**62
-"""Asked of a device of which nothing is known: it has no rows above, and tells its store and last row."""
+"""Asked of an unknown device: no row lies above, so the answer has only its store and last row."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Want:
     due: float
     tries: int = 0
     look: bool = False
-    """Whether to ask for what is behind the last row that is known, too."""
+    """Whether to ask for rows after the last known one, too."""
 
 
 class Asker:
@@ -64,7 +64,7 @@ class Asker:
         """Questions without an answer, by their ids."""
         self._asking: set[tuple[str, Table]] = set()
         self._there: dict[str, float] = {}
-        """Devices that are there, and when they told a row, or were asked for the last one."""
+        """Devices that are online, and when they last sent a row or were asked for one."""
         self._quiet_at = 0.0
         self._tries: dict[tuple[str, Table], int] = {}
         """How often those did not answer over the connection before."""
@@ -73,18 +73,18 @@ class Asker:
         self.unanswered = 0
 
     def greet(self, name: str, now: float, anew: bool = True) -> None:
-        """A device is there: ask what it has. ``anew``: it has come just now, and may answer again."""
+        """A device is online: ask what it has. ``anew``: it has just connected, and may answer again."""
         self._there[name] = now
         for table in TABLES:
             self._want(name, table, now, look=True, anew=anew)
 
     def probe(self, now: float) -> None:
-        """Ask some of the devices that are there, to see whether anything comes back."""
+        """Ask some of the devices that are online, to see whether anything comes back."""
         for name in itertools.islice(self._there, PROBED):
             self._want(name, "minutes", now, look=True)
 
     def leave(self, name: str) -> None:
-        """A device is not there: it is not asked."""
+        """A device is offline: do not ask it."""
         self._there.pop(name, None)
 
     def miss(self, source: Source, table: Table, now: float) -> None:
@@ -100,7 +100,7 @@ class Asker:
         self._asking.clear()
         self._there.clear()
         self._due.clear()
-        # Those that did not answer stay so, until they come themselves.
+        # Silent devices stay marked until they connect again.
         self._tries = {key: want.tries for key, want in self._wants.items() if want.tries}
         self._wants.clear()
 
@@ -121,7 +121,7 @@ class Asker:
             if want is None or want.due != due or key in self._asking:
                 continue
             if key[0] not in self._there:
-                # It is asked when it comes.
+                # It is asked when it connects.
                 del self._wants[key]
                 continue
             ask = self._ask(key, want, now)
@@ -136,7 +136,7 @@ class Asker:
             self._asking.add(key)
 
     def answered(self, name: str, table: Table, told: Answer | Refusal, now: float) -> Ask | None:
-        """Take note of an answer; returns what was asked, ``None`` where somebody else did."""
+        """Record an answer; returns the question, ``None`` if another client asked it."""
         ask = self.asked.get(told.id) if told.id is not None else None
         if ask is None or (ask.name, ask.table) != (name, table):
             return None
@@ -144,7 +144,7 @@ class Asker:
             self._failed(ask, now)
             return ask
         if told.more and told.next <= ask.after:
-            # It would be asked the same for ever.
+            # Otherwise the same question would be asked for ever.
             self._failed(ask, now)
             return ask
         self._end(ask)
@@ -174,7 +174,7 @@ class Asker:
         elif anew:
             want.tries = 0
         else:
-            # It is on the list already, maybe for later since it did not answer.
+            # Already on the list, perhaps for later since it did not answer.
             want.look = want.look or look
             return
         want.look = want.look or look

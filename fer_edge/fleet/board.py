@@ -1,4 +1,4 @@
-"""What is known of each device, for those who look: the page, and Prometheus."""
+"""What is known of each device, for the page and Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSION = 1
 """Of :meth:`Board.snapshot`."""
 
 SILENT_SECONDS = 180.0
-"""A device that is said to be online, and says nothing for so long, is silent."""
+"""A device that the broker calls online, but that sends nothing for so long, is silent."""
 
 MOST_DEVICES = 20_000
 """Names of devices; a stranger at the broker could make up any number."""
@@ -33,11 +33,11 @@ class Shown:
     name: str
     availability: str = OFFLINE
     seen: float | None = None
-    """When it said something last, in seconds since 1970."""
+    """When it last sent something, in seconds since 1970."""
     told: dict[str, Any] = field(default_factory=dict)
     """Of its state, what is shown."""
     minute: int | None = None
-    """Up to when minutes are there: milliseconds since 1970."""
+    """Time up to which minutes have arrived: milliseconds since 1970."""
     missing: int = 0
     lost: int = 0
     faults: int = 0
@@ -66,9 +66,9 @@ class Board:
         self.counts: Counter[str] = Counter()
         """Of messages by what they were, of faults by their kind, and of rows."""
         self.broker: str | None = "not connected yet"
-        """Why the broker is not there, ``None`` where it is."""
+        """Why the broker cannot be reached, ``None`` if it is connected."""
         self.database: str | None = None
-        """Why the database is not there, ``None`` where it is."""
+        """Why the database cannot be reached, ``None`` if it can."""
         self._made: tuple[float, dict[str, Any]] | None = None
 
     def knows(self, name: str) -> bool:
@@ -137,7 +137,7 @@ class Board:
             return one.faults == 1
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, ready for JSON; made once a second at most, however many look."""
+        """Everything, ready for JSON; made at most once a second, however many viewers there are."""
         now = self._clock()
         with self._lock:
             if self._made is not None and 0 <= now - self._made[0] < 1.0:
@@ -189,7 +189,7 @@ def _record(one: Shown, now: float) -> dict[str, Any]:
 
 
 def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown of a state; what is of another kind than it should be is not known."""
+    """What is shown of a state; a field of the wrong type counts as unknown."""
 
     def number(name: str) -> float | int | None:
         value = state.get(name)

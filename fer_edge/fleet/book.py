@@ -1,4 +1,4 @@
-"""What is there of each device's rows, and what is missing; rows wait here until they are written."""
+"""Which rows of each device have arrived, and which are missing; rows wait here until they are written."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Source:
     id: int | None = None
     spans: dict[Table, Spans] = field(default_factory=lambda: {table: Spans() for table in TABLES})
     lost: dict[Table, int] = field(default_factory=lambda: dict.fromkeys(TABLES, 0))
-    """Rows that the device has no more, and that were never here."""
+    """Rows that the device no longer has and that never arrived."""
     met: set[Table] = field(default_factory=set)
-    """Tables of which it is known where they begin to be of interest."""
+    """Tables of which the first row to request is known."""
     begun: dict[Table, int] = field(default_factory=lambda: dict.fromkeys(TABLES, 0))
     """The last row when the device was met: what it had deleted before is not lost."""
 
@@ -83,7 +83,7 @@ class Book:
         self.written = 0
         """Rows that were written since the start."""
         self.doubles = 0
-        """Rows that came and were there already."""
+        """Rows that arrived again."""
 
     @property
     def pending(self) -> int:
@@ -166,7 +166,7 @@ class Book:
         self._pending.append(_Pending(source, table, row, fresh))
 
     def settle(self, source: Source, table: Table, first: int, last: int) -> int:
-        """What is missing from ``first`` to ``last`` will never come; returns how many rows that are."""
+        """Rows missing from ``first`` to ``last`` will never come; returns how many these are."""
         spans = source.spans[table]
         since = max(first, source.begun[table] + 1)
         gone = sum(end - begin + 1 for begin, end in spans.gaps(since, last))
@@ -176,7 +176,7 @@ class Book:
         return gone
 
     def commit(self) -> set[Source]:
-        """Write what waits, all or nothing; returns the sources of which something has changed.
+        """Write what waits, all or nothing; returns the sources that have changed.
 
         Raises :class:`~fer_edge.errors.OutputError`; what waits then goes on waiting.
         """
@@ -184,7 +184,7 @@ class Book:
             with self._database.transaction() as work:
                 written = self._write(work)
         except BaseException:
-            # Ids that were given in it are void.
+            # Ids assigned in the failed transaction are void.
             self._forget()
             for source in self._made:
                 source.id = None
@@ -316,7 +316,7 @@ class Book:
                 )
                 known = (made[0][0], row.origin)
         if one.fresh and known[1] != row.origin:
-            # The device has put its clock right: all times of the boot are, with it.
+            # The device has corrected its clock, which corrects all times of that boot.
             work.run("UPDATE clock SET origin = ? WHERE id = ?", (row.origin, known[0]))
             known = (known[0], row.origin)
         self._clocks[device, name] = known

@@ -61,10 +61,10 @@ class Database(Protocol):
         """Let it go; :meth:`open` opens it again."""
 
     def shrink(self) -> None:
-        """Give some of what deleted rows took back to the file system. Raises OutputError."""
+        """Return some of the space of deleted rows to the file system. Raises OutputError."""
 
     def transaction(self) -> contextlib.AbstractContextManager[Work]:
-        """All that is done within is there afterwards or, where that raises OutputError, nothing."""
+        """Everything done within it is kept or, if it raises OutputError, nothing."""
 
 
 def database_of(name: str) -> Database:

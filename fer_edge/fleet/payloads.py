@@ -1,4 +1,4 @@
-"""What devices say, checked before anything of it is believed: docs/mqtt.md has the payloads.
+"""Payloads of devices (docs/mqtt.md), checked before anything in them is used.
 
 Whoever may write to a topic may write anything there, so that each field has a kind and a range.
 """
@@ -79,12 +79,12 @@ class Answer:
     more: bool
     rows: tuple[Row, ...]
     bad: tuple[BadPayload, ...]
-    """What was wrong with the rows that are left out."""
+    """Errors of the rows that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A device could not do what it was asked for."""
+    """A device refused a request."""
 
     id: str | None
     told: str

@@ -1,8 +1,8 @@
-"""The fleet server: hears all devices at a broker, writes what they tell, asks for what is missing.
+"""The fleet server: subscribes to all devices at a broker, writes their rows, requests missing ones.
 
-Nothing is lost, by two means. The broker keeps a session for this client, and a message is confirmed only
-when its rows are in the database. And rows are numbered: whatever the broker could not keep is a gap, and is
-asked of the device.
+Two things prevent losses. The broker keeps a session for this client, and a message is confirmed only
+when its rows are in the database. And rows are numbered: whatever the broker could not keep leaves a gap,
+which is requested from the device.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .payloads import (
 )
 
 SESSION = Session(seconds=86_400, received=1000, packet=1024 * 1024)
-"""What the broker keeps while this server is away: a day, as far as its own limits allow."""
+"""How long the broker keeps messages while this server is away, as far as its own limits allow."""
 
 COMMIT_SECONDS = 1.0
 """Rows wait so long for others, so that a transaction has many."""
@@ -54,10 +54,10 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 DATABASE_PAUSES = (1.0, 2.0, 5.0, 10.0)
 
 KEEP_SECONDS = 60.0
-"""Seconds after which is written what the page shows."""
+"""Seconds between two writings of what the page shows."""
 
 DELETE_SECONDS = 600.0
-"""Seconds between two looks for rows that are too old."""
+"""Seconds between two searches for rows that are too old."""
 
 DEAF_SECONDS = 40.0
 """Seconds without a message after which devices are asked; where they do not answer, the session is given up.
@@ -67,7 +67,7 @@ is served again, and devices are asked for what was dropped.
 """
 
 DEAF_AGAIN_SECONDS = 600.0
-"""Seconds until that is tried again, twice as long each time: maybe devices are not allowed to answer."""
+"""Seconds until the next new session, doubled each time: devices may not be allowed to answer."""
 
 _TURN_SECONDS = 0.1
 _FAULT_SECONDS = 3600.0
@@ -137,7 +137,7 @@ class Fleet:
         self._over.set()
 
     def run(self) -> None:
-        """Serve until :meth:`stop`. That the broker or the database is not there ends nothing."""
+        """Serve until :meth:`stop`, also while the broker or the database cannot be reached."""
         backoff = Backoff(PAUSES)
         while not self._over.is_set():
             try:
@@ -159,7 +159,7 @@ class Fleet:
 
     def _talk(self) -> None:
         """One connection. Raises :class:`LinkLost`."""
-        # What was not confirmed comes again, and is confirmed as what came again.
+        # The broker sends unconfirmed messages again, and those are the ones to confirm.
         self._unconfirmed.clear()
         self.asker.forget()
         session = replace(SESSION, anew=self._anew)
@@ -215,7 +215,7 @@ class Fleet:
             self._hear(message)
 
     def _listen_again_where_deaf(self) -> None:
-        """Raise :class:`LinkLost` where the broker seems to send nothing any more."""
+        """Raise :class:`LinkLost` if the broker seems to have stopped sending."""
         now = self._clock()
         if now - self._heard_at >= DEAF_SECONDS and now >= self._probe_at:
             self._probe_at = now + DEAF_SECONDS
@@ -227,7 +227,7 @@ class Fleet:
             raise LinkLost("the broker delivers nothing any more; beginning a new session there")
 
     def _hear(self, message: Message) -> None:
-        """Take a message, whatever it may be."""
+        """Take a message of any topic."""
         name, _, kind = message.topic.removeprefix(f"{self._broker.root}/").partition("/")
         if not self.board.knows(name):
             self.board.counts["strangers"] += 1
@@ -302,7 +302,7 @@ class Fleet:
         ask = self.asker.answered(name, table, told, self._clock())
         gone = self.book.settle(source, table, told.after + 1, told.next)
         if ask is not None and not told.more and ask.until is not None and ask.source is source:
-            # The device knows of no such rows, though it once told of them.
+            # The device no longer has rows that it once announced.
             gone += self.book.settle(source, table, told.next + 1, ask.until)
         if gone:
             _log.warning("fleet: %s no longer has %d rows of %s, which never arrived here", name, gone, table)
@@ -330,7 +330,7 @@ class Fleet:
         return True
 
     def _commit_where_due(self, idle: bool, now_or_never: bool = False) -> None:
-        """Write what waits and confirm it, where it has waited long enough. Raises :class:`LinkLost`."""
+        """Write and confirm what has waited long enough. Raises :class:`LinkLost`."""
         if not (self.book.changed or self._unconfirmed):
             return
         now, waiting = self._clock(), len(self._unconfirmed)
@@ -392,7 +392,7 @@ class Fleet:
         self.board.broker = self._lost_at = self._told = None
 
     def _tell_lost(self, lost: LinkLost) -> None:
-        """Say once that the broker is not there, and again only where it refuses instead."""
+        """Log once that the broker cannot be reached, and again only if it then refuses."""
         if self._lost_at is None:
             self._lost_at = self._clock()
         kind = "refused" if lost.refused else "lost"

@@ -27,10 +27,10 @@ from ..pipeline.state import State
 from ..utc import utc_text
 
 VERSION = 1
-"""Of :meth:`Live.snapshot`. It rises where a field changes its meaning or goes; new ones may come without."""
+"""Of :meth:`Live.snapshot`. It rises if a field changes its meaning or disappears, not for new fields."""
 
 RECENT = 10.0
-"""Seconds that rate and latency are of."""
+"""Seconds over which rate and latency are measured."""
 
 STEP = 5.0
 """Seconds of each entry of the timeline."""
@@ -38,7 +38,7 @@ STEP = 5.0
 STEPS = 120
 
 _BOARD_SECONDS = 5.0
-"""Time for which a look at the board holds: on some, it starts a program."""
+"""Seconds for which the board's state is kept: on some boards, reading it starts a program."""
 
 _MOST_RECENT = 4096
 """Latencies of each camera that are kept: more than a camera gives in :data:`RECENT`, fewer than a film."""
@@ -49,7 +49,7 @@ _ARRIVALS = 60.0
 _LONGEST_DAY = 26 * 3600.0
 
 _CLOCK_JUMP = 1.0
-"""Seconds by which the clock may drift from the monotonic one before the store is asked anew."""
+"""Seconds by which the clock may drift from the monotonic one before the store is read again."""
 
 _NOT_YET = "no frame yet"
 
@@ -206,7 +206,7 @@ class Live:
         return self._steps[-1][1]
 
     def _meet(self, camera: _Camera, faces: Faces, now: float) -> None:
-        """Count those who are new. Numbers of people rise."""
+        """Count new people, by their numbers, which only rise."""
         if faces.ids is None or not len(faces.ids):
             return
         last = int(faces.ids.max())

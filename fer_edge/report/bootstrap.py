@@ -77,7 +77,7 @@ class Result:
 
 
 def one_part(of: Values) -> Task:
-    """The task of one measure by itself: ``b``, with nothing to take off it."""
+    """The task of one measure by itself: ``b``, with nothing to subtract."""
     nothing = np.zeros(len(of.who))
     return Task(np.stack([nothing, nothing, of.numerator, of.denominator], axis=1), "unpaired")
 

@@ -1,4 +1,4 @@
-"""What speaks against a comparison: few or skewed people, and parts that differ in more than their people."""
+"""What speaks against a comparison: few people, skewed values, and parts that differ in other respects."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .measures import Basis, Measure, Persons
 from .parts import Part, Within
 
 FEW = 20
-"""People of a part from which on the intervals cover what they promise."""
+"""People of a part from which on the intervals have their nominal coverage."""
 
 SKEWED = 10.0
-"""People that it takes for each square of the skewness of their values, or the intervals are too narrow."""
+"""People needed per squared skewness of their values; with fewer, intervals are too narrow."""
 
 RARE = 0.05
 """Mean share below which an emotion is so rare that intervals need more people."""
@@ -39,7 +39,7 @@ SIZES_APART = 1.5
 """Quotient of the median sizes of faces, or of times in sight, from which on parts are hardly alike."""
 
 GAPS = 0.1
-"""Share of a part without frames from which on it is told."""
+"""Share of a part without frames from which on there is a warning."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _median(column: Floats) -> float:
 
 
 def warnings_of(measure: Measure, task: Task, a: Quality, b: Quality, result: Result) -> tuple[str, ...]:
-    """What whoever reads a comparison should be warned of, as sentences."""
+    """Warnings for the reader of a comparison, as sentences."""
     found = []
     in_a, in_b = task.sums[:, 1] > 0, task.sums[:, 3] > 0
     for part, count in ((a, int(in_a.sum())), (b, int(in_b.sum()))):

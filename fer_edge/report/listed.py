@@ -16,9 +16,9 @@ def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
     """Return the material with the events of a list beside those that it has.
 
     Offsets count from the begin of each session, else of each film, else from the first minute. An event
-    without an end lasts until the next one, unless it began more than a day too early. What is odd, as an
-    event after the end, is told. Raises :class:`~fer_edge.errors.DataError` where the list cannot be read, or
-    none of its events lies within.
+    without an end lasts until the next one, unless it began more than a day too early. Anything odd, such as
+    an event after the end, is reported. Raises :class:`~fer_edge.errors.DataError` where the list cannot be
+    read, or none of its events lies within.
     """
     listed = read_events(path)
     span = material.span

@@ -46,7 +46,7 @@ class Options:
     unclear: Literal["counted", "left out"] = "counted"
     """Whether time of unclear direction counts as time without attention, or as none."""
     baseline: float = 0.0
-    """Seconds from a person's first sight whose mean shares are taken off all later ones; 0 for none."""
+    """Seconds from a person's first sight whose mean shares are subtracted from later ones; 0 for none."""
     min_seconds: float = 1.0
     """Seconds in sight from which on a person counts for a part."""
     watch_seconds: float = 1.0
@@ -125,7 +125,7 @@ MEASURES: dict[str, Measure] = _measures()
 """All measures by their names, in the order in which a table shows them."""
 
 _SMILES = ("smile", "smiled", "smiles", "first_smile")
-"""They ask how many people would say happy, from which no baseline is taken off."""
+"""They are about how many people would say happy, from which no baseline is subtracted."""
 
 COUNTS = ("people", "visits", "present", "smiles")
 """Measures that are no mean over people: how long the part lasted bears on them, so they are not compared."""
@@ -206,7 +206,7 @@ class Figure:
     value: float
     """NaN where it cannot be told."""
     people: int
-    """How many it is of; of minutes, how many were seen, where who stays for two minutes counts twice."""
+    """How many people it is of; of minutes, those seen in each: a stay of two minutes counts twice."""
     basis: Basis
 
 

@@ -1,4 +1,4 @@
-"""Whatever a report can be made of, as one material."""
+"""Reads everything that a report can be made of, as one material."""
 
 from __future__ import annotations
 
@@ -163,9 +163,9 @@ def _refuse_copies(parts: Sequence[_Part]) -> None:
 
 
 def _told_apart(parts: Sequence[_Part]) -> list[Material]:
-    """The materials, with devices of one name in several called by their files, too.
+    """The materials; devices of one name in several are told apart by their files.
 
-    Stores number their runs and people from 1 on: those of two would become the same ones.
+    Stores number their runs and people from 1 on: those of two stores would be merged.
     """
     known: dict[str, set[str]] = {}
     for part in parts:

@@ -365,7 +365,7 @@ class CameraTally:
     def _see_off(
         self, start: Whole, at: Whole, group: Whole, before: Whole, origin: Whole, epoch: Whole
     ) -> None:
-        """Close visits of those who have left by the end of the batch."""
+        """Close visits of people who have left by the end of the batch."""
         latest = int(at[-1])
         for who, one in list(self._open.items()):
             if one.group != group[-1] or self._leaves(one.last, int(origin[-1])) <= latest:

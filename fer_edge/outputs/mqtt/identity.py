@@ -14,7 +14,7 @@ from .link import Connect, Link, LinkLost, Message
 from .topics import AVAILABILITY, IDENTITY, ONLINE, VERSION, WHO, Topics
 
 ANSWER_SECONDS = 5.0
-"""Time for a device that seems to be online to say so itself."""
+"""Seconds for a device that seems to be online to answer."""
 
 _LOOK_SECONDS = 10.0
 _LONGEST = 64
@@ -59,7 +59,7 @@ class Found:
 
     identity: Identity | None = None
     availability: str | None = None
-    """As the broker has kept it, which may be wrong: a broker that was killed knows of no wills."""
+    """As retained by the broker, which may be wrong: a broker that was killed has lost all wills."""
     alive: bool = False
     """Whether another run has that name, and has answered."""
 
@@ -69,8 +69,8 @@ def look(
 ) -> Found:
     """Find out who has the name of ``topics``, as a client of another id.
 
-    Who seems to be online, and is not this run, ``own``, is asked, and gets :data:`ANSWER_SECONDS`. Raises
-    :class:`LinkLost`.
+    A device that seems to be online, and is not this run, ``own``, is asked, and has
+    :data:`ANSWER_SECONDS` to answer. Raises :class:`LinkLost`.
     """
     made = link(broker, f"{client_id}-look", None)
     made.connect()

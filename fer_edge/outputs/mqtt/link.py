@@ -119,7 +119,7 @@ class Link:
         try:
             self._connect(MQTTProtocolVersion.MQTTv5)
         except LinkLost as lost:
-            # Brokers of before 2019 know 3.1.1 only.
+            # Brokers from before 2019 know only 3.1.1.
             if not lost.refused or _UNSUPPORTED_PROTOCOL not in str(lost):
                 raise
             self._end = None
@@ -131,7 +131,7 @@ class Link:
         try:
             code = self._turn(self._client, seconds)
         except Exception as error:
-            # paho lets through what its parsers stumble over in packets that are none.
+            # paho passes on exceptions of its parsers for bytes that are no MQTT packet.
             raise LinkLost(f"the broker sends something other than MQTT: {error!r}") from error
         if self._end is not None:
             raise self._end
@@ -178,7 +178,7 @@ class Link:
         return number
 
     def close(self, seconds: float = 0.0) -> None:
-        """Take leave, so that the broker does not publish the will; what waits gets so many ``seconds``."""
+        """Disconnect, so that the broker does not publish the will; what waits gets so many ``seconds``."""
         client, self._client = self._client, None
         if client is None:
             return

@@ -42,10 +42,10 @@ ROWS_AT_ONCE = 120
 """Most rows in an answer."""
 
 LATE_SECONDS = 60
-"""A person who went longer ago is told as late: the broker was not there meanwhile."""
+"""A person who left longer ago is published as late: the broker was away in between."""
 
 _SAVE_SECONDS = 10.0
-"""Seconds between two looks whether how far the broker is has to be written down."""
+"""Seconds between two checks whether the broker's progress has to be saved."""
 
 _MOST_ASKED = 16
 _SWITCH = {"ON": True, "OFF": False}
@@ -182,11 +182,11 @@ class Presence:
         return self.feed(now)
 
     def leave(self) -> None:
-        """Say that the run has ended, and remember how far the broker is."""
+        """Say that the run has ended, and save the broker's progress."""
         self._link.publish(Message(self._topics[AVAILABILITY], STOPPED.encode(), qos=1, retain=True))
 
     def remember(self) -> None:
-        """Write down how far the broker is."""
+        """Save the broker's progress."""
         self._confirm(self._save_at)
         self._save()
 
@@ -216,7 +216,7 @@ class Presence:
             self._progress.announce({})
 
     def _announce(self) -> None:
-        """Let Home Assistant know the device; what it knew before and is no more, goes."""
+        """Announce the device to Home Assistant, and withdraw components that no longer exist."""
         device = self._device
         if device.prefix is None:
             return
@@ -353,7 +353,7 @@ class Presence:
         self._link.publish(Message(self._topics[STATE], to_payload(state), retain=True))
 
     def _tell_moment(self) -> None:
-        """Tell who came, and show pictures; to a slow broker none of them matters any more."""
+        """Tell who came, and show pictures; both are dropped for a slow broker."""
         events, pictures = self._outbox.take()
         if self._link.congested:
             return
@@ -369,13 +369,13 @@ class Presence:
 
 
 def _awaited(state: Mapping[str, Any]) -> object:
-    """The part of a state of which somebody wants to know at once."""
+    """The part of a state whose changes are published at once."""
     cameras = [(one.get("name"), one.get("state"), one.get("people")) for one in state.get("cameras", ())]
     return state.get("people"), state.get("paused"), state.get("session"), cameras
 
 
 def _obey(control: Controlled, name: str, request: Any) -> dict[str, Any]:
-    """Do what a command says; raises DataError where it says nothing that can be done."""
+    """Execute a command; raises DataError if it cannot be done."""
     if name == "pause/set":
         paused = request.get("paused") if isinstance(request, dict) else _SWITCH.get(request)
         if not isinstance(paused, bool):

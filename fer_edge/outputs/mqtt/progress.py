@@ -42,7 +42,7 @@ def device_id(folder: Path) -> str:
 
 
 class Progress:
-    """How far a broker is, of each store and table; from any thread."""
+    """What a broker has confirmed, of each store and table; from any thread."""
 
     def __init__(self, folder: Path, broker: Broker, name: str) -> None:
         key = f"{broker.place}/{broker.root}/{plain(name)}"

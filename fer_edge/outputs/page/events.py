@@ -53,7 +53,7 @@ class Events:
     async def after(self, last_id: str | None, first: Callable[[], bytes]) -> AsyncIterator[bytes]:
         """Yield all events after ``last_id``, and comments between; without one of this run, ``first`` first.
 
-        Who is too slow, or was away for too long, gets an event ``gap`` with how many are missing.
+        A reader that is too slow, or was away for too long, gets an event ``gap``: how many are missing.
         """
         place = self.place_of(last_id)
         yield b"retry: 2000\n\n"

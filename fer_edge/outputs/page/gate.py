@@ -1,4 +1,4 @@
-"""Who may ask the page what: names, tokens, origins, and the headers that browsers are to obey."""
+"""Access to the page: names, tokens, origins, and the headers that restrict browsers."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Gate:
         return None
 
     def _unknown(self, scope: Scope, headers: dict[bytes, bytes], key: Key) -> Response | None:
-        """Refuse who has no token; give a cookie to who comes with it for the first time."""
+        """Refuse clients without the token; give a cookie to those that bring it for the first time."""
         path, page = scope["path"], b"text/html" in headers.get(b"accept", b"")
         if path == _OPEN:
             return None
@@ -210,7 +210,7 @@ class Gate:
         asked = path == "/" and scope["method"] == "GET" and _asked(scope["query_string"].decode("latin-1"))
         cookie = _cookie(headers.get(b"cookie", b"").decode("latin-1"), self._cookie)
         if cookie is not None and key.is_cookie(cookie):
-            # Who opens the link once more has no token in the address either.
+            # Opening the link again must not leave the token in the address either.
             return RedirectResponse("/", 303) if asked else None
         client = scope.get("client")
         address = client[0] if client else ""

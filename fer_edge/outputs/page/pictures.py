@@ -149,7 +149,7 @@ class Pictures:
                 self._looking[view] -= 1
 
     def _wanted(self, camera: str) -> list[View]:
-        """Those of ``camera`` that somebody waits for: who does not take what there is needs no more."""
+        """Views of ``camera`` for which some viewer waits, having taken the picture before."""
         return self._views(camera, self._asked)
 
     def _views(self, camera: str, counts: Mapping[View, int]) -> list[View]:

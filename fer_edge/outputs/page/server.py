@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own, on connections that are counted, timed, and closed where they only wait."""
+"""uvicorn in a separate thread, with connections that are counted, timed, and closed if idle."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONNECTIONS = 256
 """Open connections, at most."""
 
 _IDLE_SECONDS = 5
-"""Until a connection is closed on which nothing more is asked."""
+"""Seconds until a connection without a further request is closed."""
 
 _END_SECONDS = 0.5
 """For answers that go on, when the run ends."""
@@ -62,7 +62,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Protocol(H11Protocol):
-    """A connection that is not waited for without end."""
+    """A connection with time limits."""
 
     waiting: dict[_Protocol, None]
     """Those that have no request to answer, oldest first; shared by all."""
@@ -219,7 +219,7 @@ class _Server(uvicorn.Server):
                 task = loop.create_task(self._greet(connection))
                 self._greeting[task] = connection
                 task.add_done_callback(self._greeted)
-            # Where many come at once, those that are there are served between.
+            # Between many new connections, existing ones are served.
             await asyncio.sleep(0)
 
     async def _greet(self, connection: socket.socket) -> None:

@@ -102,13 +102,14 @@ def _token_from(stream: IO[bytes], path: Path) -> str:
 class Key:
     """Knows a token and the cookie that stands for it; compares both in constant time.
 
-    ``secret``: known to this device only. Without it, who guesses tokens could work out their cookies, and
-    these are not slowed down, or browsers would be shut out with whoever guesses at their address.
+    ``secret``: known to this device only. Without it, an attacker could compute the cookies of
+    guessed tokens. Attempts with cookies are not slowed down, since that would also shut out browsers at the
+    attacker's address.
     """
 
     def __init__(self, token: str, secret: str) -> None:
         self.token = token
-        # Not the token itself: who sees the cookie learns nothing that opens the page by a link.
+        # Not the token itself: the cookie must not reveal what opens the page by a link.
         message = f"fer-edge page cookie {token}".encode()
         self.cookie = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
