@@ -153,7 +153,7 @@ class RayEngine:
     def _fill(self) -> None:
         """Have as many actors as there should be."""
         self._look_at = time.monotonic() + _LOOK_EVERY
-        resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: Any = ray.cluster_resources()
         wanted = self._count or max(1, int(resources.get("CPU", 1)))
         while len(self._actors) < wanted:
             handle = self._class.options(

@@ -268,10 +268,11 @@ class _PostgresqlWork:
         if not rows:
             return 0
         self._cursor.executemany(_sql(statement), rows)
-        return self._cursor.rowcount
+        return int(self._cursor.rowcount)
 
     def all(self, statement: str, values: Values = ()) -> list[Any]:
-        return self._cursor.execute(_sql(statement), values).fetchall()
+        rows: list[Any] = self._cursor.execute(_sql(statement), values).fetchall()
+        return rows
 
 
 def _sql(statement: str) -> bytes:

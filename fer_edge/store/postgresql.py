@@ -138,12 +138,13 @@ class _Rows:
 
     def fetchall(self) -> list[Any]:
         with self._cursor as cursor:
-            return cursor.fetchall()
+            rows: list[Any] = cursor.fetchall()
+        return rows
 
     def fetchmany(self, count: int) -> list[Any]:
         if self._cursor.closed:
             return []
-        rows = self._cursor.fetchmany(count)
+        rows: list[Any] = self._cursor.fetchmany(count)
         if len(rows) < count:
             self._cursor.close()
         return rows

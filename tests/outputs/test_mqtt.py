@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import re
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -688,12 +689,14 @@ def test_the_end_sends_what_is_left_and_says_stopped(broker, store, tmp_path):
     assert seqs(broker) == [*range(1, 42)]
 
 
-def test_the_end_does_not_wait_for_a_broker_that_hangs(store, tmp_path):
-    hanging = FakeBroker()
+def test_the_end_does_not_wait_for_a_broker_that_hangs(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    hanging, answers = FakeBroker(), threading.Event()
 
     def link(*given):
         made = hanging.link(*given)
-        made.connect = lambda: time.sleep(30)
+        connect = made.connect
+        made.connect = lambda: (answers.wait(30), connect())
         return made
 
     telling = Telling(PLACE, "shop", tmp_path, store.path, ("door",))
@@ -702,6 +705,12 @@ def test_the_end_does_not_wait_for_a_broker_that_hangs(store, tmp_path):
     began = time.monotonic()
     assert not publisher.stop(0.3)
     assert time.monotonic() - began < 5
+    # A broker that answers after all hears and logs nothing of a run that has ended.
+    answers.set()
+    await_true(lambda: not publisher._thread.is_alive())
+    assert "connected" not in caplog.text
+    assert not publisher.online
+    assert hanging.told(TOPICS["availability"]) == hanging.told(TOPICS["state"]) == []
 
 
 def test_a_fault_of_our_own_is_told_and_tried_again(broker, store, tmp_path, quick, caplog):

@@ -178,6 +178,10 @@ class Publisher:
         will = Message(self.topics[AVAILABILITY], OFFLINE.encode(), qos=1, retain=True)
         link = self._make(telling.broker, self._client_id, will)
         link.connect()
+        if self._over.is_set() and self._clock() >= self._finish_by:
+            # The run did not wait for a broker that takes this long.
+            link.close(1.0)
+            return
         speaker = Speaker(
             telling.name,
             self.identity,
