@@ -337,7 +337,7 @@ def test_other_pictures_at_a_border_are_noticed(film, worker):
     swapped = worker.perform(JoinTask(films[0], plan, (parts[0], parts[2], parts[1], parts[3])))
     assert isinstance(swapped, Failed)
     assert swapped.unequal
-    assert "begins with other pictures" in swapped.reason
+    assert "its first frames differ from those that follow the segment before" in swapped.reason
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_other_options_need_another_folder(film, tmp_path, worker):
 def test_one_command_at_a_time_writes_an_archive(tmp_path):
     with (
         Manifest(tmp_path, {}, {}),
-        pytest.raises(DataError, match="another fer-edge archive writes it"),
+        pytest.raises(DataError, match="another fer-edge archive is writing to it"),
         Manifest(tmp_path, {}, {}),
     ):
         pass
