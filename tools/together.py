@@ -20,6 +20,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -378,6 +379,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(given.faults) - set(FAULTS)
     if unknown:
         parser.error(f"there is no fault {', '.join(sorted(unknown))}; choose from {', '.join(FAULTS)}")
+    # Under nohup the runs would inherit that SIGHUP is ignored, with which they are asked to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fer-edge-together-") as folder:
         outcomes, scene = together(
