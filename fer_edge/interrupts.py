@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing has been begun that would have to be finished."""
+"""Handlers of the signals that end a process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,31 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from types import FrameType
 
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+@contextlib.contextmanager
+def ending_signals(
+    handle: Callable[[int, Handler], None], but: Collection[signal.Signals] = ()
+) -> Iterator[None]:
+    """Call ``handle`` on Ctrl-C, SIGTERM and SIGHUP, ``but`` some, with the signal and its handler before.
+
+    Signals that are ignored stay ignored: nohup asks for that for SIGHUP, a shell that starts a job in the
+    background for Ctrl-C. To be entered from the main thread.
+    """
+    before = {int(number): signal.getsignal(number) for number in _ENDING.difference(but)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, lambda number, _: handle(number, before[number]))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -22,15 +44,8 @@ def ended_at_once(but: Collection[signal.Signals] = ()) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _ENDING.difference(but)}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, _end)
-    try:
+    with ending_signals(_end, but):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end(*_: object) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Collection, Iterator
-from types import FrameType
 
+from ..interrupts import Handler, ending_signals
 from ..outputs.base import Outputs
 from ..pipeline.watch import Watch
 from ..pipeline.watch_all import WatchAll
@@ -22,23 +22,14 @@ def stopped_by_signals(
     stay ignored. To be entered from the main thread.
     """
 
-    def handle(number: int, _: FrameType | None) -> None:
+    def handle(number: int, before: Handler) -> None:
         run.stop()
         if outputs is not None:
             outputs.interrupt()
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(number, before)
 
-    ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.difference(but)
-    before = {number: signal.getsignal(number) for number in ending}
-    # nohup asks for SIGHUP to be ignored, a shell that starts a job in the background for Ctrl-C.
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handle)
-    try:
+    with ending_signals(handle, but):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class HangUp:
