@@ -19,7 +19,6 @@ STOREYS = (
     {"pipeline"},
     {"store"},
     {"control", "report"},
-    {"config_checks"},
     {"outputs", "checks", "config"},
     {"service", "archive", "fleet", "notice"},
     {"train"},

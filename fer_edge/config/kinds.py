@@ -1,0 +1,70 @@
+"""Kinds of values that only options of a run take: files, brokers, names of devices, prefixes of topics."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+from pathlib import Path
+
+from ..errors import DataError
+from ..option import Kind, nonempty
+
+
+def _jsonl_file(text: str) -> str:
+    """An argparse type: a file to write to, and not the picture that was to be read."""
+    from ..sources.headers import HEAD_BYTES, picture_kind
+
+    path = Path(nonempty(text))
+    head = b""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    if path.is_dir() or picture_kind(head) is not None:
+        kind = "folder" if path.is_dir() else "picture"
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a {kind}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at "
+            "the end of the line"
+        )
+    return text
+
+
+def _broker(text: str) -> str:
+    """An argparse type: the URL of an MQTT broker."""
+    from ..control.broker import parse_broker
+
+    try:
+        parse_broker(nonempty(text))
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _device_name(text: str) -> str:
+    """An argparse type: what a device is called."""
+    if not text.strip() or len(text) > 64 or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no name of a device: 1 to 64 printable characters")
+    return text.strip()
+
+
+def _topic_prefix(text: str) -> str:
+    """An argparse type: what topics begin with."""
+    if not re.fullmatch(r"[^+#/\0]+(/[^+#/\0]+)*", text) or text.startswith("$"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no prefix of topics such as homeassistant")
+    return text
+
+
+def _prom_file(text: str) -> str:
+    """An argparse type: a file that the node exporter reads."""
+    if Path(nonempty(text)).suffix != ".prom":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not end in .prom; the node exporter reads no other files"
+        )
+    return text
+
+
+JSONL_FILE = Kind("a file", _jsonl_file)
+PROM_FILE = Kind("a file", _prom_file)
+BROKER = Kind("the URL of a broker", _broker)
+DEVICE_NAME = Kind("the name of a device", _device_name)
+TOPIC_PREFIX = Kind("a prefix of topics", _topic_prefix)
