@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 # One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
@@ -24,6 +28,8 @@ from fer_edge.cli import main
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.kernels import fallback
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS, VOTE_OF_EMOTION
+
+REPOSITORY = Path(__file__).parents[1]
 
 try:
     from fer_edge.kernels import _native as c_kernels
@@ -111,6 +117,15 @@ def astronaut() -> np.ndarray:
     return photo
 
 
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """25 frames without faces, 10 a second."""
+    pytest.importorskip("cv2")
+    from sources.pictures import grey, write_film
+
+    return write_film(tmp_path / "film.avi", (grey(60 + level, (160, 120)) for level in range(25)))
+
+
 @pytest.fixture(scope="session")
 def drawn_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """140 Training, 35 PublicTest and 35 PrivateTest rows of drawn faces."""
@@ -170,6 +185,53 @@ def cli(capfd):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def started(tmp_path: Path):
+    """Start ``fer-edge run`` in ``tmp_path``, with further environment variables; kill it after the test."""
+    processes = []
+
+    def start(*arguments: str, stderr: object = subprocess.PIPE, **environment: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fer_edge", "run", *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def local_zone(monkeypatch: pytest.MonkeyPatch):
+    """Set the local time zone of a test."""
+
+    def set_zone(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+def repository_module(path: str):
+    """A module of the repository that is not installed, such as ``tools/man.py``."""
+    file = REPOSITORY / path
+    if not file.exists():
+        pytest.skip(f"{path} is not beside the tests")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import repository_module
 
 from fer_edge.commands import command_parsers
 from fer_edge.config import OPTIONS, Config, ConfigError, load, to_toml, with_store
@@ -507,11 +507,7 @@ def test_the_command_line_is_made_without_numpy():
 
 def test_the_table_in_the_documentation_is_that_of_the_options():
     """After a change of options: make man."""
-    if not (REPOSITORY / "tools" / "options.py").exists():
-        pytest.skip("no tools/ beside the tests")
-    spec = importlib.util.spec_from_file_location("options", REPOSITORY / "tools" / "options.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = repository_module("tools/options.py")
     assert module.PAGE.read_text() == module.page()
     rows = [row.split("|")[1].strip(" `") for row in module.table().splitlines()]
     assert [row for row in rows if row in OPTIONS] == list(OPTIONS)

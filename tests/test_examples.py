@@ -65,15 +65,12 @@ def started(name, *arguments):
 @pytest.fixture(scope="module")
 def film(astronaut, tmp_path_factory):
     """Half a second of nobody, a second with a smile, 1.5 s of nobody, a second with a smile; 10 fps."""
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
-    path = tmp_path_factory.mktemp("film") / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (512, 512))
+    pytest.importorskip("cv2", reason="OpenCV is not installed")
+    from sources.pictures import write_film
+
     nobody = np.full_like(astronaut, 90)
-    for frame, count in ((nobody, 5), (astronaut, 10), (nobody, 15), (astronaut, 10)):
-        for _ in range(count):
-            writer.write(frame)
-    writer.release()
-    return path
+    pictures = 5 * [nobody] + 10 * [astronaut] + 15 * [nobody] + 10 * [astronaut]
+    return write_film(tmp_path_factory.mktemp("film") / "film.avi", pictures)
 
 
 def test_every_example_is_tested_and_listed():

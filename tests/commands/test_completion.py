@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import repository_module
 
 from fer_edge.commands import COMMANDS, command_parsers
 from fer_edge.commands.completion import options
@@ -109,12 +109,7 @@ def test_an_unknown_shell_is_refused_with_the_choices(cli):
 
 @pytest.fixture
 def manual():
-    if not (REPOSITORY / "tools" / "man.py").exists():
-        pytest.skip("no tools/ beside the tests")
-    spec = importlib.util.spec_from_file_location("man", REPOSITORY / "tools" / "man.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return repository_module("tools/man.py")
 
 
 def test_the_manual_page_is_that_of_the_parsers(manual):

@@ -7,20 +7,8 @@ import pytest
 pytest.importorskip("prometheus_client")
 cv2 = pytest.importorskip("cv2")
 
-import numpy as np
 
 from fer_edge.outputs.metrics import MetricsFile
-
-
-@pytest.fixture
-def film(tmp_path):
-    """25 frames without faces, 10 a second."""
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
-    for level in range(25):
-        writer.write(np.full((120, 160, 3), 60 + level, np.uint8))
-    writer.release()
-    return path
 
 
 @pytest.fixture

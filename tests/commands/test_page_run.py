@@ -36,26 +36,10 @@ def port():
 
 
 @pytest.fixture
-def started(tmp_path):
-    """Start runs in ``tmp_path``, with their state there, and end them."""
-    processes = []
-
-    def start(*arguments, **options):
-        options.setdefault("stderr", subprocess.PIPE)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fer_edge", "run", *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(tmp_path / "state")},
-            **options,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
+def started(started, tmp_path, monkeypatch):
+    """Start runs whose state is in ``tmp_path``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return started
 
 
 def ask(port, path, body=None, headers=()):
@@ -216,7 +200,7 @@ def test_a_run_is_looked_at_and_ends_in_time(started, tmp_path, port, number):
         _, err = process.communicate(timeout=PATIENCE)
         assert time.monotonic() - began < 10
     assert process.returncode == 0, err
-    assert b"Traceback" not in err and b"uvicorn" not in err.lower()
+    assert "Traceback" not in err and "uvicorn" not in err.lower()
 
 
 @pytest.mark.heavy
@@ -253,8 +237,8 @@ def test_the_token_is_shown_in_a_terminal_only(started, tmp_path, port):
     assert json.loads(content)["page"]["picture"] == "blurred"
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
-    assert token not in err.decode()
-    assert str(tmp_path / "state" / "fer-edge" / "page.token") in err.decode()
+    assert token not in err
+    assert str(tmp_path / "state" / "fer-edge" / "page.token") in err
 
     terminal, end = pty.openpty()
     process = started("--camera", "demo", "--page", f"0.0.0.0:{port}", stderr=end)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -21,29 +18,6 @@ pytest.importorskip("skimage", reason="scikit-image is not installed")
 pytestmark = pytest.mark.heavy
 
 PATIENCE = 60.0
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Start runs in ``tmp_path`` and end them."""
-    processes = []
-
-    def start(*arguments, **environment):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fer_edge", "run", *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def records(path):

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
+from sources.pictures import write_film
+
 from fer_edge.commands import command_parsers
 from fer_edge.config import OPTIONS, TABLE, ConfigError, load, reloaded, to_toml
 from fer_edge.pipeline.options import SHARED
@@ -269,10 +271,7 @@ def test_cameras_and_films_do_not_write_one_store(cli, tmp_path, monkeypatch, as
     import cv2
 
     monkeypatch.chdir(tmp_path)
-    film = cv2.VideoWriter("film.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10, (256, 256))
-    for _ in range(3):
-        film.write(cv2.resize(astronaut, (256, 256)))
-    film.release()
+    write_film("film.avi", 3 * [cv2.resize(astronaut, (256, 256))])
     code, _, err = cli("run", "--camera", "film.avi", "--camera", "demo", "--store", "s.db")
     assert code == 2
     assert "--store: cameras and films need separate runs" in err
@@ -284,10 +283,7 @@ def test_cameras_of_flags_may_be_films_and_cameras(cli, tmp_path, monkeypatch, a
     import cv2
 
     monkeypatch.chdir(tmp_path)
-    film = cv2.VideoWriter("film.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10, (256, 256))
-    for _ in range(12):
-        film.write(cv2.resize(astronaut, (256, 256)))
-    film.release()
+    write_film("film.avi", 12 * [cv2.resize(astronaut, (256, 256))])
     code, out, err = cli(
         "run", "--camera", "film.avi", "--camera", "demo", "--seconds", "8", "--jsonl", "a.jsonl"
     )

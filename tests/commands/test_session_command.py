@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -33,26 +31,15 @@ def place(monkeypatch):
 
 
 @pytest.fixture
-def started(place, tmp_path):
-    """Start runs on the demo camera and end them."""
-    processes = []
+def started(started, place, tmp_path):
+    """Start runs on the demo camera; their stderr goes into the files stderr-0, stderr-1 …"""
+    count = itertools.count()
 
     def start(*arguments):
-        with (tmp_path / f"stderr-{len(processes)}").open("w") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", *arguments],
-                cwd=tmp_path,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=dict(os.environ),
-            )
-        processes.append(process)
-        return process
+        with (tmp_path / f"stderr-{next(count)}").open("w") as errors:
+            return started("--camera", "demo", *arguments, stderr=errors)
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+    return start
 
 
 def await_that(condition):

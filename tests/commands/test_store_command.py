@@ -142,13 +142,10 @@ def test_parquet_has_the_same_rows_with_types(cli, path, tmp_path):
 @pytest.fixture
 def film(tmp_path):
     """Five seconds without faces."""
-    cv2 = pytest.importorskip("cv2")
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
-    for level in range(50):
-        writer.write(np.full((120, 160, 3), 60 + level, np.uint8))
-    writer.release()
-    return path
+    pytest.importorskip("cv2")
+    from sources.pictures import grey, write_film
+
+    return write_film(tmp_path / "film.avi", (grey(60 + level, (160, 120)) for level in range(50)))
 
 
 def test_run_stores_a_film_by_its_positions(cli, film, tmp_path):

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 cv2 = pytest.importorskip("cv2")
@@ -20,17 +19,6 @@ from fer_edge.errors import OutputError
 from fer_edge.option import duration
 from fer_edge.outputs.base import FLUSH_SECONDS
 from fer_edge.outputs.video import VideoOutput
-
-
-@pytest.fixture
-def film(tmp_path):
-    """25 frames without faces, 10 a second."""
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
-    for level in range(25):
-        writer.write(np.full((120, 160, 3), 60 + level, np.uint8))
-    writer.release()
-    return path
 
 
 def types(path):

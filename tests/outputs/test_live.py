@@ -202,15 +202,9 @@ def test_people_are_counted_once(clocks):
 
 
 @pytest.fixture
-def _in_kathmandu(monkeypatch):
+def _in_kathmandu(local_zone):
     # Midnight there is at 18:15 UTC.
-    import time
-
-    monkeypatch.setenv("TZ", "Asia/Kathmandu")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+    local_zone("Asia/Kathmandu")
 
 
 @pytest.mark.usefixtures("_in_kathmandu")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import re
 import socket
@@ -23,6 +22,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 jsonschema = pytest.importorskip("jsonschema")
 
+from conftest import repository_module
 from pages import CAMERAS, SECONDS, Asked, result, served, until_closed, wait_for
 
 from fer_edge.errors import DataError
@@ -165,11 +165,7 @@ def _store(folder):
 
 def test_the_description_in_the_documentation_is_that_of_the_api():
     """After a change of docs/openapi.json: make man."""
-    if not (REPOSITORY / "tools" / "api.py").exists():
-        pytest.skip("no tools/ beside the tests")
-    spec = importlib.util.spec_from_file_location("api", REPOSITORY / "tools" / "api.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = repository_module("tools/api.py")
     assert module.PAGE.read_text() == module.page()
 
 

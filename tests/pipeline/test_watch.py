@@ -22,6 +22,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from sources.pictures import write_film
+
 import fer_edge.pipeline.recognizer
 from fer_edge.commands.signals import stopped_by_signals
 from fer_edge.errors import SourceLostError
@@ -634,12 +636,9 @@ def test_recognizer_refuses_what_is_no_frame(classifier):
 
 @pytest.fixture
 def video(tmp_path, astronaut):
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (300, 300))
-    for shift in range(12):
-        writer.write(np.ascontiguousarray(astronaut[:300, 60 + 2 * shift : 360 + 2 * shift]))
-    writer.release()
-    return path
+    starts = range(60, 84, 2)
+    pictures = (np.ascontiguousarray(astronaut[:300, left : left + 300]) for left in starts)
+    return write_film(tmp_path / "film.avi", pictures)
 
 
 def test_command_writes_json_only_to_stdout(cli, classifier, video):

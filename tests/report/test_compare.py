@@ -1,6 +1,5 @@
 """Tests of comparisons: hand-calculated differences, exact intervals, coverage, and what is warned of."""
 
-import importlib.util
 import itertools
 import math
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import repository_module
 from scenes import face, material
 
 from fer_edge.report.bootstrap import Resampling, holm
@@ -323,11 +323,7 @@ def test_a_baseline_is_taken_off_before_comparing():
 
 def test_intervals_of_simulated_sessions_hold_the_truth_and_find_nothing_where_nothing_is():
     """A small run of the benchmark whose figures are in docs/measures.md."""
-    spec = importlib.util.spec_from_file_location(
-        "report_coverage", ROOT / "benchmarks" / "report_coverage.py"
-    )
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = repository_module("benchmarks/report_coverage.py")
     found = benchmark.main(["--sessions", "60", "--people", "14", "--population", "2000", "--draws", "400"])
     for design in ("paired", "unpaired"):
         for name in ("happy", "valence"):

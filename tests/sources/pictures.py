@@ -1,4 +1,4 @@
-"""Pictures and animations that tests write: a gradient with a marked corner, and levels of grey."""
+"""Pictures, animations and films that tests write: a gradient with a marked corner, and levels of grey."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def gradient(width=40, height=30):
 
 def grey(level, size=(32, 24)):
     return np.full((size[1], size[0], 3), level, np.uint8)
+
+
+def write_film(path, pictures, codec="MJPG", fps=10.0):
+    """Write a film of BGR pictures of one size; returns ``path``."""
+    pictures = list(pictures)
+    height, width = pictures[0].shape[:2]
+    size = (width, height)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
+    assert writer.isOpened()
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    return path
 
 
 def encoded(suffix, picture):

@@ -10,6 +10,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from sources.pictures import grey, write_film
+
 from fer_edge.sources import mjpeg, open_source
 from fer_edge.sources.base import Frame, Source
 from fer_edge.sources.demo import DemoSource
@@ -60,11 +62,7 @@ def test_any_source_gives_only_wanted_frames():
 
 
 def test_a_film_decodes_only_wanted_frames_and_asks_by_their_times(tmp_path, retrieved):
-    path = tmp_path / "a.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
-    for level in range(20, 220, 20):
-        writer.write(np.full((48, 64, 3), level, np.uint8))
-    writer.release()
+    path = write_film(tmp_path / "a.avi", (grey(level, (64, 48)) for level in range(20, 220, 20)))
     with open_source(path) as source:
         asked = third(source)
         frames = list(source.chosen())

@@ -10,6 +10,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from sources.pictures import grey, write_film
+
 from fer_edge.errors import SourceError
 from fer_edge.sources import open_source
 from fer_edge.sources.base import Source
@@ -113,11 +115,8 @@ def damaged(tmp_path):
     """A Motion JPEG film of 20 frames, some of which hold zeros instead of a picture."""
 
     def damaged(*which):
-        path = tmp_path / f"damaged{len(which)}.avi"
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
-        for level in range(20):
-            writer.write(np.full((48, 64, 3), 10 * level, np.uint8))
-        writer.release()
+        pictures = (grey(level, (64, 48)) for level in range(0, 200, 10))
+        path = write_film(tmp_path / f"damaged{len(which)}.avi", pictures)
         content = bytearray(path.read_bytes())
         starts = [found.start() for found in re.finditer(rb"\xff\xd8\xff", content)]
         assert len(starts) == 20

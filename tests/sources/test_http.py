@@ -11,7 +11,7 @@ import time
 import pytest
 
 cv2 = pytest.importorskip("cv2")
-from sources.pictures import encoded, grey
+from sources.pictures import encoded, grey, write_film
 from sources.web import MJPEG, jpeg, multipart, serving, whole
 
 from fer_edge.errors import SourceError, SourceLostError
@@ -32,11 +32,8 @@ def server():
 
 @pytest.mark.parametrize("suffix", ["ts", "avi", "mkv"])
 def test_a_film_without_ranges_is_a_film(server, tmp_path, suffix):
-    path = tmp_path / f"a.{suffix}"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (64, 48))
-    for level in range(20, 220, 10):
-        writer.write(grey(level, (64, 48)))
-    writer.release()
+    pictures = (grey(level, (64, 48)) for level in range(20, 220, 10))
+    path = write_film(tmp_path / f"a.{suffix}", pictures, "mp4v")
     server.answers["/film"] = whole("video/mp2t", path.read_bytes())
     with open_source(server.url + "/film") as source:
         frames = list(source)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 cv2 = pytest.importorskip("cv2")
-from sources.pictures import animation, encoded, gradient, grey
+from sources.pictures import animation, encoded, gradient, grey, write_film
 
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
@@ -27,11 +27,7 @@ LEVELS = list(range(20, 220, 10))
 
 
 def film(path, levels=LEVELS, codec="MJPG"):
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 10.0, (64, 48))
-    for level in levels:
-        writer.write(grey(level, (64, 48)))
-    writer.release()
-    return path.read_bytes()
+    return write_film(path, (grey(level, (64, 48)) for level in levels), codec).read_bytes()
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from sources.pictures import grey, write_film
+
 from fer_edge.errors import MissingExtraError, SourceError, SourceLostError
 from fer_edge.sources import SourceOptions, cameras, open_camera, open_source, v4l2
 from fer_edge.sources.demo import DemoSource
@@ -34,12 +36,7 @@ def take(source, count):
 
 def write_video(path, levels, codec="MJPG", fps=10.0, size=(64, 48)):
     """A video whose frame k is one level of grey."""
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
-    assert writer.isOpened()
-    for level in levels:
-        writer.write(np.full((size[1], size[0], 3), level, np.uint8))
-    writer.release()
-    return path
+    return write_film(path, (grey(level, size) for level in levels), codec, fps)
 
 
 # Files

@@ -10,6 +10,8 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from sources.pictures import write_film
+
 from fer_edge.sources import SourceOptions, open_camera
 from fer_edge.sources.base import Frame, Source
 from fer_edge.sources.turn import Turn
@@ -172,11 +174,6 @@ def test_the_hint_counts_on_from_what_is_turned_already(cli, tmp_path, astronaut
 
 
 def test_a_film_that_is_upside_down_is_told_once(cli, tmp_path, astronaut):
-    writer = cv2.VideoWriter(
-        str(tmp_path / "a.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 320)
-    )
-    for _ in range(60):
-        writer.write(cv2.resize(cv2.rotate(astronaut, cv2.ROTATE_180), (320, 320)))
-    writer.release()
+    write_film(tmp_path / "a.avi", 60 * [cv2.resize(cv2.rotate(astronaut, cv2.ROTATE_180), (320, 320))])
     err = cli("run", tmp_path / "a.avi")[2]
     assert err.count("--rotate 180 sets it right") == 1

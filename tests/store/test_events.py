@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -12,12 +11,8 @@ from fer_edge.store.events import MOST_EVENTS, ListedEvent, placed, problems, re
 
 
 @pytest.fixture
-def berlin(monkeypatch):
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def berlin(local_zone):
+    local_zone("Europe/Berlin")
 
 
 def listed(tmp_path, text, encoding="utf-8"):
