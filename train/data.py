@@ -21,7 +21,6 @@ from fer_edge.fer2013.votes import people_votes, read_votes
 
 from .bank import Bank, make_bank
 from .batch_norm import folded_copy
-from .ferplus_votes import label_logits
 from .logits_file import Answers
 from .model import EmotionNet, Heads
 from .options import TrainOptions
@@ -56,7 +55,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The rows of :class:`TrainingData` on the device; vote_answers are the label logits of the votes.
+    """The rows of :class:`TrainingData` on the device.
 
     ``teacher``, ``bank`` and ``live_teachers`` are three ways to teach, of which there is one, or none.
     """
@@ -64,7 +63,6 @@ class DeviceData:
     faces: Tensor
     labels: Tensor
     votes: Tensor | None
-    vote_answers: Tensor | None
     teacher: Heads | None
     bank: Bank | None
     live_teachers: tuple[EmotionNet, ...]
@@ -82,7 +80,6 @@ def on_device(
         return torch.from_numpy(array).to(device)
 
     votes, teacher = data.votes, data.teacher
-    corrected = options.vote_share > 0 and teacher is not None
     faces = moved(data.faces)
     stored: Heads | None = None
     bank: Bank | None = None
@@ -104,7 +101,6 @@ def on_device(
         faces=faces,
         labels=moved(data.labels),
         votes=None if votes is None else moved(votes),
-        vote_answers=(moved(label_logits(votes, data.labels)) if votes is not None and corrected else None),
         teacher=stored,
         bank=bank,
         live_teachers=live,

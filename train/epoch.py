@@ -19,7 +19,7 @@ from .budget import Budget
 from .data import DeviceData, device_generator
 from .distributed import World
 from .divergence import DivergedError
-from .losses import label_targets, objective, teacher_targets
+from .losses import label_targets, objective
 from .mixup import mix
 from .model import EmotionNet, Heads
 from .optimizer import Optimizer
@@ -45,6 +45,13 @@ class Learner:
     def averaged_net(self) -> EmotionNet:
         """The network with averaged weights."""
         return self.averaged.module
+
+    def step(self, loss: Tensor) -> None:
+        """Change the weights, and their averages, so that ``loss`` becomes less."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.averaged.update(self.net)
 
 
 @dataclass(frozen=True)
@@ -123,31 +130,24 @@ def train_steps(
         learner.optimizer.learning_rate = learning_rate(options, now)
         if budget is not None:
             augmentation = options.augmentation.scaled(augmentation_strength(options, now))
-        faces, answers = data.faces[index], None
+        answers: Heads | None = None
         if data.bank is not None:
             varied, answers = data.bank.draw(index, _calm(options, now), generator)
         else:
-            varied = augment(faces, augmentation, generator)
-        # Each network wants the faces in its own way.
-        inputs = [learner.net.inputs(varied), *(teacher.inputs(varied) for teacher in data.live_teachers)]
-        if data.teacher is not None:
-            answers = data.teacher.map(itemgetter(index))
+            varied = augment(data.faces[index], augmentation, generator)
+            if data.teacher is not None:
+                answers = data.teacher.map(itemgetter(index))
         targets = _targets(data, index, options)
         if answers is not None:
             _teach(targets, answers, options)
-        if shares is not None:
-            mixed, targets = mix(torch.cat(inputs, 1), targets, float(shares[step]), generator)
-            inputs = list(mixed.split(1, 1))
-        inputs = [one.contiguous(memory_format=torch.channels_last) for one in inputs]
+        share = None if shares is None else float(shares[step])
+        inputs, targets = _inputs(learner, data, varied, targets, share, generator)
         with autocast(device, options.bfloat16):
             if data.live_teachers:
                 _teach(targets, live_answers(data.live_teachers, inputs[1:]), options)
             output = learner.wrapped(inputs[0])
         total, batch_loss, logits = objective(output, targets, options)
-        learner.optimizer.zero_grad()
-        total.backward()
-        learner.optimizer.step()
-        learner.averaged.update(learner.net)
+        learner.step(total)
         totals[step] = total.detach()
         label_loss += batch_loss.detach() * len(index)
         correct += (logits.argmax(1) == targets["labels"].argmax(1)).sum()
@@ -173,19 +173,33 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
     )
 
 
+def _inputs(
+    learner: Learner,
+    data: DeviceData,
+    varied: Tensor,
+    targets: dict[str, Tensor],
+    share: float | None,
+    generator: torch.Generator,
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """The faces as each network takes them, and the targets; with a ``share`` pairs of both are mixed."""
+    inputs = [learner.net.inputs(varied), *(teacher.inputs(varied) for teacher in data.live_teachers)]
+    if share is not None:
+        mixed, targets = mix(torch.cat(inputs, 1), targets, share, generator)
+        inputs = list(mixed.split(1, 1))
+    return [one.contiguous(memory_format=torch.channels_last) for one in inputs], targets
+
+
 def _targets(data: DeviceData, index: Tensor, options: TrainOptions) -> dict[str, Tensor]:
     """What a batch is to learn, except from teachers."""
     targets = {"labels": label_targets(data.labels[index], options.label_smoothing)}
     if data.votes is not None:
         targets["votes"] = data.votes[index]
-    if data.vote_answers is not None:
-        targets["vote_answers"] = data.vote_answers[index]
     return targets
 
 
 def _teach(targets: dict[str, Tensor], answers: Heads, options: TrainOptions) -> None:
     """Add what a batch is to learn from the teachers' logits."""
-    targets["teacher"] = teacher_targets(answers.fer2013, targets.get("vote_answers"), options)
+    targets["teacher"] = F.softmax(answers.fer2013 / options.distill_temperature, 1)
     if answers.people is not None and "votes" in targets:
         targets["teacher_people"] = F.softmax(answers.people / options.distill_temperature, 1)
 

@@ -58,20 +58,11 @@ def fit(
     """
     started = time.perf_counter()
     world = join_world(device)
-    if min(options.batch, len(data.faces)) < world.size:
-        raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
-    if options.minutes and world.size > 1:
-        raise TrainingError("--minutes goes with one process only: several would not end with the same step")
+    _refuse(options, data, world)
     target = torch.device(device)
     prepare_device(target)
     torch.manual_seed(options.seed)
-    net = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
-    if data.votes is None:
-        net.people = None
-    elif net.people is None:
-        net.add_people()
-    net.to(target)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = _prepared_net(options, data, start, target)
     averaged = AveragedNet(net, options.ema)
     optimizer = Optimizer(net, options.optimizer, options.learning_rate, options.weight_decay)
     identity = run_identity(data, world)
@@ -112,15 +103,7 @@ def fit(
                 continue
             row = {"epoch": float(epoch), "learning_rate": optimizer.learning_rate, **train}
             if world.first:
-                row.update(
-                    validate(
-                        learner.averaged_net,
-                        rows.val_faces,
-                        rows.val_labels,
-                        options.bfloat16,
-                        rows.val_votes,
-                    )
-                )
+                row |= _validated(learner, rows, options)
             refuse_infinite(net, averaged.module, row)
         except DivergedError as error:
             raise TrainingError(f"{error}; {way_out(out, history)}") from error
@@ -138,6 +121,31 @@ def fit(
         ended = _ended(history, options, budget)
     world.barrier()
     return history
+
+
+def _refuse(options: TrainOptions, data: TrainingData, world: World) -> None:
+    if min(options.batch, len(data.faces)) < world.size:
+        raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
+    if options.minutes and world.size > 1:
+        raise TrainingError("--minutes goes with one process only: several would not end with the same step")
+
+
+def _prepared_net(
+    options: TrainOptions, data: TrainingData, start: EmotionNet | None, device: torch.device
+) -> EmotionNet:
+    """The network to train on the device, with a head for people's votes where there are votes."""
+    net = EmotionNet(ARCHITECTURES[options.model]) if start is None else start
+    if data.votes is None:
+        net.people = None
+    elif net.people is None:
+        net.add_people()
+    net.to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+def _validated(learner: Learner, rows: DeviceData, options: TrainOptions) -> dict[str, float]:
+    return validate(learner.averaged_net, rows.val_faces, rows.val_labels, options.bfloat16, rows.val_votes)
 
 
 def _ended(history: list[dict[str, float]], options: TrainOptions, budget: Budget | None) -> bool:

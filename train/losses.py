@@ -19,17 +19,6 @@ def label_targets(labels: Tensor, smoothing: float) -> Tensor:
     return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
 
 
-def teacher_targets(answers: Tensor, vote_answers: Tensor | None, options: TrainOptions) -> Tensor:
-    """Target distributions (n, 7) at the temperature of comparison.
-
-    ``answers`` are the teachers' logits (n, 7), ``vote_answers`` those of
-    :func:`.ferplus_votes.label_logits`, which count for ``vote_share``.
-    """
-    if vote_answers is not None:
-        answers = (1 - options.vote_share) * answers + options.vote_share * vote_answers
-    return F.softmax(answers / options.distill_temperature, 1)
-
-
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of logits (n, k) against target distributions (n, k)."""
     return -(targets * F.log_softmax(logits, 1)).sum(1).mean()

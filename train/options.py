@@ -74,9 +74,6 @@ class TrainOptions:
     distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
         temperature at which they are compared, where teachers are given (Hinton et al. 2015,
         arXiv:1503.02531).
-    vote_share: how much of the teachers' targets comes from the labels that the FER+ votes predict,
-        where both are given: the geometric mean of the two, so that people correct a teacher
-        that errs on an image.
     bank: number of varied views of each face that the teachers answer once, before the student learns from
         these views (:mod:`.bank`), 0: none; in place of ``live_teachers``.
     live_teachers: whether teachers see every augmented image the student sees and answer to that
@@ -106,9 +103,6 @@ class TrainOptions:
     )
     distill_weight: float = _number(0.7, 0, 1, "share of the teachers' targets in the loss")
     distill_temperature: float = _number(2.0, 0.1, 100, "temperature at which they are compared")
-    vote_share: float = _number(
-        0.0, 0, 1, "share in the teachers' targets of the labels that the FER+ votes predict"
-    )
     live_teachers: bool = False
     bank: int = _number(0, 0, 1000, "views of each face that teachers answer once, 0: each face as it is")
     ema: float = _number(0.999, 0, 0.999999, "decay a step of the averaged weights")

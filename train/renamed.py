@@ -1,11 +1,10 @@
-"""Names of version 0.1 in checkpoints, manifests, recipe.json and run folders, read for one version more."""
+"""Names of version 0.1 in checkpoints and manifests, read for one version more, and options that are gone."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 OPTIONS = {
@@ -15,8 +14,8 @@ OPTIONS = {
 }
 """Options of a run, by their former names."""
 
-GIVEN = {"beginning": "initial_weights"}
-"""What a recipe was given, by its former name in ``recipe.json``."""
+REMOVED = {"vote_share": 0.0}
+"""Options that earlier versions had, each with the value that changed nothing."""
 
 _STAGES = {"beginning": "pretraining"}
 _ROLE, _FORMER_ROLE = "initial weights", "given beginning"
@@ -26,9 +25,9 @@ class RenamedWarning(FutureWarning):
     """A name of an earlier version was used; tells what it is called now."""
 
 
-def current_names(values: Mapping[str, Any], names: Mapping[str, str] = OPTIONS) -> dict[str, Any]:
-    """``values`` under their current names."""
-    return {names.get(name, name): value for name, value in values.items()}
+def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` under their current names."""
+    return {OPTIONS.get(name, name): value for name, value in options.items()}
 
 
 def current_stages(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,21 +51,11 @@ def current_state(state: dict[str, Any], where: str | os.PathLike[str]) -> dict[
     return {**state, **changed}
 
 
-def warn_of_former_names(
-    values: Mapping[str, Any], where: str | os.PathLike[str], names: Mapping[str, str] = OPTIONS
-) -> None:
-    """Warn where ``values``, read from the file ``where``, have former names."""
-    found = [f"{name} is now called {names[name]}" for name in names if name in values]
+def warn_of_former_names(options: Mapping[str, Any], where: str | os.PathLike[str]) -> None:
+    """Warn where ``options``, read from the file ``where``, have former names."""
+    found = [f"{name} is now called {current}" for name, current in OPTIONS.items() if name in options]
     if found:
         _warn(f"{os.fspath(where)}: written by an earlier version: {', '.join(found)}")
-
-
-def rename_stage_folders(out: Path) -> None:
-    """Give the stages' folders below ``out`` that an earlier version made their current names; warns."""
-    for former, current in _STAGES.items():
-        if (out / former / "last.pt").exists() and not (out / current).exists():
-            (out / former).rename(out / current)
-            _warn(f"{out / former}: made by an earlier version, is now called {out / current}")
 
 
 def _current_stage(name: str) -> str:

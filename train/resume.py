@@ -24,6 +24,7 @@ from .logits_file import Answers
 from .metrics import best_row, metrics_csv
 from .model import EmotionNet
 from .options import TrainOptions
+from .renamed import REMOVED
 
 
 def save_epoch(
@@ -78,6 +79,11 @@ def load_resumable(path: Path, options: TrainOptions, identity: dict[str, int]) 
         f"{name} was {before[name]!r}, now {value!r}"
         for name, value in asdict(options).items()
         if before[name] != value
+    ]
+    different += [
+        f"{name} was {before[name]!r}, an option that this version no longer has"
+        for name, neutral in REMOVED.items()
+        if before.get(name, neutral) != neutral
     ]
     different += [
         f"the {name} differ" if name != "number of processes" else f"{name} was {state['identity'].get(name)}"

@@ -45,7 +45,6 @@ _NEEDED_BY = {
     "without": ("recipe",),
     "split_size": ("recipe",),
     "vote_weight": ("votes",),
-    "vote_share": ("votes", "teacher"),
     "distill_weight": ("teacher",),
     "distill_temperature": ("teacher",),
     "live_teachers": ("teacher",),
@@ -273,7 +272,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     minutes = make_options({"minutes": arguments.minutes or 0.0}).minutes
     if not arguments.no_export:
         require_export()
-    from ..train.recipe import RECIPES, follow, prepare_recipe_folder
+    from ..train.recipe import RECIPES, follow
+    from ..train.recipe_record import prepare_recipe_folder
 
     if arguments.recipe not in RECIPES:
         raise DataError(f"--recipe {arguments.recipe!r}: known are {', '.join(RECIPES)}")

@@ -32,9 +32,7 @@ from fer_edge.train.options import HARD_LIGHT, TrainOptions
 
 META = torch.device("meta")
 ROWS = 40
-OPTIONS = TrainOptions(
-    model="tiny", batch=8, optimizer="muon", mixup=0.4, vote_share=0.2, augmentation=HARD_LIGHT
-)
+OPTIONS = TrainOptions(model="tiny", batch=8, optimizer="muon", mixup=0.4, augmentation=HARD_LIGHT)
 # Reading a value, moving one from or to the host, or a shape that depends on values.
 READS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "lift_fresh", "equal")
 
@@ -76,7 +74,6 @@ def _rows(device, way, views=3):
         faces=faces,
         labels=empty(ROWS, dtype=torch.int64),
         votes=empty(ROWS, 9),
-        vote_answers=empty(ROWS, 7),
         teacher=Heads(heads.fer2013[0], heads.people[0]) if way == "stored" else None,
         bank=Bank(empty(views, ROWS, 48, 48, dtype=torch.uint8), heads) if way == "bank" else None,
         live_teachers=(teacher,) if way == "live" else (),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -10,11 +9,9 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.averaging import AveragedNet, ramped_decay
-from fer_edge.train.ferplus_votes import label_logits
-from fer_edge.train.losses import label_targets, soft_cross_entropy, teacher_targets
+from fer_edge.train.losses import label_targets, soft_cross_entropy
 from fer_edge.train.mixup import mix
 from fer_edge.train.model import EmotionNet
-from fer_edge.train.options import TrainOptions
 
 
 def test_smoothed_targets_give_the_loss_of_the_library():
@@ -33,27 +30,6 @@ def test_mixing_blends_images_targets_and_votes_alike():
     torch.testing.assert_close(soft, ballots[:, :7])
     torch.testing.assert_close(ballots.sum(1), torch.ones(8))
     assert not torch.equal(ballots, votes)
-
-
-def test_targets_are_the_geometric_mean_of_teachers_and_votes():
-    answers, votes = torch.randn(5, 7).double(), torch.randn(5, 7).double()
-    options = TrainOptions(vote_share=0.25, distill_temperature=2.0)
-    expected = answers.softmax(1) ** (0.75 / 2) * votes.softmax(1) ** (0.25 / 2)
-    targets = teacher_targets(answers, votes, options)
-    torch.testing.assert_close(targets, expected / expected.sum(1, keepdim=True))
-
-
-def test_votes_tell_how_often_each_label_goes_with_them():
-    """Of those who were voted for by column 4, 3 in 4 are labelled 2, the others 5; two have no votes."""
-    labels = np.array([2, 2, 2, 5] * 500 + [0, 0], np.int64)
-    votes = np.zeros((len(labels), 9), np.float32)
-    votes[:-2, 4] = 10
-    likely = np.exp(label_logits(votes, labels))
-    np.testing.assert_allclose(likely.sum(1), 1, rtol=1e-5)
-    np.testing.assert_allclose(likely[0, [2, 5]], [0.75, 0.25], atol=0.01)
-    np.testing.assert_allclose(
-        likely[-1], [3 / 2009, *[1 / 2009] * 1, 1501 / 2009, *[1 / 2009] * 2, 501 / 2009, 1 / 2009], rtol=1e-4
-    )
 
 
 def test_averaging_follows_fast_at_first_and_slowly_later():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,6 @@ from fer_edge.export.parity import ExportReport, Parity
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.train import checkpoint, dlib_weights, loop, recipe
-from fer_edge.train.architectures import ARCHITECTURES
-from fer_edge.train.distill import prepare_teachers
 from fer_edge.train.finetune import frozen_net
 from fer_edge.train.logits_file import load_answers
 from fer_edge.train.loop import fit
@@ -32,53 +29,43 @@ from fer_edge.train.validation import predict_logits
 BRIEF = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
     teachers=(replace(BRIEF, model="tiny-teacher", epochs=1),),
-    pretraining=None,
     student=BRIEF,
-    settling=replace(BRIEF, epochs=1, learning_rate=0.01),
 )
-NANO = replace(
-    RECIPE, student=replace(RECIPE.student, model="nano"), settling=replace(RECIPE.settling, model="nano")
-)
+NANO = replace(RECIPE, student=replace(RECIPE.student, model="nano"))
 """For what the bundled model is to begin."""
 
 
 def test_a_recipe_does_its_stages_and_records_them(drawn, tmp_path):
     results = recipe.follow(RECIPE, drawn, tmp_path, seed=4)
-    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
+    assert [result.stage for result in results] == ["teacher-1", "student"]
     assert load_answers(tmp_path / "teacher_logits.npz", drawn.faces).fer2013.shape == (124, 7)
     record = json.loads((tmp_path / "recipe.json").read_text())
     assert record["seed"] == 4
     assert record["rows"] == {"training": 124, "validation": 35}
     assert record["versions"]["torch"] == torch.__version__
-    assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2, 1]
+    assert [stage["options"]["epochs"] for stage in record["stages"]] == [1, 2]
     assert {stage["options"]["seed"] for stage in record["stages"]} == {4}
-    final = checkpoint.load(tmp_path / "settling" / "last.pt")
-    assert [stage["stage"] for stage in final["origin"]] == ["teacher-1", "student"]
-
-
-def test_a_recipe_may_do_without_settling(drawn, tmp_path):
-    results = recipe.follow(replace(RECIPE, settling=None), drawn, tmp_path)
-    assert [result.stage for result in results] == ["teacher-1", "student"]
-    assert not (tmp_path / "settling").exists()
+    final = checkpoint.load(tmp_path / "student" / "last.pt")
+    assert [stage["stage"] for stage in final["origin"]] == ["teacher-1"]
 
 
 def test_an_interrupted_recipe_goes_on_to_the_same_result(drawn, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    longest = replace(RECIPE, pretraining=BRIEF)
-    recipe.follow(longest, drawn, whole)
+    two_teachers = replace(RECIPE, teachers=2 * RECIPE.teachers)
+    recipe.follow(two_teachers, drawn, whole)
 
-    stops = {("teacher-1", 1), ("pretraining", 1), ("student", 1), ("settling", 1)}
+    stops = {("teacher-1", 1), ("teacher-2", 1), ("student", 1)}
 
     def stop_once(stage, history):
         if (stage, len(history)) in stops:
             stops.remove((stage, len(history)))
             raise KeyboardInterrupt
 
-    for _ in range(4):
+    for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            recipe.follow(longest, drawn, parts, report=stop_once)
-    recipe.follow(longest, drawn, parts, report=stop_once)
-    one, two = (checkpoint.load(run / "settling" / "last.pt")["ema"] for run in (whole, parts))
+            recipe.follow(two_teachers, drawn, parts, report=stop_once)
+    recipe.follow(two_teachers, drawn, parts, report=stop_once)
+    one, two = (checkpoint.load(run / "student" / "last.pt")["ema"] for run in (whole, parts))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert json.loads((whole / "recipe.json").read_text()) == json.loads((parts / "recipe.json").read_text())
 
@@ -98,10 +85,19 @@ def test_what_a_recipe_recorded_survives_a_refusal_and_a_further_interruption(dr
     with pytest.raises(checkpoint.CheckpointError, match="images differ"):
         recipe.follow(RECIPE, replace(drawn, faces=255 - drawn.faces), tmp_path, seed=4)
     assert record.read_text() == before
-    longer = replace(RECIPE, settling=replace(RECIPE.settling, epochs=2))
-    with pytest.raises(checkpoint.CheckpointError, match="epochs was 1, now 2"):
+    longer = replace(RECIPE, student=replace(RECIPE.student, epochs=3))
+    with pytest.raises(checkpoint.CheckpointError, match="epochs was 2, now 3"):
         recipe.follow(longer, drawn, tmp_path, seed=4)
     assert record.read_text() == before
+
+
+@pytest.mark.parametrize("stage", ["beginning", "pretraining", "settling"])
+def test_a_recipe_of_an_earlier_version_with_other_stages_is_refused(drawn, tmp_path, stage):
+    recipe.follow(RECIPE, drawn, tmp_path)
+    (tmp_path / "student").rename(tmp_path / stage)
+    message = f"begun by an earlier version of fer-edge, whose recipe had a stage '{stage}'"
+    with pytest.raises(fer_edge.DataError, match=message):
+        recipe.follow(RECIPE, drawn, tmp_path)
 
 
 def test_a_recipes_damaged_record_is_named(drawn, tmp_path):
@@ -119,22 +115,17 @@ def test_a_recipe_tells_of_a_missing_teachers_package_before_it_begins(drawn, tm
 
 
 def test_a_recipe_hands_on_the_last_epoch_of_each_stage(drawn, tmp_path, monkeypatch):
-    accuracies = iter([0.9, 0.8, 0.7, 0.6])
+    accuracies = iter([0.9, 0.8, 0.7])
     monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
     results = recipe.follow(RECIPE, drawn, tmp_path)
-    assert [(result.epoch, result.val_accuracy) for result in results] == [
-        (1, 0.9),
-        (2, 0.7),
-        (1, 0.6),
-    ]
-    final = checkpoint.load(tmp_path / "settling" / "last.pt")
-    assert [stage["val_accuracy"] for stage in final["origin"]] == [0.9, 0.7]
+    assert [(result.epoch, result.val_accuracy) for result in results] == [(1, 0.9), (2, 0.7)]
+    final = checkpoint.load(tmp_path / "student" / "last.pt")
+    assert [stage["val_accuracy"] for stage in final["origin"]] == [0.9]
 
 
 BANKED = replace(
     RECIPE,
     student=replace(BRIEF, epochs=8, bank=2),
-    settling=None,
     shares={"teacher-1": 0.25, "student": 0.75},
 )
 
@@ -186,7 +177,6 @@ def test_the_recipes_of_the_bundled_models_begin_with_nothing_of_them(name):
     shipped = recipe.RECIPES[name]
     models = [options.model for options in shipped.teachers]
     assert models == ["vgg", "resnet18", "efficientnet", "face-teacher"]
-    assert shipped.pretraining is None
     assert shipped.student.model == name
     assert sum(shipped.shares.values()) == pytest.approx(1)
     stages = [f"teacher-{number}" for number in range(1, 5)] + ["student"]
@@ -212,69 +202,34 @@ def test_given_teachers_replace_the_recipes_own(drawn, tmp_path):
     stored = str(tmp_path / "first" / "teacher_logits.npz")
     results = recipe.follow(RECIPE, drawn, tmp_path / "second", teachers=(stored,))
     told = json.loads((tmp_path / "second" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in told] == ["given teacher", "student", "settling"]
-    assert [result.stage for result in results] == ["student", "settling"]
+    assert [stage["stage"] for stage in told] == ["given teacher", "student"]
+    assert [result.stage for result in results] == ["student"]
     first, second = (
-        checkpoint.load(tmp_path / run / "settling" / "last.pt")["ema"] for run in ("first", "second")
+        checkpoint.load(tmp_path / run / "student" / "last.pt")["ema"] for run in ("first", "second")
     )
     assert all(torch.equal(first[key], second[key]) for key in first)
     teacher = str(tmp_path / "first" / "teacher-1" / "best.pt")
     recipe.follow(RECIPE, drawn, tmp_path / "third", teachers=(teacher, teacher))
     stages = json.loads((tmp_path / "third" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages] == ["given teacher", "student", "settling"]
+    assert [stage["stage"] for stage in stages] == ["given teacher", "student"]
     assert stages[0]["options"]["epochs"] == 1
-
-
-def test_teachers_answer_live_where_the_recipe_says_so(drawn, tmp_path):
-    lively = replace(RECIPE, student=replace(RECIPE.student, live_teachers=True))
-    recipe.follow(lively, drawn, tmp_path / "live")
-    stages = json.loads((tmp_path / "live" / "recipe.json").read_text())["stages"]
-    assert [stage["options"]["live_teachers"] for stage in stages] == [False, True, True]
-    assert not (tmp_path / "live" / "teacher_logits.npz").exists()
-    recipe.follow(RECIPE, drawn, tmp_path / "stored")
-    teacher = str(tmp_path / "live" / "teacher-1" / "best.pt")
-    live, stored = (
-        checkpoint.load(tmp_path / run / "student" / "last.pt")["ema"] for run in ("live", "stored")
-    )
-    assert not torch.equal(live["classifier.weight"], stored["classifier.weight"])
-    logits = str(tmp_path / "stored" / "teacher_logits.npz")
-    recipe.follow(lively, drawn, tmp_path / "given", teachers=(logits,))
-    given = checkpoint.load(tmp_path / "given" / "student" / "last.pt")["ema"]
-    assert all(torch.equal(given[key], stored[key]) for key in given)
-    with pytest.raises(fer_edge.DataError, match="holds logits of plain images"):
-        prepare_teachers(tmp_path, (teacher, logits), drawn.faces, live=True)
 
 
 STILL = replace(BRIEF, epochs=1, learning_rate=1e-9, weight_decay=0.0, ema=0.0)
 """With a learning rate of almost nothing a student stays where it starts."""
 
 
-def test_a_student_goes_on_from_its_pretraining(drawn, tmp_path):
-    recipe.follow(replace(RECIPE, pretraining=BRIEF, student=STILL), drawn, tmp_path / "same")
-    pretrained, student = (
-        checkpoint.load_net(tmp_path / "same" / stage / "last.pt")[0] for stage in ("pretraining", "student")
-    )
-    torch.testing.assert_close(student.classifier.weight, pretrained.classifier.weight)
-    stages = json.loads((tmp_path / "same" / "recipe.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages[:3]] == ["teacher-1", "pretraining", "student"]
-    recipe.follow(replace(RECIPE, student=STILL), drawn, tmp_path / "other")
-    scratch, _ = checkpoint.load_net(tmp_path / "other" / "student" / "last.pt")
-    assert scratch.architecture == ARCHITECTURES["tiny"]
-    assert not torch.allclose(scratch.classifier.weight, pretrained.classifier.weight)
-
-
 def test_a_student_begins_as_the_bundled_model_where_told(drawn, tmp_path):
-    still = replace(STILL, model="nano", live_teachers=True)
-    lively = replace(NANO, pretraining=BRIEF, student=still)
-    results = recipe.follow(lively, drawn, tmp_path, teachers=("edge",), initial_weights="nano")
-    assert [result.stage for result in results] == ["student", "settling"]
+    still = replace(NANO, student=replace(STILL, model="nano"))
+    results = recipe.follow(still, drawn, tmp_path, teachers=("edge",), initial_weights="nano")
+    assert [result.stage for result in results] == ["student"]
     student, _ = checkpoint.load_net(tmp_path / "student" / "last.pt")
     bundled = exported_net("nano")
     torch.testing.assert_close(student.classifier.weight, bundled.classifier.weight)
     stages = json.loads((tmp_path / "recipe.json").read_text())["stages"]
     names = [stage["stage"] for stage in stages]
     assert "given teacher: bundled edge" in names
-    assert names[-3:] == ["initial weights: bundled nano", "student", "settling"]
+    assert names[-2:] == ["initial weights: bundled nano", "student"]
 
 
 def test_a_student_begins_as_one_that_was_fine_tuned(drawn, tmp_path):
@@ -320,21 +275,7 @@ def test_a_recipe_goes_on_only_with_what_it_was_begun_with(drawn, tmp_path):
         with pytest.raises(fer_edge.DataError, match=message):
             recipe.follow(NANO, drawn, tmp_path, **given)
     results = recipe.follow(NANO, drawn, tmp_path, initial_weights="nano")
-    assert [result.stage for result in results] == ["teacher-1", "student", "settling"]
-
-
-def test_a_pretrained_student_teaches_itself_where_the_recipe_says_so(drawn, tmp_path, monkeypatch):
-    asked = []
-
-    def watch(out, teachers, *arguments, **options):
-        asked.append([Path(teacher).parent.name for teacher in teachers])
-        return prepare_teachers(out, teachers, *arguments, **options)
-
-    monkeypatch.setattr(recipe, "prepare_teachers", watch)
-    lively = replace(RECIPE, pretraining=BRIEF, student=replace(STILL, live_teachers=True))
-    for answers in (True, False):
-        recipe.follow(replace(lively, self_distillation=answers), drawn, tmp_path / str(answers))
-    assert asked == [["teacher-1", "pretraining"], ["teacher-1"]]
+    assert [result.stage for result in results] == ["teacher-1", "student"]
 
 
 def test_train_command_follows_a_recipe_exports_and_resumes(
@@ -348,13 +289,13 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     code, text, err = cli(*arguments)
     assert code == 0, err
     assert "student  epoch 3/3" in text
-    assert "settling: validation accuracy" in text
+    assert "student: validation accuracy" in text
     log = (out / "model" / "tiny-training.csv").read_text().splitlines()
     assert log[0].startswith("stage,epoch,learning_rate,")
     assert [line.split(",")[:2] for line in log[1:3]] == [["teacher-1", "1"], ["student", "1"]]
     manifest = json.loads((out / "model" / "manifest.json").read_text())
     origin = manifest["models"]["tiny"]["origin"]
-    assert [stage["stage"] for stage in origin] == ["teacher-1", "student"]
+    assert [stage["stage"] for stage in origin] == ["teacher-1"]
     assert fer_edge.load_classifier(out / "model").heads == ("people", "fer2013")
     code, _, err = cli(*arguments)
     assert code == 2
@@ -362,8 +303,8 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     shorter = ("--no-export", "--minutes", "0.1", "--split-size", "1", "--out", tmp_path / "short")
     code, text, err = cli(*arguments[:-4], "--threads", 1, *shorter)
     assert code == 0, err
-    assert f"fer-edge export-int8 {tmp_path / 'short' / 'settling' / 'last.pt'}" in text
-    assert (tmp_path / "short" / "carry" / "settling.pt").exists()
+    assert f"fer-edge export-int8 {tmp_path / 'short' / 'student' / 'last.pt'}" in text
+    assert (tmp_path / "short" / "carry" / "student.pt").exists()
     assert not (tmp_path / "short" / "model").exists()
     again = []
     report = ExportReport(
@@ -376,7 +317,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     assert code == 0, err
     assert "epoch 1/" not in text
     (trained, _, folder), options = again[0]
-    assert (trained, folder, options["force"]) == (out / "settling" / "last.pt", out / "model", True)
+    assert (trained, folder, options["force"]) == (out / "student" / "last.pt", out / "model", True)
     assert options["votes"].shape == (210, 10)
 
 

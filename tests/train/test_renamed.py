@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import replace
 
@@ -12,11 +11,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
-from fer_edge.train import checkpoint, recipe
+from fer_edge.train import checkpoint
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
 from fer_edge.train.provenance import describe
-from fer_edge.train.recipe import Recipe
 from fer_edge.train.renamed import RenamedWarning
 
 FORMER = {
@@ -69,6 +67,18 @@ def test_a_current_checkpoint_is_read_without_a_note(drawn, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RenamedWarning)
         checkpoint.load(tmp_path / "last.pt")
+
+
+def test_a_run_with_an_option_that_is_gone_is_resumed_where_it_changed_nothing(drawn, tmp_path):
+    fit(drawn, replace(BRIEF, epochs=1), tmp_path)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    state["options"]["vote_share"] = 0.35
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(checkpoint.CheckpointError, match=r"vote_share was 0\.35, an option that"):
+        fit(drawn, replace(BRIEF, epochs=1), tmp_path, resume=True)
+    state["options"]["vote_share"] = 0.0
+    torch.save(state, tmp_path / "last.pt")
+    assert len(fit(drawn, replace(BRIEF, epochs=1), tmp_path, resume=True)) == 1
 
 
 def test_a_former_run_is_resumed_and_says_so_once(cli, drawn, drawn_csv, tmp_path):
@@ -127,43 +137,6 @@ def test_the_bundled_models_are_told_under_current_names_and_without_a_note():
         assert "label_smoothing" in stage["options"] or "people_only" in stage["options"]
         assert not set(FORMER.values()) & stage["options"].keys()
         assert "beginning" not in stage["stage"]
-
-
-def test_a_former_recipe_goes_on(cli, drawn, drawn_csv, tmp_path, monkeypatch):
-    brief = replace(BRIEF, epochs=1)
-    plan = Recipe((replace(brief, model="tiny-teacher"),), pretraining=brief, student=brief)
-    monkeypatch.setitem(recipe.RECIPES, "nano", plan)
-
-    def stop(stage, history):
-        if stage == "student":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        recipe.follow(plan, drawn, tmp_path, report=stop)
-    whole = recipe.follow(plan, drawn, tmp_path / "whole")
-    (tmp_path / "student" / "last.pt").unlink()
-    write_former(tmp_path / "teacher-1" / "last.pt")
-    write_former(tmp_path / "pretraining" / "last.pt")
-    (tmp_path / "pretraining").rename(tmp_path / "beginning")
-    record = json.loads((tmp_path / "recipe.json").read_text())
-    record["given"]["beginning"] = record["given"].pop("initial_weights")
-    for stage in record["stages"]:
-        stage["options"] = with_former_names(stage["options"])
-        stage["stage"] = {"pretraining": "beginning"}.get(stage["stage"], stage["stage"])
-    (tmp_path / "recipe.json").write_text(json.dumps(record))
-
-    with pytest.warns(RenamedWarning) as told:
-        results = recipe.follow(plan, drawn, tmp_path)
-    texts = {str(warning.message) for warning in told}
-    for name in ("recipe.json: ", "beginning: made by", "last.pt: "):
-        assert any(name in text for text in texts), name
-    assert [result.stage for result in results] == ["teacher-1", "pretraining", "student"]
-    assert results[-1].val_accuracy == whole[-1].val_accuracy
-    assert not (tmp_path / "beginning").exists()
-    record = json.loads((tmp_path / "recipe.json").read_text())
-    assert record["given"] == {"teachers": [], "initial_weights": None, "minutes": 0.0}
-    assert [stage["stage"] for stage in record["stages"]] == ["teacher-1", "pretraining", "student"]
-    assert all("label_smoothing" in stage["options"] for stage in record["stages"])
 
 
 @pytest.mark.parametrize(

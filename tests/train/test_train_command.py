@@ -63,7 +63,7 @@ def test_help_tells_the_defaults_that_are_in_use(cli):
     code, text, _ = cli("train", "--help")
     assert code == 0
     text = " ".join(text.split())
-    assert len(NUMBERS) == 18
+    assert len(NUMBERS) == 17
     for name in NUMBERS:
         usual, tuned = (f"{getattr(options, name):g}" for options in (TrainOptions(), FINE_TUNING))
         told = f"(default: {usual}" + ("" if tuned == usual else f"; {tuned} with --faces") + ")"
@@ -133,7 +133,6 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--model", "nano", "--initial-weights", "edge"), "not of the architecture 'nano'"),
         (("--initial-weights", "none.pt"), "no such checkpoint"),
         (("--live-teachers",), "--live-teachers does nothing without --teacher FILE"),
-        (("--vote-share", "0.3"), "--vote-share does nothing without --votes CSV and --teacher FILE"),
         (("--vote-weight", "0.3"), "--vote-weight does nothing without --votes CSV"),
         (("--distill-weight", "0.3"), "--distill-weight does nothing without --teacher FILE"),
         (("--device", "mps"), "use cpu, cuda or cuda:N"),
