@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,16 @@ from ._arguments import add_model_arguments, add_options
 from ._json import to_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..checks.agreement import AtBalance
-    from ..checks.evaluation import Evaluation, HeadFigures
+    from ..checks.evaluation import Classified, Evaluation, HeadFigures
     from ..checks.groups import Groups, Proportion
     from ..checks.plots import Confusion
     from ..fer2013.folders import PictureFolder
     from ..fer2013.reader import FerDataset
+    from ..models.classifier import Classifier
 
 HELP = "Measure both answers of a model, people's votes and labels of 2013, on labelled faces."
 EPILOG = """examples:
@@ -88,43 +92,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
     from ..checks.evaluation import classify, evaluate
-    from ..checks.plots import require_matplotlib, save_confusion
     from ..fer2013.votes import add_votes
-    from ..files import check_target
-    from ..models.classifier import load_classifier
-    from ..native_output import litert_greeting
 
-    if arguments.votes and arguments.skip_bad:
-        raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
-    if arguments.votes and Path(arguments.data).is_dir():
-        raise DataError(f"{arguments.data}: is a folder; --votes needs a CSV, since votes are matched by row")
-    if arguments.confusion:
-        if Path(arguments.confusion).suffix.lower() != ".png":
-            raise DataError(
-                f"--confusion {arguments.confusion}: writes a PNG; choose a name that ends in .png"
-            )
-        inputs = [arguments.data, *([arguments.votes] if arguments.votes else [])]
-        check_target(arguments.confusion, inputs, force=arguments.force)
-        require_matplotlib()
-    with litert_greeting():
-        classifier = load_classifier(
-            # An older export has no other; distributions() gives both where there are two.
-            arguments.model,
-            arguments.backend,
-            arguments.precision,
-            arguments.threads,
-            labels="fer2013",
-            balance=arguments.balance,
-        )
+    _refuse(arguments)
+    classifier = _load_classifier(arguments)
     pieces, pictures = _read(arguments)
-    pieces = _skipped_told(pieces)
+    pieces = _skipped_reported(pieces)
     if arguments.votes:
         pieces = add_votes(pieces, arguments.votes)
     classified = classify(classifier, pieces, arguments.usage, str(arguments.data))
     groups = pictures.groups if pictures else {}
-    missing = classified.bad_rows - 1
-    if pictures and pictures.usage is not None and arguments.usage is not None:
-        missing = missing[pictures.usage[missing] == arguments.usage]
+    missing = _without_face(classified, pictures, arguments.usage)
     lost = {name: values[missing] for name, values in groups.items()}
     evaluation = evaluate(classified, classifier.people, groups, lost)
     heads = evaluation.parts["all"]
@@ -139,14 +117,47 @@ def execute(arguments: argparse.Namespace) -> int:
         "heads": list(heads),
     }
     if arguments.confusion:
-        usage = f", usage {arguments.usage}" if arguments.usage else ""
-        title = f"{report['file']} on {Path(arguments.data).name}{usage}"
-        save_confusion(arguments.confusion, title, [_confusion(*item) for item in heads.items()])
+        _save_confusion(arguments, report["file"], heads)
     if arguments.json:
         print(to_json(report | _as_json(evaluation)))
     else:
         _print(report, evaluation)
     return 0
+
+
+def _refuse(arguments: argparse.Namespace) -> None:
+    """Raise DataError for what would fail only after the faces have been classified."""
+    from ..checks.plots import require_matplotlib
+    from ..files import check_target
+
+    if arguments.votes and arguments.skip_bad:
+        raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
+    if arguments.votes and Path(arguments.data).is_dir():
+        raise DataError(f"{arguments.data}: is a folder; --votes needs a CSV, since votes are matched by row")
+    if arguments.confusion:
+        if Path(arguments.confusion).suffix.lower() != ".png":
+            raise DataError(
+                f"--confusion {arguments.confusion}: writes a PNG; choose a name that ends in .png"
+            )
+        inputs = [arguments.data, *([arguments.votes] if arguments.votes else [])]
+        check_target(arguments.confusion, inputs, force=arguments.force)
+        require_matplotlib()
+
+
+def _load_classifier(arguments: argparse.Namespace) -> Classifier:
+    from ..models.classifier import load_classifier
+    from ..native_output import litert_greeting
+
+    with litert_greeting():
+        return load_classifier(
+            arguments.model,
+            arguments.backend,
+            arguments.precision,
+            arguments.threads,
+            # An older export has no other; distributions() gives both where there are two.
+            labels="fer2013",
+            balance=arguments.balance,
+        )
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureFolder | None]:
@@ -162,7 +173,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureF
     return iter_pictures(pictures, detect=arguments.detect), pictures
 
 
-def _skipped_told(pieces: Iterator[FerDataset]) -> Iterator[FerDataset]:
+def _skipped_reported(pieces: Iterator[FerDataset]) -> Iterator[FerDataset]:
     """The ``pieces``; says on stderr what was wrong with the first rows that were left out, and how many."""
     count = 0
     for piece in pieces:
@@ -172,6 +183,24 @@ def _skipped_told(pieces: Iterator[FerDataset]) -> Iterator[FerDataset]:
         yield piece
     if count > _SKIPPED_SHOWN:
         print(f"skipped: {count - _SKIPPED_SHOWN} more", file=sys.stderr)
+
+
+def _without_face(
+    classified: Classified, pictures: PictureFolder | None, usage: str | None
+) -> NDArray[np.int64]:
+    """Positions of the pictures of this usage that gave no face."""
+    missing = classified.bad_rows - 1
+    if pictures and pictures.usage is not None and usage is not None:
+        missing = missing[pictures.usage[missing] == usage]
+    return missing
+
+
+def _save_confusion(arguments: argparse.Namespace, file: str, heads: Mapping[Labels, HeadFigures]) -> None:
+    from ..checks.plots import save_confusion
+
+    usage = f", usage {arguments.usage}" if arguments.usage else ""
+    title = f"{file} on {Path(arguments.data).name}{usage}"
+    save_confusion(arguments.confusion, title, [_confusion(*item) for item in heads.items()])
 
 
 def _confusion(head: Labels, figures: HeadFigures) -> Confusion:
@@ -294,28 +323,35 @@ def _print_balances(head: Labels, part: str, balance: float | None, rows: Sequen
 
 def _print_groups(head: Labels, groups: Groups) -> None:
     print(f"\nhead {head} by group: right answers, with their 95 % interval (Wilson)")
+    table = _group_table(head, groups, _interval)
+    if sum(widths := _widths(table)) + 2 * len(widths) - 2 > _COLUMNS:
+        table = _group_table(head, groups, _fraction)
+        widths = _widths(table)
+    for name, *cells in table:
+        right = (f"{cell:>{width + 2}}" for cell, width in zip(cells, widths[1:], strict=True))
+        print(f"{name:<{widths[0]}}{''.join(right)}".rstrip())
+
+
+def _group_table(head: Labels, groups: Groups, cell: Callable[[Proportion | None], str]) -> list[list[str]]:
+    """Rows of cells, the first one of headings; ``cell`` writes the figure of one emotion."""
     every = [group for values in groups.values() for group in values.values()]
     counts = [group.heads[head].recall for group in every if head in group.heads]
     emotions = [name for name in EMOTIONS if any(name in recall for recall in counts)]
     skipped = any(group.skipped for group in every)
-    for cell in (_interval, _fraction):
-        table = [["", "all", *emotions, *(["no face"] if skipped else [])]]
-        for column, values in groups.items():
-            table.append([printable(column), *("" for _ in table[0][1:])])
-            for value, group in values.items():
-                own = group.heads.get(head)
-                cells = [_interval(own.right if own else None)]
-                cells += [cell(own.recall.get(emotion) if own else None) for emotion in emotions]
-                cells += [str(group.skipped)] if skipped else []
-                table.append([f"  {printable(value) or '(empty)'}", *cells])
-        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-        if sum(widths) + 2 * len(widths) - 2 <= _COLUMNS:
-            break
-    for name, *cells in table:
-        line = f"{name:<{widths[0]}}" + "".join(
-            f"{cell:>{width + 2}}" for cell, width in zip(cells, widths[1:], strict=True)
-        )
-        print(line.rstrip())
+    table = [["", "all", *emotions, *(["no face"] if skipped else [])]]
+    for column, values in groups.items():
+        table.append([printable(column), *("" for _ in table[0][1:])])
+        for value, group in values.items():
+            own = group.heads.get(head)
+            cells = [_interval(own.right if own else None)]
+            cells += [cell(own.recall.get(emotion) if own else None) for emotion in emotions]
+            cells += [str(group.skipped)] if skipped else []
+            table.append([f"  {printable(value) or '(empty)'}", *cells])
+    return table
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, cells)) for cells in zip(*table, strict=True)]
 
 
 def _interval(part: Proportion | None) -> str:
