@@ -11,8 +11,9 @@ import numpy as np
 from timing import best_times, memcpy, print_machine
 
 from fer_edge.kernels import EXTENSION, fallback
+from fer_edge.kernels.constants import FACE_SIZE
 from fer_edge.kernels.contrast import normalize_contrast
-from fer_edge.kernels.crop import FACE_SIZE, crop_faces
+from fer_edge.kernels.crop import crop_faces
 
 COUNTS = (1, 64)
 SQUARE = 100.0

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from timing import best_times, memcpy, print_machine
 
-from fer_edge.kernels.crop import FACE_SIZE, crop_faces
+from fer_edge.kernels.constants import FACE_SIZE
+from fer_edge.kernels.crop import crop_faces
 
 SIZES = (8, 20, 48, 60, 80, 100, 150, 200, 300, 400, 1000, 2000)
 TO_GREY = {

@@ -17,6 +17,7 @@ from skimage.data import astronaut
 from fer_edge.faces.detector import FaceDetector
 from fer_edge.faces.engines import available_engines
 from fer_edge.kernels import fallback, implementation
+from fer_edge.kernels.fallback.decode import FACE_NUMBERS, FACES_LIMIT
 from fer_edge.native_output import litert_greeting
 
 
@@ -24,7 +25,7 @@ def print_decoding(calls: int) -> None:
     """Outputs with one face, as eight cells see it, to faces: in C and NumPy, in both orders of memory."""
     print(f"{'us a call, decoding':<32}{'C':>8}{'min':>8}{'NumPy':>8}{'min':>8}   ratio of the minima")
     rng = np.random.default_rng(0)
-    faces = np.empty((fallback.FACES_LIMIT, fallback.FACE_NUMBERS), np.float32)
+    faces = np.empty((FACES_LIMIT, FACE_NUMBERS), np.float32)
     for height, width in ((256, 320), (128, 128)):
         rows = [np.full((height // s * (width // s), 16), -6, np.float32) for s in (8, 16, 32)]
         rows[1][5:13] = rng.normal(0, 0.1, (8, 16))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.kernels.constants import FACE_SIZE
 from fer_edge.labels import ANSWERS, Labels
 from fer_edge.models.manifest import TensorSpec
 

@@ -18,8 +18,8 @@ from fer_edge.errors import DataError, ModelError
 from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
+from fer_edge.kernels.constants import FACE_SIZE
 from fer_edge.kernels.contrast import normalize_contrast
-from fer_edge.kernels.crop import FACE_SIZE
 from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import SUFFIXES

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.kernels.constants import FACE_SIZE
 from fer_edge.labels import Labels
 from fer_edge.models.manifest import TensorSpec
 

@@ -1,6 +1,6 @@
 """The C kernels of kernels.h for Python; fer_edge.kernels and fer_edge.fer2013 check the arguments.
 
-fer_edge/kernels/fallback.py has the same functions with the same results.
+fer_edge/kernels/fallback has the same functions with the same results.
 """
 
 from cpython.buffer cimport (

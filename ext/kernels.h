@@ -2,7 +2,7 @@
  * exposure and contrast of faces, and FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
- * on several threads at once. fer_edge/kernels/fallback.py holds the same functions in NumPy; for equal
+ * on several threads at once. fer_edge/kernels/fallback holds the same functions in NumPy; for equal
  * arguments both give equal bytes and equal faults. The callers check arguments; the functions
  * here trust pointers, sizes and enumerators, and never the text.
  *

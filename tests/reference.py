@@ -17,7 +17,7 @@ from conftest import draw_face, write_csv
 import fer_edge
 from fer_edge import kernels
 from fer_edge.kernels.crop import crop_faces
-from fer_edge.kernels.fallback import FACE_NUMBERS, FACES_LIMIT
+from fer_edge.kernels.fallback.decode import FACE_NUMBERS, FACES_LIMIT
 from fer_edge.kernels.shrink import shrink
 from fer_edge.labels import EMOTIONS, Labels
 from fer_edge.models.manifest import ModelFile, model_files

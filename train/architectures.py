@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.kernels.constants import FACE_SIZE
 
 EFFICIENTNET = "efficientnet"
 """The architecture that begins with ImageNet weights, see :mod:`.imagenet_weights`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fer_edge.kernels.fallback import (
+from fer_edge.kernels.fallback.normalize import (
     CONTRAST_CENTRE,
     CONTRAST_DEVIATION,
     CONTRAST_MEAN,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_edge.kernels.crop import FACE_SIZE
+from fer_edge.kernels.constants import FACE_SIZE
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 
 from .architectures import Architecture, Stage

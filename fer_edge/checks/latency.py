@@ -28,7 +28,8 @@ from ..faces.engines import DetectorEngine, available_engines
 from ..faces.faces import Faces
 from ..faces.windows import DETECT_EVERY, SIZE
 from ..kernels import EXTENSION
-from ..kernels.crop import FACE_SIZE, crop_faces
+from ..kernels.constants import FACE_SIZE
+from ..kernels.crop import crop_faces
 from ..labels import Labels
 from ..machine import HOT, Condition, Machine, condition, describe, peak_memory
 from ..models.backends import available_backends

@@ -16,7 +16,8 @@ from ..errors import DataError, MissingExtraError, SourceError
 from ..fer2013.arrays import holds_arrays, iter_arrays, read_arrays
 from ..fer2013.folders import PictureFolder, list_pictures
 from ..fer2013.reader import FerDataset, iter_fer2013, read_fer2013
-from ..kernels.crop import FACE_SIZE, crop_faces
+from ..kernels.constants import FACE_SIZE
+from ..kernels.crop import crop_faces
 from ..sources.images import read_image
 from .detector import FaceDetector
 from .geometry import centre_square, training_squares

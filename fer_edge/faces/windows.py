@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.fallback import NMS_IOU
+from ..kernels.fallback.decode import NMS_IOU
 from ..kernels.planes import Chroma
 from .detector import FULL, FaceDetector
 from .faces import Faces, no_faces, together

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..kernels.crop import FACE_SIZE
+from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS, VOTE_COLUMNS
 from .reader import FerDataset
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import SHOWN, shortened
-from ..kernels import fallback
-from ..kernels.fallback import FACE_PIXELS
+from ..kernels.constants import FACE_PIXELS
+from ..kernels.fallback import parse
 from .header import Columns
 from .window import LINE_LIMIT
 
@@ -35,20 +35,20 @@ class Fault(NamedTuple):
 def explain(fault: Fault, columns: Columns) -> str:
     """What is wrong with a row, from behind its number on."""
     match fault.kind:
-        case fallback.EMPTY_ROW:
+        case parse.EMPTY_ROW:
             return " is empty; empty lines may only end the file"
-        case fallback.LONG_LINE:
+        case parse.LONG_LINE:
             return f" is longer than {LINE_LIMIT} bytes; want {FACE_PIXELS} pixels a line"
-        case fallback.FIELD_COUNT:
+        case parse.FIELD_COUNT:
             names = shortened(",".join(columns.names), 5 * SHOWN)
             return f" has {fault.detail} fields; want {len(columns.names)} as in the header ({names})"
-        case fallback.OPEN_QUOTE:
+        case parse.OPEN_QUOTE:
             name = columns.names[fault.detail] if fault.detail < len(columns.names) else str(fault.detail + 1)
             problem = f": the quote at character {fault.character} is not closed where the field ends"
-        case fallback.LABEL:
+        case parse.LABEL:
             name = columns.names[columns.emotion]
             problem = f": found {fault.found(',')}; want an emotion code from 0 to 6"
-        case fallback.USAGE:
+        case parse.USAGE:
             name = columns.names[columns.usage]
             problem = f": found {fault.found(',')}; want at most 32 printable ASCII characters, no quotes"
         case _:
@@ -58,7 +58,7 @@ def explain(fault: Fault, columns: Columns) -> str:
 
 
 def _explained_pixels(fault: Fault) -> str:
-    if fault.kind != fallback.PIXEL_COUNT:
+    if fault.kind != parse.PIXEL_COUNT:
         found = fault.found(", \t")
         where = f", pixel {fault.detail} at character {fault.character}"
         return f"{where}: found {found}; want a whole number from 0 to 255"

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from fer_edge import kernels
 
 from ..errors import DataError
-from ..kernels import fallback
-from ..kernels.crop import FACE_SIZE
-from ..kernels.fallback import FACE_PIXELS
+from ..kernels.constants import FACE_PIXELS, FACE_SIZE
+from ..kernels.fallback.parse import EMPTY_ROW, OK
 from .archives import open_csv
 from .faults import Fault, explain
 from .header import Columns, read_columns
@@ -153,7 +152,7 @@ class _Piece:
         )
         self.rows += rows
         buffer.consume(consumed)
-        if kind == fallback.OK:
+        if kind == OK:
             return None
         line = text[consumed : min(line_end, consumed + LINE_LIMIT)].tobytes()
         return Fault(kind, line, offset - consumed, detail)
@@ -198,7 +197,7 @@ def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: b
             elif piece.rows == before:
                 buffer.fill()
             continue
-        if not skip_bad and fault.kind != fallback.EMPTY_ROW:
+        if not skip_bad and fault.kind != EMPTY_ROW:
             # The rest of the line is not looked for: it may have no end.
             raise DataError(f"{buffer.name}: row {row + 1}{explain(fault, columns)}")
         for _ in range(_skip_fault(buffer, fault)):
@@ -219,7 +218,7 @@ def _pieces(buffer: LineWindow, columns: Columns, batch: int | None, skip_bad: b
 
 def _skip_fault(buffer: LineWindow, fault: Fault) -> int:
     """Consume the bad row, an empty one with all empty ones that follow; returns how many are bad."""
-    if fault.kind != fallback.EMPTY_ROW:
+    if fault.kind != EMPTY_ROW:
         buffer.skip_line()
         return 1
     count = buffer.skip_empty_lines()

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.crop import FACE_SIZE
+from ..kernels.constants import FACE_SIZE
 
 LINE_LIMIT = 1 << 20
 """Bytes of the longest line that is read; a row of FER-2013 has at most 9.3 kB."""

@@ -10,16 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fer_edge import kernels
 
+from .constants import BGR, FACE_SIZE, GREY, RGB
 from .planes import split_planes
-
-FACE_SIZE = 48
-"""Side of the classifier's input, in pixels."""
 
 Layout = Literal["bgr", "rgb", "grey", "yuv420", "nv12"]
 """How the pixels of a frame lie in memory."""
 
-GREY, RGB = 0, 2
-_ORDERS = {"grey": GREY, "bgr": 1, "rgb": RGB}
+_ORDERS = {"grey": GREY, "bgr": BGR, "rgb": RGB}
 _KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int8): 1, np.dtype(np.float32): 2}
 
 

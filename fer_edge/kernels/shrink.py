@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from fer_edge import kernels
 
-from .crop import GREY, RGB, Layout, checked_frame
+from .constants import GREY, RGB
+from .crop import Layout, checked_frame
 from .planes import Chroma, split_planes
 
 _KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.int8))

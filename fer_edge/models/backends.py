@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SHOWN, MissingRuntimeError, ModelError, shortened
-from ..kernels.crop import FACE_SIZE
+from ..kernels.constants import FACE_SIZE
 from ..labels import ANSWERS, Labels
 from .manifest import BACKENDS, Backend, ModelFile, TensorSpec, unfit
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingRuntimeError, ModelError
+from ..kernels.constants import FACE_SIZE
 from ..kernels.contrast import normalize_contrast
-from ..kernels.crop import FACE_SIZE
 from ..labels import ANSWERS, LABELS, Labels
 from .backends import check_finite, open_session
 from .manifest import BACKENDS, PRECISIONS, SUFFIXES, Backend, ModelFile, Precision, TensorSpec, find_model

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..kernels.crop import FACE_SIZE, crop_faces
+from ..kernels.constants import FACE_SIZE
+from ..kernels.crop import crop_faces
 from ..labels import Labels
 from .classifier import Classifier
 from .manifest import Reference

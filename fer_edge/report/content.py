@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..kernels.crop import FACE_SIZE
+from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import DAY, HOUR, MINUTE
 from .compare import HEADLINES, compare, estimate

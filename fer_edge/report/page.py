@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import counted
 from ..faces.quality import ATTENTION_PITCH, ATTENTION_YAW
-from ..kernels.crop import FACE_SIZE
+from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts

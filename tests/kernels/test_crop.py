@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from fer_edge import kernels as kernels_package
 from fer_edge.kernels import fallback
-from fer_edge.kernels.crop import FACE_SIZE, crop_faces
+from fer_edge.kernels.constants import FACE_SIZE
+from fer_edge.kernels.crop import crop_faces
 
 pytestmark = pytest.mark.usefixtures("kernels")
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_edge.kernels import fallback
+from fer_edge.kernels.fallback.decode import FACES_LIMIT, _exponential
 
 NOTHING = -20.0
 
@@ -81,7 +82,7 @@ def test_no_more_than_the_limit_are_looked_at(kernels):
     outputs[0][:, 2:] = 0
     outputs[0][:, 4:6] = np.log(1 / 8)
     faces = decoded(kernels, outputs, 320, 320)
-    assert len(faces) == fallback.FACES_LIMIT == 500
+    assert len(faces) == FACES_LIMIT == 500
     assert tuple(faces[0, :2]) == (8 * 39 - 0.5, 8 * 39 - 0.5)
     assert (np.diff(faces[:, 14]) <= 0).all()
 
@@ -138,7 +139,7 @@ def test_c_and_numpy_give_the_same_faces(data):
 def test_exponentials_are_correct_to_the_last_bits():
     logits = np.concatenate([np.linspace(-87, 87, 20_001), np.linspace(-1, 1, 2_001)]).astype(np.float32)
     expected = np.exp(logits.astype(np.float64))
-    np.testing.assert_allclose(fallback._exponential(logits), expected, rtol=1e-15)
+    np.testing.assert_allclose(_exponential(logits), expected, rtol=1e-15)
 
 
 @needs_extension

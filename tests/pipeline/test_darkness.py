@@ -9,7 +9,8 @@ cv2 = pytest.importorskip("cv2")
 
 import fer_edge
 from fer_edge.faces.geometry import training_squares
-from fer_edge.kernels.crop import FACE_SIZE, crop_faces
+from fer_edge.kernels.constants import FACE_SIZE
+from fer_edge.kernels.crop import crop_faces
 from fer_edge.models.backends import available_backends
 
 pytestmark = pytest.mark.skipif(not available_backends(), reason="no runtime for models is installed")

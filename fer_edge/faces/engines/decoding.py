@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
-from ...kernels.fallback import FACE_NUMBERS, FACES_LIMIT
+from ...kernels.fallback.decode import FACE_NUMBERS, FACES_LIMIT
 
 _LARGEST_LOGIT = 15.0
 """Single precision knows no probability between that of this logit and 1."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...kernels.fallback import FACE_NUMBERS, FACES_LIMIT, NMS_IOU
+from ...kernels.fallback.decode import FACE_NUMBERS, FACES_LIMIT, NMS_IOU
 
 
 class OpenCVEngine:
