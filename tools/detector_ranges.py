@@ -20,9 +20,9 @@ from skimage.data import astronaut
 
 from fer_edge.faces.detector import read_model
 from fer_edge.faces.engines import quantization
-from fer_edge.faces.engines.litert import tflite_file
 from fer_edge.faces.engines.network import DIVISOR, OUTPUTS, Layer, read_layers
 from fer_edge.faces.engines.quantization import RANGES_FILE, equalized
+from fer_edge.faces.engines.tflite import tflite_file
 from fer_edge.kernels.shrink import shrink
 
 Picture = NDArray[np.uint8]

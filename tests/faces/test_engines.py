@@ -298,7 +298,7 @@ def test_made_files_hold_the_network(tmp_path):
     made = onnx.load_from_string(importlib.import_module("fer_edge.faces.engines.onnx").onnx_file(layers))
     onnx.checker.check_model(made, full_check=True)
     flatbuffers = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    content = importlib.import_module("fer_edge.faces.engines.litert").tflite_file(layers)
+    content = importlib.import_module("fer_edge.faces.engines.tflite").tflite_file(layers)
     model = flatbuffers.ModelT.InitFromPackedBuf(content, 0)
     stem = model.subgraphs[0].operators[0]
     weights = model.buffers[model.subgraphs[0].tensors[stem.inputs[1]].buffer].data
