@@ -37,7 +37,7 @@ class TrainingData:
     faces uint8 (n, 48, 48), labels int64 (n,), votes float32 (n, 9) or None (those that count, in
     :data:`~fer_edge.labels.PEOPLE_ANSWERS` order, rows of zeros where there are none); val_faces,
     val_labels and val_votes likewise; teacher: stored answers, or the networks that are to give them during
-    training, or None. calibration_faces, _labels and _votes are the tenth of Training's images that
+    training, or None. calibration_faces are the tenth of Training's images that
     is not learned from (:func:`~fer_edge.fer2013.duplicates.held_out_tenth`), None where there is none.
     """
 
@@ -49,8 +49,6 @@ class TrainingData:
     teacher: Answers | tuple[EmotionNet, ...] | None = None
     val_votes: NDArray[np.float32] | None = None
     calibration_faces: NDArray[np.uint8] | None = None
-    calibration_labels: NDArray[np.int64] | None = None
-    calibration_votes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,6 @@ def load_training_data(
         labels[validation],
         val_votes=votes_of(validation),
         calibration_faces=dataset.pixels[held_out],
-        calibration_labels=labels[held_out],
-        calibration_votes=votes_of(held_out),
     )
     return data, dataset
 

@@ -25,11 +25,6 @@ def predict_heads(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bo
     return combine_heads(parts, torch.cat).map(Tensor.float)
 
 
-def predict_logits(net: EmotionNet, faces: Tensor, batch: int = 256, bfloat16: bool = False) -> Tensor:
-    """Logits of the labels of 2013, float32 (n, 7), of uint8 faces (n, 48, 48) in evaluation mode."""
-    return predict_heads(net, faces, batch, bfloat16).fer2013
-
-
 def validate(
     net: EmotionNet, faces: Tensor, labels: Tensor, bfloat16: bool = False, votes: Tensor | None = None
 ) -> dict[str, float]:

@@ -11,11 +11,6 @@ from ..errors import DataError
 from .reader import FerDataset
 
 
-def same_image(pixels: NDArray[np.uint8], among: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which images of ``pixels`` (n,48,48) also are, to the byte, in ``among`` (m,48,48): bool (n,)."""
-    return np.isin(fingerprints(pixels), fingerprints(among))
-
-
 def in_training(dataset: FerDataset) -> NDArray[np.bool_]:
     """Which rows outside ``Training`` repeat an image of ``Training`` to the byte: bool (n,).
 

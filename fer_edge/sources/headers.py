@@ -19,8 +19,8 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 
-# Markers of a JPEG: start, end, start of scan; frame headers are C0 to CF without these three.
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+# Markers of a JPEG: start, end; frame headers are C0 to CF without these three.
+_SOI, _EOI = 0xD8, 0xD9
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
 
 _TIFF_NEW_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT = 254, 256, 257

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_edge.errors import DataError
-from fer_edge.fer2013.duplicates import in_training, same_image
+from fer_edge.fer2013.duplicates import in_training
 from fer_edge.fer2013.reader import FerDataset, iter_fer2013, read_fer2013
 from fer_edge.fer2013.votes import (
     absolute_majorities,
@@ -747,11 +747,6 @@ def test_rows_outside_training_that_repeat_a_training_image_are_found():
     found = in_training(FerDataset(images, None, usage))
     assert found.dtype == np.bool_
     assert found.tolist() == [False, False, True, False, False, False]
-
-
-def test_same_image_compares_bytes():
-    assert same_image(PIXELS, PIXELS[1:2]).tolist() == [False, True, False]
-    assert same_image(PIXELS, PIXELS[:0]).tolist() == [False] * 3
 
 
 def test_duplicates_need_a_usage():

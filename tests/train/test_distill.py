@@ -20,7 +20,7 @@ from fer_edge.train.logits_file import LOGITS_NAME, Answers, load_answers, save_
 from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import TrainOptions
-from fer_edge.train.validation import predict_heads, predict_logits
+from fer_edge.train.validation import predict_heads
 
 
 def _interrupt(history):
@@ -34,7 +34,7 @@ def test_a_student_follows_its_teacher_rather_than_the_labels(drawn, tmp_path):
     options = TrainOptions(model="tiny", epochs=4, batch=20, warmup=0, ema=0.5, distill_weight=1.0)
     fit(replace(drawn, teacher=Answers(happy)), options, tmp_path)
     net, _ = checkpoint.load_net(tmp_path / "last.pt")
-    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    answers = predict_heads(net, torch.from_numpy(drawn.val_faces)).fer2013.argmax(1)
     assert (answers == 3).float().mean() > 0.9
 
 
@@ -53,7 +53,7 @@ def test_a_student_follows_live_teachers_and_resumes(drawn, tmp_path):
         folder.mkdir()
     fit(taught, options, whole)
     net, _ = checkpoint.load_net(whole / "last.pt")
-    answers = predict_logits(net, torch.from_numpy(drawn.val_faces)).argmax(1)
+    answers = predict_heads(net, torch.from_numpy(drawn.val_faces)).fer2013.argmax(1)
     assert (answers == 4).float().mean() > 0.9
     with pytest.raises(KeyboardInterrupt):
         fit(taught, options, parts, on_epoch=_interrupt)
@@ -95,7 +95,7 @@ def test_teachers_answer_the_same_for_a_face_and_its_mirror_image(drawn, tmp_pat
     mirrored = teacher_answers([teacher], np.ascontiguousarray(faces[:, :, ::-1])).fer2013
     np.testing.assert_allclose(logits, mirrored, atol=1e-4)
     net, _ = checkpoint.load_net(teacher)
-    assert np.abs(logits - predict_logits(net, torch.from_numpy(faces)).numpy()).max() > 1e-3
+    assert np.abs(logits - predict_heads(net, torch.from_numpy(faces)).fer2013.numpy()).max() > 1e-3
 
 
 def test_stored_logits_belong_to_their_faces(drawn, tmp_path):

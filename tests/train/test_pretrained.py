@@ -23,7 +23,7 @@ from fer_edge.train import checkpoint, dlib_weights, pretrained
 from fer_edge.train.architectures import ARCHITECTURES, FACE_TEACHER
 from fer_edge.train.batch_norm import is_folded, normalized_convolutions, restore_norms
 from fer_edge.train.model import EmotionNet, normalize
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads
 
 # Channels and strided first block of dlib's levels, from the image on.
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
@@ -140,11 +140,13 @@ def test_recognizing_net_can_be_trained(dlib_file, faces):
 @pytest.mark.parametrize("model", ["edge", "nano"])
 def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
     net = pretrained.exported_net(model)
-    before = predict_logits(net, torch.from_numpy(faces))
+    before = predict_heads(net, torch.from_numpy(faces)).fer2013
     assert is_folded(net)
     assert not any(norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
     restore_norms(net, faces)
-    torch.testing.assert_close(predict_logits(net, torch.from_numpy(faces)), before, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        predict_heads(net, torch.from_numpy(faces)).fer2013, before, atol=1e-3, rtol=1e-3
+    )
     net.train()
     assert all(norm.training and norm.weight.requires_grad for _, _, norm in normalized_convolutions(net))
     assert not is_folded(net)
@@ -247,10 +249,10 @@ def exported(tmp_path):
 
 
 def test_an_exported_model_is_taken_from_its_folder_or_its_exact_onnx_file(exported, faces):
-    expected = predict_logits(pretrained.exported_net("nano"), torch.from_numpy(faces))
+    expected = predict_heads(pretrained.exported_net("nano"), torch.from_numpy(faces)).fer2013
     for name in (exported, exported / "nano-fp32.onnx"):
         assert pretrained.is_exported(str(name))
-        logits = predict_logits(pretrained.exported_net(name), torch.from_numpy(faces))
+        logits = predict_heads(pretrained.exported_net(name), torch.from_numpy(faces)).fer2013
         assert torch.equal(logits, expected)
     with pytest.raises(fer_edge.ModelError, match="needs the fp32 ONNX file"):
         pretrained.exported_net(exported / "nano-int8.onnx")
@@ -311,6 +313,6 @@ def test_a_bundled_model_teaches(cli, drawn_csv, tmp_path, live):
         training = dataset.pixels[dataset.usage == "Training"]
         training = training[~held_out_tenth(training)]
         stored = np.load(out / "teacher_logits.npz")["logits"]
-        expected = predict_logits(pretrained.exported_net("edge"), torch.from_numpy(training)).numpy()
+        expected = predict_heads(pretrained.exported_net("edge"), torch.from_numpy(training)).fer2013.numpy()
         # The stored ones are means over shifted and mirrored faces.
         assert np.corrcoef(stored.ravel(), expected.ravel())[0, 1] > 0.9

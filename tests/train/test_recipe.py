@@ -24,7 +24,7 @@ from fer_edge.train.logits_file import load_answers
 from fer_edge.train.loop import fit
 from fer_edge.train.options import Augmentation, TrainOptions, make_options
 from fer_edge.train.pretrained import exported_net
-from fer_edge.train.validation import predict_logits
+from fer_edge.train.validation import predict_heads
 
 BRIEF = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2, ema=0.8)
 RECIPE = recipe.Recipe(
@@ -242,7 +242,7 @@ def test_a_student_begins_as_one_that_was_fine_tuned(drawn, tmp_path):
     recipe.follow(still, drawn, tmp_path / "second", initial_weights=str(tuned))
     faces = torch.from_numpy(drawn.val_faces)
     before, after = (
-        predict_logits(checkpoint.load_net(path)[0], faces)
+        predict_heads(checkpoint.load_net(path)[0], faces).fer2013
         for path in (tuned, tmp_path / "second" / "student" / "last.pt")
     )
     assert (before.argmax(1) == after.argmax(1)).float().mean() > 0.8
