@@ -50,39 +50,51 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def visit(browser):
-    """Opens a page; in the end nothing may have been asked of another host, and nothing have failed.
+class Visits:
+    """Opens pages, and notes what fails in them and what they ask of other hosts.
 
     ``visit(url, failing=True)``: requests may fail, as where a server is stopped.
     """
-    contexts, faults = [], []
 
-    def opened(url, failing=False, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    def __init__(self, browser):
+        self.browser, self.strict, self.lenient, self.faults = browser, [], [], []
+
+    def __call__(self, url, failing=False, **options):
+        context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(1000 * SECONDS)
-        contexts.append(context)
+        (self.lenient if failing else self.strict).append(context)
         page = context.new_page()
         origin = "/".join(url.split("/")[:3])
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on(
             "request",
             lambda request: (
-                None if request.url.startswith((origin, "data:,")) else faults.append(request.url)
+                None if request.url.startswith((origin, "data:,")) else self.faults.append(request.url)
             ),
         )
         if not failing:
             page.on(
                 "console",
-                lambda told: faults.append(told.text) if told.type in ("error", "warning") else None,
+                lambda told: self.faults.append(told.text) if told.type in ("error", "warning") else None,
             )
         page.goto(url)
         return page
 
-    yield opened
-    for context in contexts:
+    def leave(self):
+        """Close the pages in which nothing may fail: those of a server that ends would try to reconnect."""
+        while self.strict:
+            self.strict.pop().close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page; in the end nothing may have been asked of another host, and nothing have failed."""
+    visits = Visits(browser)
+    yield visits
+    visits.leave()
+    for context in visits.lenient:
         context.close()
-    assert not faults
+    assert not visits.faults
 
 
 def person(track, emotion="happy", share=0.82, box=(0.3, 0.3, 0.2, 0.3), unsure=False):
@@ -176,8 +188,8 @@ class Room:
 
 
 @contextlib.contextmanager
-def open_room(folder, *cameras, image=None, **options):
-    """A page of a room, at ``room.url``, with pictures of all cameras that run."""
+def open_room(visit, folder, *cameras, image=None, **options):
+    """A page of a room, at ``room.url``, with pictures of all cameras that run; left before it is closed."""
     room = Room(*(cameras or CAMERAS[:1]))
     door = Door(PageOptions(Address("127.0.0.1", 0), **options), lambda: folder)
     page = PageOutput(door, tuple(room.known), room, room.control, lambda: (b"", "text/plain"))
@@ -198,19 +210,20 @@ def open_room(folder, *cameras, image=None, **options):
     try:
         yield room
     finally:
+        visit.leave()
         over.set()
         feeder.join()
         page.close()
 
 
 @pytest.fixture
-def room(tmp_path):
-    with open_room(tmp_path) as one:
+def room(visit, tmp_path):
+    with open_room(visit, tmp_path) as one:
         yield one
 
 
 @contextlib.contextmanager
-def run(folder, *arguments, port=None):
+def run(visit, folder, *arguments, port=None):
     """``fer-edge run`` with a page on a port of its own; gives (process, URL)."""
     port = port or free_port()
     told = folder / "run.log"
@@ -225,6 +238,7 @@ def run(folder, *arguments, port=None):
         assert process.poll() is None, told.read_text()
         yield process, f"http://127.0.0.1:{port}/"
     finally:
+        visit.leave()
         process.terminate()
         process.wait(SECONDS)
 
@@ -264,7 +278,7 @@ def test_the_rooms_of_these_tests_have_the_form_of_a_run_s():
 
 def test_a_face_of_the_demo_camera_appears(visit, tmp_path):
     pytest.importorskip("skimage")
-    with run(tmp_path, "--camera", "demo") as (_, url):
+    with run(visit, tmp_path, "--camera", "demo") as (_, url):
         page = visit(url)
         expect(page.locator("#link")).to_have_text("live")
         expect(page.locator("#persons .person")).to_have_count(1)
@@ -355,7 +369,7 @@ def stream():
 
 def test_a_pulled_camera_is_told_and_recovers(visit, stream, tmp_path):
     url, there = stream
-    with run(tmp_path, url) as (_, page_url):
+    with run(visit, tmp_path, url) as (_, page_url):
         page = visit(page_url)
         state = page.locator(".view .state")
         expect(state).to_have_text("running")
@@ -378,7 +392,7 @@ def test_a_pulled_camera_is_told_and_recovers(visit, stream, tmp_path):
 def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
     pytest.importorskip("skimage")
     port = free_port()
-    with run(tmp_path, "--camera", "demo", port=port) as (process, url):
+    with run(visit, tmp_path, "--camera", "demo", port=port) as (process, url):
         page = visit(url, failing=True)
         expect(page.locator("#link")).to_have_text("live")
         process.kill()
@@ -388,7 +402,7 @@ def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
         )
         assert page.title().startswith("connection lost")
         expect(page.locator(".cameras .state")).to_be_hidden()
-    with run(tmp_path, "--camera", "demo", port=port):
+    with run(visit, tmp_path, "--camera", "demo", port=port):
         expect(page.locator("#link")).to_have_text("live")
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#said")).to_contain_text("Connection is back")
@@ -397,7 +411,7 @@ def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
 
 
 def test_the_end_of_a_run_is_told(visit, tmp_path):
-    with open_room(tmp_path) as room:
+    with open_room(visit, tmp_path) as room:
         room.put("door", person(1))
         page = visit(room.url, failing=True)
         expect(page.locator("#link")).to_have_text("live")
@@ -413,7 +427,7 @@ def test_the_end_of_a_run_is_told(visit, tmp_path):
 
 
 def test_when_too_many_look_on_the_figures_still_come(visit, tmp_path):
-    with open_room(tmp_path, viewers=1) as room:
+    with open_room(visit, tmp_path, viewers=1) as room:
         visit(room.url)
         second = visit(room.url, failing=True)
         expect(second.locator("#link")).to_have_text("live")
@@ -646,7 +660,7 @@ def test_bands_are_as_high_as_their_shares_and_named_where_they_are(visit, room)
 
 @pytest.mark.parametrize("picture", ["off", "blurred", "full"])
 def test_what_is_shown_of_the_picture_is_told(visit, tmp_path, picture):
-    with open_room(tmp_path, picture=picture) as room:
+    with open_room(visit, tmp_path, picture=picture) as room:
         room.put("door", person(1))
         page = visit(room.url)
         asked = []
@@ -685,7 +699,7 @@ def test_no_pictures_are_made_for_a_page_that_is_hidden(visit, room):
 
 
 def test_more_than_two_cameras_are_shown_by_single_pictures(visit, tmp_path):
-    with open_room(tmp_path, "door", "till", "yard") as room:
+    with open_room(visit, tmp_path, "door", "till", "yard") as room:
         room.put("till", person(1))
         room.put("yard", person(2), state="running")
         page = visit(room.url)
@@ -718,7 +732,7 @@ def test_more_than_two_cameras_are_shown_by_single_pictures(visit, tmp_path):
 
 
 def test_a_lost_camera_is_marked_where_another_is_shown(visit, tmp_path):
-    with open_room(tmp_path, "door", "till") as room:
+    with open_room(visit, tmp_path, "door", "till") as room:
         room.put("till", state="waiting", reason="no such device: /dev/video2", since=65)
         page = visit(room.url)
         label = page.locator("#chooser label").nth(2)
@@ -733,7 +747,7 @@ EVIL = ['<img src=x onerror="document.title=1">', "مدخل القاعة", "x" *
 
 
 def test_names_are_texts_in_any_script_and_length(visit, tmp_path):
-    with open_room(tmp_path, *EVIL) as room:
+    with open_room(visit, tmp_path, *EVIL) as room:
         room.more["device"] = "<script>alert(1)</script>"
         room.put(EVIL[0], person(1) | {"text": "<b>8</b> of 10"})
         page = visit(room.url, viewport={"width": 360, "height": 740})
@@ -800,7 +814,7 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("what", ["people", "trouble"])
 def test_all_text_can_be_read(visit, tmp_path, scheme, what):
-    with open_room(tmp_path, "door", "till", picture="blurred") as room:
+    with open_room(visit, tmp_path, "door", "till", picture="blurred") as room:
         room.put("door", *crowd(7))
         room.fill_timeline(happy=0.6, neutral=0.3, sad=0.1)
         room.more["throttled"] = True
@@ -828,7 +842,7 @@ FOCUSED = """() => {
 
 
 def test_by_keyboard_everything_is_reached_in_order_and_seen(visit, tmp_path):
-    with open_room(tmp_path, "door", "till") as room:
+    with open_room(visit, tmp_path, "door", "till") as room:
         room.fill_timeline(happy=0.6, sad=0.4)
         page = visit(room.url)
         expect(page.locator(".area").first).to_be_visible()
@@ -853,7 +867,7 @@ def test_by_keyboard_everything_is_reached_in_order_and_seen(visit, tmp_path):
 
 
 def test_the_accessibility_tree_has_names_and_landmarks(visit, tmp_path):
-    with open_room(tmp_path, "door", "till") as room:
+    with open_room(visit, tmp_path, "door", "till") as room:
         room.put("door", person(1), person(2, "sad"))
         room.fill_timeline(happy=0.6, sad=0.4)
         page = visit(room.url)
