@@ -5,8 +5,8 @@
 # make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
-# make test-services  with a browser, a broker, a database and the like (Debian: chromium mosquitto prometheus
-#                   postgresql openssh-server)
+# make test-services  with a browser, a broker, a database and the like (Debian: chromium mosquitto nginx
+#                   prometheus postgresql openssh-server)
 # make test-systemd a machine under systemd: the service killed, frozen, without camera, badly configured
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
