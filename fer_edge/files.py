@@ -10,6 +10,9 @@ from pathlib import Path
 
 from .errors import DataError
 
+_PREFIX = ".part-"
+"""Of the names of temporary files."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -17,7 +20,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because some writers choose the format by it. A symbolic
     link stays and its target is replaced; a device or pipe is written to directly. Raises DataError
-    where the folder is missing or cannot be written to.
+    where the folder is missing or cannot be written to. An OSError about the temporary file names ``path``.
     """
     if is_special(path):
         # Its resolved name need not exist: /dev/stdout may be a pipe.
@@ -25,23 +28,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         return
     target = resolved(path)
     _check_place(target)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
-        try:
-            yield temporary
-        except OSError as error:
-            # Of a full disk, writing tells no name.
-            if error.errno is not None and error.filename is None:
-                error.filename = str(target)
-            raise
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+    except OSError as error:
+        # Of a full disk, writing tells no name; of a folder like /proc, one that nobody gave.
+        if error.errno is not None and _is_part(error.filename, target.parent):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _is_part(name: object, folder: Path) -> bool:
+    """Whether an error with this file name is about a temporary file in ``folder``, or names none."""
+    if not isinstance(name, (str, os.PathLike)):
+        return name is None
+    return Path(name).parent == folder and Path(name).name.startswith(_PREFIX)
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,20 @@ def test_a_full_disk_is_told_with_the_files_name(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert caught.value.filename == str(tmp_path / "long.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where no file can be made")
+def test_no_error_names_a_file_that_nobody_gave(tmp_path, monkeypatch):
+    # Root may write everywhere; only a file system refuses it.
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    with pytest.raises(OSError, match=r"'/proc/x\.txt'") as caught, atomic_path("/proc/x.txt"):
+        pass
+    assert "part-" not in str(caught.value)
+    target = tmp_path / "new.txt"
+    with pytest.raises(OSError) as caught, atomic_path(target) as temporary:
+        temporary.unlink()
+    assert caught.value.filename == str(target)
+    assert "part-" not in str(caught.value)
 
 
 def test_the_temporary_name_keeps_the_suffix_and_fits_where_the_target_does(tmp_path):
