@@ -82,6 +82,20 @@ def crossing(count: int) -> Iterator[Shot]:
         yield _heads(index, [Head(320 - 200 * swing, 215, 90, 1), Head(320 + 200 * swing, 255, 110, 2)])
 
 
+def speaking(count: int) -> Iterator[Shot]:
+    """A near face that talks, with a neutral mouth between syllables, smiles for a second, and talks on.
+
+    Four to six syllables a second, which last unevenly and open the mouth unevenly far; after five seconds
+    of each six the smile. The hand that holds the camera trembles.
+    """
+    rng = np.random.default_rng(1)
+    tremble = cv2.GaussianBlur(rng.normal(0, 8, (count, 2)), (1, 9), 0)
+    for index in range(count):
+        t = index / FPS
+        x, y = 320 + tremble[index, 0], 240 + tremble[index, 1]
+        yield _camera(index, (640, 480), 2.0, _CENTRE, (x, y), mouth=_said(t))
+
+
 def leaving(count: int) -> Iterator[Shot]:
     """Of two faces one walks out of the frame and comes back two seconds later, as somebody else."""
     for index in range(count):
@@ -136,6 +150,7 @@ FILMS: dict[str, Callable[[int], Iterator[Shot]]] = {
     "fast": fast,
     "crossing": crossing,
     "leaving": leaving,
+    "speaking": speaking,
     "cut": cut,
 }
 
@@ -148,13 +163,14 @@ def _camera(
     place: tuple[float, float],
     angle: float = 0.0,
     blur: int = 0,
+    mouth: int | None = None,
 ) -> Shot:
     """The photograph around ``centre``, which comes to ``place``, enlarged and turned."""
     across, down = zoom * math.cos(angle), zoom * math.sin(angle)
     turn = np.array([[across, -down], [down, across]])
     offset = np.array(place) - turn @ np.array(centre)
     image = cv2.warpAffine(
-        _photo(_mouth(index, 1)),
+        _photo(_mouth(index, 1) if mouth is None else mouth),
         np.column_stack([turn, offset]),
         size,
         flags=cv2.INTER_LINEAR,
@@ -232,9 +248,25 @@ def _mouth(index: int, person: int) -> int:
     return round((_MOUTHS - 1) * (0.5 + 0.5 * math.sin(math.pi * index / FPS + person)))
 
 
+SMILE_FROM, ROUND = 5.0, 6.0
+"""Seconds of talking, and of talking and smiling, in the film :func:`speaking`."""
+
+
+def _said(t: float) -> int:
+    """Which of the mouths somebody who talks shows, see :func:`speaking`."""
+    if t % ROUND >= SMILE_FROM:
+        return 0
+    syllables = math.sin(2 * math.pi * 4.3 * t + 2 * math.sin(2 * math.pi * 0.7 * t))
+    loudness = 0.6 + 0.4 * math.sin(2 * math.pi * 0.31 * t)
+    return round((_MOUTHS - 1) * (1.1 + 0.27 * loudness * syllables))
+
+
 @cache
 def _photo(mouth: int) -> NDArray[np.uint8]:
-    """The photograph with its smile (``mouth`` 0), or with the mouth closed and its corners drawn down."""
+    """The photograph with its smile (``mouth`` 0), or with the mouth closed and its corners drawn down.
+
+    From 19 on the corners are low, and at 21 the face is called neutral.
+    """
     photo = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
     down = 1.2 * mouth / (_MOUTHS - 1)
     y, x = np.mgrid[: photo.shape[0], : photo.shape[1]].astype(np.float32)
