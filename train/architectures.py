@@ -144,7 +144,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         head=1280,
         dropout=0.2,
-        side=112,
+        side=96,
     ),
     FACE_TEACHER: Architecture(
         stem=32,

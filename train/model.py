@@ -27,11 +27,12 @@ from .architectures import Architecture, Stage
 from .contrast import normalize_contrast
 
 
-class StridedDepthwise(nn.Conv2d):
-    """A depthwise convolution with a stride, in float32 even where the rest computes in bfloat16.
+class FloatDepthwise(nn.Conv2d):
+    """A depthwise convolution in float32 even where the rest computes in bfloat16.
 
-    oneDNN has no fast gradient for it in bfloat16: 40 ms instead of 0.9 for 64 images of 160x12x12,
-    a third of a training step of ``edge`` (PyTorch 2.13, one core).
+    oneDNN has no fast gradient in bfloat16 where there is a stride (40 ms instead of 0.9 for 64 images of
+    160x12x12, a third of a training step of ``edge``) or the kernel is larger than 3x3 (114 ms instead of 22
+    for 64 images of 1152x4x4, a quarter of a step of ``efficientnet``; PyTorch 2.13, one core).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +52,8 @@ def _conv(
     activation: type[nn.Module] | None = nn.ReLU6,
     border: bool = True,
 ) -> nn.Sequential:
-    kind = StridedDepthwise if stride > 1 and groups == inputs > 1 else nn.Conv2d
+    slow = groups == inputs > 1 and (stride > 1 or kernel > 3)
+    kind = FloatDepthwise if slow else nn.Conv2d
     padding = kernel // 2 if border else 0
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),

@@ -12,19 +12,28 @@ from .accelerate import autocast
 from .architectures import Architecture
 from .model import EmotionNet, Heads, combine_heads
 
-SHIFTS = ((-1, 0), (1, 0))
-"""Offsets in pixels (x, y) over which a teacher's answers are averaged, each also mirrored."""
+Shifts = tuple[tuple[int, int], ...]
+"""Offsets in pixels (x, y)."""
+
+UNMOVED: Shifts = ((0, 0),)
+
+SHIFTS: Shifts = ((-1, 0), (1, 0))
+"""Those over which a teacher's answers to faces as they are are averaged, each also mirrored."""
 
 
 @torch.no_grad()
-def mean_answers(teachers: Sequence[EmotionNet], faces: Tensor, bfloat16: bool = False) -> Heads:
+def mean_answers(
+    teachers: Sequence[EmotionNet], faces: Tensor, bfloat16: bool = False, shifts: Shifts = SHIFTS
+) -> Heads:
     """Mean logits, float32 (n, 7) and (n, 9), of uint8 faces (n, 48, 48), over teachers and :func:`views`.
 
     Of the teachers, in evaluation mode, those with a people head answer for people; None where none has.
     """
     return mean_heads(
         [
-            mean_heads([_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture)])
+            mean_heads(
+                [_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture, shifts)]
+            )
             for teacher in teachers
         ]
     )
@@ -41,16 +50,17 @@ def mean_heads(answers: Sequence[Heads]) -> Heads:
     return combine_heads(answers, lambda logits: torch.stack([one.float() for one in logits]).mean(0))
 
 
-def views(faces: Tensor, architecture: Architecture) -> Iterator[Tensor]:
-    """The faces (n, 48, 48) shifted, and each also mirrored.
+def views(faces: Tensor, architecture: Architecture, shifts: Shifts = SHIFTS) -> Iterator[Tensor]:
+    """The faces (n, 48, 48) moved by the ``shifts``, and each also mirrored.
 
-    For a network that looks at a centred crop the shifts are such that it sees the four corners and
-    the centre: ten crops in all.
+    For a network that looks at a centred crop the shifts are, instead, such that it sees the four corners
+    and the centre: ten crops in all.
     """
     height, width = faces.shape[1:]
     margin = (width - architecture.crop) // 2 if architecture.crop else 0
     corners = tuple((x, y) for x in (-margin, margin) for y in (-margin, margin))
-    shifts = ((0, 0), *corners) if margin else SHIFTS
+    if margin:
+        shifts = (*UNMOVED, *corners)
     border = max(max(abs(x), abs(y)) for x, y in shifts)
     padded = F.pad(faces.unsqueeze(1).float(), [border] * 4, mode="replicate")[:, 0].to(faces.dtype)
     for x, y in shifts:

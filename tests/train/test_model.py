@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.toolchain
 
 from fer_edge.train.architectures import ARCHITECTURES
-from fer_edge.train.model import EmotionNet, StridedDepthwise, normalize
+from fer_edge.train.model import EmotionNet, FloatDepthwise, normalize
 
 
 @pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 25e6, 600_000), ("nano", 5e6, 110_000)])
@@ -38,12 +38,18 @@ def test_normalization_makes_grey_minus_128_of_steps_of_a_64th():
     assert torch.equal(normalize(grey)[0, 0] * 64, grey[0].float() - 128)
 
 
-def test_strided_depthwise_layers_compute_in_float32_beside_bfloat16():
-    layer = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
+def test_depthwise_layers_that_are_slow_in_bfloat16_compute_in_float32_beside_it():
+    layer = FloatDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
     inputs = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(1)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         output = layer(inputs)
     assert output.dtype == torch.float32
     torch.testing.assert_close(output, layer(inputs.float()))
-    kinds = [type(module) for module in EmotionNet(ARCHITECTURES["edge"]).modules()]
-    assert kinds.count(StridedDepthwise) == 1
+
+    def slow(model):
+        modules = EmotionNet(ARCHITECTURES[model]).modules()
+        return sorted((m.stride[0], m.kernel_size[0]) for m in modules if type(m) is FloatDepthwise)
+
+    assert slow("edge") == [(2, 3)]
+    # Those with a stride or a 5x5 kernel.
+    assert slow("efficientnet") == [*[(1, 5)] * 7, *[(2, 3)] * 2, *[(2, 5)] * 2]
