@@ -78,7 +78,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What a worker tells of a film: milliseconds of each frame, of the processor a frame, faces in all."""
+    """A worker's figures of a film: milliseconds of each frame, of the processor a frame, faces in all."""
 
     latencies: list[float]
     cpu: float

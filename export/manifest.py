@@ -37,7 +37,7 @@ def model_entry(
     fitted_on: str,
     calibration: dict[str, Any],
 ) -> dict[str, Any]:
-    """What the manifest tells of a model before the check: files, training, calibration, versions.
+    """What the manifest records of a model before the check: files, training, calibration, versions.
 
     ``state`` is its checkpoint, ``files`` the converted ones by name; ``fitted_on`` says which rows gave
     temperature and settings.

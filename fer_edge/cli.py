@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Checking the names of files loads libraries.
             if not is_out_of_memory(error):
                 raise
-            _tell(f"fer-edge: {_NO_MEMORY}", logging.ERROR)
+            _report(f"fer-edge: {_NO_MEMORY}", logging.ERROR)
             return 1
         if "execute" not in parsed:
             parser.print_help(sys.stderr)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.command in _WITH_PICTURES and not getattr(parsed, "out", None):
             _load_libraries()
     try:
-        with _signals_interrupt(), log.shown(_tell):
+        with _signals_interrupt(), log.shown(_report):
             code: int = parsed.execute(parsed)
         return code if _flush_stdout() else 1
     except KeyboardInterrupt:
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        told = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(_describe(error)))
-        _tell(f"fer-edge {parsed.command}: {told}", logging.ERROR)
+        text = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(_describe(error)))
+        _report(f"fer-edge {parsed.command}: {text}", logging.ERROR)
         _flush_stdout()
         return _exit_code(error)
 
@@ -114,7 +114,7 @@ def _stdout_gone(error: OSError) -> bool:
     os.close(null)
     if isinstance(error, BrokenPipeError):
         return True
-    _tell(f"fer-edge: standard output: {error.strerror}", logging.ERROR)
+    _report(f"fer-edge: standard output: {error.strerror}", logging.ERROR)
     return False
 
 
@@ -142,7 +142,7 @@ def _prepare_process() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _tell(text: str, level: int) -> None:
+def _report(text: str, level: int) -> None:
     """Print a line on stderr, with its level where the journal reads it."""
     print(journal.with_level(text, level) if journal.reads(sys.stderr) else text, file=sys.stderr)
 
@@ -194,16 +194,16 @@ class _Parser(argparse.ArgumentParser):
     """The parser of the command, which knows what its options are called."""
 
     def error(self, message: str) -> NoReturn:
-        told = _masked(message)
+        text = _masked(message)
         asked: argparse.ArgumentParser = self
         if message.startswith("unrecognized arguments"):
             # argparse has the parser of all commands complain of what the command's own does not know.
-            told += self.remedy or self._near(message)
+            text += self.remedy or self._near(message)
             asked = self.chosen or self
         if len(asked.format_usage().splitlines()) > _LONGEST_USAGE:
-            self.exit(2, f"{asked.prog}: error: {told}\nall options: {asked.prog} --help\n")
+            self.exit(2, f"{asked.prog}: error: {text}\nall options: {asked.prog} --help\n")
         asked.print_usage(sys.stderr)
-        self.exit(2, f"{asked.prog}: error: {told}\n")
+        self.exit(2, f"{asked.prog}: error: {text}\n")
 
     def _near(self, message: str) -> str:
         """Ask whether an option of the command was meant by the first one that is unknown."""

@@ -69,7 +69,7 @@ _OPENCV_NO_MEMORY = -4
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is one of the forms in which a lack of memory is told."""
+    """Whether ``error`` is one of the forms that a lack of memory takes."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     # cv2.error, which is not to be imported for this.

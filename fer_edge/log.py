@@ -24,14 +24,14 @@ _KEPT = 200
 """Different faults that are remembered, so that a run of a year does not grow."""
 
 _FIGURE = re.compile(r"\d+(?:\.\d+)?(?= (?:s|ms|MB|°C|times|frames)\b)")
-"""What differs each time that the same fault is told, unlike the numbers of cameras."""
+"""What differs between messages about the same fault, unlike the numbers of cameras."""
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass
 class _Fault:
-    """One that was told at ``since``, and has come ``count`` times after that."""
+    """One that was logged at ``since``, and has come ``count`` times after that."""
 
     since: float
     count: int = 0
@@ -41,7 +41,7 @@ class _Fault:
 class Lines(logging.Handler):
     """Hands each message to ``write`` as a line, with its level.
 
-    Of warnings and errors that come again within :data:`AGAIN` seconds, the latest is told after that time,
+    Of warnings and errors that come again within :data:`AGAIN` seconds, the latest is logged after that time,
     with how many there were. ``dated``: begin lines with time and level.
     """
 
@@ -57,22 +57,22 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell or count a message; called with the handler's lock held."""
         if record.levelno < logging.WARNING:
-            self._tell(record)
+            self._write_record(record)
             return
-        self.tell_counted()
+        self.report_repeated()
         key = f"{record.levelno} {_FIGURE.sub('#', record.getMessage())}"
         fault = self._faults.get(key)
         if fault is None:
             if len(self._faults) >= _KEPT:
                 del self._faults[next(iter(self._faults))]
             self._faults[key] = _Fault(self._clock())
-            self._tell(record)
+            self._write_record(record)
             return
         fault.count += 1
         fault.latest = record
         self._wake()
 
-    def tell_counted(self, all_of_them: bool = False) -> None:
+    def report_repeated(self, all_of_them: bool = False) -> None:
         """Tell faults that were counted for long enough, or ``all_of_them``."""
         with self.lock or contextlib.nullcontext():
             now = self._clock()
@@ -82,18 +82,18 @@ class Lines(logging.Handler):
                 if fault.latest is None:
                     del self._faults[key]
                 else:
-                    self._tell(fault.latest, f" ({_times(fault.count)} in {now - fault.since:.0f} s)")
+                    self._write_record(fault.latest, f" ({_times(fault.count)} in {now - fault.since:.0f} s)")
                     self._faults[key] = _Fault(now)
 
     def close(self) -> None:
         """Tell what was counted, and end."""
         if self._timer is not None:
             self._timer.cancel()
-        self.tell_counted(all_of_them=True)
+        self.report_repeated(all_of_them=True)
         super().close()
 
     def _wake(self) -> None:
-        """Let a thread tell what was counted, where no other message comes."""
+        """Let a thread log what was counted, where no other message comes."""
         counted = [fault.since for fault in self._faults.values() if fault.latest]
         if counted and self._timer is None:
             self._timer = threading.Timer(max(0.0, min(counted) + AGAIN - self._clock()), self._due)
@@ -103,10 +103,10 @@ class Lines(logging.Handler):
     def _due(self) -> None:
         with self.lock or contextlib.nullcontext():
             self._timer = None
-            self.tell_counted()
+            self.report_repeated()
             self._wake()
 
-    def _tell(self, record: logging.LogRecord, after: str = "") -> None:
+    def _write_record(self, record: logging.LogRecord, after: str = "") -> None:
         date = ""
         if self.dated:
             moment = datetime.fromtimestamp(record.created).astimezone()

@@ -37,7 +37,7 @@ class Kind:
     Every value is parsed as text, also one from a TOML file: a check is stated once and holds for all.
     """
 
-    told: str
+    noun: str
     """Completes "... is not"."""
     parse: Callable[[str], Any]
     """An argparse type: raises ``ArgumentTypeError`` or ``ValueError`` for what is no such value."""
@@ -96,8 +96,8 @@ class Option:
     @property
     def explained(self) -> str:
         """The help with the default filled in, still for argparse to format."""
-        told = self.shown or str(self.written(self.default))
-        return self.help.replace("%(default)s", told.replace("%", "%%"))
+        default = self.shown or str(self.written(self.default))
+        return self.help.replace("%(default)s", default.replace("%", "%%"))
 
     def written(self, value: Any) -> Any:
         """``value`` as TOML has it; ``None`` for none, which TOML cannot say."""

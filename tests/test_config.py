@@ -323,7 +323,7 @@ def test_variables_that_are_no_options_are_left_alone(caplog):
     assert caplog.messages == ["FER_EDGE_HOME: fer-edge has no such option; ignored"]
 
 
-def test_a_file_that_is_missing_or_not_text_is_told(tmp_path):
+def test_a_file_that_is_missing_or_not_text_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         load({}, {}, str(tmp_path / "none.toml"))
     (tmp_path / "latin.toml").write_bytes(b'jsonl = "caf\xe9"')

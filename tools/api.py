@@ -37,8 +37,8 @@ def page() -> str:
     document = json.loads(SOURCE.read_text(encoding="utf-8"))
     parts = [_HEAD, "## Addresses\n"]
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
-            parts += _address(method, path, told)
+        for method, described in methods.items():
+            parts += _address(method, path, described)
     parts += _refusals(document)
     parts.append("## Objects\n")
     for name, schema in document["components"]["schemas"].items():
@@ -46,21 +46,21 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _address(method: str, path: str, told: Mapping[str, Any]) -> Iterator[str]:
+def _address(method: str, path: str, described: Mapping[str, Any]) -> Iterator[str]:
     yield f"### {method.upper()} {path}\n"
-    yield f"{told['summary']}. {told.get('description', '')}".rstrip() + "\n"
+    yield f"{described['summary']}. {described.get('description', '')}".rstrip() + "\n"
     rows = [
         f"| `{one['name']}` | {one['in']} | {_kind(one['schema'])} | {one['description']} |"
-        for one in told.get("parameters", ())
+        for one in described.get("parameters", ())
     ]
     if rows:
         yield "\n".join(["| parameter | in | value | |", "|---|---|---|---|", *rows, ""])
-    if "requestBody" in told:
+    if "requestBody" in described:
         yield "Body: JSON.\n"
-        yield _fields(told["requestBody"]["content"]["application/json"]["schema"])
+        yield _fields(described["requestBody"]["content"]["application/json"]["schema"])
     rows = [
         f"| {status} | {_content(one)} | {one['description']} |"
-        for status, one in told["responses"].items()
+        for status, one in described["responses"].items()
         if "$ref" not in one
     ]
     yield "\n".join(["| status | answer | |", "|---|---|---|", *rows, ""])
@@ -70,8 +70,8 @@ def _refusals(document: Mapping[str, Any]) -> Iterator[str]:
     """Answers that several addresses have."""
     asked: dict[str, tuple[str, set[str], set[str]]] = {}
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
-            for status, one in told["responses"].items():
+        for method, described in methods.items():
+            for status, one in described["responses"].items():
                 if "$ref" in one:
                     name = one["$ref"].rpartition("/")[2]
                     asked.setdefault(name, (status, set(), set()))[1].add(path)
@@ -92,8 +92,8 @@ def _refusals(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _content(answer: Mapping[str, Any]) -> str:
-    for kind, told in answer.get("content", {}).items():
-        return _kind(told["schema"]) if told.get("schema") else f"`{kind}`"
+    for kind, described in answer.get("content", {}).items():
+        return _kind(described["schema"]) if described.get("schema") else f"`{kind}`"
     return ""
 
 
@@ -111,10 +111,10 @@ def _fields(schema: Mapping[str, Any], within: str = "") -> str:
 
 def _rows(schema: Mapping[str, Any], within: str) -> Iterator[str]:
     for name, one in schema["properties"].items():
-        told = one.get("description", "")
+        described = one.get("description", "")
         if name not in schema["required"]:
-            told = f"May be left out. {told}".rstrip()
-        yield f"| `{within}{name}` | {_kind(one)} | {told} |"
+            described = f"May be left out. {described}".rstrip()
+        yield f"| `{within}{name}` | {_kind(one)} | {described} |"
         if "properties" in one:
             yield from _rows(one, f"{within}{name}.")
 
@@ -128,16 +128,16 @@ def _kind(schema: Mapping[str, Any]) -> str:
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(one)}`" for one in schema["enum"])
-    told = []
+    described = []
     for kind in kinds:
         if kind == "array":
-            told.append(f"list of {_kind(schema['items'])}")
+            described.append(f"list of {_kind(schema['items'])}")
         elif kind == "object" and "additionalProperties" in schema and schema["additionalProperties"]:
-            told.append(f"object of {_kind(schema['additionalProperties'])}")
+            described.append(f"object of {_kind(schema['additionalProperties'])}")
         else:
-            told.append("date and time" if schema.get("format") == "date-time" else kind)
+            described.append("date and time" if schema.get("format") == "date-time" else kind)
     limits = [f"{schema[name]}" for name in ("minimum", "maximum") if name in schema]
-    return " or ".join(told) + (f", {' to '.join(limits)}" if len(limits) == 2 else "")
+    return " or ".join(described) + (f", {' to '.join(limits)}" if len(limits) == 2 else "")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ CPU variant\t: 0x0
 CPU part\t: 0xd08
 CPU revision\t: 3
 """
-"""A core of a Pi 4, as its kernel tells it."""
+"""A core of a Pi 4, as its kernel reports it."""
 
 _FILES = {
     "etc/passwd": f"root:x:0:0::/root:/bin/bash\npi:x:{USER}:{USER}::/{HOME}:/bin/bash\n",
@@ -81,7 +81,7 @@ def main() -> int:
     """Do each release; return the exit code of the first pytest that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help=" or ".join(PYTHON))
-    parser.add_argument("--missing", action="store_true", help="only tell what is missing here, exit code 1")
+    parser.add_argument("--missing", action="store_true", help="only list what is missing here, exit code 1")
     parser.add_argument("--all", action="store_true", help="run all device tests: most of an hour a release")
     parser.add_argument("--pytest", default="", metavar="OPTIONS", help="further options of pytest")
     arguments = parser.parse_args()
@@ -203,7 +203,7 @@ def add_packages(folder: Path, release: str) -> None:
 
 
 def target_options(release: str, machine: str = "aarch64") -> list[str]:
-    """What tells the pip of this machine to choose wheels for the other one."""
+    """What makes the pip of this machine choose wheels for the other one."""
     platforms = [f"--platform=manylinux_{version}_{machine}" for version in GLIBC]
     return [
         *(*platforms, f"--platform=manylinux2014_{machine}", "--implementation=cp"),

@@ -81,10 +81,10 @@ def page() -> str:
     for name, parser in command_parsers().items():
         parts.append(f".SS fer\\-edge {_escaped(name)}\n{_escaped(parser.description or COMMANDS[name])}\n")
         for group in parser._action_groups:
-            told = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
-            if told and group.title not in ("positional arguments", "options"):
+            shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+            if shown and group.title not in ("positional arguments", "options"):
                 parts.append(f".PP\n.B {_escaped(str(group.title)).capitalize()}\n")
-            for action in told:
+            for action in shown:
                 parts += _described(parser, action)
         if parser.epilog:
             parts.append(f".PP\n.nf\n{_escaped(parser.epilog)}\n.fi\n")

@@ -34,8 +34,8 @@ def _row(one: Option) -> str:
     written = one.written(one.default)
     default = "none" if written is None else f"`{toml(written)}`"
     formatter = argparse.HelpFormatter("")
-    told = formatter._expand_help(argparse.Action([one.flag], one.name, help=one.explained))
-    cells = [f"`{one.name}`", _values(one), default, ", ".join(_where(one)), told]
+    explained = formatter._expand_help(argparse.Action([one.flag], one.name, help=one.explained))
+    cells = [f"`{one.name}`", _values(one), default, ", ".join(_where(one)), explained]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -49,7 +49,7 @@ def _values(one: Option) -> str:
         return f"list of {values}" if one.many else values
     if one.kind.toml == (bool,):
         return "`true`, `false`"
-    return one.kind.told.removeprefix("a ")
+    return one.kind.noun.removeprefix("a ")
 
 
 if __name__ == "__main__":

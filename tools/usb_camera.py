@@ -215,7 +215,7 @@ def ticks(seconds: float) -> int:
 
 
 def descriptors(formats: Sequence[str], interval: float) -> dict[int, bytes]:
-    """What the device tells of itself, by the value of GET_DESCRIPTOR: kind and index."""
+    """How the device describes itself, by the value of GET_DESCRIPTOR: kind and index."""
     name = "Emulated camera".encode("utf-16-le")
     # The numbers are those of pid.codes for tests.
     device = described(DEVICE, "HBBBBHHHBBBB", 0x0200, 0xEF, 2, 1, 64, 0x1209, 0x0001, 0x0100, 0, 1, 0, 1)

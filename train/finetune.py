@@ -34,7 +34,7 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     The whole picture, or its largest centred square, is the face; with ``detect`` the most certain
     face in it is. The other forms of :func:`~fer_edge.fer2013.folders.list_pictures` do as well.
     Every fifth picture of a class has Usage ``PublicTest``, the others ``Training``, unless the folder
-    tells of pictures of either. What cannot be read, shows no face or repeats another picture is
+    says which pictures are of either. What cannot be read, shows no face or repeats another picture is
     skipped and named in ``skipped``. Raises DataError for a folder that is no emotion, and for a class
     with too few pictures.
     """

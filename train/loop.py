@@ -49,7 +49,7 @@ def fit(
     ``last.pt`` to the same result as an uninterrupted run. With ``options.minutes`` the run takes that
     long, however many epochs that makes, and reports after each twentieth of it (or each epoch, where that is
     longer); resumed, it has what is left of the time, and cannot come to the same result. Under
-    ``torchrun`` every process takes its share of each batch. Its checkpoints tell that it is the ``stage``,
+    ``torchrun`` every process takes its share of each batch. Its checkpoints record the ``stage``,
     and ``origin``, one entry for each run that this one builds on; and ``people``, the settings of the model
     it grew out of, for an export without votes. Returns one row of :data:`.metrics.METRICS` a report.
     Raises TrainingError where a batch has fewer images than there are processes, where several share a

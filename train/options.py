@@ -168,7 +168,7 @@ def flag(option: str) -> str:
 def make_options(
     given: Mapping[str, Any], *, fine_tuning: bool = False, poor_camera: bool = False
 ) -> TrainOptions:
-    """The defaults, those of :data:`FINE_TUNING` where told, with the ``given`` options changed.
+    """The defaults, or those of :data:`FINE_TUNING`, with the ``given`` options changed.
 
     Raises DataError for a value that is out of range or unknown.
     """

@@ -105,7 +105,7 @@ def exported_net(name: str | os.PathLike[str]) -> EmotionNet:
 
 
 def exported_record(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the manifest tells of an exported model, named as for :func:`exported_net`; raises ModelError.
+    """What the manifest records of an exported model, named as for :func:`exported_net`; raises ModelError.
 
     Options and stages have their current names, whatever version wrote them.
     """

@@ -1,4 +1,4 @@
-"""Provenance: the training runs that a network builds on, each told once."""
+"""Provenance: the training runs that a network builds on, each listed once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def distinct(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def held_out_record(data: TrainingData, origin: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """What a checkpoint tells of the rows that were never trained on; None where nothing is held out.
+    """What a checkpoint records of the rows that were never trained on; None where nothing is held out.
 
     ``rule`` and number of ``rows``; ``seen_by`` names the runs in ``origin`` that may have been trained
     on them all the same, by way of which this one may know them.
@@ -56,15 +56,15 @@ def training_log(state: dict[str, Any]) -> str:
     return stages_csv([*distinct(state.get("origin", [])), run])
 
 
-def _accuracy(told: Any) -> float:
-    """Of the labels of 2013; manifests of format 1 tell no other."""
-    return float(told["fer2013"] if isinstance(told, dict) else told)
+def _accuracy(accuracy: Any) -> float:
+    """Of the labels of 2013; manifests of format 1 have no other."""
+    return float(accuracy["fer2013"] if isinstance(accuracy, dict) else accuracy)
 
 
 def describe(teachers: Sequence[str], role: str = TEACHER) -> list[dict[str, Any]]:
     """How each teacher (checkpoint, exported model, stored logits) came to be: one entry a training run.
 
-    A run that several build on is told once. Raises CheckpointError, DataError, ModelError.
+    A run that several build on is listed once. Raises CheckpointError, DataError, ModelError.
     """
     found: list[dict[str, Any]] = []
     for teacher in teachers:

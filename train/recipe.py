@@ -52,8 +52,8 @@ class Recipe:
         known = [options.model for options in self.teachers]
         strange = [model for model in models if model not in known]
         if strange or set(models) >= set(known) > set():
-            told = f"{strange[0]!r} is no teacher of this recipe" if strange else "no teacher is left"
-            raise DataError(f"--without: {told}; it has {', '.join(known)}")
+            reason = f"{strange[0]!r} is no teacher of this recipe" if strange else "no teacher is left"
+            raise DataError(f"--without: {reason}; it has {', '.join(known)}")
         kept = [(old, options) for old, options in enumerate(self.teachers, 1) if options.model not in models]
         shares = {name: share for name, share in self.shares.items() if not name.startswith(_TEACHER_STAGE)}
         for new, (old, _) in enumerate(kept, 1):

@@ -62,8 +62,8 @@ class RecipeRecord:
     def write(self, stages: list[dict[str, Any]]) -> None:
         """Write that these ``stages`` are finished; later ones of an earlier command stay recorded."""
         stages = stages + self._stages_before[len(stages) :]
-        told = [{key: stage[key] for key in stage if key != "history"} for stage in stages]
-        write_text(self._path, json.dumps({**self._content, "stages": told}, indent=2) + "\n")
+        entries = [{key: stage[key] for key in stage if key != "history"} for stage in stages]
+        write_text(self._path, json.dumps({**self._content, "stages": entries}, indent=2) + "\n")
 
 
 def prepare_recipe_folder(out: Path, *, resume: bool) -> None:

@@ -22,7 +22,7 @@ _ROLE, _FORMER_ROLE = "initial weights", "given beginning"
 
 
 class RenamedWarning(FutureWarning):
-    """A name of an earlier version was used; tells what it is called now."""
+    """A name of an earlier version was used; the message has the current one."""
 
 
 def current_names(options: Mapping[str, Any]) -> dict[str, Any]:

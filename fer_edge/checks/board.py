@@ -128,16 +128,16 @@ def _mount(folder: Path) -> Path:
 
 def _clock(now: float, synchronized: bool | None) -> Finding:
     latest = max((path.stat().st_mtime for path in _LATEST if path.exists()), default=0.0)
-    told = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
+    shown = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
     if now < latest - _DAY:
         written = f"{datetime.fromtimestamp(latest, UTC):%Y-%m-%d}"
         return Finding(
             "note",
             "clock",
-            f"{told} is wrong: this installation or the system wrote files on {written}; results get wrong "
+            f"{shown} is wrong: this installation or the system wrote files on {written}; results get wrong "
             "times",
             f"{_SYNCHRONIZE}, or without a network: sudo date -s 'YYYY-MM-DD HH:MM'",
         )
     if synchronized is False:
-        return Finding("note", "clock", f"{told}, not synchronized: it may be off, or jump", _SYNCHRONIZE)
-    return Finding("ok", "clock", told + (", synchronized" if synchronized else ""))
+        return Finding("note", "clock", f"{shown}, not synchronized: it may be off, or jump", _SYNCHRONIZE)
+    return Finding("ok", "clock", shown + (", synchronized" if synchronized else ""))

@@ -222,12 +222,12 @@ def _tried(spec: str, name: str, camera: cameras.Camera | None = None) -> Findin
         return Finding("fault", "cameras", f"{name}: {trial.error}", remedy)
     if trial.frames:
         rate = f", {(trial.frames - 1) / trial.seconds:.3g} frames a second" if trial.seconds else ""
-        told = f"{name}: {trial.width}x{trial.height}{rate}"
+        summary = f"{name}: {trial.width}x{trial.height}{rate}"
         if trial.brightest <= BLACK:
             return Finding(
-                "note", "cameras", f"{told}, but all black", "take off the lens cap, or make light"
+                "note", "cameras", f"{summary}, but all black", "take off the lens cap, or make light"
             )
-        return Finding("ok", "cameras", told)
+        return Finding("ok", "cameras", summary)
     if device is None:
         remedy = "seat both ends of the ribbon cable; rpicam-hello tries it alone"
     else:

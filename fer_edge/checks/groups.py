@@ -1,4 +1,4 @@
-"""Figures by group of people, with intervals that say how little a small group tells."""
+"""Figures by group of people, with intervals that show how uncertain those of a small group are."""
 
 from __future__ import annotations
 

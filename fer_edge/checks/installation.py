@@ -19,7 +19,7 @@ from .finding import Finding
 _REINSTALL = "pip install --force-reinstall --no-deps fer-edge, or the wheel it came from"
 
 DEFAULT_MODEL = "edge"
-"""What every command takes unless told otherwise."""
+"""The default of every command."""
 
 
 def examine(try_cameras: bool = False) -> list[Finding]:
@@ -45,7 +45,7 @@ def _unfailing(subject: str, check: Callable[[], list[Finding]]) -> list[Finding
     try:
         return check()
     except Exception as error:
-        return [Finding("fault", subject, f"cannot be examined: {_told(error)}")]
+        return [Finding("fault", subject, f"cannot be examined: {_reason(error)}")]
 
 
 def _extension() -> Finding:
@@ -111,7 +111,7 @@ def _answer(file: ModelFile) -> Finding:
         classifier = Classifier(file, threads=1)
         difference = deviation(classifier)
     except Exception as error:  # whatever a broken runtime or manifest raises
-        return Finding("fault", "loading", f"{name} on {file.backend}: {_told(error)}")
+        return Finding("fault", "loading", f"{name} on {file.backend}: {_reason(error)}")
     if difference is None:
         return Finding(
             "note", "backend", f"{name} loads on {file.backend}; its manifest has no reference answer"
@@ -129,7 +129,7 @@ def _answer(file: ModelFile) -> Finding:
     )
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, (FerEdgeError, ImportError, OSError)) else repr(error)
 
 
@@ -157,4 +157,4 @@ def _detector() -> Finding:
         detector.detect(np.zeros((120, 160, 3), np.uint8))
         return Finding("ok", "detector", f"YuNet loads on {detector.engine}, OpenCV {cv2.__version__}")
     except Exception as error:  # an OpenCV half uninstalled raises AttributeError
-        return Finding("fault", "detector", _told(error))
+        return Finding("fault", "detector", _reason(error))

@@ -293,7 +293,7 @@ def _subjects(
     model, recognizer = next(iter(recognizers.items()))
     for count in FACES:
         crowd = _crowd(frame, found.boxes[0], count)
-        # Where a small frame has no room for so many, there is nothing to be told.
+        # Where a small frame has no room for so many, there is nothing to measure.
         if len(detector.detect(crowd)) == count:
             for setting, options in WATCHED.items():
                 name = f"{count} {'faces' if count > 1 else 'face'} {setting}"

@@ -55,7 +55,7 @@ def _opencvs() -> Iterator[Finding]:
 def _missing() -> Iterator[Finding]:
     """Packages that this one cannot do without, after ``pip install --no-deps``."""
     for name, wanted in _requirements("").items():
-        # Any of OpenCV's packages serves; the detector tells whether there is one.
+        # Any of OpenCV's packages serves; the detector reports whether one is installed.
         if name not in OPENCV_PACKAGES and not installed_version(name):
             yield Finding("note", "packages", f"{name} is missing", f"pip install '{name}{wanted}'")
 

@@ -89,4 +89,4 @@ def add_stats(beside: Beside, run: OpenRun) -> None:
 
     stats = StatsOutput(run.summary)
     beside.direct.append(stats)
-    beside.starts.append(lambda stack: stack.enter_context(every(seconds, stats.tell, "stats")))
+    beside.starts.append(lambda stack: stack.enter_context(every(seconds, stats.log, "stats")))

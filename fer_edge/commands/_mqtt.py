@@ -1,4 +1,4 @@
-"""The broker of a configuration, and what a run tells it."""
+"""The broker of a configuration, and what a run publishes there."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
         raise DataError("--mqtt: cameras and films need separate runs, since their times differ")
     broker = broker_of(config)
     if broker.tls:
-        # Files that are no certificates are told now, not once the broker is there.
+        # Files that are no certificates are reported now, not when the broker answers.
         tls_context(broker)
     return broker
 
 
 def add_mqtt(beside: Beside, run: OpenRun) -> None:
-    """Begin to tell ``run.broker`` how the run goes.
+    """Begin to publish at ``run.broker`` how the run goes.
 
     Raises :class:`~fer_edge.errors.DataError` where the state folder cannot be used.
     """

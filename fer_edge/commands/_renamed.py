@@ -43,14 +43,14 @@ def accept_former_name(parser: argparse.ArgumentParser, former: str, current: st
 
 
 @contextlib.contextmanager
-def renamed_names_told(*, quiet: bool = False) -> Iterator[None]:
+def renamed_names_reported(*, quiet: bool = False) -> Iterator[None]:
     """Print each RenamedWarning once, as one line on stderr; none where ``quiet``."""
-    told: set[str] = set()
+    reported: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if quiet else "always", RenamedWarning)
         show = warnings.showwarning
 
-        def tell(
+        def report(
             message: Warning | str,
             category: type[Warning],
             filename: str,
@@ -60,9 +60,9 @@ def renamed_names_told(*, quiet: bool = False) -> Iterator[None]:
         ) -> None:
             if not issubclass(category, RenamedWarning):
                 show(message, category, filename, lineno, file, line)
-            elif str(message) not in told:
-                told.add(str(message))
+            elif str(message) not in reported:
+                reported.add(str(message))
                 print(f"fer-edge: {message}", file=sys.stderr)
 
-        warnings.showwarning = tell
+        warnings.showwarning = report
         yield

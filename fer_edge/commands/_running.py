@@ -36,7 +36,7 @@ def ask_run(args: argparse.Namespace, request: Mapping[str, Any]) -> dict[str, A
     return ask(find(args.run, [*own, *folders()]).path, request)
 
 
-def told(answer: Mapping[str, Any]) -> str:
+def answer_text(answer: Mapping[str, Any]) -> str:
     """A line on how the run is that gave ``answer``."""
     cameras = ", ".join(answer["cameras"])
     session = "no session" if answer["session"] is None else f"session {answer['session']!r}"

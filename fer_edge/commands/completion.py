@@ -58,7 +58,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[Option]:
     for action in parser._actions:
         if action.help == argparse.SUPPRESS:
             continue
-        told = formatter._expand_help(action) if action.help else ""
+        text = formatter._expand_help(action) if action.help else ""
         value: str | None = None
         if action.nargs != 0:
             value = action.metavar if isinstance(action.metavar, str) else None
@@ -67,7 +67,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[Option]:
         if value and "|" in value:
             choices = tuple(value.split("|"))
         for name in action.option_strings or [""]:
-            yield Option(name, told, value, choices, action.nargs == "?")
+            yield Option(name, text, value, choices, action.nargs == "?")
 
 
 _Commands = dict[str, list[Option]]
@@ -130,7 +130,7 @@ def _zsh(commands: _Commands) -> str:
         "_fer_edge() {",
         "    if (( CURRENT == 2 )); then",
         "        local -a known=(",
-        *(f"            {_quoted(f'{name}:{described(told)}')}" for name, told in COMMANDS.items()),
+        *(f"            {_quoted(f'{name}:{described(text)}')}" for name, text in COMMANDS.items()),
         "        )",
         "        _describe command known",
         "        return",
@@ -161,8 +161,8 @@ def _fish(commands: _Commands) -> str:
         "# fish completion of fer-edge; made by: fer-edge completion fish",
         "complete -c fer-edge -f",
         *(
-            f"complete -c fer-edge -n __fish_use_subcommand -a {name} -d {_fish_quoted(told)}"
-            for name, told in COMMANDS.items()
+            f"complete -c fer-edge -n __fish_use_subcommand -a {name} -d {_fish_quoted(text)}"
+            for name, text in COMMANDS.items()
         ),
     ]
     for command, known in commands.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError, MissingExtraError
 from ._json import to_json
-from ._renamed import renamed_names_told
+from ._renamed import renamed_names_reported
 
 HELP = (
     "Turn a training checkpoint into int8 files for LiteRT and ONNX Runtime, check them on held-out rows "
@@ -88,7 +88,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not votes_path and arguments.calibration == os.environ.get("FER2013_CSV"):
         votes_path = os.environ.get("FERPLUS_CSV")
     votes = read_votes(votes_path, len(dataset), dataset.usage) if votes_path else dataset.votes
-    with renamed_names_told():
+    with renamed_names_reported():
         report = export(
             arguments.checkpoint,
             dataset,

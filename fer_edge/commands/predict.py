@@ -175,8 +175,8 @@ def _predict_images(arguments: argparse.Namespace) -> int:
                     image = turn.apply(frame.image)
                     faces = recognize(image)
                     if lines:
-                        told = [_known(face_to_json(face), arguments.crops) for face in faces]
-                        record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), told)
+                        records = [_known(face_to_json(face), arguments.crops) for face in faces]
+                        record = picture_to_json(frame.name, (image.shape[1], image.shape[0]), records)
                         print(to_line(record), file=lines, flush=True)
                     if arguments.jsonl != "-":
                         print(

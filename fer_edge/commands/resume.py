@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._running import ask_run, configure_run, told
+from ._running import answer_text, ask_run, configure_run
 
 HELP = "Resume a paused run."
 EPILOG = """\
@@ -19,6 +19,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Ask, and tell what holds."""
-    print(told(ask_run(args, {"action": "resume"})))
+    """Ask the run, and print its state."""
+    print(answer_text(ask_run(args, {"action": "resume"})))
     return 0

@@ -155,8 +155,8 @@ class _Run:
                 self._outputs.close(_summaries(self._results))
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
-                told = _told(self._results, self._outputs)
-                write_line(_messages(self._config), told, lambda: self._results.stopped)
+                text = _result_text(self._results, self._outputs)
+                write_line(_messages(self._config), text, lambda: self._results.stopped)
 
     def exit_code(self) -> int:
         """Say what was missing; return 1 for that and for outputs that failed, else 0."""
@@ -223,7 +223,7 @@ class _Run:
         return [*beside.direct, *opened.direct.values()], [*opened.slow.values(), *beside.slow]
 
     def _start(self, stack: contextlib.ExitStack) -> None:
-        """Let signals, the board and those who ask reach the run; then tell others that it goes on."""
+        """Let signals, the board and those who ask reach the run; then notify others that it goes on."""
         from .signals import stopped_by_signals
 
         config, cameras, notifier = self._config, self._cameras, self._notifier
@@ -231,7 +231,7 @@ class _Run:
         _watch_board(config, self._results, len(cameras), stack)
         if any(camera.watch.source.related for camera in cameras):
             let_others_ask(config, self._control, self._live, stack)
-        _tell_privacy(config, cameras)
+        _log_privacy(config, cameras)
         if notifier.watchdog and self._silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(self._silence + notifier.watchdog)
@@ -284,13 +284,13 @@ class _Run:
             _log.warning("session %r has ended with the store that it was in", session)
 
 
-def _tell_privacy(config: Config, cameras: Sequence[Watched]) -> None:
+def _log_privacy(config: Config, cameras: Sequence[Watched]) -> None:
     """Log what leaves the device and, on a camera or stream, what is forbidden."""
     from ..notice.facts import FORBIDDEN, facts_of, leaving
     from ..sources.demo import DemoSource
 
     facts = facts_of(config)
-    # The demo camera shows nobody who could be told.
+    # The demo camera films nobody who would have to be informed.
     people = any(
         camera.watch.source.live and not isinstance(camera.watch.source, DemoSource) for camera in cameras
     )
@@ -318,13 +318,13 @@ def _summaries(results: Watch | WatchAll) -> dict[str, Any]:
     from ..outputs.jsonl import summary_to_json
     from ..pipeline.watch_all import WatchAll
 
-    told: dict[str, Any] = {"summary": summary_to_json(results.summary)}
+    record: dict[str, Any] = {"summary": summary_to_json(results.summary)}
     if isinstance(results, WatchAll):
-        told["cameras"] = {name: summary_to_json(one) for name, one in results.summaries.items()}
-    return told
+        record["cameras"] = {name: summary_to_json(one) for name, one in results.summaries.items()}
+    return record
 
 
-def _told(results: Watch | WatchAll, outputs: Outputs) -> str:
+def _result_text(results: Watch | WatchAll, outputs: Outputs) -> str:
     """The last lines: what the run did, and what its outputs did not write."""
     from ..pipeline.watch_all import WatchAll
 

@@ -7,7 +7,7 @@ import json
 
 from ..errors import printable
 from ..option import nonempty
-from ._running import ask_run, configure_run, told
+from ._running import answer_text, ask_run, configure_run
 
 HELP = "Mark a session and its events while a run goes on, which then stores every second of it."
 EPILOG = """\
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Ask, and tell what holds."""
+    """Ask the run, and print its state."""
     request = {"action": args.action}
     if args.action in ("start", "mark"):
         request["name"] = args.title
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
         request["group"] = args.group
     answer = ask_run(args, request)
     if args.action == "status":
-        print(json.dumps(answer) if args.json else told(answer))
+        print(json.dumps(answer) if args.json else answer_text(answer))
     elif args.action == "start":
         print(printable(f"session {answer['session']!r} has started"))
     elif args.action == "mark":

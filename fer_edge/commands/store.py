@@ -137,8 +137,8 @@ def _lines(camera: CameraFigures) -> list[str]:
         )
         lines.append(f"  {camera.smiles:.1f} of them would have been seen to smile")
     if camera.shares is not None:
-        told = sorted(camera.shares.items(), key=lambda item: -item[1])
-        lines.append("  " + ", ".join(f"{name} {percent(share)}" for name, share in told))
+        shares = sorted(camera.shares.items(), key=lambda item: -item[1])
+        lines.append("  " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
         lines.append(f"  unsure {percent(camera.unsure)} of the time in sight")
     return lines
 

@@ -13,7 +13,7 @@ from ..errors import DataError, MissingExtraError
 from ..option import nonempty, positive_int
 from ..train.options import NUMBERS, Number, flag, make_options
 from ..train.renamed import OPTIONS as RENAMED_OPTIONS
-from ._renamed import accept_former_name, renamed_names_told
+from ._renamed import accept_former_name, renamed_names_reported
 
 if TYPE_CHECKING:
     from ..fer2013.reader import FerDataset
@@ -185,7 +185,7 @@ def execute(arguments: argparse.Namespace) -> int:
             raise DataError(f"--threads must be at most {_MOST_THREADS}, got {arguments.threads}")
         torch.set_num_threads(arguments.threads)
     try:
-        with renamed_names_told(quiet=not _first()):
+        with renamed_names_reported(quiet=not _first()):
             if arguments.people_only:
                 return _people_only(arguments, device)
             return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
@@ -335,8 +335,8 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         given.add("votes")  # which it may hold
     for option, needed in _NEEDED_BY.items():
         if getattr(arguments, option) and not given.issuperset(needed):
-            told = " and ".join(flags[name] for name in needed)
-            raise DataError(f"{flag(option)} does nothing without {told}")
+            missing = " and ".join(flags[name] for name in needed)
+            raise DataError(f"{flag(option)} does nothing without {missing}")
     if arguments.detect and not arguments.faces and not (arguments.data and Path(arguments.data).is_dir()):
         raise DataError("--detect does nothing without --faces DIR or a folder as --data")
 

@@ -47,7 +47,7 @@ def _names(sources: Iterable[str]) -> list[str]:
     return names
 
 
-def said_of(table: Table, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+def own_settings(table: Table, settings: Mapping[str, Setting]) -> dict[str, Setting]:
     """What a camera's table says and no flag or variable displaces; its source and outputs are its own."""
     return {
         name: setting
@@ -58,12 +58,12 @@ def said_of(table: Table, settings: Mapping[str, Setting]) -> dict[str, Setting]
 
 def own_config(table: Table, settings: Mapping[str, Setting]) -> Config:
     """What a camera has for itself: its table, and from above the tables everything except outputs."""
-    said = {name: setting.value for name, setting in said_of(table, settings).items()}
+    own = {name: setting.value for name, setting in own_settings(table, settings).items()}
     values = {name: setting.value for name, setting in settings.items()}
     values |= {"camera": (), "jsonl": None, "require": ()}
     values |= {name: one.default for name, one in OPTIONS.items() if one.group == "mqtt"}
     values |= {name: _for_camera(values[name], table.name) for name in ("save_video", "save_image")}
-    values |= _without_use(values | said) | said
+    values |= _without_use(values | own) | own
     try:
         config = config_of(values)
         refuse_contradictions(config)

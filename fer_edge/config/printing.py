@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import printable
 from ..toml_text import toml
-from .cameras import said_of, tables_of
+from .cameras import own_settings, tables_of
 from .schema import GROUPS, OPTIONS
 from .settings import Loaded, Setting
 
@@ -28,10 +28,10 @@ def to_toml(loaded: Loaded) -> str:
                 lines.append(_written(name, setting))
     for table in tables:
         lines += ["", "[[camera]]", f"name = {toml(table.name)}"]
-        said = said_of(table, loaded.settings)
+        own = own_settings(table, loaded.settings)
         for name, setting in table.settings.items():
             displaced = f"# {name}: see above ({printable(loaded.settings[name].origin)})"
-            lines.append(_written(name, setting) if name in said else displaced)
+            lines.append(_written(name, setting) if name in own else displaced)
     return "\n".join(lines)
 
 

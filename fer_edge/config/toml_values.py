@@ -30,11 +30,11 @@ def texts_of(one: Option, value: Any, place: str) -> Iterator[str]:
         try:
             yield ("off", "on")[part] if isinstance(part, bool) else one.kind.text(part)
         except TypeError as error:
-            raise ConfigError(f"{place}: {part!r} is not {one.kind.told}") from error
+            raise ConfigError(f"{place}: {part!r} is not {one.kind.noun}") from error
 
 
 def _nested(one: Option, value: Any, place: str) -> Iterator[str]:
-    wanted = f"{one.kind.told}, as in {_EXAMPLES[one.kind]}"
+    wanted = f"{one.kind.noun}, as in {_EXAMPLES[one.kind]}"
     if not isinstance(value, list):
         raise ConfigError(f"{place}: must be {wanted}, not {_type_name(value)}")
     for part in value if one.many else [value]:

@@ -35,7 +35,7 @@ def _parsed(one: Option, text: str, place: str) -> Any:
     except argparse.ArgumentTypeError as error:
         raise ConfigError(f"{place}: {error}") from error
     except ValueError as error:
-        raise ConfigError(f"{place}: {text!r} is not {one.kind.told}") from error
+        raise ConfigError(f"{place}: {text!r} is not {one.kind.noun}") from error
     if one.choices and value not in one.choices and value != one.default:
         choices = [str(choice) for choice in one.choices]
         near = difflib.get_close_matches(text, choices, 1)

@@ -29,7 +29,7 @@ ATTENTION_PITCH = 20.0
 """Degrees up or down within which it is."""
 
 CLEAR_YAW = 60.0
-"""Degrees beyond which YuNet's landmarks no longer tell the direction: one eye is hidden."""
+"""Degrees beyond which YuNet's landmarks do not show the direction: one eye is hidden."""
 
 CLEAR_PITCH = 45.0
 

@@ -53,7 +53,7 @@ class PictureFolder:
     labels: NDArray[np.int8]
     """(n,), codes of :data:`fer_edge.labels.EMOTIONS`."""
     usage: NDArray[np.str_] | None
-    """(n,), ``Training``, ``PublicTest`` …; None where the folder does not tell."""
+    """(n,), ``Training``, ``PublicTest`` …; None where the folder does not say."""
     emotions: tuple[str, ...]
     """In the order of their codes, those that have a folder or a row, be it an empty folder."""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def iter_fer2013(
     fer2013.csv, icml_face_data.csv, train.csv and test.csv. Semicolons or tabs may separate fields, where
     the header has no comma. Fields may be in quotes (on one line),
     with blanks around. The file may be compressed (gzip, xz, bzip2) or the only .csv in a zip or tar
-    archive, which its content tells, not its name. Empty lines at the end do not count.
+    archive, recognized by its content, not its name. Empty lines at the end do not count.
 
     Args:
         path: a regular file.

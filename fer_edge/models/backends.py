@@ -87,7 +87,7 @@ def open_session(file: ModelFile, content: bytes, threads: int) -> Session:
 
 
 def _try_out(file: ModelFile, session: Session) -> None:
-    """Classify two grey faces: what a model says of its tensors tells little of how many faces it takes."""
+    """Classify two grey faces: the shapes in a model say little about how many faces it takes."""
     heads = tuple(file.outputs)
     try:
         session.buffer(2)[...] = 0
@@ -255,12 +255,12 @@ def _check_input_shape(file: ModelFile, shape: tuple[Any, ...], face: tuple[int,
     if shape[1:] != face:
         raise unfit(
             file.path,
-            f"takes input of shape {_told(shape)}",
-            f"takes {_told(('n', *face))}: grey faces of {FACE_SIZE}x{FACE_SIZE}",
+            f"takes input of shape {_shape_text(shape)}",
+            f"takes {_shape_text(('n', *face))}: grey faces of {FACE_SIZE}x{FACE_SIZE}",
         )
 
 
-def _told(shape: Sequence[Any]) -> str:
+def _shape_text(shape: Sequence[Any]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 

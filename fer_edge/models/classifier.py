@@ -65,7 +65,7 @@ class Classifier:
         ((grey - 128) / 64), by precision. It must not keep it, since it points into memory that the
         runtime may move. The result is the predicted distribution over
         :data:`fer_edge.labels.ANSWERS` of this classifier's ``labels``, float32 (count, 9) for ``people``,
-        (count, 7) for ``fer2013``; rows sum to 1. :meth:`answers` tells what it means. Raises ValueError
+        (count, 7) for ``fer2013``; rows sum to 1. :meth:`answers` explains what it means. Raises ValueError
         for ``count`` < 1, and whatever ``fill`` raises.
         """
         if count < 1:

@@ -1,4 +1,4 @@
-"""A drawn face and a drawn frame with known results, to tell whether this machine computes as others do.
+"""A drawn face and a drawn frame with known results, to check whether this machine computes as others do.
 
 Both come from integer formulas, so that they are the same to the byte everywhere.
 """

@@ -40,7 +40,7 @@ QUEUE_BYTES = 64_000_000
 """Most memory of the pictures that wait for one output; a single one may take more."""
 
 _END_SECONDS = 0.5
-"""Part of :data:`FLUSH_SECONDS` kept for outputs that tell of the others' end."""
+"""Part of :data:`FLUSH_SECONDS` kept for outputs that record the others' end."""
 _IDLE_SECONDS = 1.0
 _POLL = 0.1
 
@@ -116,7 +116,7 @@ class SlowOutput(ABC):
         """Results that were taken and are held back; a failure loses them."""
         return 0
 
-    def end(self, told: Mapping[str, Any]) -> None:  # noqa: B027
+    def end(self, record: Mapping[str, Any]) -> None:  # noqa: B027
         """Record how the run ended; called once, before :meth:`close`."""
 
     def cancel(self) -> None:  # noqa: B027
@@ -203,11 +203,11 @@ class Outputs:
         direct: Sequence[Output],
         slow: Sequence[SlowOutput],
         required: Collection[str] = (),
-        told: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         """Go on with these outputs: those in use go on as they are, others begin or are finished.
 
-        Finished as by :meth:`close`; ``told`` as there.
+        Finished as by :meth:`close`; ``record`` as there.
         """
         kept = {thread.output: thread for thread in self._threads}
         gone = [thread for thread in self._threads if thread.output not in slow]
@@ -215,7 +215,10 @@ class Outputs:
             if output in kept:
                 kept[output].required = output.name in required
         self._finish(
-            [output for output in self._direct if output not in direct], gone, told or {}, in_time=self._live
+            [output for output in self._direct if output not in direct],
+            gone,
+            record or {},
+            in_time=self._live,
         )
         threads = [
             kept[output] if output in kept else self._begun(output, output.name in required)
@@ -234,13 +237,13 @@ class Outputs:
         for output in self._direct:
             output.cancel()
 
-    def close(self, told: Mapping[str, Any] | None = None) -> None:
-        """Finish every output; ``told``: what outputs record of the run's end.
+    def close(self, record: Mapping[str, Any] | None = None) -> None:
+        """Finish every output; ``record``: what outputs record of the run's end.
 
         After a recorded source this waits as long as it takes, unless :meth:`interrupt` was or is
         called; else :data:`FLUSH_SECONDS`. Raises the error of a required output.
         """
-        self._finish(self._direct, self._threads, told or {}, in_time=self._live)
+        self._finish(self._direct, self._threads, record or {}, in_time=self._live)
         for thread in self._threads:
             thread.raise_required()
 
@@ -252,7 +255,7 @@ class Outputs:
         self,
         direct: Sequence[Output],
         threads: Sequence[_OutputThread],
-        told: Mapping[str, Any],
+        record: Mapping[str, Any],
         in_time: bool,
     ) -> None:
         with contextlib.ExitStack() as closing:
@@ -262,14 +265,14 @@ class Outputs:
             first = [thread for thread in threads if not thread.output.tells_end]
             last = [thread for thread in threads if thread.output.tells_end]
             for thread in first:
-                thread.finish(told)
+                thread.finish(record)
             for thread in first:
                 thread.join(lambda: deadline.remaining() - (_END_SECONDS if last else 0))
             outputs = {
                 name: {"lost": losses.lost, "dropped": losses.dropped} for name, losses in self.losses.items()
             }
             for thread in last:
-                thread.finish({**told, "outputs": outputs})
+                thread.finish({**record, "outputs": outputs})
             for thread in last:
                 thread.join(deadline.remaining)
 
@@ -293,7 +296,7 @@ class _Deadline:
 
 @dataclass(frozen=True)
 class _End:
-    told: Mapping[str, Any]
+    record: Mapping[str, Any]
 
 
 class _OutputThread:
@@ -353,10 +356,10 @@ class _OutputThread:
             self._bytes += size
             self._changed.notify_all()
 
-    def finish(self, told: Mapping[str, Any]) -> None:
+    def finish(self, record: Mapping[str, Any]) -> None:
         """Let the thread end when it has written what waits."""
         with self._changed:
-            self._queue.append(_End(told))
+            self._queue.append(_End(record))
             self._changed.notify_all()
 
     def join(self, remaining: Callable[[], float]) -> None:
@@ -396,7 +399,7 @@ class _OutputThread:
         return entry
 
     def _keep_gap(self, missed: FrameResult | _End) -> None:
-        """Let the next result tell of the gap before one that is not written."""
+        """Let the next result carry the gap before one that is not written."""
         if isinstance(missed, FrameResult) and missed.gap is not None:
             self._gap = self._gap.followed_by(missed.gap) if self._gap else missed.gap
 
@@ -424,7 +427,7 @@ class _OutputThread:
             elif entry is None:
                 self._attempt(self._flush, 0)
             else:
-                self._attempt(functools.partial(self._end, entry.told), 0)
+                self._attempt(functools.partial(self._end, entry.record), 0)
                 break
         self._attempt(self._close, 0)
 
@@ -478,12 +481,12 @@ class _OutputThread:
         self._dirty = False
         self.output.flush()
 
-    def _end(self, told: Mapping[str, Any]) -> None:
+    def _end(self, record: Mapping[str, Any]) -> None:
         self._open()
         if self._unrecorded:
             self.output.gap(self._unrecorded)
             self._unrecorded = 0
-        self.output.end(told)
+        self.output.end(record)
 
     def _open(self) -> None:
         if not self._opened:
@@ -506,8 +509,8 @@ class _OutputThread:
             if self.required:
                 self._error = error
         if not (again or self.required or self._abandoned):
-            told = "not enough memory" if is_out_of_memory(error) else error
-            _log.warning("%s: %s; retrying", self.output.label, told)
+            reason = "not enough memory" if is_out_of_memory(error) else error
+            _log.warning("%s: %s; retrying", self.output.label, reason)
         self._opened = self._dirty = False
         with contextlib.suppress(Exception):
             self.output.close()
@@ -548,7 +551,7 @@ def takes_data(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return True
     poll = select.poll()
-    # A regular file is always ready; a pipe without reader too, and writing tells.
+    # A regular file is always ready; a pipe without reader too, and only writing shows that.
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(0))
 

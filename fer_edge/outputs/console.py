@@ -44,7 +44,7 @@ class ConsoleOutput:
         self._cancelled = False
 
     def write(self, result: FrameResult) -> None:
-        """Write a line if there is something new to tell.
+        """Write a line if there is something new.
 
         Raises :class:`~fer_edge.errors.OutputError` where it was cancelled while its reader did not read.
         """

@@ -1,7 +1,7 @@
 """Matroska, fragmented MP4 and AVI, written so that a file can be played while it grows.
 
 A container turns packets of MPEG-4 video into bytes and does no input or output itself: ``head`` begins
-a file, ``chunk`` continues it, and ``patches`` says which bytes near its beginning tell the length so
+a file, ``chunk`` continues it, and ``patches`` says which bytes near its beginning hold the length so
 far. A file that ends after any chunk is whole. Formats: RFC 9559 (Matroska), ISO/IEC 14496-12 and -14
 (MP4), Microsoft's AVI RIFF reference.
 """
@@ -37,7 +37,7 @@ class Container(Protocol):
         """Return the continuation; the first packet is a key one, times increase."""
 
     def patches(self) -> list[tuple[int, bytes]]:
-        """Return positions and bytes to write there that tell of all chunks so far."""
+        """Return positions and the bytes to write there, which describe all chunks so far."""
 
 
 class Matroska:

@@ -89,7 +89,7 @@ def path_in(folder: Path, source: Path, root: Path | None = None) -> Path:
     """Where the annotated image of ``source`` goes; two images may differ in their suffix alone.
 
     It lies in the sub-folder of ``folder`` that ``source`` has in ``root``. A name too long to take
-    another suffix is cut, and told from others by a hash.
+    another suffix is cut, and a hash keeps it apart from others.
     """
     if root is not None and source.is_relative_to(root):
         folder = folder / source.relative_to(root).parent

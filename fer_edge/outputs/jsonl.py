@@ -89,7 +89,7 @@ class JsonLinesOutput(SlowOutput):
     def open(self) -> None:
         """Open the file again after a failure; end half a line that is left; write the first record."""
         if self._path is not None:
-            with self._telling_where():
+            with self._named_errors():
                 if self._file is None:
                     self._file = _opened(self._path, os.O_NONBLOCK)
                     os.set_blocking(self._file, True)
@@ -109,9 +109,9 @@ class JsonLinesOutput(SlowOutput):
         """Write that so many frames are missing."""
         self._write(_record("gap", lost=lost, **_now()))
 
-    def end(self, told: Mapping[str, Any]) -> None:
+    def end(self, record: Mapping[str, Any]) -> None:
         """Write the last record."""
-        self._write(_record("end", **_now(), **told))
+        self._write(_record("end", **_now(), **record))
         if self._keeper:
             self._keeper.end(self._path)
 
@@ -127,7 +127,7 @@ class JsonLinesOutput(SlowOutput):
 
     def _write(self, record: Mapping[str, Any]) -> None:
         line = to_line(record)
-        with self._telling_where():
+        with self._named_errors():
             if self._path is None:
                 write_line(sys.stdout, line, lambda: self._cancelled)
             else:
@@ -135,7 +135,7 @@ class JsonLinesOutput(SlowOutput):
                 self._append(line.encode() + b"\n")
 
     @contextlib.contextmanager
-    def _telling_where(self) -> Iterator[None]:
+    def _named_errors(self) -> Iterator[None]:
         try:
             yield
         except OutputError as error:

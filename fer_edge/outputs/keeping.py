@@ -124,7 +124,7 @@ class Keeper:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                self._tell(f"{path}: cannot be deleted: {error.strerror}")
+                self._warn(f"{path}: cannot be deleted: {error.strerror}")
                 break
             _log.info("%s: %s deleted, %.1f MB: %s", self._name, path, size / 1e6, reason)
             total -= size
@@ -132,7 +132,7 @@ class Keeper:
             self._told = False
             return
         self._look_again_at = self._clock() + _LOOK_AGAIN
-        self._tell(f"less than {self._limits.free / 1e6:.0f} MB are free, and nothing old is left to delete")
+        self._warn(f"less than {self._limits.free / 1e6:.0f} MB are free, and nothing old is left to delete")
 
     def _reason(self, written: float, total: int, aged: bool) -> str | None:
         """Why a file is to go that was ``written`` last then, where all have ``total`` bytes."""
@@ -156,8 +156,8 @@ class Keeper:
                         if stat.S_ISREG(status.st_mode):
                             found.append((status.st_mtime, path, status.st_size))
         except OSError as error:
-            # Whoever writes there will tell more.
-            self._tell(f"{self._folder}: {error.strerror}")
+            # Whoever writes there will report more.
+            self._warn(f"{self._folder}: {error.strerror}")
         return sorted(found)
 
     def _is_low(self) -> bool:
@@ -173,7 +173,7 @@ class Keeper:
             self._trusted_at = self._clock() + TRUST_AFTER
         self._offset = offset
 
-    def _tell(self, message: str) -> None:
+    def _warn(self, message: str) -> None:
         if not self._told:
             _log.warning("%s: %s", self._name, message)
         self._told = True

@@ -81,7 +81,7 @@ class _Sum:
 
 
 class Live:
-    """Takes every result of a run, and tells at any time how things stand; several threads may use it.
+    """Takes every result of a run, and gives the present figures at any time; several threads may use it.
 
     ``cameras``: their names, as results have them. ``device``: what the device is called, by default its
     host name. ``store``: path of the file that the run writes, which knows who came earlier today.
@@ -256,7 +256,7 @@ class _Earlier:
         self._known: tuple[datetime, datetime, int | None] | None = None
 
     def visits(self, since: datetime, until: datetime) -> int | None:
-        """How many began in that time; ``None`` where there is no store to tell it."""
+        """How many began in that time; ``None`` where there is no store."""
         if self._path is None:
             return None
         with self._lock:

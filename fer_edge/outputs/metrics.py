@@ -63,7 +63,7 @@ class _Counts:
 class Metrics:
     """Takes every result of a run and :meth:`render` s what Prometheus asks for; several threads may use it.
 
-    ``live`` is fed by somebody else. ``build``: labels that tell of the version and the model. ``losses``:
+    ``live`` is fed by somebody else. ``build``: labels with the version and the model. ``losses``:
     what the outputs did not write. ``clock``: monotonic; ``wall``: the time of day.
     Raises :class:`~fer_edge.errors.MissingExtraError` where prometheus-client is not installed.
     """
@@ -81,7 +81,7 @@ class Metrics:
         self._clock, self._wall = clock, wall
         self._lock = threading.Lock()
         self._cameras: dict[str, _Counts] = {}
-        # One of our own: other libraries of this process have nothing to tell here.
+        # One of our own: metrics of other libraries in this process do not belong here.
         self._registry = CollectorRegistry()
         self._registry.register(_Collected(self._families))
         self._process = CollectorRegistry()
@@ -111,8 +111,8 @@ class Metrics:
 
         ``process``: with memory, CPU time and open files of this process, whose names all programs share.
         """
-        told = generate_latest(self._registry)
-        return (told + generate_latest(self._process) if process else told), CONTENT_TYPE
+        text = generate_latest(self._registry)
+        return (text + generate_latest(self._process) if process else text), CONTENT_TYPE
 
     def _families(self) -> Iterator[Metric]:
         yield from self._of_run(self._live.snapshot())
@@ -120,26 +120,26 @@ class Metrics:
         with self._lock:
             yield from list(self._of_frames())
 
-    def _of_run(self, told: Mapping[str, Any]) -> Iterator[Metric]:
+    def _of_run(self, snapshot: Mapping[str, Any]) -> Iterator[Metric]:
         """What holds at this moment."""
         build = GaugeMetricFamily(
             "fer_edge_build_info", "Version and model of this run; always 1.", labels=[*self._build]
         )
         build.add_metric([*self._build.values()], 1)
         yield build
-        yield _gauge("paused", "Whether recognition was paused, as on the page.", told["paused"])
-        yield _gauge("people_today", "People who came since local midnight.", told["people_today"])
+        yield _gauge("paused", "Whether recognition was paused, as on the page.", snapshot["paused"])
+        yield _gauge("people_today", "People who came since local midnight.", snapshot["people_today"])
         yield _gauge(
-            "attention_ratio", "Of the people present, the share turned to a camera.", told["attention"]
+            "attention_ratio", "Of the people present, the share turned to a camera.", snapshot["attention"]
         )
         yield _gauge(
             "unsure_ratio",
             "Of the people present, the share on whose emotion people would disagree.",
-            told["unsure_share"],
+            snapshot["unsure_share"],
         )
-        yield _gauge("temperature_celsius", "Of the hottest part of the processor.", told["temperature"])
+        yield _gauge("temperature_celsius", "Of the hottest part of the processor.", snapshot["temperature"])
         yield _gauge(
-            "throttled", "Whether the board is slowed down by heat or low voltage.", told["throttled"]
+            "throttled", "Whether the board is slowed down by heat or low voltage.", snapshot["throttled"]
         )
         people = _by_camera("people", "People in front of the camera.")
         up = _by_camera("camera_up", "Whether the camera gives frames.")
@@ -148,7 +148,7 @@ class Metrics:
             "Mean share of each emotion among the people present; missing where there is nobody.",
             labels=["camera", "emotion"],
         )
-        for camera in told["cameras"]:
+        for camera in snapshot["cameras"]:
             people.add_metric([camera["name"]], camera["people"])
             up.add_metric([camera["name"]], camera["state"] == "running")
             shares = [face["probabilities"] for face in camera["faces"] if face["track"] is not None]
@@ -178,7 +178,7 @@ class Metrics:
 
     def _of_frames(self) -> Iterator[Metric]:
         """What was counted since the start."""
-        for name, told, value in (
+        for name, text, value in (
             ("frames", "Frames that were processed.", "frames"),
             ("frames_dropped", "Frames that came while others were processed.", "dropped"),
             ("faces", "Faces that were found, in all frames together.", "faces"),
@@ -186,7 +186,7 @@ class Metrics:
             ("gaps", "Times in which the camera was lost, after which it came back.", "gaps"),
             ("gap_seconds", "Length of these times.", "gap_seconds"),
         ):
-            counter = CounterMetricFamily(f"fer_edge_{name}", told, labels=["camera"])
+            counter = CounterMetricFamily(f"fer_edge_{name}", text, labels=["camera"])
             for camera, counts in self._cameras.items():
                 counter.add_metric([camera], getattr(counts, value))
             yield counter
@@ -225,7 +225,7 @@ class MetricsFile:
         """
         try:
             with atomic_path(self._path) as temporary:
-                # The node exporter tells its own process under the same names, and refuses two of one name.
+                # The node exporter exports its own process under the same names, and refuses two of one name.
                 temporary.write_bytes(self._metrics.render(process=False)[0])
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
@@ -254,13 +254,13 @@ class _Collected(Collector):
         return iter(())
 
 
-def _gauge(name: str, told: str, value: float | None) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
     """A figure of the whole run; without a sample where it is not known."""
-    family = GaugeMetricFamily(f"fer_edge_{name}", told)
+    family = GaugeMetricFamily(f"fer_edge_{name}", text)
     if value is not None:
         family.add_metric([], value)
     return family
 
 
-def _by_camera(name: str, told: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"fer_edge_{name}", told, labels=["camera"])
+def _by_camera(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"fer_edge_{name}", text, labels=["camera"])

@@ -28,7 +28,7 @@ class _Counts:
 
 
 class StatsOutput:
-    """Logs what happened since the last time, whenever :meth:`tell` is called.
+    """Logs what happened since the last time, whenever :meth:`log` is called.
 
     ``summary`` gives the figures of the run so far.
     """
@@ -51,7 +51,7 @@ class StatsOutput:
             self._latencies.append(result.latency_ms)
             self._faces += len(result.faces)
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """Log the figures since the last call; may be called in another thread than :meth:`write`."""
         with self._lock:
             latencies, self._latencies = self._latencies, []

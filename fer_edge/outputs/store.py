@@ -51,7 +51,7 @@ class StoreOutput(SlowOutput):
 
     ``live``: whether times are the machine's (a camera or stream) or positions in a film. ``pause``: seconds
     from one frame to the next, at most, where nothing is wrong. ``keep``, ``keep_detail``: days. ``start``:
-    the record that tells of the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`; of
+    the record that describes the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`; of
     several cameras, those of all. ``events``: what is shown when, in a session ``title`` that goes on from
     the beginning; offsets count from the first result, or from the begin of the film.
 
@@ -179,7 +179,7 @@ class StoreOutput(SlowOutput):
         if self._clock() >= self._delete_at:
             self._delete()
 
-    def end(self, told: Mapping[str, Any]) -> None:
+    def end(self, record: Mapping[str, Any]) -> None:
         """Write what is left, as finished."""
         with self._session_lock:
             self._over = True
@@ -234,7 +234,7 @@ class StoreOutput(SlowOutput):
         return round(1000 * self._clock()) if self._live else self._at
 
     def _plan(self) -> None:
-        """Begin the session of the listed events, and tell what is odd about them."""
+        """Begin the session of the listed events, and log what is odd about them."""
         assert self._session is not None
         self._waiting.append(SessionBegun(self._began, self._session))
         self._detailed = True

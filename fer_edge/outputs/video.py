@@ -141,7 +141,7 @@ class VideoOutput(SlowOutput):
         """Write the piece so far."""
         self._save(None)
 
-    def end(self, told: Mapping[str, Any]) -> None:
+    def end(self, record: Mapping[str, Any]) -> None:
         """Delete old segments, also after a short run."""
         if self._keeper:
             self._keeper.end(self._latest)
@@ -321,5 +321,5 @@ class _File:
 
 
 def _is_even(times: Sequence[float], fps: float) -> bool:
-    """Whether frames come at ``fps`` within 2 ms, which is how exactly containers tell their times."""
+    """Whether frames come at ``fps`` within 2 ms, the precision of times in containers."""
     return all(abs(later - earlier - 1 / fps) < 0.002 for earlier, later in itertools.pairwise(times))

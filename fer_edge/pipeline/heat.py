@@ -52,7 +52,7 @@ class _Trouble:
 class Guard:
     """Halves the rate of a run while the board is hot or gets too little voltage; see :meth:`check`.
 
-    ``frames`` gives how many frames were processed so far; ``limit`` is told the most frames a second, or
+    ``frames`` gives how many frames were processed so far; ``limit`` takes the most frames a second, or
     ``None``. ``hottest``: degrees Celsius from which on the board is too hot; 0: never, and low voltage does
     not count either. ``cameras``: how many share the rate.
     """

@@ -384,7 +384,7 @@ class WatchOptions:
         return self.detect_size or LIVE_SIZE
 
     @property
-    def told(self) -> str:
+    def log_prefix(self) -> str:
         """How messages of the run begin: with its camera's name, where it has one."""
         return f"{self.camera}: " if self.camera else ""
 

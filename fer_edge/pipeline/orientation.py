@@ -1,8 +1,7 @@
 """Noticing that a camera hangs upside down or on its side.
 
-The detector's landmarks cannot tell: YuNet puts the eyes above the mouth on a face that stands on its head,
-too. Its scores can: of 200 faces of FER-2013, each turned to all four sides, none scored higher while it was
-not upright.
+The detector's landmarks do not show it: YuNet puts the eyes above the mouth even on a face upside down. Its
+scores do: of 200 faces of FER-2013, each turned to all four sides, none scored higher while not upright.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ from ..sources.turn import TURNS, Turn
 SURE = 0.88
 """A face with this score is upright."""
 LIKELY = 0.8
-"""A turned picture tells something where a face in it has this score, ..."""
+"""A turned picture counts where a face in it has this score, ..."""
 MARGIN = 0.05
 """... and it speaks for the turn where no face in the picture as it is comes as near as this."""
 ENOUGH = 5
-"""Pictures that tell something, after which the matter is settled."""
+"""Pictures that count, after which the matter is settled."""
 TRIES = 20
 """Pictures that are turned at most: each costs three runs of the detector."""
 PAUSE = 10
-"""Of a film, one frame in this many is looked at: neighbours tell the same."""
+"""Of a film, one frame in this many is looked at: neighbours show the same."""
 
 _log = logging.getLogger(__name__)
 
 
 class UprightCheck:
-    """Tells once where faces have higher scores in a turned picture; its message begins with ``told``."""
+    """Logs once where faces have higher scores in a turned picture; its message begins with ``prefix``."""
 
-    def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1, told: str = "") -> None:
+    def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1, prefix: str = "") -> None:
         self._detector = detector
         self._turn = turn
         self._pause = pause
-        self._told = told
+        self._prefix = prefix
         self._seen = self._tries = 0
         self._votes: Counter[int] = Counter()
         self._done = False
@@ -58,7 +57,7 @@ class UprightCheck:
             self.close()
 
     def close(self) -> None:
-        """Say what was noticed, where it is the same in most pictures that told something."""
+        """Say what was noticed, where it is the same in most pictures that count."""
         if self._done:
             return
         self._done = True
@@ -68,7 +67,7 @@ class UprightCheck:
                 _log.warning(
                     "%sfaces are clearer when the picture is turned by %d degrees; is the camera turned? "
                     "--rotate %d sets it right",
-                    self._told,
+                    self._prefix,
                     degrees,
                     wanted,
                 )

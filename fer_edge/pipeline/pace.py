@@ -37,7 +37,7 @@ _WINDOW = 5.0
 _STEADY = 0.1
 _CHANGED = 0.25
 """The rate has settled where two windows of this many seconds differ by less than the first share, and is
-told again where it then differs from the one told by the second."""
+logged again where it then differs from the one logged by the second."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Pace:
     ``max_fps`` frames a second, and ``budget`` percent of one core, by the process's CPU time; what counts is
     the average, so that frames that cost more are followed by longer rests. ``idle_fps``: frames a second
     once there was no face for :data:`IDLE_AFTER` seconds; 0: no less than before. ``period``: seconds between
-    frames of the source. ``clock`` and ``cpu`` give seconds. Messages begin with ``told``.
+    frames of the source. ``clock`` and ``cpu`` give seconds. Messages begin with ``prefix``.
 
     :meth:`wants` may be called in another thread than the other methods.
     """
@@ -64,7 +64,7 @@ class Pace:
         period: float = 1 / 30,
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
-        told: str = "",
+        prefix: str = "",
     ) -> None:
         self.due = -math.inf
         """When the next frame may be looked at, in seconds of ``clock``."""
@@ -88,7 +88,7 @@ class Pace:
         self._next = -math.inf
         self._debt = 0.0
         self._settled: tuple[float, float] | None = None
-        self._rate = _Rate(budget, told) if max_fps or budget else None
+        self._rate = _Rate(budget, prefix) if max_fps or budget else None
 
     def resume(self, frames: int, first: float, last: float) -> None:
         """Go on behind ``frames`` (1 or more) of a film, the first and last of them at those seconds."""
@@ -203,7 +203,7 @@ class _Rate:
     def __init__(self, budget: float | None, begins: str) -> None:
         self._budget, self._begins = budget, begins
         self._warned = False
-        self._told: float | None = None
+        self._logged: float | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -223,12 +223,12 @@ class _Rate:
             return
         rate, used = self._count / seconds, 100 * (cpu - self._start[1]) / seconds
         settled = self._before is not None and abs(rate - self._before) <= _STEADY * self._before
-        if settled and (self._told is None or abs(rate - self._told) > _CHANGED * self._told):
-            self._tell(rate, used)
+        if settled and (self._logged is None or abs(rate - self._logged) > _CHANGED * self._logged):
+            self._log_rate(rate, used)
         self._start, self._before, self._count = (now, cpu), rate, 0
 
-    def _tell(self, rate: float, used: float) -> None:
-        self._told = rate
+    def _log_rate(self, rate: float, used: float) -> None:
+        self._logged = rate
         if self._budget is None:
             _log.info("%skeeping %.3g frames a second", self._begins, rate)
             return

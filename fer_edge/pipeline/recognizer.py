@@ -138,14 +138,14 @@ class Recognizer:
         squares = training_squares(faces.boxes)
         angles = eye_angles(faces.landmarks) if self.align else None
 
-        def told(part: slice) -> NDArray[np.float32]:
+        def predict(part: slice) -> NDArray[np.float32]:
             def crop(inputs: NDArray[np.generic]) -> None:
                 crop_faces(frame, squares[part], out=inputs, angles=None if angles is None else angles[part])
 
             return self.classifier.predict_filled(len(squares[part]), crop)
 
         parts = (slice(start, start + MOST_FACES) for start in range(0, len(faces), MOST_FACES))
-        return np.concatenate([told(part) for part in parts])
+        return np.concatenate([predict(part) for part in parts])
 
 
 def recognizer_of(options: WatchOptions) -> Recognizer:

@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Loss:
-    """That the source is not there."""
+    """That the source is lost."""
 
     reason: str
     noticed: float
@@ -95,8 +95,8 @@ class _Hanging:
 class Feed:
     """The frames of a live or blocking source; iterate over it once.
 
-    ``stopped`` and ``is_over`` are asked whether to end; ``on_state`` is told while there are no frames.
-    During a ``pause`` the frames of a live source are dropped, unread where it can be told not to read them.
+    ``stopped`` and ``is_over`` are asked whether to end; ``on_state`` is called while there are no frames.
+    During a ``pause`` the frames of a live source are dropped, unread where the source can skip them.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Feed:
                 elif self._loss is None:
                     if self._is_over() or (self._slot is not None and self._slot.ended):
                         return
-                    self._tell_not_due()
+                    self._report_not_due()
                 else:
                     self._wait(self._loss)
         finally:
@@ -181,7 +181,7 @@ class Feed:
         """Let a moment of a pause pass. A source that is lost meanwhile is opened again as at any time."""
         if self._last is not None and self._missed is None:
             self._miss(self._last.monotonic, self._loss.gap if self._loss else None)
-        # The first frame of one that is back has to be read, as nothing else tells that it is.
+        # The first frame of one that is back has to be read, as nothing else shows that it is.
         self._pace.held = self._loss is None
         frame = self._taken()
         if frame is not None:
@@ -191,10 +191,10 @@ class Feed:
         elif self._loss is not None:
             self._check_waiting(self._loss)
         if self._pause.on:
-            self._tell(State("paused", self._latest if self._loss else "", self._pause.lasting))
+            self._report(State("paused", self._latest if self._loss else "", self._pause.lasting))
 
     def _miss(self, since: float, before: Gap | None) -> None:
-        """Let the next frame tell that nothing was given ``since`` then; a gap ``before`` began it."""
+        """Let the next frame report that none was given ``since`` then; a gap ``before`` began it."""
         if self._missed is None:
             ago = time.monotonic() - since
             gap = before or Gap(datetime.now(UTC) - timedelta(seconds=ago), ago, PAUSED)
@@ -248,7 +248,7 @@ class Feed:
         now = time.monotonic()
         if self._loss is None:
             remedy = "opening it again" if self._last else "waiting for it"
-            _log.warning("%s%s; %s", self._options.told, error, remedy)
+            _log.warning("%s%s; %s", self._options.log_prefix, error, remedy)
             self._loss = _Loss(str(error), now, self._gap_so_far(str(error)))
             if self._last is not None and self._last.monotonic - self._opened_at >= SETTLED:
                 self._backoff.reset()
@@ -258,7 +258,7 @@ class Feed:
 
     def _end_where_hopeless(self, error: OSError) -> None:
         if self._last is None:
-            # What never gave a frame is missing, not lost: whoever set it up is told at once.
+            # What never gave a frame is missing, not lost: an error at once helps whoever sets it up.
             waited_for = self._options.wait_for_camera or isinstance(self.source, AbsentSource)
             wanted = waited_for and not isinstance(error, WrongSourceError)
         else:
@@ -275,7 +275,7 @@ class Feed:
     def _wait(self, loss: _Loss) -> None:
         """Tell that the source is waited for; raises as :meth:`_check_waiting`."""
         self._check_waiting(loss)
-        self._tell(State("waiting", self._latest, time.monotonic() - loss.noticed))
+        self._report(State("waiting", self._latest, time.monotonic() - loss.noticed))
 
     def _check_waiting(self, loss: _Loss) -> None:
         """Raise SourceLostError where waiting for the source takes too long, or makes no sense."""
@@ -287,7 +287,7 @@ class Feed:
             raise SourceLostError(f"{loss.reason}; not there again when the time was up")
         self._check_hanging(loss)
 
-    def _tell(self, state: State) -> None:
+    def _report(self, state: State) -> None:
         if time.monotonic() >= self._told_at + TELL_EVERY:
             self._told_at = time.monotonic()
             self._on_state(state)
@@ -303,7 +303,7 @@ class Feed:
                 f"process can open it again"
             )
 
-    def _tell_not_due(self) -> None:
+    def _report_not_due(self) -> None:
         """A source that gives a picture once a minute runs also between two of them; so does one at rest."""
         assert self._slot is not None
         resting = time.monotonic() < self._pace.due
@@ -337,15 +337,15 @@ class Feed:
         return frame, gap
 
     def _back(self, loss: _Loss, frame: Frame) -> Gap | None:
-        """Tell that the source is there again; return what was missed."""
+        """Log that the source is back; return what was missed."""
         if loss.gap is None or self._last is None:
             waited = time.monotonic() - loss.noticed
-            _log.warning("%s%s: there after %.0f s", self._options.told, self.source.name, waited)
+            _log.warning("%s%s: there after %.0f s", self._options.log_prefix, self.source.name, waited)
             return None
         gap = replace(loss.gap, seconds=frame.monotonic - self._last.monotonic)
         self.gaps += 1
         self._gap_seconds += gap.seconds
-        _log.warning("%s%s: back after %.1f s", self._options.told, self.source.name, gap.seconds)
+        _log.warning("%s%s: back after %.1f s", self._options.log_prefix, self.source.name, gap.seconds)
         return gap
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run tells of itself while it goes on: whether its camera gives frames, and where it did not."""
+"""The state of a run while it goes on: whether its camera gives frames, and when it did not."""
 
 from __future__ import annotations
 

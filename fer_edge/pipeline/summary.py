@@ -32,7 +32,7 @@ class Summary:
     faces: int
     """Summed over frames."""
     tracks: int
-    """Persons as far as tracking tells; 0 for unrelated images."""
+    """Persons as tracking counts them; 0 for unrelated images."""
     seconds: float
     """From the first frame to the emotions of the last."""
     p50_ms: float
@@ -86,7 +86,7 @@ def summed(summaries: Sequence[Summary], tallies: Sequence[Tally]) -> Summary:
     """The figures of several cameras in one: from the first frame of any to the last of any."""
     whole = Tally()
     whole.add(tallies)
-    told = whole.summary(0, 0, 0)
+    total = whole.summary(0, 0, 0)
     counts = {
         one.name: sum(getattr(summary, one.name) for summary in summaries)
         for one in fields(Summary)
@@ -94,7 +94,7 @@ def summed(summaries: Sequence[Summary], tallies: Sequence[Tally]) -> Summary:
     }
     # All are paused together.
     paused = max((summary.paused_seconds for summary in summaries), default=0.0)
-    return replace(told, **counts, paused_seconds=paused)
+    return replace(total, **counts, paused_seconds=paused)
 
 
 class Tally:

@@ -135,7 +135,7 @@ class Watch(Iterator[FrameResult]):
             self.recognizer.detector,
             self.options.turn,
             PAUSE if self.source.related else 1,
-            self.options.told,
+            self.options.log_prefix,
         )
         self._results = self._run()
 
@@ -253,7 +253,7 @@ class Watch(Iterator[FrameResult]):
             options.budget,
             options.idle_fps if source.live else 0.0,
             1 / (source.fps or CAMERA_FPS),
-            told=options.told,
+            prefix=options.log_prefix,
         )
 
     def _rhythm(self) -> tuple[int, int]:

@@ -61,7 +61,7 @@ def watch_all(
     ``paused`` where no camera runs since the run is paused.
 
     Errors as for :func:`fer_edge.watch`; ``ValueError`` also for ``own`` options of no camera. A camera that
-    fails while others go on is told in the log, and its error raised when they have ended.
+    fails while others go on is logged, and its error raised when they have ended.
     """
     own = own or {}
     if unknown := [name for name in own if name not in sources]:
@@ -106,9 +106,9 @@ class WatchAll(Iterator[FrameResult]):
             sources = {name: self._opening(*camera) for name, camera in cameras.items()}
             for name, (_, options) in cameras.items():
                 alone = replace(options, camera=name, frames=None)
-                told = partial(self._states.take_note, name)
+                on_state = partial(self._states.take_note, name)
                 with _naming(name):
-                    watch = Watch(sources[name], alone, recognizer, told, self._desk.turn)
+                    watch = Watch(sources[name], alone, recognizer, on_state, self._desk.turn)
                 recognizer = watch.recognizer
                 self.watches[name] = opening.enter_context(watch)
             opening.pop_all()
@@ -166,7 +166,7 @@ class WatchAll(Iterator[FrameResult]):
             raise StopIteration
         if not self._threads:
             self._begin()
-        result = self._desk.take(self._tell)
+        result = self._desk.take(self._report_states)
         self._delivered += 1
         self._on_state(RUNNING)
         return result
@@ -204,7 +204,7 @@ class WatchAll(Iterator[FrameResult]):
         for one in self._openings:
             one.abandon()
 
-    def _tell(self) -> None:
+    def _report_states(self) -> None:
         """Tell of the state of all, where there is news of it."""
         state = self._states.news()
         if state is not None:
@@ -352,32 +352,32 @@ class _Desk:
 
 
 class _States:
-    """What cameras tell of themselves, put together."""
+    """The states of all cameras as one."""
 
-    def __init__(self, names: Iterable[str], told: Callable[[str, State], None]) -> None:
-        self._told = told
+    def __init__(self, names: Iterable[str], on_state: Callable[[str, State], None]) -> None:
+        self._on_state = on_state
         self._lock = threading.Lock()
         self._latest: dict[str, State | None] = dict.fromkeys(names)
         self._fresh: set[str] = set()
 
     def take_note(self, name: str, state: State) -> None:
-        """Take note of what a camera tells, in its thread."""
+        """Note the state of a camera; called in its thread."""
         with self._lock:
             self._latest[name] = state
             self._fresh.add(name)
-        self._told(name, state)
+        self._on_state(name, state)
 
     def forget(self, name: str) -> None:
         """A camera has ended."""
         with self._lock:
             self._latest.pop(name, None)
             self._fresh.discard(name)
-        self._told(name, ENDED)
+        self._on_state(name, ENDED)
 
     def news(self) -> State | None:
-        """The state of all, ``None`` where nobody told of it since this was asked last.
+        """The state of all, ``None`` where no camera reported one since the last call.
 
-        A camera that told nothing for a while neither runs nor waits.
+        A camera that reported nothing for a while neither runs nor waits.
         """
         with self._lock:
             fresh, self._fresh = self._fresh, set()

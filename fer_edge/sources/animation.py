@@ -13,7 +13,7 @@ import numpy as np
 from ..defaults import MAX_PIXELS
 from ..errors import SourceError
 from .base import Frame, Source
-from .behind import told_behind
+from .behind import trailing
 from .decode import check_pixels
 from .headers import HEAD_BYTES, is_sequence, picture_kind, picture_size
 
@@ -61,7 +61,7 @@ def _count(content: bytes) -> tuple[int, bool]:
 
 def warn_of_more(kind: str | None, content: bytes, name: str) -> None:
     """Log a warning where another picture or film lies behind the end of this one."""
-    if kind is not None and (behind := told_behind(kind, content)):
+    if kind is not None and (behind := trailing(kind, content)):
         _log.warning("%s: also holds %s, which is not read", name, behind)
 
 

@@ -23,7 +23,7 @@ def begins_a_film(head: bytes) -> bool:
     return _FILMS.match(head) is not None
 
 
-def told_behind_film(path: Path) -> str:
+def trailing_in_film(path: Path) -> str:
     """As :func:`told_behind`, of a film file; of MP4 with its relatives and AVI."""
     with path.open("rb") as stream:
         head = stream.read(12)
@@ -31,10 +31,10 @@ def told_behind_film(path: Path) -> str:
         if not kind:
             return ""
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return told_behind(kind, content)
+            return trailing(kind, content)
 
 
-def told_behind(kind: str, content: Content) -> str:
+def trailing(kind: str, content: Content) -> str:
     """In words what begins behind the file of this ``kind`` that ``content`` begins with; mostly nothing.
 
     Of formats that tell where they end; JPEG, whose files hold several pictures on purpose, has

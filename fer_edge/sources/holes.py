@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .behind import told_behind_film
+from .behind import trailing_in_film
 from .containers import header_counts_frames, is_broken
 from .packets import packets
 
@@ -140,7 +140,7 @@ class FileEvidence:
         return header_counts_frames(self.path)
 
     def behind(self) -> str:
-        return told_behind_film(self.path)
+        return trailing_in_film(self.path)
 
 
 def count_lost(film: Evidence, steps: Steps, declared: float, missing: int) -> int:

@@ -103,7 +103,7 @@ def test_the_slow_governor_is_told_with_the_command_that_changes_it(pi):
 
 
 @pytest.mark.parametrize(("kilobytes", "state"), [(150_000, "note"), (400_000, "ok")])
-def test_little_memory_is_told(pi, kilobytes, state):
+def test_little_memory_is_reported(pi, kilobytes, state):
     tree(pi, {"meminfo": f"MemTotal:  1000000 kB\nMemAvailable:  {kilobytes} kB\n"})
     finding = found("memory")
     assert finding.state == state
@@ -122,7 +122,7 @@ def status(blocks, flags=0):
         (status(1_000_000, os.ST_RDONLY), "note", "is read-only"),
     ],
 )
-def test_a_full_or_read_only_disk_is_told(pi, monkeypatch, made, state, words):
+def test_a_full_or_read_only_disk_is_reported(pi, monkeypatch, made, state, words):
     monkeypatch.setattr(board.os, "statvfs", lambda folder: made)
     finding = found("disk")
     assert (finding.state, words in finding.detail) == (state, True)
@@ -147,7 +147,7 @@ NOW = datetime(2026, 11, 26, 12).timestamp()
         (3, None, "ok", "2026-11-29"),
     ],
 )
-def test_a_wrong_clock_is_told(tmp_path, monkeypatch, days, synchronized, state, words):
+def test_a_wrong_clock_is_reported(tmp_path, monkeypatch, days, synchronized, state, words):
     written = tmp_path / "clock"
     written.touch()
     os.utime(written, (NOW, NOW))

@@ -241,7 +241,7 @@ def test_a_picamera2_for_another_numpy_is_told_with_the_command(seen, picamera, 
         has_picamera()
 
 
-def test_a_picamera2_that_crashes_is_told(seen, picamera):
+def test_a_picamera2_that_crashes_is_reported(seen, picamera):
     picamera("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n")
     assert "crashes in native code (SIGSEGV)" in doctor.look()[0].detail
 
@@ -317,7 +317,7 @@ def test_a_camera_without_pictures_is_given_up(camera):
 
 
 @pytest.mark.parametrize("made", [SourceError("it is busy"), Made(2, SourceLostError("it is busy"))])
-def test_what_a_camera_fails_with_is_told(camera, made):
+def test_what_a_camera_fails_with_is_reported(camera, made):
     camera(made)
     assert doctor.try_camera("0").error == "it is busy"
 

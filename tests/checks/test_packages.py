@@ -60,7 +60,7 @@ def test_missing_extras_of_a_device_are_told_with_one_command(environment):
     assert not {"dev", "services", "test", "train"} & extras
 
 
-def test_a_package_left_out_at_installation_is_told(environment):
+def test_a_package_left_out_at_installation_is_reported(environment):
     environment(WHOLE)
     assert "packages" not in notes()
     environment({name: version for name, version in WHOLE.items() if name != "pillow"})

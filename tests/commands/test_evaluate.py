@@ -245,7 +245,7 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(cli, people, answers
     assert lines["p0"] == ["-", "-", "-", "1"]
 
 
-def test_a_line_of_the_list_that_is_wrong_is_told(cli, people, answers):
+def test_a_line_of_the_list_that_is_wrong_is_reported(cli, people, answers):
     (people / "2.png").unlink()
     code, _, err = cli("evaluate", people)
     assert code == 2

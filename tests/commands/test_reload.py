@@ -137,7 +137,7 @@ def test_the_file_is_read_again_while_the_cameras_are_waited_for(started, tmp_pa
     assert (tmp_path / "b.jsonl").exists()
 
 
-def test_a_session_that_ends_with_its_store_is_told(started, tmp_path):
+def test_a_session_that_ends_with_its_store_is_reported(started, tmp_path):
     file = tmp_path / "door.toml"
     head = 'camera = "demo"\njsonl = "a.jsonl"\nstate_folder = "state"\n'
     file.write_text(head + 'store = "a.db"\n')

@@ -310,7 +310,7 @@ def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, caps
     assert "1 person, 40 s observed, 15 events" in capsys.readouterr().out
 
 
-def test_a_baseline_that_nobody_stays_for_is_told(tmp_path, capsys):
+def test_a_baseline_that_nobody_stays_for_is_reported(tmp_path, capsys):
     store = lasting(tmp_path / "short.db", 40, people=2)
     assert report(store, "-o", tmp_path / "report.html", "--baseline", 100) == 0
     told = "2 people without a baseline: seen for less than half of 100 s."

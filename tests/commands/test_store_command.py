@@ -108,7 +108,7 @@ def test_the_store_itself_is_not_overwritten(cli, path):
     assert "is also the input" in err
 
 
-def test_what_is_no_store_is_told(cli, tmp_path):
+def test_what_is_no_store_is_reported(cli, tmp_path):
     assert cli("store", tmp_path / "none.db")[0] == 2
     (tmp_path / "x.db").write_text("hello" * 1000)
     code, _, err = cli("store", tmp_path / "x.db")

@@ -227,7 +227,7 @@ def test_a_full_disk_under_the_file_is_told_in_words_and_leaves_the_old_figures(
     assert [one.name for one in tmp_path.iterdir()] == ["fer-edge.prom"]
 
 
-def test_a_file_that_cannot_be_removed_is_told(clocks, tmp_path, monkeypatch, caplog):
+def test_a_file_that_cannot_be_removed_is_reported(clocks, tmp_path, monkeypatch, caplog):
     _, metrics = made(clocks)
     path = tmp_path / "fer-edge.prom"
     file = MetricsFile(str(path), metrics)

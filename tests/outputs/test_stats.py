@@ -40,10 +40,10 @@ def test_figures_are_of_the_time_since_the_last_ones(stats, board, caplog):
     for latency in [10.0] * 19 + [50.0]:
         stats.write(replace(result(face(), face()), latency_ms=latency))
     board.update(now=110.0, done=summary(dropped=7, passed=3))
-    stats.tell()
+    stats.log()
     board.update(now=120.0, done=summary(dropped=8, passed=3))
     stats.write(result())
-    stats.tell()
+    stats.log()
     first, second = told(caplog)
     # The 95th percentile lies 0.05 of the way from the 19th of 20 values to the last.
     assert re.sub(r"\d+ MB", "N MB", first) == (
@@ -56,13 +56,13 @@ def test_figures_are_of_the_time_since_the_last_ones(stats, board, caplog):
 
 def test_a_time_without_frames_is_told_as_well(stats, board, caplog):
     board["now"] = 110.0
-    stats.tell()
+    stats.log()
     assert told(caplog)[0].startswith("stats: 0 frames in 10.0 s, dropped 0, passed 0, faces 0")
 
 
 def test_heat_and_throttling_are_told_where_the_board_says_so(stats, board, caplog):
     board["state"] = Condition(81.4, 0.0, ("under-voltage now", "throttled now"))
-    stats.tell()
+    stats.log()
     assert told(caplog)[0].endswith(" MB, 81 °C, under-voltage now, throttled now")
 
 

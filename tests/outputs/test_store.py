@@ -327,7 +327,7 @@ def test_another_programs_database_is_refused_and_left_alone(path):
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_is_missing_is_told(tmp_path):
+def test_a_folder_that_is_missing_is_reported(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         StoreOutput(tmp_path / "none" / "x.db", live=True)
     with pytest.raises(DataError, match="is a folder"):
@@ -560,7 +560,7 @@ def test_a_run_without_frames_leaves_an_empty_store(output, path):
     assert rows(path, "runs") == rows(path, "minutes") == []
 
 
-def test_the_start_of_a_run_is_told(path, clock):
+def test_the_start_of_a_run_is_reported(path, clock):
     written(path, clock, start={"version": "9.9", "source": "camera 0"})
     (run,) = rows(path, "runs")
     assert json.loads(run["start"]) == {"version": "9.9", "source": "camera 0"}

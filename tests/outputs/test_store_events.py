@@ -84,7 +84,7 @@ def test_events_come_also_while_no_frames_do(clock, tmp_path):
     assert told(path) == [("A", 5.0, None), ("B", 20.0, None)]
 
 
-def test_events_after_the_operator_ended_the_session_are_told(clock, tmp_path, caplog):
+def test_events_after_the_operator_ended_the_session_are_reported(clock, tmp_path, caplog):
     path = tmp_path / "shop.db"
     store = output(path, clock, event(1, 1.0), event(2, 6.0))
     feed(store, clock, 4, face())

@@ -261,7 +261,7 @@ def test_the_rate_while_nobody_is_there_is_not_told(caplog):
     assert told(caplog) == ["keeping 10 frames a second"]
 
 
-def test_without_a_limit_no_rate_is_told(caplog):
+def test_without_a_limit_no_rate_is_reported(caplog):
     caplog.set_level(logging.INFO, "fer_edge")
     World(0.02).run(60)
     assert told(caplog) == []

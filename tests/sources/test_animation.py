@@ -130,7 +130,7 @@ def test_a_film_behind_many_pictures_does_not_make_them_a_motion_photo(tmp_path)
         assert sum(1 for _ in source) == 5
 
 
-def test_raw_mjpeg_in_a_folder_is_told(tmp_path, caplog):
+def test_raw_mjpeg_in_a_folder_is_reported(tmp_path, caplog):
     written(tmp_path, b"".join(mjpeg([30, 60, 90])))
     (frame,) = open_source(tmp_path)
     assert frame.image.mean() == pytest.approx(30, abs=2)
@@ -182,7 +182,7 @@ def test_every_cut_of_an_animation_gives_frames_or_a_source_error(tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_lies_behind_the_end_of_an_animation_is_told(tmp_path, kind, caplog):
+def test_what_lies_behind_the_end_of_an_animation_is_reported(tmp_path, kind, caplog):
     content = animation(kind, LEVELS, DURATIONS)
     with open_source(written(tmp_path, content + content)) as source:
         assert sum(1 for _ in source) == 4

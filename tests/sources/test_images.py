@@ -144,7 +144,7 @@ KINDS = (".png", ".gif", ".bmp", ".jp2", ".avif", ".webp")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", [*KINDS, ".jpg", ".tif", "film"])
-def test_what_lies_behind_the_end_of_a_picture_is_told(tmp_path, kind, other, caplog):
+def test_what_lies_behind_the_end_of_a_picture_is_reported(tmp_path, kind, other, caplog):
     behind = b"\0\0\0\x18ftypisom" if other == "film" else encoded(other, grey(200))
     path = tmp_path / "joined"
     path.write_bytes(encoded(kind, gradient()) + behind)

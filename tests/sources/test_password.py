@@ -87,7 +87,7 @@ def test_a_url_without_a_user_or_with_a_password_takes_none(url, secret):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\nsecret\n", None])
-def test_a_missing_or_empty_file_is_told(content, tmp_path):
+def test_a_missing_or_empty_file_is_reported(content, tmp_path):
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)

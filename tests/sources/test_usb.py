@@ -228,13 +228,13 @@ def test_a_link_is_followed_anew_when_it_is_opened_again(bus):
     assert again.reopen is not None
 
 
-def test_a_link_to_metadata_is_told(bus):
+def test_a_link_to_metadata_is_reported(bus):
     path = str(bus.plug(2)).replace("index0", "index1")
     with pytest.raises(WrongSourceError, match=r"gives no pictures.*-index0, or one of.* 2 \(Webcam\)"):
         open_camera(path)
 
 
-def test_a_device_that_is_no_camera_is_told():
+def test_a_device_that_is_no_camera_is_reported():
     with pytest.raises(WrongSourceError, match="/dev/null: is no camera"):
         open_camera("/dev/null")
 

@@ -45,7 +45,7 @@ def test_the_fitted_head_is_the_optimum_over_faces_and_their_mirror_images(voted
     assert bias.grad.abs().max() < 2e-5
 
 
-def test_all_else_stays_to_the_bit_and_the_run_is_told(voted, tmp_path):
+def test_all_else_stays_to_the_bit_and_the_run_is_reported(voted, tmp_path):
     (tmp_path / "first").mkdir()
     fit(replace(voted, votes=None), TrainOptions(model="tiny", epochs=1, batch=70), tmp_path / "first")
     before = checkpoint.load(tmp_path / "first" / "last.pt")

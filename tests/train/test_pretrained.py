@@ -152,7 +152,7 @@ def test_bundled_model_becomes_trainable_and_computes_the_same(model, faces):
     assert not is_folded(net)
 
 
-def test_files_that_are_not_dlibs_are_told(dlib_file, faces, tmp_path):
+def test_files_that_are_not_dlibs_are_reported(dlib_file, faces, tmp_path):
     whole = dlib_file.read_bytes()
     numbers = whole.index(b"con_4") + len(b"con_4" + b"".join(map(integer, (2, 4736, 1, 1, 1))))
     for content, reason in (
@@ -230,7 +230,7 @@ def test_the_seed_decides_what_dlib_does_not_give(dlib_file, faces, monkeypatch)
     assert pretrained.initial_net("edge", faces, 1) is None
 
 
-def test_a_model_that_is_not_bundled_is_told():
+def test_a_model_that_is_not_bundled_is_reported():
     with pytest.raises(fer_edge.ModelError, match="no model 'mega': bundled are edge, nano"):
         pretrained.exported_net("mega")
 
