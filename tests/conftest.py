@@ -118,6 +118,30 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.fixture
+def write(tmp_path: Path):
+    """Write a file, with text or bytes, into ``tmp_path``."""
+
+    def write(content, name="faces.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def classifier(monkeypatch: pytest.MonkeyPatch):
+    """The classifier of every recognizer: :class:`pipeline.scripts.BrightnessClassifier`."""
+    from pipeline.scripts import BrightnessClassifier
+
+    from fer_edge.pipeline import recognizer
+
+    one = BrightnessClassifier()
+    monkeypatch.setattr(recognizer, "load_classifier", lambda *_, **__: one)
+    return one
+
+
+@pytest.fixture
 def film(tmp_path: Path) -> Path:
     """25 frames without faces, 10 a second."""
     pytest.importorskip("cv2")

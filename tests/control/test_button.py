@@ -9,7 +9,7 @@ gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed")
 
 from control.test_control import Sessions
 from gpiozero.pins.mock import MockFactory
-from pipeline.test_watch_all import Recognizer, Script
+from pipeline.several import Recognizer, Script
 
 from fer_edge.control import button as button_module
 from fer_edge.control.button import button

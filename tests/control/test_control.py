@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from pipeline.test_watch_all import Recognizer, Script, watching
+from pipeline.several import Recognizer, Script, watching
 
 from fer_edge.control.control import LONGEST_NAME, MOST_CORNERS, MOST_MASKS, Control
 from fer_edge.control.folder import state_folder, state_path

@@ -21,7 +21,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 from control.test_control import Sessions
-from pipeline.test_watch_all import Recognizer, Script
+from pipeline.several import Recognizer, Script
 
 from fer_edge.control.control import Control
 from fer_edge.control.keys import explained, keys, press

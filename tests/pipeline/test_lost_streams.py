@@ -17,7 +17,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from pipeline.test_watch import ScriptedRecognizer
+from pipeline.scripts import ScriptedRecognizer
 from sources.rtsp import playing
 from sources.web import MJPEG, jpeg, multipart, serving, whole
 

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("cv2")
 
+from pipeline.scripts import ScriptedRecognizer
+from pipeline.several import Recognizer, Script, watching
 from pipeline.test_reconnect import UNPLUGGED, Lives
-from pipeline.test_watch import ScriptedRecognizer
-from pipeline.test_watch_all import Recognizer, Script, watching
 
 from fer_edge.pipeline import reconnect
 from fer_edge.pipeline.options import WatchOptions

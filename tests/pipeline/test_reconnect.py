@@ -15,7 +15,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from pipeline.test_watch import ScriptedRecognizer, indices
+from pipeline.scripts import ScriptedRecognizer, indices
 
 from fer_edge.backoff import Backoff
 from fer_edge.errors import SourceError, SourceLostError, WrongSourceError

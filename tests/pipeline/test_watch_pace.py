@@ -12,7 +12,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from test_watch import ScriptedRecognizer, ScriptedSource, indices, watch
+from pipeline.scripts import ScriptedRecognizer, ScriptedSource, indices, watch
 
 from fer_edge.errors import SourceError
 from fer_edge.pipeline import pace
