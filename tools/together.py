@@ -339,8 +339,11 @@ def together(
                 )
                 for problem in outcome.problems[known:]:
                     print(f"           {problem}", flush=True)
-                if any(device.run.process.poll() is not None for device in devices):
-                    raise RuntimeError("a run has ended")
+                for device in devices:
+                    code = device.run.process.poll()
+                    if code is not None:
+                        last = device.run.messages[-2000:]
+                        raise RuntimeError(f"{device.name}: the run has ended with exit code {code}:\n{last}")
                 take_sample(scene, began)
             else:
                 continue
