@@ -9,6 +9,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from email.message import Message
+from typing import IO
 
 from ..errors import SourceError
 from .headers import HEAD_BYTES, picture_kind
@@ -105,7 +107,7 @@ def _opened(url: str, timeout: float) -> http.client.HTTPResponse:
     unchecked = ssl.create_default_context()
     unchecked.check_hostname = False
     unchecked.verify_mode = ssl.CERT_NONE
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=unchecked)]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=unchecked), _Refusals()]
     if parts.username is not None:
         known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         user, password = (urllib.parse.unquote(text or "") for text in (parts.username, parts.password))
@@ -117,6 +119,17 @@ def _opened(url: str, timeout: float) -> http.client.HTTPResponse:
     request = urllib.request.Request(plain, headers={"User-Agent": "fer-edge", "Accept": "*/*"})
     response: http.client.HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=timeout)
     return response
+
+
+class _Refusals(urllib.request.BaseHandler):
+    """Closes each answer that asks for a password; urllib leaves the first one open when it asks again."""
+
+    handler_order = urllib.request.HTTPBasicAuthHandler.handler_order - 100
+
+    def http_error_401(
+        self, request: urllib.request.Request, answer: IO[bytes], code: int, reason: str, headers: Message
+    ) -> None:
+        answer.close()
 
 
 def _reason(error: object) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import itertools
 import struct
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -16,6 +18,7 @@ from sources.web import MJPEG, jpeg, multipart, serving, whole
 
 from fer_edge.errors import SourceError, SourceLostError
 from fer_edge.sources import SourceOptions, open_source, stream
+from fer_edge.sources.http import ask
 from fer_edge.sources.opencv_capture import FAILED_READS_ALLOWED
 
 # Clocks, signals and processes under an emulator are the emulator's.
@@ -191,6 +194,28 @@ def test_user_and_password_of_the_url_are_sent_where_they_are_asked_for(server, 
     with pytest.raises(SourceError, match="401") as error:
         open_source(server.url.replace("//", "//me:wrong@") + path)
     assert "wrong" not in str(error.value)
+
+
+def test_answers_that_ask_for_a_password_are_closed(server):
+    def answer(request):
+        request.send_response(401)
+        request.send_header("WWW-Authenticate", 'Basic realm="camera"')
+        request.end_headers()
+        return None, None, []
+
+    def keep_the_error():
+        # With its traceback it refers to itself, so only the collector finds the answers that it holds.
+        with pytest.raises(SourceError, match="401") as error:
+            ask(server.url.replace("//", "//me:wrong@") + "/snap", timeout=30)
+        assert error.tb is not None
+
+    server.answers["/snap"] = answer
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        keep_the_error()
+        gc.collect()
+    assert len(server.asked) > 1
+    assert not [str(one.message) for one in caught if one.category is ResourceWarning]
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
