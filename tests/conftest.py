@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import csv
 import importlib.util
 import os
@@ -9,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
@@ -18,6 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # What runs of tests remember is nothing for the runs of whoever tests, and the other way round.
 _STATE = tempfile.TemporaryDirectory(prefix="fer-edge-tests-")
+atexit.register(_STATE.cleanup)
 os.environ["XDG_STATE_HOME"] = os.environ["XDG_RUNTIME_DIR"] = _STATE.name
 
 import numpy as np
@@ -47,6 +52,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("services"):
                 item.add_marker(pytest.mark.skip(reason="make test-services runs it"))
+
+
+_GRACE = 10.0
+"""Seconds in which threads and processes that were told to end do so, on a busy machine."""
+_STAYING = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "torch/_inductor")
+"""Command lines of processes that a library starts once and keeps."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """Fail the test that leaves a thread or a process at work, which would log and warn in others' time."""
+    threads, processes = set(threading.enumerate()), _children()
+    yield
+    until = time.monotonic() + _GRACE
+    started = [thread for thread in threading.enumerate() if thread not in threads]
+    # tqdm keeps one for all bars there will be.
+    started = [thread for thread in started if type(thread).__module__ != "tqdm._monitor"]
+    for thread in started:
+        thread.join(max(0.0, until - time.monotonic()))
+    while (left := _children().keys() - processes) and time.monotonic() < until:
+        time.sleep(0.05)
+    names = [f"thread {thread.name}" for thread in started if thread.is_alive()]
+    names += [f"process {name}" for pid, name in _children().items() if pid in left]
+    assert not names, f"still there {_GRACE:g} s after the test: {'; '.join(names)}"
+
+
+def _children() -> dict[int, str]:
+    """The command lines of this process's children that run, less those that libraries keep."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there are none: looking for them would take milliseconds a test
+        return {}
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            name = stat.with_name("cmdline").read_text().replace("\0", " ")[:200]
+            if int(parent) == os.getpid() and state != "Z" and not any(one in name for one in _STAYING):
+                found[int(stat.parent.name)] = name
+    return found
 
 
 needs_extension = pytest.mark.skipif(c_kernels is None, reason="the C extension is not built")

@@ -21,23 +21,35 @@ from fer_edge.outputs.mqtt.link import Link, LinkLost, Message, require_paho
 def server(answer):
     """A server that hands each connection to ``answer`` in a thread; gives its address as a broker."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        taken = []
+        taken, serving = [], []
 
         def accept():
             with contextlib.suppress(OSError):
                 while True:
                     connection, _ = listening.accept()
                     taken.append(connection)
-                    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+                    start(serve, connection)
 
         def serve(connection):
             with contextlib.suppress(OSError):
                 answer(connection)
 
-        threading.Thread(target=accept, daemon=True).start()
+        def start(target, *arguments):
+            serving.append(threading.Thread(target=target, args=arguments, daemon=True))
+            serving[-1].start()
+
+        start(accept)
         try:
             yield Broker("127.0.0.1", listening.getsockname()[1])
         finally:
+            # Closing alone does not wake who waits in the socket.
+            listening.shutdown(socket.SHUT_RDWR)
+            serving[0].join()
+            for one in taken:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            for thread in serving:
+                thread.join()
             for one in taken:
                 one.close()
 
@@ -68,7 +80,12 @@ def test_a_name_that_cannot_be_resolved_is_told():
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(links, "ANSWER_SECONDS", 0.3)
-    with server(lambda connection: time.sleep(5)) as broker, pytest.raises(LinkLost, match="does not answer"):
+
+    def silent(connection):
+        while connection.recv(100):
+            pass
+
+    with server(silent) as broker, pytest.raises(LinkLost, match="does not answer"):
         Link(broker, "shop").connect()
 
 

@@ -90,10 +90,15 @@ def run(lives, recognizer=None, source=None, **options):
     watch = Watch(source or lasting(lives), options, recognizer or ScriptedRecognizer(), states.append)
     watch.states = states
     results = []
-    with watch:
-        for result in watch:
-            results.append(result)
-            lives.taken.release()
+    try:
+        with watch:
+            for result in watch:
+                results.append(result)
+                lives.taken.release()
+    finally:
+        # The last frame is taken by nobody, and its thread would wait for that.
+        lives.patience = 0.0
+        lives.taken.release()
     return results, watch
 
 
