@@ -25,7 +25,7 @@ from results import result, tracked
 
 from fer_edge.config import load, reloaded
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_a_lost_stream_is_opened_again_and_the_gap_recorded(cli, tmp_path):
 def test_reconnect_off_ends_the_run_with_1(cli, url):
     code, out, err = cli("run", url, "--reconnect", "off", "--seconds", 60)
     assert (code, besides_privacy(err)) == (1, [f"fer-edge run: {url}: the stream stopped"])
-    assert "frames in" in out
+    assert re.search(r"^\d+ frames? in ", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("limit", ["1", "1s"])
@@ -88,7 +88,8 @@ def test_a_limit_ends_the_run_with_1(cli, limit):
         code, out, err = cli("run", url, "--reconnect", limit, "--seconds", 60)
     assert code == 1
     assert err.splitlines()[-1] == (f"fer-edge run: {url}: the stream stopped; not there again within 1 s")
-    assert "frames in" in out
+    # One where a busy machine looked at the newest only.
+    assert re.search(r"^[1-5] frames? in ", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("value", ["maybe", "-1", "0", "", "inf", "1d"])

@@ -378,8 +378,8 @@ def test_viewers_who_come_and_go_leave_nothing_behind(tmp_path):
                 stack.enter_context(page.connect(page.get("/api/events"))).recv(1)
             wait_for(lambda: page.page.server.connections == 0)
             wait_for(lambda: not page.page.pictures.looked_at)
-        assert set(page.page.pictures._asked.values()) == {0}
-        assert set(page.page._routes._taken.values()) == {0}
+        wait_for(lambda: set(page.page.pictures._asked.values()) == {0})
+        wait_for(lambda: set(page.page._routes._taken.values()) == {0})
 
 
 def test_a_frame_that_comes_a_little_early_is_taken():
