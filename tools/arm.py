@@ -262,7 +262,8 @@ def inside(root: Path, release: str, script: str, check: bool = True, **environm
         "QEMU_CPU": os.environ.get("QEMU_CPU", "cortex-a72"),
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "/srv/wheels",
-        "PIP_NO_COMPILE": "1",
+        # pip takes the values of its options that begin with --no- the other way round.
+        "PIP_NO_COMPILE": "0",
         "PIP_QUIET": "1",
         **environment,
     }
