@@ -2,7 +2,7 @@
 # make test         everything, with the training and export toolchain
 # make test-device  the part that a Raspberry Pi can run, without torch
 # make test-numpy   those of them that can tell whether the C kernels or their NumPy twins are in use, on NumPy
-# make test-oldest  the same on the oldest versions that pyproject.toml allows, with the C kernels and without
+# make test-oldest  all device tests on NumPy with the oldest versions that pyproject.toml allows, some on the C kernels
 # make test-arm     the wheel installed and tested on emulated Raspberry Pi OS user lands
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make test-services  with a browser, a broker, a database and the like (Debian: chromium mosquitto nginx
@@ -35,6 +35,9 @@ TORCH ?= torch==2.13.0
 # What can tell whether the C kernels or their NumPy twins are in use.
 NUMPY_TESTS ?= $(addprefix tests/,kernels fer2013 models faces sources pipeline commands checks) \
     tests/test_reference.py tests/test_nasty_files.py
+
+# Whole programs, for the kernels that were not in use in all other tests.
+PROGRAM_TESTS ?= tests/test_reference.py tests/test_nasty_files.py tests/commands/test_cli.py
 
 # For `make test-arm`: what Raspberry Pi OS is based on.
 RELEASE ?= bookworm trixie
@@ -93,9 +96,10 @@ test-numpy: $(VENV)/.device
 	FER_EDGE_PURE=1 $(bin)/python -m pytest -m "not toolchain" $(NUMPY_TESTS)
 
 # In an environment of its own, $(VENV)-oldest. Needs Python 3.11 or 3.12: the versions have no wheels for later ones.
+# On NumPy, as `make test` is on C; tests of the kernels try both by themselves.
 test-oldest: $(VENV)-oldest/.device
-	$(VENV)-oldest/bin/python -m pytest -q -m "not toolchain"
-	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -q -m "not toolchain" $(NUMPY_TESTS)
+	FER_EDGE_PURE=1 $(VENV)-oldest/bin/python -m pytest -q -m "not toolchain"
+	$(VENV)-oldest/bin/python -m pytest -q -m "not toolchain" $(PROGRAM_TESTS)
 
 # mypy finds fer_edge.train and fer_edge.export only where they lie inside the package.
 lint: $(VENV)/.dev

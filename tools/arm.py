@@ -36,18 +36,27 @@ LARGEST_INSTALL = 330_000_000
 """Bytes of site-packages after the installation that the README gives."""
 
 PROGRAMS = ("tests/commands/test_cli.py", "tests/test_reference.py")
-PROCESSOR = ("tests/kernels", "tests/models", "tests/faces", "tests/fer2013", *PROGRAMS)
+PROCESSOR = (
+    *("tests/kernels", "tests/fer2013/test_reader.py", "tests/models", *PROGRAMS),
+    *("tests/faces/test_detector.py", "tests/faces/test_engines.py", "tests/faces/test_geometry.py"),
+)
 """Tests of what a processor can do otherwise: kernels, runtimes, parsing, and the programs on top of them."""
 
-NUMPY = ("whole programs on the NumPy path", "1", PROGRAMS)
-RUNS = {
-    "bookworm": (("tests of what depends on the processor", "0", PROCESSOR), NUMPY),
-    "trixie": (("whole programs and runtimes", "0", ("tests/models", *PROGRAMS)), NUMPY),
-}
-"""What is run for each release, with FER_EDGE_PURE and files; the tests of kernels run on both paths by
-themselves. An emulated processor takes some ten times as long, hence a choice; ``--all`` runs everything."""
+KERNELS = "c_and_numpy or not numpy"
+"""Of tests that try both kernels, those on C and those that compare the two."""
 
-EVERYTHING = (("device tests", "0", ("tests",)), NUMPY)
+NUMPY = ("whole programs on the NumPy path", "1", PROGRAMS, "")
+RUNS = {
+    "bookworm": (("tests of what depends on the processor", "0", PROCESSOR, KERNELS), NUMPY),
+    "trixie": (
+        ("whole programs and runtimes", "0", ("tests/models/test_bundled_model.py", *PROGRAMS), ""),
+        ("results on the NumPy path", "1", ("tests/test_reference.py",), ""),
+    ),
+}
+"""What is run for each release, with FER_EDGE_PURE, files, and pytest's ``-k``. An emulated processor takes
+some ten times as long, hence a choice; ``--all`` runs everything."""
+
+EVERYTHING = (("device tests", "0", ("tests",), ""), NUMPY)
 
 TESTS_FAILED = 1
 """Of pytest's exit codes."""
@@ -97,9 +106,9 @@ def main() -> int:
         print(f"\n== {release}: root file system, wheel and dependencies", flush=True)
         root = root_file_system(release)
         install(root, release)
-        for name, pure, files in EVERYTHING if arguments.all else RUNS[release]:
+        for name, pure, files, chosen in EVERYTHING if arguments.all else RUNS[release]:
             print(f"\n== {release}: {name}", flush=True)
-            code = test(root, release, pure, files, shlex.split(arguments.pytest))
+            code = test(root, release, pure, files, ["-k", chosen, *shlex.split(arguments.pytest)])
             if code:
                 return code
     return 0
