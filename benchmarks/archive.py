@@ -20,12 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
 import films
+import numpy as np
+
+from fer_edge.pipeline.pace import Pace
+from fer_edge.sources.course import survey
+from fer_edge.sources.stretch import Span
+from fer_edge.sources.video import VideoSource
 
 
 @dataclass(frozen=True)
@@ -157,12 +164,42 @@ def compared(folder: Path, sides: dict[str, list[str]], rounds: int) -> dict[str
     return middle
 
 
+def sought(path: Path, rounds: int) -> None:
+    """Print what it costs to read a frame of ``path`` every so often, decoding all of it and leaping."""
+    read = survey(path)
+    times = np.sort(read.times)
+    groups = np.diff(np.flatnonzero(read.keys[np.argsort(read.times)]))
+    print(f"{path.name}: {len(times)} frames, {np.median(groups) if len(groups) else 0:.0f} a group")
+    print(f"{'a frame each':>14} {'decoding':>10} {'leaping':>10} {'leaps':>6} {'decoded':>8}")
+    for gap in (0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 20.0):
+        took: dict[bool, list[float]] = {False: [], True: []}
+        seen = {}
+        for _ in range(rounds):
+            for leaping in took:
+                began = time.process_time()
+                course = survey(path).course() if leaping else None
+                with VideoSource(path, Span(), 1, course) as source:
+                    pace = Pace(fps=1 / gap)
+                    source.chooser, source.foresees = pace.chooses, pace.foresees
+                    frames = [(frame.timestamp, zlib.crc32(frame.image)) for frame in source]
+                    took[leaping].append(time.process_time() - began)
+                    seen[leaping] = frames, source.stretch
+        if seen[True][0] != seen[False][0]:
+            raise SystemExit(f"{path}: other frames by leaping")
+        stretch = seen[True][1]
+        print(
+            f"{gap:12.1f} s {statistics.median(took[False]):8.2f} s {statistics.median(took[True]):8.2f} s "
+            f"{stretch.leaps:6d} {stretch.decoded:8d}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Print the comparisons that were asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", default=["local"], help="local, every, ray (default: local)")
+    parser.add_argument("what", nargs="*", default=["local"], help="local, every, seek, ray (default: local)")
     parser.add_argument("--folder", type=Path, help="take the films in it (default: make some)")
     parser.add_argument("--films", type=int, default=4, help="how many (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each (default: %(default)s)")
@@ -176,6 +213,10 @@ def main() -> None:
         cut = ["--segment", given.segment]
         many = ["--workers", str(given.workers)]
         for what in given.what:
+            if what == "seek":
+                for path in sorted(folder.iterdir()):
+                    sought(path, given.rounds)
+                continue
             sides = {
                 "local": {
                     "1 process": [*cut, "--workers", "1"],
@@ -186,6 +227,7 @@ def main() -> None:
                     "--every 5": [*cut, *many, "--every", "5"],
                     "--fps 2": [*cut, *many, "--fps", "2"],
                     "--fps 0.2": [*cut, *many, "--fps", "0.2"],
+                    "--fps 0.05": [*cut, *many, "--fps", "0.05"],
                 },
                 "ray": {
                     "local": [*cut, *many],

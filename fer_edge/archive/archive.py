@@ -264,7 +264,9 @@ class Archive:
         assert work.plan is not None
         number = work.waiting.popleft()
         work.places.add(place)
-        return work, SegmentTask(work.film, number, work.plan.segments[number], work.plan.head)
+        segment = work.plan.segments[number]
+        course = work.plan.course(segment, self._settings.options)
+        return work, SegmentTask(work.film, number, segment, work.plan.head, course)
 
     def _join_task(self, work: _Work, numbers: range) -> JoinTask:
         assert work.plan is not None

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ..errors import DataError, SourceError
 from ..pipeline.options import WatchOptions
 from ..sources import open_source
-from ..sources.film import LONGEST_STEP
+from ..sources.base import CAMERA_FPS
+from ..sources.course import LEAST_GAP, Course, Survey, survey, why_unclear
 from ..sources.holes import FileEvidence
-from ..sources.packets import packets
 from ..sources.stretch import Span
 from ..sources.video import VideoSource
 from .part import pyarrow_parquet
@@ -29,11 +29,11 @@ from .part import pyarrow_parquet
 HEAD_BYTES = 1 << 16
 """Bytes of a file's head whose checksum tells whether it is the same file."""
 
-_TOLD = ("head", "why_whole", "pause", "fps", "declared", "size", "is_broken", "header_counts", "told_behind")
+_TOLD = (
+    *("head", "why_whole", "pause", "fps", "declared", "size", "is_broken", "header_counts", "told_behind"),
+    "indexed",
+)
 """Fields of a plan that are stored besides segments and times."""
-
-_LEAST_STEP = 1e-4
-"""Seconds between frames below which their times do not tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,25 @@ class Plan:
     is_broken: bool = False
     header_counts: bool = False
     told_behind: str = ""
+    indexed: bool = False
     times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """Of its packets, in seconds, in the order of the file."""
+    """Of its packets, in seconds, in the order of the file; and the next two, of each."""
+    keys: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    fresh: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """See :class:`~fer_edge.sources.course.Survey`."""
+
+    def course(self, segment: Segment, options: WatchOptions) -> Course | None:
+        """What leaping over frames of ``segment`` needs; ``None`` where that is not done.
+
+        Where many of them are wanted, it would not pay.
+        In a film with a broken container frames may be missing that only reading all of it shows.
+        """
+        gap = options.every if options.fps is None else (self.fps or CAMERA_FPS) / options.fps
+        if segment.span is None or self.is_broken or gap < LEAST_GAP:
+            return None
+        span = segment.span
+        whole = Survey(self.times, self.keys, self.fresh, self.indexed).course()
+        return whole.between(span.begin, span.end, span.begin if span.seek is None else span.seek)
 
     def packet_times(self) -> Iterable[float]:
         """See :class:`~fer_edge.sources.holes.Evidence`, as the next three."""
@@ -129,7 +146,8 @@ def plan_to_bytes(plan: Plan) -> bytes:
     pyarrow, parquet = pyarrow_parquet()
     told = {name: getattr(plan, name) for name in _TOLD}
     told["segments"] = [segment_to_json(segment) for segment in plan.segments]
-    table = pyarrow.table({"time": plan.times}, metadata={"fer-edge": json.dumps(told)})
+    columns = {"time": plan.times, "key": plan.keys, "fresh": plan.fresh}
+    table = pyarrow.table(columns, metadata={"fer-edge": json.dumps(told)})
     sink = io.BytesIO()
     parquet.write_table(table, sink, compression="zstd")
     return sink.getvalue()
@@ -145,7 +163,8 @@ def plan_from_bytes(content: bytes) -> Plan:
         table = parquet.read_table(io.BytesIO(content))
         told = json.loads(table.schema.metadata[b"fer-edge"])
         segments = tuple(segment_from_json(one) for one in told.pop("segments"))
-        return Plan(segments=segments, times=table["time"].to_numpy(), **told)
+        times, keys, fresh = (table[name].to_numpy() for name in ("time", "key", "fresh"))
+        return Plan(segments=segments, times=times, keys=keys, fresh=fresh, **told)
     except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"a damaged plan: {error}") from error
 
@@ -163,15 +182,14 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
         if not isinstance(source, VideoSource):
             return Plan((Segment(None, 0.0),), head, "it is a sequence of pictures", pause)
         fps, declared = source.fps, source.declared
-    read = list(packets(path))
-    times = np.array([packet.seconds for packet in read], np.float64)
-    keys = sorted(packet.seconds for packet in read if packet.key)
-    if why := _why_whole(times, keys, fps):
+    read = survey(path)
+    keys = sorted(read.times[read.keys].tolist())
+    if why := why_unclear(read.times, fps) or ("" if len(keys) > 1 else "it has no second key frame"):
         length = declared / fps if fps and declared > 0 else 0.0
         return Plan((Segment(None, length),), head, why, pause)
     evidence = FileEvidence(path)
     return Plan(
-        tuple(_cut(np.sort(times), keys, longest)),
+        tuple(_cut(np.sort(read.times), keys, longest)),
         head,
         "",
         pause,
@@ -181,23 +199,11 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
         evidence.broken(),
         evidence.counts_frames(),
         evidence.behind(),
-        times,
+        read.indexed,
+        read.times,
+        read.keys,
+        read.fresh,
     )
-
-
-def _why_whole(times: NDArray[np.float64], keys: list[float], fps: float | None) -> str:
-    """Why times do not distinguish the frames of a film; empty if they do."""
-    if not len(times) or not np.isfinite(times).all():
-        return "its container has no times"
-    ordered = np.sort(times)
-    steps = np.diff(ordered)
-    if ordered[0] < 0 or (len(steps) and steps.min() < _LEAST_STEP):
-        return "two of its frames have the same time"
-    if len(steps) and steps.max() > max(LONGEST_STEP, 100 / (fps or 30.0)):
-        return "its clock jumps"
-    if len(keys) < 2:
-        return "it has no second key frame"
-    return ""
 
 
 def _cut(times: NDArray[np.float64], keys: list[float], longest: float) -> Iterable[Segment]:

@@ -18,6 +18,7 @@ from ..pipeline.pace import Pace
 from ..pipeline.recognizer import recognizer_of
 from ..sources import open_source
 from ..sources.base import CAMERA_FPS, Source
+from ..sources.course import Course
 from ..sources.stretch import UnclearTimesError
 from ..sources.video import VideoSource
 from .films import Film
@@ -68,6 +69,8 @@ class SegmentTask:
     number: int
     segment: Segment
     head: str
+    course: Course | None = None
+    """Of the segment, where only few of its frames are wanted."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,11 @@ class Worker:
             case PlanTask(film):
                 with self._objects.local(film) as path, _named(film, path):
                     return make_plan(path, settings.options, settings.longest)
-            case SegmentTask(film, _, segment, head):
+            case SegmentTask(film, _, segment, head, course):
                 with self._objects.local(film) as path, _named(film, path):
                     if head_of(path) != head:
                         raise SourceError(f"{path}: was changed while it was read; run the command again")
-                    part = self._see(path, segment)
+                    part = self._see(path, segment, course)
                     told = part.told["messages"]
                     part.told["messages"] = [one.replace(os.fspath(path), film.path) for one in told]
                     return part_to_bytes(part)
@@ -183,14 +186,14 @@ class Worker:
             return joining_to_bytes(joining, *known)
         return joining.end()
 
-    def _see(self, path: Path, segment: Segment) -> Part:
+    def _see(self, path: Path, segment: Segment, course: Course | None) -> Part:
         options = self._settings.options
         part = Part()
-        with collected_messages() as messages, _opened(path, segment, options) as source:
+        with collected_messages() as messages, _opened(path, segment, course, options) as source:
             pace = Pace(options.every, options.fps, period=1 / (source.fps or CAMERA_FPS))
             if segment.before:
                 pace.resume(segment.before, segment.first, segment.last)
-            source.chooser = pace.chooses
+            source.chooser, source.foresees = pace.chooses, pace.foresees
             if isinstance(source, VideoSource) and segment.span is not None:
                 part = self._see_stretch(source)
             else:
@@ -215,13 +218,14 @@ class Worker:
             "decoded": read.decoded,
             "first": read.first,
             "behind": read.behind,
+            "leaps": read.leaps,
         }
         return part
 
 
-def _opened(path: Path, segment: Segment, options: WatchOptions) -> Source:
+def _opened(path: Path, segment: Segment, course: Course | None, options: WatchOptions) -> Source:
     if segment.span is not None:
-        return VideoSource(path, segment.span, threads=1)
+        return VideoSource(path, segment.span, 1, course)
     source = open_source(path, options.source_options)
     if isinstance(source, VideoSource):
         source.close()

@@ -6,12 +6,16 @@ gave while another was processed, which are dropped.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..faces.tracker import SPARSE
 
@@ -108,6 +112,11 @@ class Pace:
         if not wanted:
             self.pass_over()
         return wanted
+
+    def foresees(self, timestamps: Sequence[float]) -> NDArray[np.bool_]:
+        """Which of the source's next frames :meth:`chooses` will choose; counts nothing."""
+        ahead = copy.copy(self)
+        return np.array([ahead._is_turn(timestamp) for timestamp in timestamps], np.bool_)
 
     def wants(self, timestamp: float) -> bool:
         """The same of a live source, whose frames are passed over while the run rests.

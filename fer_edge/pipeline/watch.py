@@ -331,11 +331,11 @@ class Watch(Iterator[FrameResult]):
             if self.source.live or self.source.blocking:
                 yield from self._fed()
             else:
-                self.source.chooser = self._pace.chooses
+                self.source.chooser, self.source.foresees = self._pace.chooses, self._pace.foresees
                 for frame in self.source.chosen():
                     yield frame, None
         finally:
-            self.source.chooser = None
+            self.source.chooser = self.source.foresees = None
 
     def _fed(self) -> Generator[tuple[Frame, Gap | None], None, None]:
         with contextlib.closing(iter(self._feed)) as frames:

@@ -66,6 +66,9 @@ class Source(ABC):
     """The images, where the source is a file of one or a folder of them."""
     chooser: Callable[[float], bool] | None = None
     """Is told the timestamp of each frame and says whether it is wanted; ``None``: all are."""
+    foresees: Callable[[Sequence[float]], NDArray[np.bool_]] | None = None
+    """Says of the next frames, with these timestamps, which will be wanted, without counting them; ``None``:
+    that is not known."""
     choosy: bool = False
     """Whether it asks :meth:`wants` before it decodes a frame, and gives none that is not wanted."""
     reopen: Callable[[], Source] | None = None

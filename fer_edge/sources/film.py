@@ -9,11 +9,9 @@ from pathlib import Path
 
 from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
-from .holes import Evidence, FileEvidence, Steps, count_lost
+from .course import NEAR, Leaps
+from .holes import LONGEST_STEP, Evidence, FileEvidence, Steps, count_lost
 from .opencv_capture import FAILED_READS_ALLOWED, Capture
-
-LONGEST_STEP = 60.0
-"""Seconds from one frame to the next above which the film's clock has jumped, as a damaged time makes it."""
 
 MOST_MISSING = 0.1
 """Share of a film's frames that may be missing before the run counts as failed."""
@@ -21,11 +19,14 @@ MOST_MISSING = 0.1
 _log = logging.getLogger(__name__)
 
 
-def film(capture: Capture, source: Source, path: Path | None = None) -> Iterator[Frame]:
+def film(
+    capture: Capture, source: Source, path: Path | None = None, leaps: Leaps | None = None
+) -> Iterator[Frame]:
     """Yield the frames of an open ``capture`` that ``source`` wants; the others are not converted to BGR.
 
     Those that the film lacks are counted in ``source.missing``; ``path``: the file, where it is one, of which
-    also frames count that are missing without a failed read, see :mod:`.holes`.
+    also frames count that are missing without a failed read, see :mod:`.holes`. ``leaps``: over frames that
+    are not wanted, see :mod:`.course`.
 
     Raises :class:`~fer_edge.errors.SourceError` where there is no frame at all.
     """
@@ -33,10 +34,24 @@ def film(capture: Capture, source: Source, path: Path | None = None) -> Iterator
 
     account = Account(source.name, source.fps, capture.get(cv2.CAP_PROP_FRAME_COUNT))
     index = failed = 0
+    held, begin = False, -math.inf
     while failed <= FAILED_READS_ALLOWED:
-        grabbed = capture.grab()
+        if leaps and not failed and (leap := leaps.leap(capture)):
+            capture, held, begin = leap.capture, leap.grabbed, leap.until
+            for shown in map(float, leap.passed):
+                source.wants(account.seconds(index, shown))
+                account.give(shown)
+                index += 1
+        grabbed = held or (leaps.grab(capture) if leaps else capture.grab())
+        held = False
         if grabbed:
             shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if shown < begin - NEAR:
+                failed = 0
+                continue
+            begin = -math.inf
+            if leaps:
+                leaps.saw(shown)
             seconds = account.seconds(index, shown)
             wanted = source.wants(seconds)
             image = capture.retrieve() if wanted else None

@@ -20,6 +20,9 @@ from .behind import trailing_in_film
 from .containers import header_counts_frames, is_broken
 from .packets import packets
 
+LONGEST_STEP = 60.0
+"""Seconds from one frame to the next above which the film's clock has jumped, as a damaged time makes it."""
+
 ALWAYS_READ = 64 << 20
 """Bytes up to which a file's packets are always counted; those of larger files where times are suspicious."""
 

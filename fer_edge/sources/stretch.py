@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import SourceError
 from .base import Frame, Source
+from .course import NEAR, Course, Leaps
 from .opencv_capture import FAILED_READS_ALLOWED, Capture
 
 COMPARED = 8
@@ -27,9 +29,6 @@ COMPARED = 8
 
 _EARLIER = (0.0, 1.0, 5.0, 20.0, 60.0)
 """Seconds before a key frame that are tried, one after the other, until a seek does not land behind it."""
-
-_NEAR = 1e-6
-"""Seconds within which two times are the same: they are whole ticks, divided."""
 
 
 class UnclearTimesError(SourceError):
@@ -62,23 +61,40 @@ class Stretch:
     """CRC-32 of the first frames behind it."""
     decoded: int = 0
     """Frames that were decoded for it."""
+    leaps: int = 0
+    """How often frames were leapt over."""
 
 
-def stretch(reopen: Callable[[], Capture], source: Source, span: Span, told: Stretch) -> Iterator[Frame]:
+def stretch(
+    reopen: Callable[[], Capture], source: Source, span: Span, told: Stretch, course: Course | None = None
+) -> Iterator[Frame]:
     """Yield the frames of ``span`` that ``source`` wants; ``told`` is filled meanwhile.
 
-    ``reopen`` gives a capture at the film's begin, and releases the one before. Raises
-    :class:`UnclearTimesError` where times do not grow.
+    ``reopen`` gives a capture at the film's begin, and releases the one before. ``course``: of the span, from
+    its seek on and with the first frame behind it; with it, frames that are not wanted are leapt over where
+    that costs less, if the source foresees them. Raises :class:`UnclearTimesError` where times do not grow.
     """
     import cv2
 
-    capture = reopen()
-    grabbed = span.seek is not None and _sought(capture, span.seek)
-    if span.seek is not None and not grabbed:
+    def begun() -> tuple[Capture, bool]:
         capture = reopen()
-    failed, last = 0, -math.inf
+        if span.seek is None or _sought(capture, span.seek):
+            return capture, span.seek is not None
+        return reopen(), False
+
+    capture, grabbed = begun()
+    leaps = None
+    if course is not None and source.foresees is not None:
+        leaps = Leaps(course, _needed(course, span, source.foresees), capture.fps, begun)
+    failed, last, begin = 0, -math.inf, span.begin
     while failed <= FAILED_READS_ALLOWED:
-        if not grabbed and not capture.grab():
+        if leaps and not failed and len(told.first) >= COMPARED and (leap := leaps.leap(capture)):
+            capture, grabbed, last, begin = leap.capture, leap.grabbed, -math.inf, leap.until
+            told.leaps += 1
+            for shown in map(float, leap.passed):
+                source.wants(shown)
+                told.shown.append(shown)
+        if not grabbed and not (leaps.grab(capture) if leaps else capture.grab()):
             failed += 1
             continue
         grabbed = False
@@ -87,15 +103,18 @@ def stretch(reopen: Callable[[], Capture], source: Source, span: Span, told: Str
         if not (math.isfinite(shown) and shown > last):
             raise UnclearTimesError(f"{source.name}: the times of its frames do not grow at {last:.3f} s")
         last = shown
-        if shown < span.begin - _NEAR:
+        if shown < begin - NEAR:
             failed = 0
             continue
-        if shown >= span.end - _NEAR:
+        if leaps:
+            leaps.saw(shown)
+        if shown >= span.end - NEAR:
             image = capture.retrieve()
             if image is not None:
                 told.behind.append(zlib.crc32(np.ascontiguousarray(image).data))
             if len(told.behind) >= COMPARED:
                 return
+            leaps = None
             continue
         compared = len(told.first) < COMPARED
         wanted = source.wants(shown)
@@ -113,6 +132,20 @@ def stretch(reopen: Callable[[], Capture], source: Source, span: Span, told: Str
                 yield Frame(image, shown, source.name)
 
 
+def _needed(
+    course: Course, span: Span, foresees: Callable[[Sequence[float]], NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Which frames of ``course`` have to be decoded: those that are wanted, and the first behind ``span``.
+
+    Where none is behind it, the film's last one, so that the end of a film that was cut off is noticed.
+    """
+    inside = (course.times >= span.begin - NEAR) & (course.times < span.end - NEAR)
+    needed = course.times >= span.end - NEAR
+    needed[inside] = foresees(course.times[inside].tolist())
+    needed[-1:] = True
+    return needed
+
+
 def _sought(capture: Capture, seconds: float) -> bool:
     """Let ``capture`` go to a key frame at ``seconds`` or before, and grab it; False where it cannot."""
     import cv2
@@ -122,6 +155,6 @@ def _sought(capture: Capture, seconds: float) -> bool:
         if seconds - earlier <= 0:
             return False
         capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (seconds - earlier))
-        if capture.grab() and capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 <= seconds + _NEAR:
+        if capture.grab() and capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 <= seconds + NEAR:
             return True
     return False

@@ -8,20 +8,32 @@ from pathlib import Path
 
 from ..errors import SourceError
 from .base import Frame, Source
+from .containers import is_broken
+from .course import LEAST_GAP, Course, Leaps, survey, why_unclear
 from .film import film
 from .opencv_capture import Capture, check_readable, is_utf8, open_capture, positive_or_none
 from .stretch import Span, Stretch, stretch
+
+_SAMPLE = 1000
+"""Frames of which is asked how many are wanted."""
 
 
 class VideoSource(Source):
     """A video file, every frame in order, or those of a ``span`` of it.
 
-    ``threads``: that decode; 0: as many as OpenCV takes.
+    ``threads``: that decode; 0: as many as OpenCV takes. ``course``: of the span, see
+    :func:`~fer_edge.sources.stretch.stretch`.
     """
 
     choosy = True
 
-    def __init__(self, path: str | os.PathLike[str], span: Span | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        span: Span | None = None,
+        threads: int = 0,
+        course: Course | None = None,
+    ) -> None:
         self.name = os.fspath(path)
         check_readable(Path(path))
         if not is_utf8(self.name):
@@ -34,7 +46,7 @@ class VideoSource(Source):
         if not self._capture.opened:
             raise SourceError(f"{self.name}: neither an image nor a video that OpenCV can read")
         self.fps = positive_or_none(self._capture.fps)
-        self._span = span
+        self._span, self._course = span, course
         self.stretch = Stretch()
         """Of a span what was read of it so far."""
 
@@ -47,9 +59,25 @@ class VideoSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         if self._span is None:
-            yield from film(self._capture, self, self._path)
+            yield from film(self._capture, self, self._path, self._leaps())
         else:
-            yield from stretch(self._reopened, self, self._span, self.stretch)
+            yield from stretch(self._reopened, self, self._span, self.stretch, self._course)
+
+    def _leaps(self) -> Leaps | None:
+        """Leaps over frames that nobody wants, where these are so many that reading the packets pays."""
+        if self.foresees is None or self.fps is None:
+            return None
+        chosen = int(self.foresees([index / self.fps for index in range(_SAMPLE)]).sum())
+        if chosen * LEAST_GAP > _SAMPLE:
+            return None
+        read = survey(self._path)
+        if why_unclear(read.times, self.fps) or is_broken(self._path):
+            return None
+        course = read.course()
+        needed = self.foresees(course.times.tolist())
+        # So that the end of a film that was cut off is noticed.
+        needed[-1] = True
+        return Leaps(course, needed, self.fps, lambda: (self._reopened(), False))
 
     def close(self) -> None:
         self._capture.release()

@@ -91,6 +91,44 @@ def test_an_archive_equals_a_run(film, tmp_path, options):
         )
 
 
+@pytest.mark.parametrize("options", [{"every": 40}, {"fps": 0.4}])
+def test_frames_leapt_over_change_no_row(tmp_path, monkeypatch, worker, options):
+    path = face_film(tmp_path / "long.mp4", 400)
+    of = settings(7.5, **options)
+    films = find_films([str(path)])
+    monkeypatch.setattr("fer_edge.sources.course._GAIN", 1e9)
+    monkeypatch.setattr(worker, "_settings", of)
+    leaps: list[int] = []
+    see = worker._see_stretch
+
+    def counted(source):
+        part = see(source)
+        leaps.append(part.told["leaps"])
+        return part
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "_see_stretch", counted)
+        work_off(tmp_path / "leaping", films, Inline(of, worker), of)
+    with monkeypatch.context() as patched:
+        patched.setattr("fer_edge.archive.plan.Plan.course", lambda *_: None)
+        work_off(tmp_path / "decoding", films, Inline(of, worker), of)
+    assert len(leaps) == 2 and min(leaps) >= 2
+    names = sorted(
+        file.relative_to(tmp_path / "leaping") for file in tmp_path.glob("leaping/*.parquet/*/*/*")
+    )
+    assert len(names) == 3
+    for name in names:
+        assert (tmp_path / "leaping" / name).read_bytes() == (tmp_path / "decoding" / name).read_bytes()
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    _, frames, _ = run_of(path, tmp_path, *arguments)
+    boxes = [face["box"] for frame in frames for face in frame["faces"]]
+    found = rows(tmp_path / "leaping", "faces")
+    assert len(found) == len(boxes) >= 4
+    assert np.allclose(
+        [[row[name] for name in ("x", "y", "width", "height")] for row in found], boxes, atol=0.06
+    )
+
+
 def test_a_second_command_has_nothing_to_do(film, tmp_path, worker):
     films = find_films([str(film)])
     first = Inline(settings(), worker)

@@ -81,6 +81,21 @@ def test_every_nth_frame_is_looked_at_from_the_first_on():
     assert pace.passed == 7
 
 
+@pytest.mark.parametrize("options", [{"every": 3}, {"fps": 2.0}, {"fps": 7.0}, {}])
+def test_which_frames_will_be_chosen_is_foreseen_and_changes_nothing(options):
+    times = [index / 25 + 0.003 * (index % 3) for index in range(100)]
+    pace, other = Pace(**options), Pace(**options)
+    for begin in (0, 30, 31, 70):
+        foreseen = pace.foresees(times[begin:])
+        assert foreseen.dtype == np.bool_
+        again = pace.foresees(times[begin:])
+        end = {0: 30, 30: 31, 31: 70, 70: 100}[begin]
+        chosen = [pace.chooses(time) for time in times[begin:end]]
+        assert foreseen[: end - begin].tolist() == chosen == [other.chooses(t) for t in times[begin:end]]
+        assert foreseen.tolist() == again.tolist()
+    assert pace.passed == other.passed
+
+
 def test_without_options_every_frame_is_looked_at():
     pace = Pace()
     assert chosen(pace, [0.0] * 5) == [0, 1, 2, 3, 4]
