@@ -122,7 +122,8 @@ class _Work:
         if self.plan is None or self.is_joining:
             return range(0)
         until = next(number for number in itertools.count(self.joined) if number not in self.done)
-        enough = until == len(self.plan.segments) or until - self.joined >= JOINED_AT_ONCE
+        # With all segments handed out, waiting for more parts would only make the last joining longer.
+        enough = not self.waiting or until - self.joined >= JOINED_AT_ONCE
         return range(self.joined, until if enough else self.joined)
 
 
@@ -246,7 +247,7 @@ class Archive:
         for work in self._open.values():
             if work.plan is None and not work.running:
                 work.places.add(place)
-                return work, PlanTask(work.film)
+                return work, self._plan_task(work.film)
             if numbers := work.joinable():
                 return work, self._join_task(work, numbers)
         waiting = [work for work in self._open.values() if work.waiting]
@@ -256,7 +257,7 @@ class Archive:
         elif self._new:
             film = self._new.popleft()
             work = self._open[film.id] = _Work(film, places={place})
-            return work, PlanTask(work.film)
+            return work, self._plan_task(film)
         elif waiting:
             work = waiting[0]
         else:
@@ -267,6 +268,10 @@ class Archive:
         segment = work.plan.segments[number]
         course = work.plan.course(segment, self._settings.options)
         return work, SegmentTask(work.film, number, segment, work.plan.head, course)
+
+    def _plan_task(self, film: Film) -> PlanTask:
+        # While there are other films, workers that are done with this one go on with those.
+        return PlanTask(film, 1 if self._new else self._engine.count)
 
     def _join_task(self, work: _Work, numbers: range) -> JoinTask:
         assert work.plan is not None

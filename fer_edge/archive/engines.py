@@ -52,6 +52,10 @@ Event = Ready | Finished | Lost
 class Engine(Protocol):
     """Workers, counted from 0, each with one task at a time."""
 
+    @property
+    def count(self) -> int:
+        """How many there should be at a time."""
+
     def submit(self, worker: int, task: Task) -> None:
         """Give a free worker a task."""
 

@@ -39,7 +39,7 @@ class LocalEngine:
     """``count`` processes, which end with this one."""
 
     def __init__(self, settings: Settings, count: int) -> None:
-        self._settings = settings
+        self._settings, self.count = settings, count
         self._context = multiprocessing.get_context("spawn")
         self._children: dict[int, _Child] = {}
         self._next = self._bad = 0

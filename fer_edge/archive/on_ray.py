@@ -32,6 +32,11 @@ _LOOK_EVERY = 5.0
 _MOST_BAD_STARTS = 20
 """So many actors in a row that are lost before they are ready mean that none will ever be ready."""
 
+_GIVES_WAY = 5
+"""Niceness from which on a process gets less than a third of the core that an ordinary one gets beside it."""
+
+_log = logging.getLogger(__name__)
+
 _QUIET = {**SINGLE_THREAD, "OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 
@@ -45,9 +50,12 @@ class _Remote:
         except FerEdgeError as error:
             self._error = CannotStart(str(error), error.exit_code)
 
-    def place(self) -> str | CannotStart:
-        """The node it is on."""
-        return self._error or str(ray.get_runtime_context().get_node_id())
+    def place(self) -> tuple[str, int] | CannotStart:
+        """The node it is on, and its niceness there."""
+        return self._error or (
+            str(ray.get_runtime_context().get_node_id()),
+            os.getpriority(os.PRIO_PROCESS, 0),
+        )
 
     def perform(self, task: Task) -> Any:
         """See :meth:`.work.Worker.perform`."""
@@ -84,11 +92,12 @@ class RayEngine:
             raise DataError(
                 f"--ray {address}: no Ray cluster there: {told}; start one with: ray start --head"
             ) from error
-        self._settings, self._count = settings, count
+        self._settings, self._count, self.count = settings, count, count or 1
         self._class: Any = ray.remote(_Remote)
         self._actors: dict[int, _Actor] = {}
         self._next = self._bad = 0
         self._look_at = 0.0
+        self._warned = False
         self._fill()
 
     def submit(self, worker: int, task: Task) -> None:
@@ -132,9 +141,19 @@ class RayEngine:
         if isinstance(told, CannotStart):
             raise told.error()
         if not actor.place:
-            actor.place, self._bad = told, 0
+            (actor.place, niceness), self._bad = told, 0
+            self._warn(niceness)
             return Ready(number)
         return Finished(number, told)
+
+    def _warn(self, niceness: int) -> None:
+        if niceness >= _GIVES_WAY and not self._warned:
+            self._warned = True
+            _log.warning(
+                "workers of this Ray cluster have a niceness of %d, so that other processes there take "
+                "most of the cores; to change that, start its nodes by: RAY_worker_niceness=0 ray start ...",
+                niceness,
+            )
 
     def _lost(self, number: int, error: RayError) -> Lost:
         actor = self._actors.pop(number)
@@ -154,8 +173,8 @@ class RayEngine:
         """Have as many actors as there should be."""
         self._look_at = time.monotonic() + _LOOK_EVERY
         resources: Any = ray.cluster_resources()
-        wanted = self._count or max(1, int(resources.get("CPU", 1)))
-        while len(self._actors) < wanted:
+        self.count = self._count or max(1, int(resources.get("CPU", 1)))
+        while len(self._actors) < self.count:
             handle = self._class.options(
                 num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": _QUIET}
             ).remote(self._settings)

@@ -35,6 +35,9 @@ _TOLD = (
 )
 """Fields of a plan that are stored besides segments and times."""
 
+_SHORTEST = 8
+"""No segment is made shorter than this part of the wanted length: each begins with frames decoded twice."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -169,10 +172,12 @@ def plan_from_bytes(content: bytes) -> Plan:
         raise DataError(f"a damaged plan: {error}") from error
 
 
-def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
+def make_plan(path: Path, options: WatchOptions, longest: float, sharing: int = 1) -> Plan:
     """Plan the film ``path``, in segments of about ``longest`` seconds.
 
-    Raises :class:`~fer_edge.errors.SourceError` where it is no film that can be opened.
+    ``sharing``: workers that will have nothing else to do when this film ends. Its segments become shorter
+    towards the end, so that none of them waits long for the others. Raises
+    :class:`~fer_edge.errors.SourceError` where it is no film that can be opened.
     """
     head = head_of(path)
     with open_source(path, options.source_options) as source:
@@ -189,7 +194,7 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
         return Plan((Segment(None, length),), head, why, pause)
     evidence = FileEvidence(path)
     return Plan(
-        tuple(_cut(np.sort(read.times), keys, longest)),
+        tuple(_cut(np.sort(read.times), keys, longest, sharing)),
         head,
         "",
         pause,
@@ -206,14 +211,18 @@ def make_plan(path: Path, options: WatchOptions, longest: float) -> Plan:
     )
 
 
-def _cut(times: NDArray[np.float64], keys: list[float], longest: float) -> Iterable[Segment]:
+def _cut(times: NDArray[np.float64], keys: list[float], longest: float, sharing: int) -> Iterable[Segment]:
     """Cut a film whose frames have these ``times``, in order, at some of its ``keys``."""
     end = float(times[-1])
     # The first key frame is where the film begins, the second one needs the group before it.
     starts: list[int] = [0]
     for index in range(1, len(keys)):
-        long_enough = keys[index] - (keys[starts[-1]] if len(starts) > 1 else times[0]) >= longest
-        if long_enough and end - keys[index] >= longest / 2:
+        start = keys[starts[-1]] if len(starts) > 1 else float(times[0])
+        length = longest
+        if sharing > 1:
+            # Guided self-scheduling (Polychronopoulos and Kuck, 1987), with half of each worker's share.
+            length = min(max((end - start) / (2 * sharing), longest / _SHORTEST), longest)
+        if keys[index] - start >= length and end - keys[index] >= length / 2:
             starts.append(index)
     begins = [-math.inf, *(keys[index] for index in starts[1:])]
     for number, (begin, until) in enumerate(itertools.pairwise([*begins, math.inf])):

@@ -59,6 +59,8 @@ class PlanTask:
     """Plan a film."""
 
     film: Film
+    sharing: int = 1
+    """See :func:`~.plan.make_plan`."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,9 @@ class Worker:
     def _perform(self, task: Task) -> Plan | bytes | Joined:
         settings = self._settings
         match task:
-            case PlanTask(film):
+            case PlanTask(film, sharing):
                 with self._objects.local(film) as path, _named(film, path):
-                    return make_plan(path, settings.options, settings.longest)
+                    return make_plan(path, settings.options, settings.longest, sharing)
             case SegmentTask(film, _, segment, head, course):
                 with self._objects.local(film) as path, _named(film, path):
                     if head_of(path) != head:

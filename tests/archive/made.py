@@ -66,6 +66,8 @@ def settings(longest: float = 0.9, **options) -> Settings:
 class Inline:
     """An engine whose one worker does each task when it is asked what has happened."""
 
+    count = 1
+
     def __init__(self, of: Settings, worker: Worker | None = None) -> None:
         self.worker = worker or Worker(of)
         self.tasks: deque = deque()
