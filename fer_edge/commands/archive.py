@@ -184,8 +184,6 @@ def _versions() -> dict[str, str]:
 
 def _told(progress: Progress) -> int:
     """Say how it ended; returns the exit code."""
-    for path, reason in progress.failures.items():
-        print(printable(f"failed: {reason if path in reason else f'{path}: {reason}'}"), file=sys.stderr)
     for path in progress.damaged:
         print(printable(f"damaged: {path}: more than a tenth of its frames are missing"), file=sys.stderr)
     parts = [f"{counted(progress.done, 'film')} of {progress.films} done"]
