@@ -39,9 +39,12 @@ _BROKER = ("mqtt_password_file", "mqtt_ca", "mqtt_cert")
 _PAGE = ("page", "page_tls", "page_host", "page_token_file", "state_folder")
 _HELP = {
     "page": "serve a page with a table of all devices at this address; :PORT is for this machine only",
-    "state_folder": "keep the page's token in this folder (default: %(default)s)",
+    "state_folder": "keep the page's token in this folder, as fleet.token (default: %(default)s)",
 }
 """Of options that mean something else in a run."""
+
+_TOKEN = "fleet.token"
+"""Not that of a run's page with the same state folder: who may see one must not see the other for that."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +148,7 @@ def _door(args: argparse.Namespace, stack: contextlib.ExitStack) -> Any:
     def folder() -> Path:
         return state_folder(args.state_folder)
 
-    door = Door(options, folder)
+    door = Door(options, folder, _TOKEN)
     stack.callback(door.close)
     return door
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import json
@@ -111,6 +112,39 @@ def test_without_the_token_only_the_health_is_told(tmp_path):
         assert all(ask(port, path, bearer)[0] == 200 for path in GETS)
         status, headers, _ = ask(port, "/?token=correct-horse-battery")
         assert status == 303 and re.match(rf"fer_edge_fleet_{port}=\w+;.*HttpOnly", headers["set-cookie"])
+
+
+def test_a_run_with_the_same_state_folder_has_another_token(tmp_path, monkeypatch):
+    import fer_edge.outputs.page.page as module
+    from fer_edge.commands.fleet import _door
+
+    # As where the pages are open to the network.
+    monkeypatch.setattr(module, "is_loopback", lambda _: False)
+    args = argparse.Namespace(
+        page=Address("127.0.0.1", 0),
+        page_tls=None,
+        page_host=(),
+        page_token_file=None,
+        state_folder=str(tmp_path),
+    )
+    with contextlib.ExitStack() as stack:
+        fleet = _door(args, stack)
+        run = Door(PageOptions(Address("127.0.0.1", 0)), lambda: tmp_path)
+        stack.callback(run.close)
+        assert (fleet.token_path.name, run.token_path.name) == ("fleet.token", "page.token")
+        assert fleet.key.token != run.key.token and fleet.key.cookie != run.key.cookie
+        page = FleetPage(fleet, filled())
+        page.start()
+        try:
+            cookie = f"fer_edge_fleet_{fleet.port}="
+            for token, status in ((run.key.token, 401), (fleet.key.token, 200)):
+                assert ask(fleet.port, "/", {"Authorization": f"Bearer {token}"})[0] == status
+            for value, status in ((run.key.cookie, 401), (fleet.key.cookie, 200)):
+                assert ask(fleet.port, "/", {"Cookie": cookie + value})[0] == status
+        finally:
+            page.close()
+        again = _door(args, stack)
+        assert again.key.token == fleet.key.token
 
 
 def test_health_says_what_is_not_there(tmp_path):

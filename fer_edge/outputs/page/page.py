@@ -62,12 +62,15 @@ class Door:
     """Where the page will be, and what opens it: all that can be wrong is found out here, before a camera is
     opened.
 
-    ``state_folder`` gives the folder for a token's secrets; it is called only where one is needed. Raises
+    ``state_folder`` gives the folder for a token's secrets; it is called only where one is needed.
+    ``token_name``: of the token's file in it; pages that may share a folder have one each. Raises
     :class:`~fer_edge.errors.DataError` for an address that is taken or not this machine's, for a certificate
     or token that cannot be read.
     """
 
-    def __init__(self, options: PageOptions, state_folder: Callable[[], Path]) -> None:
+    def __init__(
+        self, options: PageOptions, state_folder: Callable[[], Path], token_name: str = FILE
+    ) -> None:
         self.options = options
         self.tls: ssl.SSLContext | None = tls_context(*options.tls) if options.tls else None
         self.listener: socket.socket = bound(options.address)
@@ -82,7 +85,7 @@ class Door:
                 token = token_of(self.token_path)
             elif not self.local:
                 folder = state_folder()
-                self.token_path, token = folder / FILE, token_in(folder)
+                self.token_path, token = folder / token_name, token_in(folder, token_name)
             self.key = None if token is None else Key(token, token_in(state_folder(), SECRET))
         except BaseException:
             self.listener.close()
