@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fer_edge.archive.manifest import Manifest, lines_of
 from fer_edge.archive.work import Failed, JoinTask, PlanTask, SegmentTask, Worker
 from fer_edge.errors import DataError, OutputError
 from fer_edge.labels import EMOTIONS
+from fer_edge.sources.video import VideoSource
 from fer_edge.store.reader import StoreReader
 
 
@@ -399,6 +401,104 @@ def test_odd_films_count_the_frames_of_a_run(tmp_path, worker, name, why):
     assert (len(planned[-1]["segments"]) > 1) == (name in ("vfr.mkv", "h264_open.ts"))
 
 
+def turned(film, path):
+    """A copy of an MP4 film whose track header says that it is shown turned by 90 degrees."""
+    content = bytearray(film.read_bytes())
+    # ISO/IEC 14496-12, 8.3.2: the matrix is 40 bytes behind the version of the track header.
+    at = content.index(b"tkhd") + 4 + 40
+    assert content[at : at + 4] == (1 << 16).to_bytes(4)
+    width = int.from_bytes(content[at + 36 : at + 38])
+    numbers = (0, 1 << 16, 0, -(1 << 16), 0, 0, width << 16, 0, 1 << 30)
+    content[at : at + 36] = b"".join(number.to_bytes(4, signed=True) for number in numbers)
+    path.write_bytes(content)
+    os.utime(path, (1_000_000_030, 1_000_000_030))
+    return path
+
+
+def rows_of_run(path, folder):
+    """Visits and minutes of ``fer-edge run``, and the boxes of its faces."""
+    folder.mkdir()
+    store, frames, _ = run_of(path, folder)
+    with StoreReader(store) as reader:
+        counts = [row["frames"] for row in reader.rows("minutes")]
+        visits = [(row["seconds"], row["seen"], row["happy"]) for row in reader.rows("visits")]
+    return sum(counts), visits, [face["box"] for frame in frames for face in frame["faces"]]
+
+
+def test_films_of_other_sizes_and_rotations_lie_in_one_archive(film, tmp_path, worker):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    os.link(film, folder / "plain.mp4")
+    turned(film, folder / "turned.mp4")
+    face_film(folder / "large.mp4", 60, size=(480, 360))
+    work_off(tmp_path / "out", find_films([str(folder)]), Inline(settings(), worker))
+    faces = rows(tmp_path / "out", "faces")
+    for name in ("plain.mp4", "turned.mp4", "large.mp4"):
+        path = folder / name
+        frames, visits, boxes = rows_of_run(path, tmp_path / name)
+        own = {
+            table: [row for row in rows(tmp_path / "out", table) if row["film"] == str(path)]
+            for table in ("people", "minutes")
+        }
+        assert sum(row["frames"] for row in own["minutes"]) == frames == (60 if name == "large.mp4" else 100)
+        assert [(row["seconds"], row["seen"], row["happy"]) for row in own["people"]] == visits
+        found = [
+            [row[at] for at in ("x", "y", "width", "height")] for row in faces if row["film"] == str(path)
+        ]
+        assert np.allclose(found, boxes, atol=0.06) if boxes else not found
+    planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
+    assert all(len(line["segments"]) > 1 for line in planned)
+
+
+@pytest.mark.parametrize(
+    ("name", "segments", "why"),
+    [
+        ("size.ts", 4, ""),
+        ("one_key.mkv", 1, "no second key frame"),
+        ("one_frame.mp4", 1, "no second key frame"),
+    ],
+)
+def test_films_that_change_or_have_one_key_or_frame_give_what_a_run_gives(
+    tmp_path, worker, monkeypatch, name, segments, why
+):
+    """size.ts: 60 frames of 64x48 pixels, then 60 of 96x64, in one stream."""
+    path = DRAWN / name
+    _, frames, _ = run_of(path, tmp_path)
+    pictures: list[int] = []
+    see = worker._look.see
+
+    def watched(frame):
+        pictures.append(zlib.crc32(np.ascontiguousarray(frame.image)))
+        return see(frame)
+
+    monkeypatch.setattr(worker._look, "see", watched)
+    progress = work_off(tmp_path / "out", find_films([str(path)]), Inline(settings(), worker))
+    assert (progress.done, progress.failed, progress.damaged) == (1, 0, [])
+    assert sum(row["frames"] for row in rows(tmp_path / "out", "minutes")) == len(frames)
+    assert len(frames) == (1 if name == "one_frame.mp4" else 120)
+    planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
+    assert [len(line["segments"]) for line in planned] == [segments]
+    assert why in planned[0]["whole"]
+    with VideoSource(path) as source:
+        assert pictures == [zlib.crc32(np.ascontiguousarray(frame.image)) for frame in source]
+
+
+def test_an_empty_file_and_a_film_without_frames_fail_with_a_reason(tmp_path, worker):
+    empty, header = tmp_path / "empty.mp4", tmp_path / "header.mkv"
+    empty.touch()
+    content = (DRAWN / "vfr.mkv").read_bytes()
+    header.write_bytes(content[: content.index(b"\x1f\x43\xb6\x75")])
+    films = find_films([str(empty), str(header)])
+    progress = work_off(tmp_path / "out", films, Inline(settings(), worker))
+    assert progress.failed == 2
+    told = {
+        line["path"]: line["reason"] for line in lines_of(tmp_path / "out") if line.get("state") == "failed"
+    }
+    assert told[str(empty)] == f"{empty}: is empty"
+    assert told[str(header)] == f"{header}: no picture or frame in it can be decoded"
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
 def test_a_damaged_film_is_told_and_its_rows_are_those_of_a_run(film, tmp_path, worker):
     content = bytearray(film.read_bytes())
     at = len(content) // 2
@@ -428,6 +528,8 @@ def test_films_that_are_none_fail_with_a_reason_and_the_others_are_done(film, tm
     assert done.returncode == 1
     assert "text.mp4: neither an image nor a video" in done.stderr
     assert "cut.mp4: neither an image nor a video" in done.stderr
+    for name in ("text.mp4", "cut.mp4"):
+        assert done.stderr.count(f"{name}: ") == 1, done.stderr
     assert "1 film of 3 done, 2 failed" in done.stdout
     assert "Traceback" not in done.stderr
     assert {Path(row["film"]).name for row in rows(tmp_path / "out", "people")} == {"good.mp4"}

@@ -1,6 +1,7 @@
 """The tables of an archive are read by other programs, as docs/archive.md says."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,50 @@ def test_a_report_counts_who_was_in_sight_for_a_second(tmp_path):
     assert min(seen) < 1 < max(seen)
     material = read([tmp_path / "scored"])
     assert figure(material, "people").value == sum(one >= 1 for one in seen)
+
+
+SPARK_TYPES = {"string": "string", "int64": "bigint", "double": "double", "float": "float", "bool": "boolean"}
+"""What Spark calls the types of Arrow."""
+
+
+@pytest.mark.services
+def test_spark_reads_types_and_partitions(scored):
+    """With pyspark 4 and Java 17; neither is among the extras."""
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("no Java: apt install default-jre-headless")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    session = (
+        sql.SparkSession.builder.master("local[1]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "1")
+        .getOrCreate()
+    )
+    try:
+        for table in ("people", "minutes", "faces"):
+            frame = session.read.parquet(str(scored / "scored" / f"{table}.parquet"))
+            found = dict(frame.dtypes)
+            assert (found.pop("date"), found.pop("source")) == ("date", "string")
+            one = next(scored.glob(f"scored/{table}.parquet/*/*/*.parquet"))
+            for field in parquet.read_schema(one):
+                kind = getattr(field.type, "value_type", field.type)
+                expected = "timestamp" if str(kind).startswith("timestamp") else SPARK_TYPES[str(kind)]
+                assert found.pop(field.name) == expected, field
+            assert not found
+            expected_rows = rows(scored / "scored", table)
+            assert frame.count() == len(expected_rows) > 0
+            chosen = frame.where("date = '2026-11-01' AND source = 'door'")
+            assert chosen.count() == sum(
+                (row["camera"], row.get("began", row.get("time")).day) == ("door", 1) for row in expected_rows
+            )
+            # Only the folder of that day and source is opened.
+            assert len(chosen.inputFiles()) == 1 < len(frame.inputFiles()) == 3
+        people = session.read.parquet(str(scored / "scored" / "people.parquet"))
+        begins = sorted(row["began"].timestamp() for row in rows(scored / "scored", "people"))
+        times = people.selectExpr("unix_millis(began) AS at").collect()
+        assert sorted(row["at"] / 1000 for row in times) == pytest.approx(begins, abs=1e-6)
+    finally:
+        session.stop()
