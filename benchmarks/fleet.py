@@ -29,7 +29,7 @@ from typing import Any
 from fer_edge.control.broker import Broker
 from fer_edge.labels import EMOTIONS
 from fer_edge.outputs.mqtt.feed import to_payload
-from fer_edge.outputs.mqtt.link import Link, Message
+from fer_edge.outputs.mqtt.link import Link, LinkLost, Message
 from fer_edge.outputs.mqtt.presence import ROWS_AT_ONCE
 from fer_edge.store.postgresql import open_store
 
@@ -102,26 +102,44 @@ class Devices:
     def __init__(self, broker: Broker, count: int) -> None:
         self.all = [Device(number, broker.root) for number in range(count)]
         self._by_base = {one.base: one for one in self.all}
-        self._link = Link(broker, "devices")
-        self._link.connect()
-        self._link.subscribe([f"{broker.root}/+/{table}/get" for table in ("minutes", "visits")])
+        self._broker = broker
         self._waiting: deque[Message] = deque()
-        self._unconfirmed = 0
-        self.asked = 0
+        self._unconfirmed: dict[int, Message] = {}
+        self.asked = self.lost = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        self._link = Link(self._broker, "devices")
+        self._link.connect()
+        topics = [f"{self._broker.root}/+/{table}/get" for table in ("minutes", "visits")]
+        self._link.subscribe(topics)
 
     def send(self, message: Message) -> None:
         """Send, a window of messages at a time."""
         self._waiting.append(message)
 
     def turn(self, seconds: float) -> None:
-        """Send, receive and answer."""
-        while self._waiting and self._unconfirmed < self._link.window and not self._link.congested:
-            message = self._waiting.popleft()
+        """Send, receive and answer; after a lost connection, send again what the broker had not confirmed."""
+        try:
+            self._turn(seconds)
+        except LinkLost:
+            # As where this process gets so little of the machine that the broker takes it for dead.
+            self.lost += 1
+            self._link.abandon()
+            self._waiting.extendleft(reversed(self._unconfirmed.values()))
+            self._unconfirmed.clear()
+            time.sleep(1)
+            self._connect()
+
+    def _turn(self, seconds: float) -> None:
+        while self._waiting and len(self._unconfirmed) < self._link.window and not self._link.congested:
+            message = self._waiting[0]
             # Without QoS, it is confirmed when it was sent.
-            self._link.publish(message)
-            self._unconfirmed += 1
-        self._link.turn(0.0 if self._waiting and self._unconfirmed < self._link.window else seconds)
-        self._unconfirmed -= len(self._link.acknowledged)
+            self._unconfirmed[self._link.publish(message)] = message
+            self._waiting.popleft()
+        self._link.turn(0.0 if self._waiting and len(self._unconfirmed) < self._link.window else seconds)
+        for number, _ in self._link.acknowledged:
+            self._unconfirmed.pop(number, None)
         self._link.acknowledged.clear()
         while self._link.received:
             message = self._link.received.popleft()
@@ -231,7 +249,7 @@ def measure(args: argparse.Namespace, folder: Path) -> int:
                 devices.send(devices.all[states % args.devices].state())
                 states += 1
             devices.turn(0.02)
-        settle(devices, store, sent, 60)
+        settle(devices, store, sent, args.patience)
         passed = time.monotonic() - began
         spent = server.cpu() - before
         print(
@@ -264,7 +282,7 @@ def measure(args: argparse.Namespace, folder: Path) -> int:
                 for one in devices.all:
                     devices.send(one.minute())
                 rows += args.devices
-            passed = settle(devices, store, before_rows + rows, 300)
+            passed = settle(devices, store, before_rows + rows, args.patience)
             print(
                 f"{way}: {rows} minutes caught up in {passed:.1f} s, {server.cpu() - before:.2f} s of "
                 f"processor time, {devices.asked - asked} questions"
@@ -287,6 +305,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="at the real rate")
     parser.add_argument("--outage", type=int, default=60, help="minutes of each device that are caught up")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two states of a device")
+    parser.add_argument("--patience", type=float, default=300.0, help="seconds until rows count as lost")
     parser.add_argument("--store", help="another store than a file in a temporary folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fer-edge-fleet-") as folder:
