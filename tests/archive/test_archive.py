@@ -406,10 +406,10 @@ def turned(film, path):
     content = bytearray(film.read_bytes())
     # ISO/IEC 14496-12, 8.3.2: the matrix is 40 bytes behind the version of the track header.
     at = content.index(b"tkhd") + 4 + 40
-    assert content[at : at + 4] == (1 << 16).to_bytes(4)
-    width = int.from_bytes(content[at + 36 : at + 38])
+    assert content[at : at + 4] == (1 << 16).to_bytes(4, "big")
+    width = int.from_bytes(content[at + 36 : at + 38], "big")
     numbers = (0, 1 << 16, 0, -(1 << 16), 0, 0, width << 16, 0, 1 << 30)
-    content[at : at + 36] = b"".join(number.to_bytes(4, signed=True) for number in numbers)
+    content[at : at + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
     path.write_bytes(content)
     os.utime(path, (1_000_000_030, 1_000_000_030))
     return path
