@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 
 
 class FerEdgeError(Exception):
@@ -57,7 +58,15 @@ class MissingExtraError(FerEdgeError, ImportError):
     """A feature needs packages that are not installed."""
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
+        self.feature, self.package, self.extra = feature, package, extra
         super().__init__(f"{feature} needs {package}: pip install 'fer-edge[{extra}]'")
+
+    @classmethod
+    def of_all(cls, missing: Sequence[MissingExtraError]) -> MissingExtraError:
+        """One error for all that is ``missing``, with one command that installs it."""
+        *others, last = missing
+        feature = "".join(f"{one.feature} needs {one.package}; " for one in others) + last.feature
+        return cls(feature, last.package, ",".join(dict.fromkeys(one.extra for one in missing)))
 
 
 _NOT_LOADED = "failed to map segment"

@@ -21,6 +21,7 @@ from ..option import nonempty
 from ._arguments import add_option
 from ._beside import Beside, OpenRun, add_all
 from ._control import control_of, let_others_ask
+from ._extras import require_extras
 from ._live import live_of, metrics_of
 from ._mqtt import broker_for
 from ._outputs import Opened, Watched, open_outputs, watched
@@ -134,6 +135,7 @@ class _Run:
         self._notifier.extend(_START_SECONDS)
         self._alive = Heartbeat(self._notifier, lambda: self._results.summary.frames)
         self._beside = Beside()
+        require_extras(config)
         door = open_door(config, stack)
         self._open_sources(door, stack)
         self._open_outputs(door)

@@ -55,7 +55,8 @@ def parse_broker(url: str) -> Broker:
 
     Raises :class:`~fer_edge.errors.DataError` for anything but ``mqtt[s]://[user[:password]@]host[:port][/prefix]``.
     """
-    told = without_secrets(url)
+    # Without a scheme it is no URL, from which a password would be taken away.
+    told = without_secrets(url) if "://" in url else url.rpartition("@")[2]
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
@@ -63,7 +64,9 @@ def parse_broker(url: str) -> Broker:
         raise DataError(f"{told}: {error}; a broker is {FORM}") from error
     scheme = parts.scheme.lower()
     if scheme not in _PORTS or not parts.hostname:
-        raise DataError(f"{told}: is not the URL of a broker; give {FORM}")
+        raise DataError(f"{told}: is not the URL of a broker; give {_meant(told) or FORM}")
+    if port == 0:
+        raise DataError(f"{told}: no broker listens on port 0; give 1 to 65535, or none for {_PORTS[scheme]}")
     if parts.query or parts.fragment:
         raise DataError(f"{told}: the URL of a broker ends with its prefix; give {FORM}")
     root = urllib.parse.unquote(parts.path).strip("/") or ROOT
@@ -77,6 +80,14 @@ def parse_broker(url: str) -> Broker:
         _unquoted(parts.username),
         _unquoted(parts.password),
     )
+
+
+def _meant(told: str) -> str | None:
+    """The URL of a broker that was given without its scheme."""
+    if "//" in told or not re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", told):
+        return None
+    secure = re.search(rf":{_PORTS['mqtts']}\b", told)
+    return f"{'mqtts' if secure else 'mqtt'}://{told}"
 
 
 def _unquoted(text: str | None) -> str | None:

@@ -16,6 +16,14 @@ _BOUNCE = 0.05
 _log = logging.getLogger(__name__)
 
 
+def require_gpiozero() -> None:
+    """Raise :class:`~fer_edge.errors.MissingExtraError` where gpiozero is missing."""
+    try:
+        import gpiozero  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("--gpio-button", "gpiozero", "gpio") from error
+
+
 @contextlib.contextmanager
 def button(control: Control, pin: str) -> Iterator[None]:
     """Let a button at ``pin`` mark an event whenever it is pressed, while the context lasts.
@@ -24,10 +32,8 @@ def button(control: Control, pin: str) -> Iterator[None]:
     Raises :class:`~fer_edge.errors.MissingExtraError` without gpiozero, and
     :class:`~fer_edge.errors.DataError` where there are no pins, or not this one.
     """
-    try:
-        import gpiozero
-    except ImportError as error:
-        raise MissingExtraError("--gpio-button", "gpiozero", "gpio") from error
+    require_gpiozero()
+    import gpiozero
 
     def press() -> None:
         try:

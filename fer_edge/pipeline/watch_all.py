@@ -262,7 +262,8 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        raise type(error)(f"{name}: {error}") from error
+        told = str(error)
+        raise type(error)(told if told.startswith(f"{name}: ") else f"{name}: {told}") from error
 
 
 class _Desk:

@@ -14,6 +14,14 @@ from .base import CAMERA_FPS, CAMERA_SIZE, Frame, Source
 from .opencv_capture import as_uint8
 
 
+def require_photo() -> None:
+    """Raise :class:`~fer_edge.errors.MissingExtraError` where the photo is missing."""
+    try:
+        from skimage import data  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("The demo camera", "scikit-image", "demo") from error
+
+
 class DemoSource(Source):
     """A camera without hardware: a window that wanders and zooms over a photo of an astronaut.
 
@@ -27,10 +35,9 @@ class DemoSource(Source):
     fps = CAMERA_FPS
 
     def __init__(self, size: tuple[int, int] = CAMERA_SIZE, paced: bool = True) -> None:
-        try:
-            from skimage import data
-        except ImportError as error:
-            raise MissingExtraError("The demo camera", "scikit-image", "demo") from error
+        require_photo()
+        from skimage import data
+
         self._photo = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
         self._size = size
         self.live = paced

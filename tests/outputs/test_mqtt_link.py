@@ -217,10 +217,10 @@ def test_urls_name_a_broker(url, broker):
 @pytest.mark.parametrize(
     "url",
     [
-        "broker.lan",
         "http://broker.lan",
         "mqtt://",
         "mqtt://broker.lan:99999",
+        "a b",
         "mqtt://broker.lan:x",
         "mqtt://broker.lan/a/+",
         "mqtt://broker.lan/a//b",
@@ -231,6 +231,26 @@ def test_urls_name_a_broker(url, broker):
 def test_what_is_no_broker_is_refused_with_the_form_of_one(url):
     with pytest.raises(DataError, match=r"mqtt\[s\]://\[USER@\]HOST|prefix of topics"):
         parse_broker(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("localhost", "mqtt://localhost"),
+        ("broker.lan:1883/shop", "mqtt://broker.lan:1883/shop"),
+        ("broker.lan:8883", "mqtts://broker.lan:8883"),
+        ("me:s3cret@broker.lan", "mqtt://broker.lan"),
+    ],
+)
+def test_a_broker_without_a_scheme_is_told_the_right_url(given, meant):
+    with pytest.raises(DataError, match=rf"is not the URL of a broker; give {meant}$") as caught:
+        parse_broker(given)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_port_0_is_no_broker():
+    with pytest.raises(DataError, match=r"mqtts://h:0: no broker listens on port 0; .* none for 8883"):
+        parse_broker("mqtts://h:0")
 
 
 def test_no_message_and_no_form_of_a_broker_shows_its_password(tmp_path):

@@ -23,6 +23,7 @@ from fer_edge.outputs.base import Losses, Outputs
 from fer_edge.outputs.keeping import TRUST_AFTER
 from fer_edge.outputs.store import COMMIT_SECONDS, StoreOutput
 from fer_edge.store.reader import StoreReader
+from fer_edge.store.writer import locked
 
 
 class Clock:
@@ -299,6 +300,12 @@ def test_a_second_writer_is_refused(output, path):
         StoreOutput(path, live=True)
     output.close()
     StoreOutput(path, live=True).close()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where no file can be made")
+def test_a_folder_in_which_no_lock_can_be_made_is_told_by_the_store_s_name():
+    with pytest.raises(OutputError, match=r"^/proc/x\.db: cannot be written: "):
+        locked(Path("/proc/x.db"))
 
 
 def test_a_second_writer_by_another_name_is_refused(output, path, tmp_path):

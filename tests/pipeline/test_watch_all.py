@@ -173,6 +173,8 @@ def test_a_camera_that_cannot_be_opened_is_named():
     opened = Script()
     with pytest.raises(SourceError, match=r"^till: nowhere\.mp4: No such file"):
         watching({"door": opened, "till": "nowhere.mp4"})
+    with pytest.raises(SourceError, match=r"^nowhere\.mp4: No such file"):
+        watching({"door": opened, "nowhere.mp4": "nowhere.mp4"})
 
 
 def test_each_camera_has_its_own_thresholds():
