@@ -33,7 +33,7 @@ GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_34")
 """Older than either release's, as pip wants each named when it downloads for another machine."""
 
 LARGEST_INSTALL = 330_000_000
-"""Bytes of site-packages after the installation that the README gives."""
+"""Bytes of site-packages after the installation, as docs/performance.md gives them."""
 
 PROGRAMS = ("tests/commands/test_cli.py", "tests/test_reference.py")
 PROCESSOR = (
