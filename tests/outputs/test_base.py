@@ -503,7 +503,7 @@ def test_outputs_are_exchanged_while_the_run_goes_on():
     failing.failing = OutputError("no")
     outputs = Outputs([], [staying, leaving, failing], live=False)
     outputs.write(result(index=0))
-    outputs.exchange([], [coming, staying], told={"frames": 1})
+    outputs.exchange([], [coming, staying], record={"frames": 1})
     assert leaving.events == ["open", 0, "close"] and leaving.told == {"frames": 1}
     outputs.write(result(index=1))
     outputs.close({"frames": 2})
