@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,9 +138,26 @@ def _listed(folder: Path) -> PictureFolder:
         rows = list(_pictures(table, folder, file_at, emotion_at))
     if not rows:
         raise DataError(f"{name}: no rows after the header")
+    columns = {at: np.array([fields[at].strip() for _, _, fields in rows], np.str_) for at in others}
+    groups, notes = _groups(name, header, columns)
+    codes = [code for _, code, _ in rows]
+    return PictureFolder(
+        folder,
+        tuple(path for path, _, _ in rows),
+        np.array(codes, np.int8),
+        None if usage_at is None else np.array([fields[usage_at].strip() for _, _, fields in rows], np.str_),
+        _ordered({EMOTIONS[code] for code in codes}),
+        groups,
+        notes,
+    )
+
+
+def _groups(
+    name: str, header: Sequence[str], columns: Mapping[int, NDArray[np.str_]]
+) -> tuple[dict[str, NDArray[np.str_]], tuple[str, ...]]:
+    """The columns that are groups, by their names, and notes on those that are not."""
     groups, notes = {}, []
-    for at in others:
-        values = np.array([fields[at].strip() for _, _, fields in rows], np.str_)
+    for at, values in columns.items():
         distinct = len(np.unique(values))
         if not header[at]:
             notes.append(f"{name}: column {at + 1} has no name: not taken as groups")
@@ -151,16 +168,7 @@ def _listed(folder: Path) -> PictureFolder:
             )
         else:
             groups[header[at]] = values
-    codes = [code for _, code, _ in rows]
-    return PictureFolder(
-        folder,
-        tuple(path for path, _, _ in rows),
-        np.array(codes, np.int8),
-        None if usage_at is None else np.array([fields[usage_at].strip() for _, _, fields in rows], np.str_),
-        _ordered({EMOTIONS[code] for code in codes}),
-        groups,
-        tuple(notes),
-    )
+    return groups, tuple(notes)
 
 
 def _pictures(

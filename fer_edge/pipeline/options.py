@@ -319,38 +319,41 @@ class WatchOptions:
         if self.region is not None:
             object.__setattr__(self, "region", region_of(self.region))
         object.__setattr__(self, "mask", tuple(polygon_of(points) for points in self.mask))
+        check_size(self.detect_size)
+        check_score(self.min_score)
+        self._check_counts()
+        self._check_numbers()
+        if self.every > 1 and self.fps is not None:
+            raise ValueError("every and fps both choose frames of the source; give one of them")
+
+    def _check_counts(self) -> None:
         for name in ("detect_every", "classify_every", "min_hits", "every", "frames"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Integral):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
-        if not self.silence > 0:
-            raise ValueError(f"silence must be more than 0 seconds, got {self.silence}")
-        if not self.reconnect >= 0:
-            raise ValueError(f"reconnect must be 0 or more seconds, got {self.reconnect}")
-        check_size(self.detect_size)
-        check_score(self.min_score)
-        for name in ("detect_every", "classify_every"):
-            value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
-        if self.min_hits < 1:
-            raise ValueError(f"min_hits must be 1 or more, got {self.min_hits}")
-        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
-            raise ValueError(f"smoothing must be 0 or more seconds, got {self.smoothing}")
-        if self.every < 1:
-            raise ValueError(f"every must be 1 or more, got {self.every}")
-        for name in ("fps", "max_fps", "budget"):
+
+    def _check_numbers(self) -> None:
+        # Those that may be infinite mean "for ever" then.
+        for name, unit, infinite in (
+            ("silence", " seconds", True),
+            ("seconds", "", True),
+            ("fps", "", False),
+            ("max_fps", "", False),
+            ("budget", "", False),
+        ):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be more than 0, got {value}")
-        if not (math.isfinite(self.idle_fps) and self.idle_fps >= 0):
-            raise ValueError(f"idle_fps must be 0 or more, got {self.idle_fps}")
-        if self.every > 1 and self.fps is not None:
-            raise ValueError("every and fps both choose frames of the source; give one of them")
-        if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be 1 or more, got {self.frames}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds must be more than 0, got {self.seconds}")
+            if value is not None and not (value > 0 and (infinite or math.isfinite(value))):
+                raise ValueError(f"{name} must be more than 0{unit}, got {value}")
+        for name, unit, infinite in (
+            ("reconnect", " seconds", True),
+            ("smoothing", " seconds", False),
+            ("idle_fps", "", False),
+        ):
+            value = getattr(self, name)
+            if not (value >= 0 and (infinite or math.isfinite(value))):
+                raise ValueError(f"{name} must be 0 or more{unit}, got {value}")
 
     @property
     def turn(self) -> Turn:
