@@ -47,21 +47,10 @@ def shrink(
     if isinstance(frame, np.ndarray) and (layout == "yuv420" or layout == "nv12"):
         (frame, chroma), layout = split_planes(frame, layout), "grey"
     image, order = checked_frame(frame, layout)
-    if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
-        described = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
-        raise TypeError(f"out is {described}; want a NumPy array of uint8, float32 or int8")
-    height, width = image.shape[:2]
-    if out.ndim != 3 or out.shape[2] != 3 or not (0 < out.shape[0] <= height and 0 < out.shape[1] <= width):
-        limit = f"no larger than the frame's {height, width}"
-        raise ValueError(f"out has shape {out.shape}; want (h, w, 3), {limit}")
-    if not (out.flags.writeable and out.flags.aligned):
-        raise ValueError(f"out is {'not aligned' if out.flags.writeable else 'read-only'}")
-    _, across, channel = (stride // out.itemsize for stride in out.strides)
-    if not (channel == 1 and (across == 3 or out.shape[1] == 1)) and across != 1:
-        raise ValueError(f"out has strides {out.strides}; want channels, or the pixels of one, to adjoin")
+    _check_out(out, image.shape[:2])
     if chroma is not None:
         kernels.implementation.shrink_yuv(image, *_checked_chroma(chroma, order), out)
-    elif out.shape[:2] == (height, width):
+    elif out.shape[:2] == image.shape[:2]:
         samples = image[:, :, ::-1] if order == RGB else image
         if out.dtype == np.int8:
             np.bitwise_xor(samples, 0x80, out=out.view(np.uint8))
@@ -70,6 +59,22 @@ def shrink(
     else:
         kernels.implementation.shrink(image, order, out)
     return out
+
+
+def _check_out(out: NDArray[np.generic], size: tuple[int, ...]) -> None:
+    """Raise TypeError or ValueError where a frame of this ``size`` cannot be written into ``out``."""
+    if not isinstance(out, np.ndarray) or out.dtype not in _KINDS:
+        described = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
+        raise TypeError(f"out is {described}; want a NumPy array of uint8, float32 or int8")
+    height, width = size
+    if out.ndim != 3 or out.shape[2] != 3 or not (0 < out.shape[0] <= height and 0 < out.shape[1] <= width):
+        limit = f"no larger than the frame's {height, width}"
+        raise ValueError(f"out has shape {out.shape}; want (h, w, 3), {limit}")
+    if not (out.flags.writeable and out.flags.aligned):
+        raise ValueError(f"out is {'not aligned' if out.flags.writeable else 'read-only'}")
+    _, across, channel = (stride // out.itemsize for stride in out.strides)
+    if not (channel == 1 and (across == 3 or out.shape[1] == 1)) and across != 1:
+        raise ValueError(f"out has strides {out.strides}; want channels, or the pixels of one, to adjoin")
 
 
 def _checked_chroma(chroma: Chroma, order: int) -> Chroma:
