@@ -37,7 +37,11 @@ LARGEST_INSTALL = 330_000_000
 
 PROGRAMS = ("tests/commands/test_cli.py", "tests/test_reference.py")
 PROCESSOR = (
-    *("tests/kernels", "tests/fer2013/test_reader.py", "tests/models", *PROGRAMS),
+    *("tests/kernels", "tests/models", *PROGRAMS),
+    *(
+        f"tests/fer2013/test_{name}.py"
+        for name in ("reader", "compression", "bad_rows", "parse_kernel", "votes")
+    ),
     *("tests/faces/test_detector.py", "tests/faces/test_engines.py", "tests/faces/test_geometry.py"),
 )
 """Tests of what a processor can do otherwise: kernels, runtimes, parsing, and the programs on top of them."""

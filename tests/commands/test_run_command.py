@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,18 +253,18 @@ def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
 def test_command_stopped_by_a_signal_finishes_its_files(number, tmp_path):
     pytest.importorskip("skimage")
     program = (
-        "import sys, fer_edge.pipeline.recognizer, test_watch\n"
-        "fer_edge.pipeline.recognizer.load_classifier = lambda *_, **__: test_watch.BrightnessClassifier()\n"
+        "import sys, fer_edge.pipeline.recognizer\n"
+        "from pipeline.scripts import BrightnessClassifier\n"
+        "fer_edge.pipeline.recognizer.load_classifier = lambda *_, **__: BrightnessClassifier()\n"
         "from fer_edge.cli import main\n"
         f"sys.exit(main(['run', '--camera', 'demo', '--save-video', '{tmp_path}/o.avi']))\n"
     )
-    here = os.path.dirname(__file__)  # noqa: PTH120
     with subprocess.Popen(
         [sys.executable, "-u", "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=here,
+        cwd=Path(__file__).parents[1],
     ) as process:
         with contextlib.ExitStack() as stack:
             stack.callback(process.kill)
