@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import socket
@@ -90,7 +91,7 @@ def test_every_address_answers_with_every_status_that_is_described(tmp_path, mon
                 hold(path, method, page.ask(path, method, BEARER, host="evil.example"))
                 foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
                 hold(path, method, page.ask(path, method, {**BEARER, **foreign}))
-                if path != "/healthz":
+                if path not in ("/healthz", "/page.css"):
                     hold(path, method, page.ask(path, method))
                 if method == "POST":
                     json_kind = {**BEARER, "Content-Type": "application/json"}
@@ -130,14 +131,17 @@ def test_every_address_answers_with_every_status_that_is_described(tmp_path, mon
                     seen.add((path, "GET", "200"))
                     hold(path, "GET", page.ask(path, headers=BEARER))
         wait_for(lambda: not page.page.pictures.looked_at)
-        hold("/api/snapshot.jpg", "GET", page.ask("/api/snapshot.jpg", headers=BEARER))
+        # A last frame may be left, of which a picture is made yet.
+        while ("/api/snapshot.jpg", "GET", "503") not in seen:
+            hold("/api/snapshot.jpg", "GET", page.ask("/api/snapshot.jpg", headers=BEARER))
         hold("/", "GET", page.ask(f"/?token={TOKEN}"))
-        for number in range(3):
-            page.ask("/api/state", headers={"Authorization": f"Bearer guess-{number}"})
+        guesses = itertools.count()
         for path, methods in document["paths"].items():
             for method in (name.upper() for name in methods):
-                if path != "/healthz":
-                    hold(path, method, page.ask(path, method, {"Authorization": "Bearer guess-9"}))
+                # On a busy machine the wait of a second may be over before the next request.
+                while path not in ("/healthz", "/page.css") and (path, method, "429") not in seen:
+                    guess = {"Authorization": f"Bearer guess-{next(guesses)}"}
+                    hold(path, method, page.ask(path, method, guess))
     with served(tmp_path, picture="off") as page:
         for path in ("/api/snapshot.jpg", "/api/video.mjpg", "/api/store"):
             hold(path, "GET", page.ask(path))
@@ -667,16 +671,17 @@ def test_rows_of_the_store_are_told(tmp_path):
         told = page.ask("/api/store").json
         assert told["table"] == "minutes"
         assert not told["more"]
-        (row,) = told["rows"]
-        assert row["camera"] == "door" and row["frames"] == 3
-        assert row["began"].endswith("Z")
-        assert isinstance(row["cut"], bool)
+        rows = told["rows"]
+        # Two where a minute begins between the frames.
+        assert len(rows) in (1, 2) and sum(row["frames"] for row in rows) == 3
+        assert all(row["camera"] == "door" and row["began"].endswith("Z") for row in rows)
+        assert all(isinstance(row["cut"], bool) for row in rows)
         assert page.ask("/api/store?camera=till").json["rows"] == []
         assert len(page.ask("/api/store?table=visits").json["rows"]) == 1
         later = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+", "%2B")
         assert page.ask(f"/api/store?from={later}&to=2099-01-01").status == 400
         assert page.ask("/api/store?from=2020-01-01&to=2020-02-01T00:00:00Z").json["rows"] == []
-        assert page.ask("/api/store?limit=1").json["more"] is False
+        assert page.ask("/api/store?limit=1").json["more"] is (len(rows) > 1)
 
 
 @pytest.mark.parametrize(

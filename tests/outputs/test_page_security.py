@@ -181,10 +181,11 @@ def test_nginx_as_it_comes_does_not_open_it_either(page):
 @pytest.mark.parametrize(
     "path", [*GETS, "/api/events", "/api/video.mjpg", "/api/snapshot.jpg", "/api/store", "/nix"]
 )
-def test_without_a_token_nothing_but_health_is_told(locked, path):
+def test_without_a_token_nothing_but_health_and_the_style_is_told(locked, path):
     answer = locked.ask(path)
-    assert answer.status == (200 if path == "/healthz" else 401)
-    if path != "/healthz":
+    free = path in ("/healthz", "/page.css")
+    assert answer.status == (200 if free else 401)
+    if not free:
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert "door" not in answer.body.decode()
 
@@ -651,7 +652,7 @@ def test_where_all_are_busy_the_next_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "more"),
-    [("/", ""), ("/", "Accept: text/html\r\n"), ("/healthz", ""),
+    [("/", ""), ("/", "Accept: text/html\r\n"), ("/healthz", ""), ("/page.css", ""),
      ("/api/state", "Sec-Fetch-Site: cross-site\r\n"), ("/nix", "Cookie: fer_edge_page=x\r\n")],
 )  # fmt: skip
 def test_without_a_token_a_connection_gets_one_answer(locked, path, more):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import ipaddress
 import math
 import time
@@ -50,8 +49,8 @@ _DIGESTS = 16
 _ADDRESSES = 1024
 """Addresses whose wrong tokens are remembered."""
 
-_OPEN = "/healthz"
-"""What is told without a token."""
+_OPEN = frozenset({"/healthz", "/page.css"})
+"""What is told without a token: whether all is well, and the style of the form that asks for one."""
 
 _PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
@@ -133,7 +132,7 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         refusal = self._refusal(scope, headers)
         added = HEADERS
-        if refusal is not None or (self._key is not None and scope["path"] == _OPEN):
+        if refusal is not None or (self._key is not None and scope["path"] in _OPEN):
             # Whoever needs no token gets one answer a connection: with many in a row that are not read, the
             # connection would count as busy, and a few hundred such would keep out everybody else.
             added = {**HEADERS, "connection": "close"}
@@ -175,7 +174,7 @@ class Gate:
         if self._key is None:
             # Browsers speak HTTP/1.1; nginx, which by default tells nothing of itself, long spoke 1.0.
             proxied = _PROXIED & headers.keys() or scope["http_version"] == "1.0"
-            if proxied and scope["path"] != _OPEN:
+            if proxied and scope["path"] not in _OPEN:
                 return refused(
                     403,
                     "this page is for this machine only, and the request came through a proxy; "
@@ -204,7 +203,7 @@ class Gate:
     def _unknown(self, scope: Scope, headers: dict[bytes, bytes], key: Key) -> Response | None:
         """Refuse clients without the token; give a cookie to those that bring it for the first time."""
         path, page = scope["path"], b"text/html" in headers.get(b"accept", b"")
-        if path == _OPEN:
+        if path in _OPEN:
             return None
         given = _bearer(headers)
         asked = path == "/" and scope["method"] == "GET" and _asked(scope["query_string"].decode("latin-1"))
@@ -266,15 +265,15 @@ def _door(wrong: bool, again: bool) -> HTMLResponse:
     when this page itself asks once more.
     """
     refresh = '<meta http-equiv="refresh" content="0;url=/">' if again else ""
-    told = "That is not the token. " if wrong else ""
+    told = '<p class="notice">That is not the token.</p>' if wrong else ""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        "<title>fer-edge</title></head><body><h1>fer-edge</h1>"
-        f"<p>{html.escape(told)}This page needs its token: open the link that was shown when the run "
-        'started, or enter the token here.</p><form action="/"><label>Token <input type="password" '
-        'name="token" autocomplete="current-password" required></label> <button>Open</button></form></body>'
-        "</html>",
+        '<link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"><title>fer-edge</title>'
+        f"</head><body><header><h1>fer-edge</h1></header>{told}<section><h2>This page needs its token</h2>"
+        '<form action="/"><p class="soft">Open the link that was shown when the run started, or enter the '
+        'token here.</p><label>Token <input type="password" name="token" autocomplete="current-password" '
+        'required></label> <button class="main">Open</button></form></section></body></html>',
         401,
         {"www-authenticate": 'Bearer realm="fer-edge"'},
     )

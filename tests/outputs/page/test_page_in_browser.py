@@ -500,6 +500,11 @@ def test_without_the_token_nothing_is_shown(visit, tmp_path):
         url = f"http://127.0.0.1:{door.port}/"
         page = visit(url, failing=True)
         assert "needs its token" in page.inner_text("body")
+        expect(page.locator("section")).to_have_css("border-top-left-radius", "10px")
+        expect(page.locator("button")).to_have_css("background-color", "rgb(11, 92, 171)")
+        page.emulate_media(color_scheme="dark")
+        expect(page.locator("body")).to_have_css("background-color", "rgb(15, 18, 22)")
+        assert [one for one in page.evaluate(CONTRAST) if one[1] < 4.5] == []
         assert page.locator("main").count() == 0
         for path in ("api/state", "api/snapshot.jpg", "page.js"):
             assert page.request.get(url + path).status == 401
@@ -1055,6 +1060,17 @@ def test_boxes_are_where_the_faces_are_also_in_a_narrow_window(visit, room):
     assert (box["x"] - frame["x"]) / frame["width"] == pytest.approx(0.25, abs=0.01)
     assert (box["y"] - frame["y"]) / frame["height"] == pytest.approx(0.5, abs=0.01)
     assert box["width"] / frame["width"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_empty_room_takes_little_place(visit, room):
+    page = visit(room.url)
+    expect(page.locator("#nobody")).to_be_visible()
+    people, session = page.locator(".people").bounding_box(), page.locator(".session").bounding_box()
+    assert people["height"] < 120
+    assert session["y"] == pytest.approx(people["y"] + people["height"] + 12, abs=2), "right below"
+    room.put("door", *crowd(2))
+    expect(page.locator(".person")).to_have_count(2)
+    assert page.locator(".people").bounding_box()["height"] > people["height"]
 
 
 def test_the_page_says_that_it_knows_nothing_yet(visit, room):

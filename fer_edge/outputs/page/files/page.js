@@ -164,17 +164,13 @@ async function post(path, body) {
 	try {
 		const headers = { "Content-Type": "application/json" };
 		const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-		if (answer.ok) {
-			put($("failure"), "");
-			return true;
-		}
-		reason = `error ${answer.status}`;
-		reason = (await answer.json()).error ?? reason;
+		reason = answer.ok ? "" : `error ${answer.status}`;
+		if (reason) reason = (await answer.json()).error ?? reason;
 	} catch {
 		// An answer without a reason.
 	}
-	put($("failure"), `That did not work: ${reason}`);
-	return false;
+	put($("failure"), reason && `That did not work: ${reason}`);
+	return !reason;
 }
 
 // ---- Figures.
@@ -257,8 +253,9 @@ function makeView(name) {
 	const root = copy("view-template");
 	const view = { name, root, image: root.querySelector("img"), at: -60, known: new Map() };
 	put(find(view, ".name"), name);
-	set(find(view, ".masks"), { "aria-label": `Masks of ${name}` });
-	on(find(view, ".masks"), "click", () => edit(view));
+	const masks = find(view, ".masks");
+	set(masks, { "aria-label": `Masks of ${name}` });
+	on(masks, "click", () => edit(view));
 	on(view.image, "error", () => (view.broken = true));
 	$("views").append(root);
 	return view;
@@ -309,20 +306,13 @@ const keyOf = (face, index) => face.track ?? `new ${index}`;
 const called = (face) => (face.unsure && state.page.unsure ? "unsure" : face.emotion);
 const classOf = (kind, face) => `${kind} e-${face.emotion} ${called(face)}`;
 
-function makeBox() {
-	const root = make("div");
-	root.append(make("p", { class: "tag" }));
-	root.firstChild.append(make("b"), make("small"));
-	return { root };
-}
-
 function drawBoxes(view, faces) {
 	const seen = new Set();
 	const boxes = find(view, ".boxes");
 	boxes.classList.toggle("many", faces.length > DENSE);
 	faces.forEach((face, index) => {
 		const key = keyOf(face, index);
-		const { root } = keyed(view.known, key, makeBox);
+		const { root } = keyed(view.known, key, () => ({ root: copy("box-template") }));
 		if (!root.parentNode) boxes.append(root);
 		seen.add(key);
 		const [x, y, width, height] = face.box;
@@ -363,12 +353,9 @@ function showPeople() {
 function makeCard() {
 	const root = copy("person-template");
 	const rows = EMOTIONS.map((name) => {
-		const row = make("div", { class: `e-${name}` });
-		const bar = make("span", { class: "bar" });
-		const value = make("dd");
-		bar.append(make("i"));
-		value.append(bar, make("span"));
-		row.append(make("dt", {}, name), value);
+		const row = copy("share-template");
+		row.className = `e-${name}`;
+		put(row.firstChild, name);
 		root.lastElementChild.append(row);
 		return row;
 	});
@@ -568,16 +555,9 @@ let draft = null;
 function edit(view) {
 	if (draft) ACTS.cancel();
 	const root = copy("editor-template");
-	const canvas = shape("svg", {
-		class: "canvas",
-		viewBox: "0 0 1000 1000",
-		preserveAspectRatio: "none",
-		tabindex: "0",
-		role: "application",
-		"aria-label": `Drawing masks of ${view.name}`,
-		"aria-describedby": "editor-help",
-	});
-	draft = { view, root, canvas, polygons: [...(state.page.masks[view.name])], open: [], cursor: [0.5, 0.5] };
+	const canvas = root.querySelector("svg");
+	set(canvas, { "aria-label": `Drawing masks of ${view.name}` });
+	draft = { view, root, canvas, polygons: [...state.page.masks[view.name]], open: [], cursor: [0.5, 0.5] };
 	on(canvas, "pointermove", (event) => drawDraft(point(event)));
 	on(canvas, "pointerdown", (event) => {
 		event.preventDefault();
@@ -679,19 +659,19 @@ function begin() {
 		pattern.append(shape("rect", { width: 7, height: 7 }), shape("path", { d: HATCHES[name] }));
 		$("patterns").append(pattern);
 	}
-	on($("chart"), "keydown", pickByKey);
-	on($("chart"), "pointermove", pickByPointer);
-	on($("chart"), "pointerleave", () => pick(entries.length));
-	new ResizeObserver(drawTimeline).observe($("chart"));
+	const chart = $("chart");
+	on(chart, "keydown", pickByKey);
+	on(chart, "pointermove", pickByPointer);
+	on(chart, "pointerleave", () => pick(entries.length));
+	new ResizeObserver(drawTimeline).observe(chart);
 	on($("as-table"), "toggle", fillTable);
 	on($("pause"), "click", () => state && post("api/pause", { paused: !state.paused }));
 	on($("session-stop"), "click", () => session("stop"));
-	on($("session-start"), "submit", async (event) => {
-		event.preventDefault();
-		if (await session("start", { name: $("session-name").value })) event.target.reset();
+	for (const form of document.forms) on(form, "submit", (event) => event.preventDefault());
+	on($("session-start"), "submit", async ({ target }) => {
+		if (await session("start", { name: $("session-name").value })) target.reset();
 	});
-	on($("session-mark"), "submit", async (event) => {
-		event.preventDefault();
+	on($("session-mark"), "submit", async () => {
 		const name = $("mark-name").value;
 		if (!(await session("mark", { name, group: $("mark-group").value.trim() || null }))) return;
 		put($("marked"), `${name} marked at ${clock(Date.now(), true)}`);
