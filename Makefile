@@ -7,6 +7,7 @@
 # make test-camera  an emulated machine with V4L2 cameras: formats, busy, unplugged, damaged pictures
 # make test-services  with a browser, a broker, a database and the like (Debian: chromium mosquitto nginx
 #                   prometheus postgresql openssh-server)
+# make test-hass    a real Home Assistant that discovers a run over a real mosquitto; needs root and mmdebstrap
 # make test-systemd a machine under systemd: the service killed, frozen, without camera, badly configured
 # make lint         ruff and mypy
 # make bench        latency on this machine, and the C kernels beside what else does their work
@@ -64,6 +65,9 @@ FAULTS ?=
 SECONDS ?= 3600
 TOGETHER ?=
 
+# Options of tools/hass.py.
+HASS ?=
+
 # What `make corpus` tries: a folder of pictures and films of one's own, or so many damaged ones.
 DIR ?=
 CORPUS_FILES ?= 2000
@@ -77,7 +81,7 @@ SANITIZE_TESTS ?= tests/kernels tests/fer2013 tests/test_nasty_files.py
 bin := $(VENV)/bin
 sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 
-.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-systemd lint bench soak faults together fuzz corpus sanitize weights \
+.PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-hass test-systemd lint bench soak faults together fuzz corpus sanitize weights \
     reference man wheels release clean
 
 run: $(VENV)/.run
@@ -125,6 +129,9 @@ soak: $(VENV)/.run
 
 faults: $(VENV)/.run
 	$(bin)/python tools/faults.py --kills $(KILLS) $(FAULTS)
+
+test-hass: $(VENV)/.device
+	$(bin)/python tools/hass.py $(HASS)
 
 together: $(VENV)/.device
 	$(bin)/python tools/together.py --seconds $(SECONDS) $(TOGETHER)

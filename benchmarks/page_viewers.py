@@ -1,9 +1,10 @@
-"""What viewers of the page cost a run: none, some, and many that stall, in turn in one run.
+"""What viewers of the page cost a run: one, many that stall, and many that look on, in turn in one run.
 
-The demo camera is read unpaced, so that the rate is what the machine can do. Each part is compared with
-the part of its round without viewers: its frames a second, its frames for each second of CPU time of the
-process, which other load hardly changes, the CPU time of the page's threads as a share of a
-core, and the memory of the process.
+The demo camera is read unpaced, so that the rate is what the machine can do. Windows with viewers and without
+alternate, and each with viewers is compared with the mean of the two without around it, so that other load
+and a processor that warms up hit both: frames a second, the processor time a frame of all threads but the
+page's, the processor time of the page's threads as a share of a core (they work by the clock, not by the
+frame), and the memory of the process. Medians over all rounds, with 95 % intervals (bootstrap).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import fer_edge
 from fer_edge.control.control import Control
 from fer_edge.machine import resident_memory
@@ -36,56 +39,72 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each part (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="times each part is run (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each window (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="windows of each kind (default: %(default)s)")
     parser.add_argument("--viewers", type=int, default=50, help="who stall (default: %(default)s)")
+    parser.add_argument("--only", metavar="WORD", help="parts with this word alone, such as stall")
     parser.add_argument("--picture", choices=("blurred", "full"), default="full")
     parser.add_argument("--source", default="demo")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
     parts = {
-        "nobody": (0, 0),
         "1 looks on": (1, 0),
         f"{args.viewers} stall": (0, args.viewers),
         f"{args.viewers} look on": (args.viewers, 0),
     }
+    if args.only:
+        parts = {name: parts[name] for name in parts if args.only in name}
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(args, parts, Path(folder))
-    alone = figures["nobody"]
     rows = []
-    for name, spans in figures.items():
-        shares = [span.fps / before.fps for span, before in zip(spans, alone, strict=True)]
-        beside = [span.beside - before.beside for span, before in zip(spans, alone, strict=True)]
-        cpu = [span.cpu_fps / before.cpu_fps for span, before in zip(spans, alone, strict=True)]
-        memory = [span.memory - before.memory for span, before in zip(spans, alone, strict=True)]
+    for name, windows in figures.items():
+        fps = [2 * one.fps / (before.fps + after.fps) for one, before, after in windows]
+        cpu = [2 * one.cpu / (before.cpu + after.cpu) for one, before, after in windows]
+        beside = [one.beside - (before.beside + after.beside) / 2 for one, before, after in windows]
+        memory = [one.memory - before.memory for one, before, _ in windows]
         rows.append(
             {
                 "part": name,
-                "fps": round(statistics.median(span.fps for span in spans), 1),
-                "fps_share": round(statistics.median(shares), 4),
-                "cpu_fps_share": round(statistics.median(cpu), 4),
-                "core_share": round(statistics.median(beside), 4),
+                "fps": round(statistics.median(one.fps for one, _, _ in windows), 1),
+                "fps_share": median_of(fps),
+                "cpu_share": median_of(cpu),
+                "core_share": median_of(beside),
                 "memory_mb": round(max(memory) / 1e6, 1),
             }
         )
     if args.json:
         print(json.dumps(rows))
         return 0
-    print(f"{'part':<14} {'fps':>7} {'of nobody':>10} {'by CPU time':>12} {'of a core':>10} {'memory':>9}")
+    print("compared with nobody: median (95 % interval)")
+    heads = f"{'of frames a second':>26} {'of CPU time a frame':>26} {'of a core':>9} {'memory':>9}"
+    print(f"{'part':<12} {'fps':>6} {heads}")
     for row in rows:
-        shares = f"{row['fps_share']:>10.1%} {row['cpu_fps_share']:>12.1%} {row['core_share']:>10.2%}"
-        print(f"{row['part']:<14} {row['fps']:>7.1f} {shares} {row['memory_mb']:>+6.1f} MB")
+        shares = " ".join(f"{_told(row[name]):>26}" for name in ("fps_share", "cpu_share"))
+        core, memory = row["core_share"][0], row["memory_mb"]
+        print(f"{row['part']:<12} {row['fps']:>6.1f} {shares} {core:>9.2%} {memory:>+6.1f} MB")
     return 0
+
+
+def _told(share: tuple[float, float, float]) -> str:
+    middle, low, high = share
+    return f"{middle:.1%} ({low:.1%} to {high:.1%})"
+
+
+def median_of(values: list[float]) -> tuple[float, float, float]:
+    """The median and its 95 % interval."""
+    samples = np.random.default_rng(0).choice(values, (2000, len(values)))
+    low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
+    return round(statistics.median(values), 4), round(float(low), 4), round(float(high), 4)
 
 
 @dataclass(frozen=True)
 class Span:
-    """What was measured in a part of a round."""
+    """What was measured in a window."""
 
     fps: float
-    cpu_fps: float
-    """Frames for each second of CPU time."""
+    cpu: float
+    """CPU seconds a frame, without the page's threads."""
     beside: float
     """CPU time of the page's threads, as a share of the time that passed."""
     memory: int
@@ -94,12 +113,12 @@ class Span:
 
 def measure(
     args: argparse.Namespace, parts: dict[str, tuple[int, int]], folder: Path
-) -> dict[str, list[Span]]:
-    """What each part was like, in every round."""
+) -> dict[str, list[tuple[Span, Span, Span]]]:
+    """For each part its windows, each with those without viewers before and after it."""
     unpaced = {"unpaced": True} if args.source == "demo" else {}
     options = PageOptions(Address("127.0.0.1", 0), args.picture, viewers=args.viewers + 1)
     door = Door(options, lambda: folder)
-    figures: dict[str, list[Span]] = {name: [] for name in parts}
+    figures: dict[str, list[tuple[Span, Span, Span]]] = {name: [] for name in parts}
     with fer_edge.watch(args.source, colour=True, **unpaced) as run:
         control = Control(run)
         live = Live(control.cameras, told=control.snapshot)
@@ -107,6 +126,7 @@ def measure(
         page.start()
         try:
             span(run, live, page, 1.0)
+            before = span(run, live, page, args.seconds)
             for _ in range(args.rounds):
                 for name, (readers, stallers) in parts.items():
                     with viewers(door.port, readers, stallers):
@@ -114,9 +134,12 @@ def measure(
                             span(run, live, page, 0.2)
                         # Until the buffers of stalled viewers are full.
                         span(run, live, page, 1.0)
-                        figures[name].append(span(run, live, page, args.seconds))
+                        looked_at = span(run, live, page, args.seconds)
                     while page.server.connections:
                         span(run, live, page, 0.2)
+                    after = span(run, live, page, args.seconds)
+                    figures[name].append((looked_at, before, after))
+                    before = after
         finally:
             page.close()
     return figures
@@ -133,8 +156,9 @@ def span(run: Watch, live: Live, page: PageOutput, seconds: float) -> Span:
         if time.perf_counter() - began >= seconds:
             break
     passed = time.perf_counter() - began
-    cpu_fps = count / (time.process_time() - process)
-    return Span(count / passed, cpu_fps, (page_time() - before) / passed, resident_memory() or 0)
+    beside = page_time() - before
+    cpu = (time.process_time() - process - beside) / count
+    return Span(count / passed, cpu, beside / passed, resident_memory() or 0)
 
 
 def page_time() -> float:

@@ -40,7 +40,13 @@ PACKAGES = ("python3", "python3-venv", "ca-certificates")
 LENIENT = '--aptopt=Acquire::Check-Valid-Until "false"'
 HASS = "/srv/hass/bin/hass"
 SECONDS = 300.0
+START_SECONDS = 900.0
+"""At its first start, Home Assistant installs what its default integrations need."""
+COMPILED = "pymicro-vad,pyspeex-noise"
+"""Of its voice assistant; to install them takes a compiler."""
 DEVICE = "shop"
+NAME = f"hass-{os.getpid()}"
+"""Of the run, so that it is told from others on this machine."""
 
 SHOWN = {
     "sensor": (
@@ -91,10 +97,10 @@ def main() -> int:
         folder.chmod(0o755)
         broker = Mosquitto(folder)
         stack.callback(broker.kill)
-        home = stack.enter_context(home_assistant(root, folder / "hass.log"))
-        print(f"Home Assistant {home.ask('/api/config')['version']}")
-        home.connect(broker.port)
         try:
+            home = stack.enter_context(home_assistant(root, folder / "hass.log"))
+            print(f"Home Assistant {home.ask('/api/config')['version']}")
+            home.connect(broker.port)
             look(home, broker.port, folder)
         except Wrong as error:
             print(f"WRONG: {error}\n{(folder / 'hass.log').read_text()[-3000:]}")
@@ -125,7 +131,7 @@ def look(home: Home, port: int, folder: Path) -> None:
         home.ask("/api/services/switch/turn_on", switch)
         await_that("the switch pauses", lambda: home.states()[f"switch.{DEVICE}_pause"] == "on")
         await_that("nobody is there in a pause", lambda: home.states()[f"sensor.{DEVICE}_people"] == "0")
-        told = fer_edge("session", "status", "--json", "--state-folder", str(folder / "state"))
+        told = fer_edge("session", "status", "--json", "--run", NAME, "--state-folder", str(folder / "state"))
         check("the run itself is paused", json.loads(told)["paused"] is True, told)
         home.ask("/api/services/switch/turn_off", switch)
         await_that("and resumes", lambda: home.states()[f"sensor.{DEVICE}_people"] == "1")
@@ -171,12 +177,12 @@ def check(what: str, true: bool, seen: object) -> None:
     print(f"ok: {what}", flush=True)
 
 
-def await_that(what: str, true: Callable[[], bool]) -> None:
+def await_that(what: str, true: Callable[[], bool], seconds: float = SECONDS) -> None:
     """Wait until ``what`` holds."""
     began = time.monotonic()
     while not true():
-        if time.monotonic() - began > SECONDS:
-            raise Wrong(f"{what}? Not within {SECONDS:.0f} s")
+        if time.monotonic() - began > seconds:
+            raise Wrong(f"{what}? Not within {seconds:.0f} s")
         time.sleep(0.2)
     print(f"ok: {what} ({time.monotonic() - began:.1f} s)", flush=True)
 
@@ -227,12 +233,12 @@ class Home:
     def start(self) -> None:
         """Start it, and log in."""
         with self._log.open("ab") as log:
-            command = ["chroot", self._root, HASS, "-c", "/srv/config"]
+            command = ["chroot", self._root, HASS, "-c", "/srv/config", "--skip-pip-packages", COMPILED]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._token = ""
         await_that("Home Assistant lets its user in", self._logs_in)
         # Before that, it neither says "online" at the broker nor keeps anything when it is ended.
-        await_that("it has started", lambda: self.ask("/api/config")["state"] == "RUNNING")
+        await_that("it has started", lambda: self.ask("/api/config")["state"] == "RUNNING", START_SECONDS)
 
     def _logs_in(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -319,9 +325,9 @@ def running(port: int, folder: Path, *options: str) -> Iterator[subprocess.Popen
     """``fer-edge run`` of the demo camera at the broker."""
     with (folder / "run.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", "--no-jsonl", "--state-folder",
-             str(folder / "state"), "--mqtt", f"mqtt://127.0.0.1:{port}", "--mqtt-name", DEVICE,
-             "--mqtt-discovery", *options],
+            [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", "--no-jsonl",
+             "--name", NAME, "--state-folder", str(folder / "state"), "--mqtt", f"mqtt://127.0.0.1:{port}",
+             "--mqtt-name", DEVICE, "--mqtt-discovery", *options],
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
