@@ -197,6 +197,10 @@ def _minute(began: int, visits: float, rng: np.random.Generator) -> MinuteRow:
         attention=seen // 2,
         unclear=seen // 20,
         shares=_shares(rng) if begun else None,
+        brightness=int(rng.uniform(0, 2550)),
+        face_brightness=int(rng.uniform(0, 2550)) if begun else None,
+        dark=seen // 10,
+        bright=seen // 100,
     )
 
 

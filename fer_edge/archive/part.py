@@ -15,7 +15,7 @@ from ..errors import DataError, MissingExtraError
 from ..faces.faces import Faces
 from ..pipeline.look import Seen
 
-FORMAT = 1
+FORMAT = 2
 """Of a part; one of another is made anew."""
 
 
@@ -57,8 +57,10 @@ def part_to_bytes(part: Part) -> bytes:
     faces = np.zeros(rows, np.int64)
     looked = np.zeros(rows, np.bool_)
     shapes = np.zeros((rows, 2), np.int32)
+    light = np.full(rows, np.nan)
     for row, seen in zip(part.looked, part.seen, strict=True):
         faces[row], looked[row], shapes[row] = len(seen.faces), True, seen.shape
+        light[row] = np.nan if seen.brightness is None else seen.brightness
 
     def lists(values: Sequence[NDArray[np.float32]]) -> Any:
         flat = np.concatenate([value.ravel() for value in values]) if values else np.empty(0, np.float32)
@@ -77,6 +79,8 @@ def part_to_bytes(part: Part) -> bytes:
             "scores": lists([seen.faces.scores for seen in part.seen]),
             "landmarks": lists([seen.faces.landmarks for seen in part.seen]),
             "distributions": lists([seen.distributions for seen in part.seen]),
+            "light": light,
+            "lights": lists([_known(seen.faces.brightness, len(seen.faces)) for seen in part.seen]),
         },
         metadata={"fer-edge": json.dumps({**part.told, "format": FORMAT})},
     )
@@ -99,7 +103,7 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
         counts = table["faces"].to_numpy()
         columns = {
             name: table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            for name in ("boxes", "scores", "landmarks", "distributions")
+            for name in ("boxes", "scores", "landmarks", "distributions", "lights")
         }
         boxes = columns["boxes"].reshape(-1, 4)
         landmarks = columns["landmarks"].reshape(-1, 5, 2)
@@ -107,13 +111,21 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
         shapes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
         looked = np.flatnonzero(table["looked"].to_numpy(zero_copy_only=False))
         times = table["time"].to_numpy().tolist()
+        light = table["light"].to_numpy(zero_copy_only=False)
     except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"a damaged part: {error}") from error
     part = Part(times, looked.tolist(), [], told)
     ends = np.cumsum(counts)
     for row in part.looked:
         rows = slice(int(ends[row] - counts[row]), int(ends[row]))
-        faces = Faces(boxes[rows], columns["scores"][rows], landmarks[rows])
+        faces = Faces(
+            boxes[rows], columns["scores"][rows], landmarks[rows], brightness=columns["lights"][rows]
+        )
         height, width = shapes[row].tolist()
-        part.seen.append(Seen(faces, distributions[rows], (height, width)))
+        known = None if np.isnan(light[row]) else float(light[row])
+        part.seen.append(Seen(faces, distributions[rows], (height, width), known))
     return part
+
+
+def _known(brightness: NDArray[np.float32] | None, faces: int) -> NDArray[np.float32]:
+    return np.full(faces, np.nan, np.float32) if brightness is None else brightness

@@ -40,6 +40,8 @@ class Face:
     where nothing was searched, and the square stands for a face."""
     labels: Labels = "people"
     """Whose answer it is."""
+    brightness: float | None = None
+    """Mean brightness of the face, 0 black to 255 white; ``None`` where it was not measured."""
 
     @property
     def share(self) -> float:
@@ -90,6 +92,9 @@ class Faces(Sequence[Face]):
     unsure: NDArray[np.bool_] | None = None
     """(n,)"""
     labels: Labels = "people"
+    brightness: NDArray[np.float32] | None = None
+    """(n,): mean of each face, 0 black to 255 white, NaN where it lies outside of the picture; ``None`` where
+    it was not measured."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -122,6 +127,7 @@ class Faces(Sequence[Face]):
             raise ValueError("these faces were not classified; read their arrays instead")
         x, y, width, height = self.boxes[index].tolist()
         track = 0 if self.ids is None else int(self.ids[index])
+        light = np.nan if self.brightness is None else float(self.brightness[index])
         return Face(
             box=(x, y, width, height),
             score=float(self.scores[index]),
@@ -133,6 +139,7 @@ class Faces(Sequence[Face]):
             labels=self.labels,
             track=track or None,
             detected=self.detected is None or bool(self.detected[index]),
+            brightness=None if np.isnan(light) else light,
         )
 
     def __iter__(self) -> Iterator[Face]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,7 @@ from ..errors import DataError, OutputError
 from ..files import check_target, is_special, sync_folder
 from ..store import postgresql
 from ..store.schema import VERSION as STORE_VERSION
-from ..store.schema import statements, telling_what_it_is, version_of
+from ..store.schema import changes, statements, telling_what_it_is, version_of
 from ..store.writer import locked
 from .schema import VERSION, tables
 
@@ -135,7 +135,7 @@ class SqliteDatabase:
                 raise DataError(
                     f"{self.place}: the store of a single device, of fer-edge run; name another file"
                 )
-            made = _checked(self.place, work)
+            made = _checked(self.place, work, changes)
         if new:
             sync_folder(self._path.parent)
         return made
@@ -227,7 +227,7 @@ class PostgresqlDatabase:
             )
             if not there:
                 _make_store(work, postgresql.statements([*tables()]))
-            return _checked(self.place, work)
+            return _checked(self.place, work, postgresql.changes)
 
     def close(self) -> None:
         """See :class:`Database`."""
@@ -279,12 +279,20 @@ def _sql(statement: str) -> bytes:
     return postgresql.translated(statement).encode()
 
 
-def _checked(place: str, work: Work) -> str:
-    """The id of the store. Raises :class:`~fer_edge.errors.DataError` for another version."""
+def _checked(place: str, work: Work, changes_of: Callable[[int], Iterable[str]]) -> str:
+    """The id of the store, which becomes one of this version.
+
+    ``changes_of``: what that takes, by its version. Raises :class:`~fer_edge.errors.DataError` for a later
+    one.
+    """
     version, store, made = work.all("SELECT version, store, uuid FROM fleet")[0]
     if version > VERSION or store > STORE_VERSION:
         raise DataError(
             f"{place}: a store of version {store}, of a fleet {version}; this fer-edge knows up to "
             f"{STORE_VERSION} and {VERSION}: update it, or name another store"
         )
+    if store < STORE_VERSION:
+        for statement in changes_of(store):
+            work.run(statement)
+        work.run("UPDATE fleet SET store = ?", (STORE_VERSION,))
     return str(made)

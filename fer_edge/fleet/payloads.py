@@ -19,7 +19,7 @@ from ..store.rows import MinuteRow, VisitRow, columns
 from ..store.schema import SHARE, TENTH
 
 LARGEST = 256 * 1024
-"""Bytes of a payload; an answer of 120 rows has some 70,000."""
+"""Bytes of a payload; an answer of 120 rows has some 80,000."""
 
 Fault = Literal["malformed", "oversized", "version"]
 
@@ -125,6 +125,14 @@ def row_of(table: Table, told: Any) -> Row:
     for name in _SHARED[table]:
         share = _number(told, name, 0.0, 1.0, unknown=True)
         values[name] = None if share is None else round(share * SHARE)
+    if table == "minutes":
+        # Devices with an earlier version tell nothing of light.
+        for name in ("brightness", "face_brightness"):
+            level = _number(told, name, 0.0, 255.0, unknown=True)
+            values[name] = None if level is None else round(level * TENTH)
+        for name in ("dark", "bright"):
+            known = _number(told, name, 0.0, _MOST_SECONDS, unknown=True)
+            values[name] = None if known is None else round(known * 1000)
     if table == "visits":
         first = _number(told, "first_smile", 0.0, _MOST_SECONDS, unknown=True)
         values["first_smile"] = None if first is None else round(first * 1000)

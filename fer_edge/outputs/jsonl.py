@@ -213,6 +213,7 @@ def to_json(result: FrameResult) -> dict[str, Any]:
         size=list(result.size),
         latency_ms=round(result.latency_ms, 2),
         dropped=result.dropped,
+        **_light(result.brightness),
         faces=[face_to_json(face) for face in result.faces],
     )
 
@@ -249,7 +250,12 @@ def face_to_json(face: Face) -> dict[str, Any]:
         "probabilities": {
             name: round(float(value), 4) for name, value in zip(EMOTIONS, face.probabilities, strict=True)
         },
+        **_light(face.brightness),
     }
+
+
+def _light(brightness: float | None) -> dict[str, float]:
+    return {} if brightness is None else {"brightness": round(brightness, 1)}
 
 
 def start_to_json(

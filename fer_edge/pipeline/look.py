@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..faces.faces import Faces
+from ..faces.light import brightness, with_brightness
 from ..faces.tracker import Tracker
 from ..models.classifier import Classifier
 from ..sources.base import Frame
@@ -35,6 +36,8 @@ class Seen:
     """(n, k): of the faces, as the classifier says them."""
     shape: tuple[int, int]
     """Height and width of the whole (turned) picture, in pixels."""
+    brightness: float | None = None
+    """Mean brightness of what is looked at of the picture, 0 to 255."""
 
 
 class Look:
@@ -61,7 +64,8 @@ class Look:
         faces = self._zones.seen(found, shape)
         if len(faces) > 1:
             faces = faces.at(np.argsort(-faces.scores, kind="stable"))
-        return Seen(faces, self._recognizer.distributions(view, faces), (shape[0], shape[1]))
+        distributions = self._recognizer.distributions(view, faces)
+        return Seen(with_brightness(view, faces), distributions, (shape[0], shape[1]), brightness(view))
 
 
 class Replay:
@@ -102,6 +106,7 @@ class Replay:
             faces=faces,
             latency_ms=0.0,
             dropped=0,
+            brightness=seen.brightness,
         )
         self._index += 1
         return result

@@ -54,6 +54,7 @@ def answered(faces: Faces, answers: Answers) -> Faces:
         answers.uncertainty,
         answers.unsure,
         answers.labels,
+        faces.brightness,
     )
 
 

@@ -44,6 +44,8 @@ class FrameResult:
     """Frames of a live source that were dropped so far, since others were processed."""
     gap: Gap | None = None
     """On the first frame after a lost source was opened again: the time without frames before it."""
+    brightness: float | None = None
+    """Mean brightness of what is looked at of the frame, 0 black to 255 white; ``None``: not measured."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -35,6 +35,9 @@ UNSURE = 0.3
 UNSURE_APART = 0.15
 """Difference of those shares from which on parts may differ in light rather than in faces."""
 
+POOR_LIGHT = 0.2
+"""Share of the time in sight from which on too much is too dark, or too bright."""
+
 SIZES_APART = 1.5
 """Quotient of the median sizes of faces, or of times in sight, from which on parts are hardly alike."""
 
@@ -56,6 +59,9 @@ class Quality:
     crossed: tuple[str, ...]
     """Cameras of one device that saw people at the same time."""
     models: frozenset[str]
+    dark: float = math.nan
+    """Share of the time in sight in which faces were too dark; NaN where no light was measured."""
+    bright: float = math.nan
 
 
 def quality_of(material: Material, part: Part, people: Persons) -> Quality:
@@ -65,6 +71,8 @@ def quality_of(material: Material, part: Part, people: Persons) -> Quality:
     minutes = material.minutes
     inside = Within(material, part).inside(minutes.source, (minutes.began + minutes.ended) // 2)
     observed, gap = float(minutes.observed[inside].sum()), float(minutes.gap[inside].sum())
+    known = inside & ~np.isnan(minutes.dark)
+    in_light = float(minutes.seen[known].sum())
     sources = np.unique(visits.source[rows])
     devices = {material.sources[source].device for source in sources.tolist()}
     return Quality(
@@ -77,6 +85,8 @@ def quality_of(material: Material, part: Part, people: Persons) -> Quality:
         gap / (observed + gap) if observed + gap else 0.0,
         _crossed(material, rows, sources.tolist()),
         frozenset(_model(material.settings.get(device)) for device in devices) - {""},
+        float(minutes.dark[known].sum()) / in_light if in_light else math.nan,
+        float(minutes.bright[known].sum()) / in_light if in_light else math.nan,
     )
 
 
@@ -128,6 +138,9 @@ def warnings_of(measure: Measure, task: Task, a: Quality, b: Quality, result: Re
         for part in (a, b):
             if part.unsure > UNSURE:
                 found.append(f"{part.part}: {100 * part.unsure:.0f} % of the time in sight was unsure.")
+            for share, what in ((part.dark, "dark"), (part.bright, "bright")):
+                if share > POOR_LIGHT:
+                    found.append(f"{part.part}: faces were too {what} for {100 * share:.0f} % of the time.")
         if abs(a.unsure - b.unsure) > UNSURE_APART:
             found.append(
                 f"Unsure for {100 * a.unsure:.0f} % of the time in {a.part} and {100 * b.unsure:.0f} % in "

@@ -27,7 +27,7 @@ from .content_types import (
     Quality,
     Table,
 )
-from .material import Event, Floats, Material, Times, local
+from .material import Event, Floats, Material, Minutes, Times, local
 from .measures import MEASURES, Figure, Options, Persons, Timeline, figures, persons, timeline
 from .page_tables import column, tables_of
 from .parts import By, Part, Span, parts, whole
@@ -330,7 +330,29 @@ def _quality(material: Material, measured: dict[str, Figure]) -> Quality:
         small=float(np.mean(people.size < FACE_SIZE)) if not np.isnan(people.size).all() else float("nan"),
         cut=int(people.cut.sum()),
         few=0 < len(people) < FEW,
+        **_light(minutes),
     )
+
+
+def _light(minutes: Minutes) -> dict[str, float]:
+    """The fields of :class:`Quality` that tell of light."""
+    known = ~np.isnan(minutes.brightness)
+
+    def mean(values: Floats, weights: Floats) -> float:
+        there = known & ~np.isnan(values)
+        total = float(weights[there].sum())
+        return float((values[there] * weights[there]).sum()) / total if total else float("nan")
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dark, bright = minutes.dark / minutes.seen, minutes.bright / minutes.seen
+    observed = float(minutes.observed.sum())
+    return {
+        "lit": float(minutes.observed[known].sum()) / observed if observed else float("nan"),
+        "brightness": mean(minutes.brightness, minutes.observed),
+        "face_brightness": mean(minutes.face_brightness, minutes.seen),
+        "dark": mean(dark, minutes.seen),
+        "bright": mean(bright, minutes.seen),
+    }
 
 
 def passages(found: Content) -> list[str]:

@@ -111,6 +111,14 @@ class Quality:
     """Share of the visits whose faces were smaller than what the classifier sees."""
     cut: int
     few: bool
+    lit: float
+    """Share of the time observed of which the light is known; the next four are of that time."""
+    brightness: float
+    """Mean of the picture, 0 to 255."""
+    face_brightness: float
+    dark: float
+    """Share of the time in sight in which faces were too dark."""
+    bright: float
 
 
 @dataclass(frozen=True)

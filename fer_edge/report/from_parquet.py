@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, MissingExtraError, printable
 from .from_store import (
+    LIGHT,
     MINUTES,
     PEOPLE,
     SECONDS,
@@ -46,7 +47,7 @@ def read_parquet(folder: Path, progress: Progress | None = None) -> Material:
     sources = Sources()
     people = people_of(_chunks(folder, _PEOPLE, (*WHERE, *PEOPLE)), sources)
     progress.step(1)
-    minutes = minutes_of(_chunks(folder, ("minutes",), (*WHERE, *MINUTES)), sources)
+    minutes = minutes_of(_chunks(folder, ("minutes",), (*WHERE, *MINUTES), LIGHT), sources)
     progress.step(1)
     seconds = seconds_of(_chunks(folder, ("seconds",), (*WHERE, *SECONDS)), people, sources)
     progress.step(1)

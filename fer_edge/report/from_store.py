@@ -40,6 +40,8 @@ PEOPLE = ("track", "began", "ended", "seen", "unsure", "attention", "unclear", *
 MINUTES = ("began", "ended", "observed", "gap", "frames", "dropped", "lost", "people", "people_max",
            "visits_begun", "visits_ended", "dwell", "seen", "unsure", "attention", "unclear",
            *EMOTIONS)  # fmt: skip
+LIGHT = ("brightness", "face_brightness", "dark", "bright")
+"""Further columns of minutes, which earlier versions lack."""
 SECONDS = ("track", "began", "seen", "unsure", "attention", "unclear", *EMOTIONS)
 
 Chunk = Mapping[str, NDArray[Any]]
@@ -76,7 +78,7 @@ def read_store(
 
         people = people_of(rows("visits", PEOPLE), sources)
         progress.step(1)
-        minutes = minutes_of(rows("minutes", MINUTES), sources)
+        minutes = minutes_of(rows("minutes", (*MINUTES, *LIGHT)), sources)
         progress.step(1)
         seconds = seconds_of(rows("seconds", SECONDS), people, sources)
         progress.step(1)
@@ -128,7 +130,7 @@ def people_of(rows: Iterable[Chunk], sources: Sources) -> People:
 
 
 def minutes_of(rows: Iterable[Chunk], sources: Sources) -> Minutes:
-    """Minutes with the columns :data:`WHERE` and :data:`MINUTES`."""
+    """Minutes with the columns :data:`WHERE` and :data:`MINUTES`, and :data:`LIGHT` where they have these."""
     counts = ("frames", "dropped", "lost", "people", "people_max", "visits_begun", "visits_ended")
     return Minutes.joined(
         [
@@ -139,6 +141,7 @@ def minutes_of(rows: Iterable[Chunk], sources: Sources) -> Minutes:
                 **_counts(chunk, counts),
                 **_floats(chunk, ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear")),
                 shares=_shares(chunk),
+                **_floats(chunk, [name for name in LIGHT if name in chunk]),
             )
             for chunk in rows
         ]

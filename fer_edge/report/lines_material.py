@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..store.schema import TENTH
 from .material import Gaps, Material, Minutes, People, Seconds, Source
-from .tally import ATTENTION, SEEN, SHARES, SIZE, UNCLEAR, UNSURE, Counted
+from .tally import ATTENTION, LIGHT, SEEN, SHARES, SIZE, UNCLEAR, UNSURE, Counted
 
 
 def as_material(where: Source, done: Counted) -> Material:
@@ -70,6 +71,7 @@ def as_material(where: Source, done: Counted) -> Material:
             attention=minute_sums[:, ATTENTION] / 1000,
             unclear=minute_sums[:, UNCLEAR] / 1000,
             shares=_narrow(minute_shares),
+            **_light(counts[:, LIGHT]),
         ),
         gaps=Gaps(
             source=np.zeros(len(done.gaps), np.int32),
@@ -78,6 +80,19 @@ def as_material(where: Source, done: Counted) -> Material:
             reason=np.array([reason for _, _, reason in done.gaps], np.str_),
         ),
     )
+
+
+def _light(counts: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Columns of light, NaN where it is not known."""
+    lit, light, faces_lit, faces_light, dark, bright = counts.astype(np.float64).T
+    known = (lit > 0) | (faces_lit > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "brightness": light / lit / TENTH,
+            "face_brightness": faces_light / faces_lit / TENTH,
+            "dark": np.where(known, dark / 1000, np.nan),
+            "bright": np.where(known, bright / 1000, np.nan),
+        }
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[np.float32]:

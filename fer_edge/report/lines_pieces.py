@@ -123,6 +123,7 @@ def _schema() -> Any:
             ("box", pa.list_(real)),
             ("landmarks", pa.list_(pa.list_(real))),
             ("unsure", pa.bool_()),
+            ("brightness", real),
             ("probabilities", pa.struct([(name, real) for name in EMOTIONS])),
         ]
     )
@@ -136,6 +137,7 @@ def _schema() -> Any:
             ("source", text),
             ("camera", text),
             ("dropped", pa.int64()),
+            ("brightness", real),
             ("lost", pa.int64()),
             ("reason", text),
             ("faces", pa.list_(face)),

@@ -47,6 +47,7 @@ class Rows:
         self.schema = np.nan_to_num(reals("schema"))
         self.monotonic, self.timestamp = reals("monotonic"), reals("timestamp")
         self.dropped, self.lost = reals("dropped"), reals("lost")
+        self.brightness = reals("brightness")
         time = table["time"].combine_chunks()
         self.wall = pc.fill_null(time, 0).cast("int64").to_numpy(zero_copy_only=False)
         self._read_faces(table["faces"].combine_chunks())
@@ -73,6 +74,7 @@ class Rows:
             self._size = np.sqrt(np.maximum(corners[:, 2] * corners[:, 3], 0))
         self._unsure = _plain(faces.field("unsure"), False)[person].astype(np.bool_)
         self._facing = facing_of_many(points.reshape(-1, 5, 2)[person], self._size)
+        self._brightness = faces.field("brightness").to_numpy(zero_copy_only=False)[person]
         shares = faces.field("probabilities")
         self._shares = np.stack([_plain(shares.field(name), 0.0)[person] for name in EMOTIONS], axis=1)
 
@@ -99,7 +101,7 @@ class Rows:
         return int((~(sound & alone)).sum())
 
     def _keep_faces(self, faces: NDArray[np.bool_]) -> None:
-        for name in ("_frame", "_track", "_size", "_unsure", "_facing", "_shares"):
+        for name in ("_frame", "_track", "_size", "_unsure", "_facing", "_shares", "_brightness"):
             setattr(self, name, getattr(self, name)[faces])
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
@@ -115,6 +117,7 @@ class Rows:
             "timestamp",
             "dropped",
             "lost",
+            "brightness",
             "wall",
         ):
             setattr(self, name, getattr(self, name)[rows])
@@ -156,6 +159,7 @@ class Rows:
             self._facing[mine],
             self._size[mine],
             self._shares[mine],
+            self._brightness[mine],
         )
 
 

@@ -223,7 +223,14 @@ class Runs:
         reasons = {} if stream.reason is None else {0: stream.reason}
         stream.reason = None
         stream.tally.take(
-            Frames(at, wall, np.nan_to_num(rows.dropped[which]).astype(np.int64), lost, reasons),
+            Frames(
+                at,
+                wall,
+                np.nan_to_num(rows.dropped[which]).astype(np.int64),
+                lost,
+                reasons,
+                rows.brightness[which],
+            ),
             rows.faces_of(which),
         )
         self.frames += len(which)

@@ -8,8 +8,9 @@ time at which the run began, as in the store. Durations are seconds. What is not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -70,9 +71,12 @@ class Event:
     """The only one that it holds for, as a film; None: those of the session."""
 
 
-def column(dtype: type[np.generic], width: int = 0) -> Any:
-    """A dataclass field that is an array (n,) of ``dtype``, or (n, ``width``)."""
-    return field(metadata={"dtype": np.dtype(dtype), "width": width})
+def column(dtype: type[np.generic], width: int = 0, default: Any = MISSING) -> Any:
+    """A dataclass field that is an array (n,) of ``dtype``, or (n, ``width``).
+
+    ``default``: value of every row where no array is given.
+    """
+    return field(default=default, metadata={"dtype": np.dtype(dtype), "width": width})
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,8 @@ class Columns:
         rows: int | None = None
         for one in fields(self):
             given = np.asarray(getattr(self, one.name))
+            if not given.ndim:
+                given = np.full(rows or 0, given)
             dtype, width = one.metadata["dtype"], one.metadata["width"]
             where = f"{type(self).__name__}.{one.name}"
             if not given.size:
@@ -237,6 +243,13 @@ class Minutes(Columns):
     unclear: Floats = column(np.float64)
     shares: Shares = column(np.float32, len(EMOTIONS))
     """(n, 7): of each person, then averaged over people; NaN where nobody was seen."""
+    brightness: Floats = column(np.float64, default=math.nan)
+    """Of the picture, 0 to 255; this and the next three are NaN where no light was measured."""
+    face_brightness: Floats = column(np.float64, default=math.nan)
+    """Of the faces in sight; NaN also where nobody was."""
+    dark: Floats = column(np.float64, default=math.nan)
+    """Seconds of ``seen`` in which the face was too dark."""
+    bright: Floats = column(np.float64, default=math.nan)
 
     def _check(self) -> None:
         self._check_order()

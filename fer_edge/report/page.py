@@ -17,9 +17,9 @@ from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts
-from .caveats import GAPS, UNSURE
+from .caveats import GAPS, POOR_LIGHT, UNSURE
 from .content import FEW, passages
-from .content_types import STACK, Column, Content, Piece, Table
+from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
 from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
 
@@ -301,7 +301,7 @@ def _quality(content: Content) -> str:
         ("Direction unclear", f"{percent(quality.unclear)} of the time in sight: turned too far, too small"),
         ("Small faces", f"{percent(quality.small)} of the visits have faces below {FACE_SIZE} pixels"
          if not math.isnan(quality.small) else "not known"),
-        ("Lighting", "not recorded; poor light shows as many unsure answers and short visits"),
+        ("Lighting", _lighting(quality)),
     ]  # fmt: skip
     if quality.cut:
         facts.append(("Visits cut off", f"{quality.cut}: they go on, or a run broke off"))
@@ -317,6 +317,16 @@ def _quality(content: Content) -> str:
         warnings.append(f"More than {percent(GAPS)} of the time is missing: totals are too low.")
     if quality.small > _SMALL:
         warnings.append("Many faces are small: move the camera closer, or choose a larger picture.")
+    if quality.dark > POOR_LIGHT:
+        warnings.append(
+            f"Faces were too dark for {percent(quality.dark)} of the time in sight, and emotions are "
+            "recognized less well there: put more light on the faces, and no window behind them."
+        )
+    if quality.bright > POOR_LIGHT:
+        warnings.append(
+            f"Faces were too bright for {percent(quality.bright)} of the time in sight, and emotions are "
+            "recognized less well there: keep direct light off the faces, or shorten the exposure."
+        )
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     gaps = _table_named(content, "gaps")
     drawn = charts.sizes(lambda width: charts.observed(content, width))
@@ -329,6 +339,19 @@ def _quality(content: Content) -> str:
         + _list(content.material.told)
         + (_details("Each gap", gaps, content) if gaps and gaps.rows else ""),
     )
+
+
+def _lighting(quality: Quality) -> str:
+    if math.isnan(quality.brightness):
+        return "not recorded; poor light shows as many unsure answers and short visits"
+    told = f"the picture has a mean brightness of {quality.brightness:.0f} (0 black to 255 white)"
+    if not math.isnan(quality.face_brightness):
+        told = (
+            f"faces have a mean brightness of {quality.face_brightness:.0f} (0 black to 255 white); too dark "
+            f"for {percent(quality.dark)} and too bright for {percent(quality.bright)} of the time in sight; "
+            f"the picture has {quality.brightness:.0f}"
+        )
+    return told if quality.lit > 0.995 else f"{told}; known of {percent(quality.lit)} of the time"
 
 
 def _method(content: Content) -> str:

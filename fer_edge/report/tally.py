@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..faces.light import BRIGHT, DARK
 from ..faces.quality import Facing
 from ..labels import EMOTIONS
 from ..store.clock import JUMP, MINUTE, SECOND, WallClock
+from ..store.schema import TENTH
 from ..store.tally import NO_FRAMES, NOT_STORED, SMILE, SMILE_SEEN
 
 Whole = NDArray[np.int64]
@@ -29,6 +31,13 @@ SEEN, UNSURE, ATTENTION, UNCLEAR, SIZE, SHARES = 0, 1, 2, 3, 4, slice(5, 12)
 """Columns of sums over time: milliseconds, and values times milliseconds."""
 
 _WIDTH = 12
+
+_COUNTS = 15
+"""Columns of :attr:`Counted.minute_counts`."""
+
+LIGHT = slice(9, 15)
+"""Of those the ones of light."""
+
 _BITS = 31
 """Of a minute within its key."""
 
@@ -54,6 +63,8 @@ class Frames:
     """Results that are missing before the frame."""
     reasons: dict[int, str]
     """Of frames before which the source told of a gap, why."""
+    brightness: Real
+    """Of the picture, NaN where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ class Faces:
     size: Real
     shares: NDArray[Any]
     """(m, 7)."""
+    brightness: Real
+    """NaN where it is not known."""
 
 
 @dataclass
@@ -96,7 +109,9 @@ class Counted:
     minutes: Whole
     """(n, 2): begin and end of each minute."""
     minute_counts: Whole
-    """(n, 9): observed, gap (ms), frames, dropped, lost, most people, visits begun and ended, dwell (ms)."""
+    """(n, 15): observed, gap (ms), frames, dropped, lost, most people, visits begun and ended, dwell (ms),
+    and of light: ms in which that of the picture is known, its tenths of grey levels times ms, the same of
+    faces, and ms of faces that were too dark, and too bright."""
     minute_people: Whole
     minute_sums: Real
     """(n, 12): sums over people; of ``SHARES`` the sums of their means."""
@@ -194,7 +209,8 @@ class CameraTally:
         fresh = restart.copy()
         fresh[0] |= not begun
         self._count_frames(frames, faces, at, origin, epoch)
-        self._count_faces(faces, np.where(fresh, at, before), at, fresh, before, origin, epoch)
+        start = np.where(fresh, at, before)
+        self._count_faces(faces, start, at, fresh, before, origin, epoch, _light(frames.brightness, faces))
         self._last = int(at[-1])
         self._epochs[-1][2] = self._last
 
@@ -249,7 +265,7 @@ class CameraTally:
 
     def _count(self, minutes: Any, column: int, values: Any) -> None:
         """Add to a column of :attr:`Counted.minute_counts`."""
-        counts = np.zeros((len(values), 9), np.int64)
+        counts = np.zeros((len(values), _COUNTS), np.int64)
         counts[:, column] = values
         self._add_counts(np.asarray(minutes, np.int64), counts)
 
@@ -274,7 +290,7 @@ class CameraTally:
         return [until - before, at - max(before, (at + origin) // MINUTE * MINUTE - origin)]
 
     def _count_frames(self, frames: Frames, faces: Faces, at: Whole, origin: Whole, epoch: Whole) -> None:
-        counts = np.zeros((len(at), 9), np.int64)
+        counts = np.zeros((len(at), _COUNTS), np.int64)
         counts[:, 2] = 1
         change = np.diff(frames.dropped, prepend=self._dropped)
         counts[:, 3] = np.where(change >= 0, change, frames.dropped)
@@ -284,7 +300,15 @@ class CameraTally:
         self._add_counts(self._minute(at, origin, epoch), counts)
 
     def _count_faces(
-        self, faces: Faces, start: Whole, at: Whole, fresh: Any, before: Whole, origin: Whole, epoch: Whole
+        self,
+        faces: Faces,
+        start: Whole,
+        at: Whole,
+        fresh: Any,
+        before: Whole,
+        origin: Whole,
+        epoch: Whole,
+        light: Whole,
     ) -> None:
         # The time that each frame stands for, cut where seconds end.
         low, high = (start + origin) // SECOND, (at + origin - 1) // SECOND
@@ -294,8 +318,9 @@ class CameraTally:
         second = low[of] + np.arange(len(of)) - offset[of]
         begin = np.maximum(second * SECOND - origin[of], start[of])
         length = np.minimum((second + 1) * SECOND - origin[of], at[of]) - begin
-        observed = np.zeros((len(of), 9), np.int64)
+        observed = np.zeros((len(of), _COUNTS), np.int64)
         observed[:, 0] = length
+        observed[:, LIGHT] = light[of] * length[:, None]
         self._add_counts((epoch[of] << _BITS) + second // 60, observed)
 
         visit = self._visits(faces, start, at, np.cumsum(fresh) + self._group, before, origin, epoch)
@@ -477,7 +502,7 @@ class CameraTally:
 
     def _counted(self) -> Counted:
         count = len(self._track)
-        keys, counts = _merged(self._minutes, 9, np.int64)
+        keys, counts = _merged(self._minutes, _COUNTS, np.int64)
         people_keys, people = _merged(self._minute_people, _WIDTH, np.float64)
         sums = np.zeros((len(keys), _WIDTH))
         sums[np.searchsorted(keys, people_keys)] = people
@@ -516,6 +541,25 @@ class CameraTally:
         when = keys & ((1 << _KEY) - 1)
         second = (when & ((1 << _TIME) - 1)) - (1 << (_TIME - 1)) + self._base
         return keys >> _KEY, second * SECOND - self._origins[self._epoch_of(when)], sums
+
+
+def _light(pictures: Real, faces: Faces) -> Whole:
+    """(n, 6): what each frame adds to :data:`LIGHT` in a millisecond."""
+
+    def per_frame(which: NDArray[np.bool_], weights: Real | None = None) -> NDArray[Any]:
+        return np.bincount(faces.frame[which], weights, len(pictures))
+
+    level = faces.brightness
+    known = ~np.isnan(level)
+    columns = (
+        ~np.isnan(pictures),
+        np.rint(TENTH * np.nan_to_num(pictures)),
+        per_frame(known),
+        np.rint(TENTH * per_frame(known, level[known])),
+        per_frame(level < DARK),
+        per_frame(level > BRIGHT),
+    )
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def _merged(parts: Sequence[tuple[Whole, Any]], width: int, dtype: Any) -> tuple[Whole, Any]:

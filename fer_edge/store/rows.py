@@ -56,6 +56,11 @@ class MinuteRow:
     unclear: int
     shares: Shares
     cut: int = 0
+    brightness: int | None = None
+    """Tenths of a grey level, as the next one; ``None`` where no light was measured."""
+    face_brightness: int | None = None
+    dark: int | None = None
+    bright: int | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Literal
 from ..errors import DataError
 from ..labels import EMOTIONS
 
-VERSION = 2
+VERSION = 3
 """``PRAGMA user_version``. It rises with any change that an older reader or writer would get wrong."""
 
 APPLICATION = 0x46455245
@@ -28,7 +28,7 @@ SHARE = 10_000
 """Shares and probabilities are stored in this part of one."""
 
 TENTH = 10
-"""Pixels and degrees are stored in tenths."""
+"""Pixels, degrees and grey levels are stored in tenths."""
 
 Kind = Literal["text", "whole", "real", "time", "flag"]
 
@@ -102,6 +102,12 @@ _ATTENTION = (
     Column("unclear", "real", _seconds("t.unclear")),
 )
 _CUT = Column("cut", "flag", "t.cut")
+_LIGHT = (
+    Column("brightness", "real", f"t.brightness / {TENTH}.0", since=3),
+    Column("face_brightness", "real", f"t.face_brightness / {TENTH}.0", since=3),
+    Column("dark", "real", _seconds("t.dark"), since=3),
+    Column("bright", "real", _seconds("t.bright"), since=3),
+)
 
 _JOINS = (
     "{row} AS t JOIN clock ON clock.id = t.clock JOIN camera ON camera.id = t.camera "
@@ -158,6 +164,7 @@ TABLES: dict[str, Table] = {
             *_ATTENTION,
             *_SHARES,
             _CUT,
+            *_LIGHT,
         ),
         _JOINS,
         "minute",
@@ -279,7 +286,14 @@ _MINUTE = f"""{_KEYS}
     people INTEGER NOT NULL, people_max INTEGER NOT NULL,
     visits_begun INTEGER NOT NULL, visits_ended INTEGER NOT NULL, dwell INTEGER NOT NULL,
     seen INTEGER NOT NULL, unsure INTEGER NOT NULL, attention INTEGER NOT NULL, unclear INTEGER NOT NULL,
-    {_EMOTIONS}, cut INTEGER NOT NULL"""
+    {_EMOTIONS}, cut INTEGER NOT NULL,
+    brightness INTEGER, face_brightness INTEGER, dark INTEGER, bright INTEGER"""
+
+_ADDED: dict[int, dict[str, tuple[str, ...]]] = {
+    2: {"event": ("ended",)},
+    3: dict.fromkeys(("minute", "open_minute"), ("brightness", "face_brightness", "dark", "bright")),
+}
+"""Of each version the columns, all whole numbers, that tables of the version before lack."""
 
 _DDL = f"""
 CREATE TABLE device (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
@@ -325,25 +339,38 @@ def tables() -> Iterator[str]:
 def statements() -> Iterator[str]:
     """Yield what makes an empty store of :data:`VERSION`, in an empty database."""
     yield from tables()
-    for name, table in TABLES.items():
-        yield _view(name)
-        if name in OPEN:
-            yield f"CREATE VIEW open_{name} AS {_as_text(table, f'open_{table.row}')}"
+    for name, (table, row) in views().items():
+        yield f"CREATE VIEW {name} AS {_as_text(table, row)}"
     yield f"PRAGMA application_id = {APPLICATION}"
     yield f"PRAGMA user_version = {VERSION}"
 
 
 def changes(version: int) -> Iterator[str]:
     """Yield what makes a store of :data:`VERSION` of one of an earlier ``version``."""
-    if version < 2:
-        yield "ALTER TABLE event ADD COLUMN ended INTEGER"
-        yield "DROP VIEW events"
-        yield _view("events")
+    yield from added(version)
+    for name, (table, row) in views(version).items():
+        yield f"DROP VIEW {name}"
+        yield f"CREATE VIEW {name} AS {_as_text(table, row)}"
     yield f"PRAGMA user_version = {VERSION}"
 
 
-def _view(name: str) -> str:
-    return f"CREATE VIEW {name} AS {_as_text(TABLES[name], TABLES[name].row)}"
+def added(version: int) -> Iterator[str]:
+    """Yield what gives tables of an earlier ``version`` the columns that they lack."""
+    for since, there in _ADDED.items():
+        for row, names in there.items():
+            if since > version:
+                yield from (f"ALTER TABLE {row} ADD COLUMN {name} INTEGER" for name in names)
+
+
+def views(version: int = 0) -> dict[str, tuple[Table, str]]:
+    """Of each view the table and the name of its rows; only views that changed since ``version``."""
+    found = {}
+    for name, table in TABLES.items():
+        if not version or any(column.since > version for column in table.columns):
+            found[name] = table, table.row
+            if name in OPEN:
+                found[f"open_{name}"] = table, f"open_{table.row}"
+    return found
 
 
 def _as_text(table: Table, row: str) -> str:

@@ -9,9 +9,11 @@ What is kept is bounded: a person who left is added to the minute and forgotten.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..faces.light import BRIGHT, DARK
 from ..faces.quality import Facing, directions, facing, sizes
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
@@ -106,6 +108,8 @@ class _Face:
     size: float
     yaw: float
     pitch: float
+    brightness: float
+    """NaN where it is not known."""
 
 
 class _Person:
@@ -154,6 +158,26 @@ class _Minute:
         self.people = self.people_max = self.visits_begun = self.visits_ended = self.dwell = 0
         self.seen = self.unsure = self.attention = self.unclear = 0
         self.shares = [0.0] * len(EMOTIONS)
+        # Milliseconds for which light is known, of the picture and of faces, and light times milliseconds.
+        self.lit = self.faces_lit = self.dark = self.bright = 0
+        self.light = self.faces_light = 0.0
+
+    def pass_time(self, step: int, brightness: float | None, faces: list[_Face]) -> None:
+        """Let ``step`` milliseconds pass, with the light of the picture and of the faces in it."""
+        self.observed += step
+        if brightness is not None:
+            self.lit += step
+            self.light += brightness * step
+        for face in faces:
+            level = face.brightness
+            # What is not known is not equal to itself.
+            if level == level:
+                self.faces_lit += step
+                self.faces_light += level * step
+                if level < DARK:
+                    self.dark += step
+                elif level > BRIGHT:
+                    self.bright += step
 
     def add(self, part: _Sum) -> None:
         """Count a person with what was seen of them in this minute."""
@@ -167,7 +191,7 @@ class _Minute:
         self.shares = [a + b / part.seen for a, b in zip(self.shares, part.shares, strict=True)]
 
     def row(self, ended: int, cut: int = 0) -> MinuteRow:
-        people = self.people
+        people, known = self.people, self.lit or self.faces_lit
         return MinuteRow(
             began=self.began,
             length=ended - self.began,
@@ -187,6 +211,10 @@ class _Minute:
             unclear=self.unclear,
             shares=tuple(round(SHARE * share / people) for share in self.shares) if people else None,
             cut=cut,
+            brightness=round(TENTH * self.light / self.lit) if self.lit else None,
+            face_brightness=round(TENTH * self.faces_light / self.faces_lit) if self.faces_lit else None,
+            dark=self.dark if known else None,
+            bright=self.bright if known else None,
         )
 
 
@@ -217,7 +245,7 @@ class CameraTally:
         if before is not None and (gap is not None or at - before > self._longest_step):
             self._miss(before, at, gap.reason if gap is not None else NOT_STORED if self._lost else NO_FRAMES)
         elif before is not None:
-            self._pass(before, at, faces)
+            self._pass(before, at, faces, result.brightness)
         minute = self._minute = self._minute or self._new_minute(at)
         self._last = at
         minute.frames += 1
@@ -286,13 +314,13 @@ class CameraTally:
                 minute.add(part)
             yield minute.row(max(self._last, minute.began), cut=1)
 
-    def _pass(self, before: int, at: int, faces: list[_Face]) -> None:
-        """Let the time from ``before`` to ``at`` pass, which ``faces`` stand for."""
+    def _pass(self, before: int, at: int, faces: list[_Face], brightness: float | None) -> None:
+        """Let the time from ``before`` to ``at`` pass, which ``faces`` and ``brightness`` stand for."""
         while before < at:
             until = min(at, self._next(before, SECOND))
             minute = self._minute = self._minute or self._new_minute(before)
             step = until - before
-            minute.observed += step
+            minute.pass_time(step, brightness, faces)
             for face in faces:
                 person = self._people.get(face.track)
                 if person is not None and before - person.last > self._longest_step:
@@ -417,14 +445,15 @@ def _faces_of(result: FrameResult) -> list[_Face]:
     angles = directions(faces.landmarks)
     pixels = sizes(faces.boxes)
     return [
-        _Face(track, shares, unsure, turned, size, yaw, pitch)
-        for track, shares, unsure, turned, size, (yaw, pitch) in zip(
+        _Face(track, shares, unsure, turned, size, yaw, pitch, light)
+        for track, shares, unsure, turned, size, (yaw, pitch), light in zip(
             faces.ids.tolist(),
             faces.probabilities.tolist(),
             faces.unsure.tolist(),
             facing(angles, pixels).tolist(),
             pixels.tolist(),
             angles.tolist(),
+            [math.nan] * len(faces) if faces.brightness is None else faces.brightness.tolist(),
             strict=True,
         )
         if track

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ from fer_edge.errors import DataError, OutputError
 from fer_edge.fleet.book import Book
 from fer_edge.fleet.database import SqliteDatabase
 from fer_edge.fleet.payloads import row_of
+from fer_edge.fleet.schema import tables
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.store.reader import StoreReader
-from fer_edge.store.schema import TABLES
+from fer_edge.store.schema import TABLES, VERSION
 from fer_edge.store.writer import StoreWriter
 
 
@@ -331,3 +333,36 @@ def test_a_run_does_not_write_into_a_fleet_s_store(path):
     with pytest.raises(DataError, match=r"fleet\.db: belongs to fer-edge fleet; name a file of its own"):
         StoreWriter(path, "{}")
     assert path.read_bytes() == before
+
+
+def test_devices_that_tell_nothing_of_light_stand_beside_those_that_do(path):
+    with Opened(path) as opened:
+        opened.tell("old", 1)
+        known = {"brightness": 93.4, "face_brightness": None, "dark": 0.5, "bright": 0}
+        opened.tell("new", 1, store=STORE[:-1] + "2", **known)
+        with StoreReader(path) as store:
+            (old,), (new,) = (list(store.rows("minutes", device=name)) for name in ("old", "new"))
+    assert [old[name] for name in known] == [None] * 4
+    assert {name: new[name] for name in known} == known
+
+
+def test_a_store_of_an_earlier_version_goes_on(path):
+    made = Path(__file__).parents[1] / "store" / "schema-2.sql"
+    connection = sqlite3.connect(path)
+    connection.executescript(made.read_text())
+    for statement in tables():
+        connection.execute(statement)
+    connection.execute("INSERT INTO fleet VALUES (1, 2, 'a store')")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        with Opened(path) as opened:
+            opened.tell("new", 1, brightness=93.4, face_brightness=80, dark=0.5, bright=0)
+    with StoreReader(path) as store:
+        assert store.version == VERSION
+        told = [(one["device"], one["brightness"]) for one in store.rows("minutes")]
+    assert told == [("pi", None), ("pi", None), ("new", 93.4)]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT store FROM fleet").fetchone() == (VERSION,)
+    assert connection.execute("SELECT dark FROM minutes ORDER BY dark").fetchall() == [(None,)] * 2 + [(0.5,)]
+    connection.close()

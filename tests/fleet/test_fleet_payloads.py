@@ -85,6 +85,7 @@ def test_what_is_no_payload_is_refused_by_its_kind(payload, fault):
         {"monotonic": 1e300}, {"seconds": "60"}, {"seen": True}, {"seen": None}, {"dwell": -0.5},
         {"people": 1.5}, {"people": 10**30}, {"frames": None}, {"lost": None},
         {"happy": 1.01}, {"happy": -0.1}, {"happy": "0.5"}, {"happy": True}, {"cut": 2}, {"cut": None},
+        {"brightness": 256}, {"brightness": "96"}, {"face_brightness": -1}, {"dark": -0.5}, {"bright": True},
     ],
     ids=str,
 )  # fmt: skip

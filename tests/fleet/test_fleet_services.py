@@ -25,6 +25,7 @@ from fer_edge.fleet.database import database_of
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.outputs.mqtt.link import Link, LinkLost, Message
 from fer_edge.store.postgresql import open_store
+from fer_edge.store.schema import VERSION
 
 pytestmark = pytest.mark.services
 
@@ -321,6 +322,30 @@ def test_a_database_without_a_store_or_of_another_encoding_is_refused(postgresql
     with pytest.raises(DataError, match="another fer-edge fleet writes it already"):
         database_of(url).open()
     first.close()
+
+
+def test_a_database_of_an_earlier_version_goes_on(postgresql):
+    url, names = postgresql.database(), ("brightness", "face_brightness", "dark", "bright")
+    database = database_of(url)
+    database.open()
+    with database.transaction() as work:
+        for row in ("minute", "open_minute"):
+            work.run(f"DROP VIEW {row}s")
+            work.run(f"ALTER TABLE {row} {', '.join(f'DROP COLUMN {name}' for name in names)}")
+            work.run(f"CREATE VIEW {row}s AS SELECT seq FROM {row}")
+        work.run("UPDATE fleet SET store = 2")
+    database.close()
+    with open_store(url) as reader:
+        assert reader.version == 2
+        assert list(reader.rows("minutes")) == []
+    database.open()
+    with database.transaction() as work:
+        assert work.all("SELECT store FROM fleet") == [(VERSION,)]
+        for row in ("minute", "open_minute"):
+            assert work.all(f"SELECT {', '.join(names)} FROM {row}s") == []
+    database.close()
+    with open_store(url) as reader:
+        assert reader.version == VERSION
 
 
 def test_a_password_is_never_printed(postgresql, capsys):

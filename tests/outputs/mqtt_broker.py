@@ -227,6 +227,10 @@ class WrittenStore:
             unclear=0,
             shares=(1000,) * 6 + (4000,),
             cut=0,
+            brightness=934,
+            face_brightness=1207,
+            dark=1500,
+            bright=0,
         )
 
     def _visit(self):

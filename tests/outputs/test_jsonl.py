@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,12 +45,23 @@ def whole_run(path, **options):
     start = start_to_json("1.2.3", "camera 0", "door", True, model, {"frames": 3, "model": Path("m.onnx")})
     output = JsonLinesOutput(path, start=[start], **options)
     output.open()
-    output.write(result(face(), face("sad", track=None, detected=False), timestamp=0.25))
+    seen = (face(), face("sad", track=None, detected=False))
+    lit = (replace(one, brightness=121.66) for one in seen)
+    output.write(replace(result(*lit, timestamp=0.25), brightness=96.04))
     output.gap(7)
     output.write(result(index=1, timestamp=0.5, gap=gap()))
     output.end({"summary": summary_to_json(SUMMARY), "outputs": {"video": {"lost": 1, "dropped": 2}}})
     output.close()
     return records(path)
+
+
+def test_brightness_is_told_where_it_was_measured():
+    lit = replace(result(replace(face(), brightness=121.66), face("sad")), brightness=96.04)
+    told = to_json(lit)
+    assert told["brightness"] == 96.0
+    assert told["faces"][0]["brightness"] == 121.7
+    assert "brightness" not in told["faces"][1]
+    assert "brightness" not in to_json(result())
 
 
 def test_a_gap_of_the_camera_is_a_record_before_the_frame_after_it(tmp_path):

@@ -38,6 +38,24 @@ def test_recorded_source_is_processed_frame_by_frame():
     assert all(result.latency_ms >= 2 for result in results)
 
 
+def test_light_of_pictures_and_faces_is_measured():
+    results, _ = watch(ScriptedSource(4), ScriptedRecognizer(without=(2,)))
+    assert [result.brightness for result in results] == [0, 1, 2, 3]
+    assert [[face.brightness for face in result.faces] for result in results] == [[0], [1], [], [3]]
+
+
+def test_light_is_that_of_the_region(monkeypatch):
+    class Lit(ScriptedSource):
+        def __iter__(self):
+            image = np.zeros((100, 100, 3), np.uint8)
+            image[:, 50:] = 240
+            yield Frame(image, 0.0, self.name)
+
+    (result,), _ = watch(Lit(), region=(0.5, 0.0, 1.0, 1.0))
+    assert result.brightness == 240
+    assert [face.brightness for face in result.faces] == [240]
+
+
 def test_live_source_drops_all_but_the_newest_frame():
     busy, all_given = threading.Event(), threading.Event()
 

@@ -36,6 +36,7 @@ def person(track, rng, size=80.0):
         track=track,
         detected=True,
         labels="people",
+        brightness=round(float(rng.uniform(0, 255)), 1) if rng.random() < 0.95 else None,
     )
 
 
@@ -86,6 +87,7 @@ def made_run(seed, cameras=("door", "till"), seconds=200.0, jump_at=None, gaps=T
                 latency_ms=5.0,
                 dropped=dropped,
                 gap=waiting.pop(camera, None),
+                brightness=round(float(rng.uniform(0, 255)), 1),
             )
         )
         if rest[-1] is not None:

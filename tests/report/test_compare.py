@@ -288,6 +288,11 @@ def test_gaps_unlike_lengths_and_unlike_data_are_warned_of():
     nothing, nobody = [0], np.full((1, 7), np.nan)
     minute = Minutes([0], [5000], [10_000], [4.0], [1.0], [60], *[nothing] * 6, *[[0.0]] * 5, nobody)
     assert "B: no frames for 20 % of the time." in only(replace(of, minutes=minute)).warnings
+    seen = minute.with_columns(seen=[4.0], dark=[1.0], bright=[0.0])
+    assert "B: faces were too dark for 25 % of the time." in only(replace(of, minutes=seen)).warnings
+    seen = minute.with_columns(seen=[4.0], dark=[0.0], bright=[3.0])
+    assert "B: faces were too bright for 75 % of the time." in only(replace(of, minutes=seen)).warnings
+    assert not any("faces were" in one for one in only(replace(of, minutes=seen), "dwell").warnings)
     long = replace(of, events=(Event("A", 0, 2000), Event("B", 5000, 10_000)))
     assert any("in sight for 2 s in A and 5 s in B" in one for one in only(long, "smile").warnings)
     half = replace(of, seconds=of.seconds.take(of.seconds.began < 5000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def same_tables(ours, theirs, names, sort, ours_sources, theirs_sources):
     ours, theirs = ordered(ours, ours_sources), ordered(theirs, theirs_sources)
     assert len(ours) == len(theirs)
     for name in names:
-        tolerance = {"shares": 2e-4, "smile": 2e-4, "size": 0.06}.get(name, 0.0011)
+        rounded = {"shares": 2e-4, "smile": 2e-4, "size": 0.06, "brightness": 0.06, "face_brightness": 0.06}
+        tolerance = rounded.get(name, 0.0011)
         np.testing.assert_allclose(
             getattr(ours, name), getattr(theirs, name), rtol=0, atol=tolerance, err_msg=name
         )
@@ -42,7 +44,7 @@ PEOPLE = ("track", "began", "ended", "seen", "unsure", "attention", "unclear", "
           "first_smile", "size")  # fmt: skip
 MINUTES = ("began", "ended", "observed", "gap", "frames", "dropped", "lost", "people", "people_max",
            "visits_begun", "visits_ended", "dwell", "seen", "unsure", "attention", "unclear",
-           "shares")  # fmt: skip
+           "shares", "brightness", "face_brightness", "dark", "bright")  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", (0, 1, 2, 4, 19, 29))
@@ -389,3 +391,13 @@ def test_a_run_that_is_in_two_files_is_refused(tmp_path):
 def test_files_of_one_name_in_folders_of_one_name_are_two_devices(tmp_path):
     paths = [tmp_path / place / "logs" / "log.jsonl" for place in ("door", "till")]
     assert devices_of(paths) == {"door/logs/log": [paths[0]], "till/logs/log": [paths[1]]}
+
+
+def test_lines_of_an_earlier_version_have_no_light(tmp_path):
+    results = made_run(1, ("door",), seconds=20)
+    path = written(tmp_path / "log.jsonl", results, ("door",))
+    path.write_text(re.sub(r',"brightness":[\d.]+', "", path.read_text()))
+    minutes = read_lines([path]).minutes
+    assert len(minutes)
+    for name in ("brightness", "face_brightness", "dark", "bright"):
+        assert np.isnan(getattr(minutes, name)).all()

@@ -525,3 +525,39 @@ def test_emotions_have_the_colours_of_the_live_page():
     for name in MOVING:
         ours = re.findall(rf"--{name}: (#\w+);", report)
         assert len(ours) == 2 and ours == re.findall(rf"\.e-{name} {{ --c: (#\w+) }}", live)
+
+
+def in_light(**light):
+    material = two_people()
+    return replace(
+        material, minutes=material.minutes.with_columns(**{name: [one] for name, one in light.items()})
+    )
+
+
+def test_light_is_told_and_warned_of_where_much_was_too_dark():
+    text = page_of(in_light(brightness=61.4, face_brightness=38.2, dark=6.0, bright=0.0))
+    assert (
+        "faces have a mean brightness of 38 (0 black to 255 white); too dark for 50 % and too bright for 0 % "
+        "of the time in sight; the picture has 61"
+    ) in text
+    assert "Faces were too dark for 50 % of the time in sight" in text
+    assert "Faces were too bright" not in text
+
+
+def test_light_is_warned_of_where_much_was_too_bright():
+    text = page_of(in_light(brightness=190.0, face_brightness=201.0, dark=0.0, bright=3.0))
+    assert "Faces were too bright for 25 % of the time in sight" in text
+    assert "Faces were too dark" not in text
+
+
+def test_light_is_told_of_a_picture_without_faces_and_of_part_of_the_time():
+    empty = weeks(UTC)
+    observed = np.arange(len(empty.minutes)) % 4
+    light = np.where(observed == 0, np.nan, 90.0)
+    empty = replace(empty, minutes=empty.minutes.with_columns(brightness=light))
+    text = page_of(empty)
+    assert "the picture has a mean brightness of 90 (0 black to 255 white); known of 75 % of the time" in text
+
+
+def test_light_that_was_not_measured_is_not_known():
+    assert "Lighting</dt><dd>not recorded" in page_of(two_people())

@@ -17,6 +17,7 @@ from fer_edge.store.schema import APPLICATION, OPEN, TABLES, VERSION, statements
 from fer_edge.store.writer import StoreWriter
 
 SAMPLES = sorted(Path(__file__).parent.glob("schema-*.sql"))
+LIGHT = ("brightness", "face_brightness", "dark", "bright")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 
@@ -53,6 +54,8 @@ def test_a_store_of_every_version_is_read(sample, tmp_path):
         (gap,) = store.rows("gaps")
         (event,) = store.rows("events")
         (visit,) = store.rows("visits")
+        light = [[row[name] for name in LIGHT] for row in store.rows("minutes")]
+        (going_on,) = store.rows("minutes", going_on=True)
     assert counts == {
         "visits": 1,
         "minutes": 2,
@@ -73,6 +76,12 @@ def test_a_store_of_every_version_is_read(sample, tmp_path):
         assert event["ended"] is None
     else:
         assert event["ended"] - event["began"] == timedelta(seconds=0.5)
+    if sample.stem in ("schema-1", "schema-2"):
+        assert light == [[None] * 4] * 2
+        assert going_on["brightness"] is None
+    else:
+        assert light == [[93.4, 120.7, 0, 0], [61.0, 38.1, 20.5, 0]]
+        assert (going_on["face_brightness"], going_on["bright"]) == (201.2, 6.5)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
@@ -80,12 +89,16 @@ def test_a_store_of_every_version_is_written_further(sample, tmp_path):
     path = made(sample, tmp_path / "old.db")
     with StoreReader(path) as store:
         (before,) = store.rows("events")
+        minutes = [*store.rows("minutes"), *store.rows("minutes", going_on=True)]
     StoreOutput(path, live=True).close()
     # Views are for other programs, which ask for columns by name.
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name, ended IS NULL FROM events").fetchall() == [
             ("A", int(before["ended"] is None))
         ]
+        known = connection.execute("SELECT brightness, face_brightness, dark, bright FROM minutes").fetchall()
+        assert known == [tuple(row[name] for name in LIGHT) for row in minutes]
+        assert connection.execute("SELECT brightness FROM open_minutes").fetchall() == []
     connection.close()
     with StoreReader(path) as store:
         assert store.version == VERSION

@@ -296,3 +296,52 @@ def test_frames_of_the_same_millisecond_or_earlier_take_no_time(at):
     assert tally.rows[0].seen == 0
     assert tally.rows[0].shares is None
     assert tally.rows[1].frames == 2
+
+
+def lit(at, picture, *faces):
+    """A frame with that brightness of the picture and of each of its faces, at 60 pixels."""
+    people = [
+        replace(person(track, to_camera=True), brightness=level) for track, level in enumerate(faces, start=1)
+    ]
+    return replace(seen(at, *people), brightness=picture)
+
+
+def minutes_of(frames):
+    tally = CameraTally(0)
+    for at, picture, *faces in frames:
+        tally.take(lit(at, picture, *faces), at)
+    tally.end()
+    return [row for row in tally.rows if isinstance(row, MinuteRow)]
+
+
+def test_light_of_a_minute_is_weighed_by_time():
+    # The picture: 3 s at 100, 1 s at 200: 125. Faces: 1 s at 30 and 50, 1 s at 30 and 220: 330 / 4 = 82.5.
+    frames = [(0, 100), (1000, 100), (2000, 100, 30, 50), (3000, 200, 30, 220), (4000, 100)]
+    (minute,) = minutes_of(frames)
+    assert (minute.brightness, minute.face_brightness) == (1250, 825)
+    # Below 40 for 2 s, above 195 for one.
+    assert (minute.seen, minute.dark, minute.bright) == (4000, 2000, 1000)
+
+
+def test_at_the_limits_a_face_is_neither_too_dark_nor_too_bright():
+    (minute,) = minutes_of([(0, 9, 40, 195), (1500, 9, 40, 195)])
+    assert (minute.dark, minute.bright) == (0, 0)
+
+
+def test_light_is_unknown_where_none_was_measured_and_of_faces_where_there_are_none():
+    (minute,) = minutes_of([(0, None, None), (1500, None, None)])
+    assert (minute.brightness, minute.face_brightness, minute.dark, minute.bright) == (None,) * 4
+    (minute,) = minutes_of([(0, 80), (1500, 80)])
+    assert (minute.brightness, minute.face_brightness, minute.dark, minute.bright) == (800, None, 0, 0)
+
+
+def test_light_of_a_face_out_of_the_picture_does_not_count():
+    (minute,) = minutes_of([(0, 80, 120, None), (1500, 80, 120, None)])
+    assert (minute.seen, minute.face_brightness, minute.dark) == (3000, 1200, 0)
+
+
+def test_light_across_the_border_of_minutes_is_shared():
+    first, second = minutes_of([(59_000, 10, 10), (60_500, 200, 200), (61_000, 0, 0)])
+    assert (first.brightness, first.bright, first.dark) == (2000, 1000, 0)
+    # Half a second at 200 and half a second at 0.
+    assert (second.brightness, second.bright, second.dark) == (1000, 500, 500)
