@@ -78,6 +78,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
             help=f"only this {name}; may be repeated",
         )
     what.add_argument(
+        "--session",
+        dest="sessions",
+        type=nonempty,
+        action="append",
+        metavar="NAME",
+        help="only this marked session; may be repeated; all: everything (default: all marked sessions, and "
+        "everything where there are none, or with --from or --to)",
+    )
+    what.add_argument(
         "--zone",
         type=nonempty,
         metavar="NAME",
@@ -86,7 +95,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--by",
         choices=("event", "group", "session", "day", "film", "camera", "device"),
-        help="what to show side by side and compare (default: events, else whatever there are several of)",
+        help="what to show side by side and compare (default: sessions if there are several, else "
+        "events, else whatever there are several of)",
     )
     what.add_argument(
         "--people", action="store_true", help="show a row for each visit; this may be personal data"
@@ -142,6 +152,10 @@ def execute(args: argparse.Namespace) -> int:
         raise DataError("--out -: the page is no text for a pipe; name a file")
     if args.demo and args.events:
         raise DataError("--demo has events of its own, and takes no --events")
+    if args.demo and args.sessions:
+        raise DataError("--demo is one session, and takes no --session")
+    if args.sessions and "all" in args.sessions and len(set(args.sessions)) > 1:
+        raise DataError("--session all includes everything; leave the other names out")
     if args.stimulus_begins and not args.stimulus:
         raise DataError("--stimulus-begins needs --stimulus, the film that was shown")
     check_target(args.out, args.sources, force=args.force)
@@ -171,7 +185,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     since, until = _aware(args.since, zone), _aware(args.until, zone)
     if since is not None and until is not None and since >= until:
         raise DataError(f"--from {since:%Y-%m-%d %H:%M} is not before --to {until:%Y-%m-%d %H:%M}")
-    material = _material(args, since, until)
+    material, scope = _material(args, since, until)
     found = content(
         material,
         zone=zone,
@@ -180,6 +194,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
         simulated=args.demo,
         show_people=args.people,
         by=args.by,
+        scope=scope,
     )
     if args.stimulus:
         began = _aware(args.stimulus_begins, zone)
@@ -189,13 +204,17 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     return found
 
 
-def _material(args: argparse.Namespace, since: datetime | None, until: datetime | None) -> Material:
+def _material(
+    args: argparse.Namespace, since: datetime | None, until: datetime | None
+) -> tuple[Material, str]:
+    """What the report is about, and in words which part of everything that is."""
     from ..report.reading import read
+    from ..report.sessions import in_sessions
 
     if args.demo:
         from ..report.simulated import simulated_session
 
-        return simulated_session()
+        return simulated_session(), ""
     material = read(
         args.sources,
         since=since,
@@ -204,11 +223,19 @@ def _material(args: argparse.Namespace, since: datetime | None, until: datetime 
         cameras=args.cameras,
         progress=_progress(),
     )
-    if not args.events:
-        return material
-    from ..report.listed import with_events
+    scope = ""
+    if args.sessions != ["all"] and (args.sessions or (since is None and until is None)):
+        limited = in_sessions(material, args.sessions)
+        if limited is not None:
+            material, scope = limited.material, limited.told
+    if args.events:
+        from ..report.listed import with_events
 
-    return with_events(material, args.events)
+        try:
+            material = with_events(material, args.events)
+        except DataError as error:
+            raise DataError(f"{error}. {scope}" if scope else str(error)) from error
+    return material, scope
 
 
 def _began(material: Material, first: int, given: datetime | None) -> int:
@@ -223,6 +250,7 @@ def _began(material: Material, first: int, given: datetime | None) -> int:
 
 def _write(args: argparse.Namespace, content: Content) -> None:
     from .. import __version__
+    from ..report.content import absence
     from ..report.page import html
     from ..report.tables import check_tables, write_tables
 
@@ -241,8 +269,9 @@ def _write(args: argparse.Namespace, content: Content) -> None:
 
         write_pdf(page, args.pdf)
         print(f"{printable(args.pdf)}: printed")
-    for text in content.material.told:
-        print(f"note: {printable(text)}", file=sys.stderr)
+    for text in (content.scope, absence(content), *content.material.told):
+        if text:
+            print(f"note: {printable(text)}", file=sys.stderr)
 
 
 def _told(content: Content) -> str:

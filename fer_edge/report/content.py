@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..faces.light import DARK
 from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS
 from ..store.clock import DAY, HOUR, MINUTE
@@ -36,7 +37,7 @@ from .wording import people_counted, percent, spoken
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 _MOST_STEPS = 240
 _MOST_PARTS = 12
-_BY: tuple[By, ...] = ("film", "session", "device", "camera")
+_BY: tuple[By, ...] = ("film", "device", "camera")
 _MOST_COMPARED = 8
 _ALL_PAIRS = 4
 """Parts up to which each is compared with each."""
@@ -54,8 +55,10 @@ def content(
     simulated: bool = False,
     show_people: bool = False,
     by: By | None = None,
+    scope: str = "",
 ) -> Content:
-    """Work out what the page shows. ``by``: what is shown side by side and compared.
+    """Work out what the page shows. ``by``: what is shown side by side and compared. ``scope``: which part
+    of what was recorded the material is, for readers.
 
     Raises :class:`~fer_edge.errors.DataError` where there is nothing to show.
     """
@@ -85,6 +88,7 @@ def content(
         options=options,
         title=title or _title(material),
         simulated=simulated,
+        scope=scope,
         film=film,
         span=span,
         figures=measured,
@@ -119,6 +123,8 @@ def _parts_of(material: Material, zone: tzinfo, by: By | None) -> tuple[str, lis
             named = f" ({found[0].name})" if found else ""
             raise DataError(f"--by {by}: there are not two of them to compare{named}")
         return by, found
+    if len({session.name for session in material.sessions}) > 1:
+        return "session", parts(material, "session", zone)
     if material.events:
         return "event", parts(material, "event", zone)
     for each in _BY:
@@ -355,12 +361,23 @@ def _light(minutes: Minutes) -> dict[str, float]:
     }
 
 
+def absence(found: Content) -> str:
+    """What there is to say where nobody was in sight; empty where somebody was."""
+    if found.people or not np.isnan(found.curve.shares).all():
+        return ""
+    observed = spoken(found.quality.observed)
+    told = f"Nobody was in sight in the {observed} observed: there are no figures of people."
+    if found.quality.brightness < DARK:
+        return f"{told} The picture was dark, so faces may have been missed."
+    return f"{told} If people were there, their faces may be too small, turned away or in the dark."
+
+
 def passages(found: Content) -> list[str]:
     """What the figures say, in sentences."""
     figure = {name: one.value for name, one in found.figures.items()}
-    told = []
-    if not found.people and np.isnan(found.curve.shares).all():
-        return ["Nobody was in sight."]
+    told: list[str] = []
+    if absence(found):
+        return told
     people = people_counted(found.people)
     if found.people and not np.isnan(figure["dwell"]):
         verb = "was" if found.people == 1 else "were"

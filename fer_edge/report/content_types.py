@@ -139,6 +139,8 @@ class Content:
     options: Options
     title: str
     simulated: bool
+    scope: str
+    """Which sessions count and what is left out, as sentences; empty where everything counts."""
     film: bool
     """Whether times are positions in a film: counted from ``span[0]``."""
     span: tuple[int, int]

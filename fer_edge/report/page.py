@@ -18,7 +18,7 @@ from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts
 from .caveats import GAPS, POOR_LIGHT, UNSURE
-from .content import FEW, passages
+from .content import FEW, absence, passages
 from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
 from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
@@ -95,10 +95,15 @@ def _header(content: Content) -> str:
         if content.simulated
         else ""
     )
+    scope = f'<p class="scope">{escape(content.scope)}</p>\n' if content.scope else ""
+    nobody = absence(content)
+    lead = f'<p class="warn">{escape(nobody)}</p>' if nobody else (
+        f'<p class="lead">{escape(" ".join(passages(content)))}</p>'
+    )  # fmt: skip
     return (
         f"<header>\n<h1>What faces showed: {escape(content.title)}</h1>\n"
-        f'<p class="where">{escape(when)} · {escape(where)}</p>\n{notice}'
-        f'<p class="lead">{escape(" ".join(passages(content)))}</p>\n{_headlines(content)}</header>'
+        f'<p class="where">{escape(when)} · {escape(where)}</p>\n{scope}{notice}'
+        f"{lead}\n{'' if nobody else _headlines(content)}</header>"
     )
 
 
@@ -122,6 +127,8 @@ def _headlines(content: Content) -> str:
 
 
 def _over_time(content: Content) -> str:
+    if absence(content):
+        return ""
     step = content.curve.step / 1000
     steps = f"{step:g} s" if step < 60 else spoken(step)
     names = (
@@ -165,7 +172,7 @@ def _stills(content: Content) -> str:
 
 
 def _side_by_side(content: Content) -> str:
-    if not content.pieces:
+    if not content.pieces or absence(content):
         return ""
     longest = max(len(one.curve.began) * one.curve.step for one in content.pieces)
     many = " many" if len(content.pieces) > 6 else ""
@@ -249,7 +256,7 @@ def _compared(content: Content, measure: Measure) -> str:
 
 
 def _by_time_of_week(content: Content) -> str:
-    if not content.heat and not content.days:
+    if absence(content) or not (content.heat or content.days):
         return ""
     body = ""
     if content.heat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 UNKNOWN = "–"
 """What stands for a number that is not known."""
@@ -18,6 +19,11 @@ def position(milliseconds: float) -> str:
 def people_counted(count: int) -> str:
     """``1 person``, ``2,000 people``."""
     return f"{count:,} {'person' if count == 1 else 'people'}"
+
+
+def in_a_row(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def percent(share: float) -> str:

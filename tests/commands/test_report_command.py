@@ -283,17 +283,21 @@ def test_the_pointer_shows_figures_and_tables_are_sorted(tmp_path, browser):
     assert float(faded) < 0.2
 
 
-def lasting(path, seconds, people=1, marks=()):
-    """A store of a session in which so many people are in sight all the time."""
+def lasting(path, seconds, people=1, marks=(), marked=((0, None, "all"),)):
+    """A store in which so many people are in sight all the time; ``marked``: sessions, in whole seconds."""
     rng = np.random.default_rng(0)
     faces = tracked(*(person(track + 1, rng) for track in range(people)))
     now = 1000.0
     output = StoreOutput(path, live=True, clock=lambda: now)
     output.open()
-    output.start_session("all")
     marks = list(marks)
     for index in range(seconds * 5):
         now = 1000 + index / 5
+        for began, ended, name in marked:
+            if index == 5 * began:
+                output.start_session(name)
+            if ended is not None and index == 5 * ended:
+                output.stop_session()
         while marks and index / 5 >= marks[0][0]:
             output.mark(marks.pop(0)[1])
         output.write(
@@ -308,6 +312,58 @@ def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, caps
     store = lasting(tmp_path / "many.db", 40, marks=[(2 * n, f"event {n}") for n in range(15)])
     assert report(store, "-o", tmp_path / "report.html") == 0
     assert "1 person, 40 s observed, 15 events" in capsys.readouterr().out
+
+
+def test_the_report_is_about_the_marked_session(tmp_path, capsys):
+    store = lasting(tmp_path / "day.db", 60, marked=[(20, 30, "evening")])
+    page = tmp_path / "report.html"
+    assert report(store, "-o", page) == 0
+    told = capsys.readouterr()
+    assert "1 person, 10 s observed" in told.out
+    said = "Only the marked session “evening” counts. The other 50 s of 60 s observed are left out"
+    assert f"note: {said}; --session all includes them." in told.err
+    assert said in page.read_text() and "evening" in page.read_text().split("</h1>")[0]
+    assert report(store, "-o", page, "--force", "--session", "all") == 0
+    told = capsys.readouterr()
+    assert "1 person, 60 s observed" in told.out and "note" not in told.err
+    assert "Only the marked" not in page.read_text()
+    assert report(store, "-o", page, "--force", "--from", "2020-01-01") == 0
+    assert "60 s observed" in capsys.readouterr().out
+
+
+def test_sessions_are_side_by_side_and_may_be_chosen(tmp_path, capsys):
+    sessions = [(5, 15, "one"), (20, 30, "two"), (40, 45, "three")]
+    store = lasting(tmp_path / "cinema.db", 50, people=2, marked=sessions)
+    assert report(store, "-o", tmp_path / "all.html") == 0
+    assert "2 people, 25 s observed, 3 sessions" in capsys.readouterr().out
+    assert "Session by session" in (tmp_path / "all.html").read_text()
+    arguments = ("--session", "one", "--session", "three")
+    assert report(store, "-o", tmp_path / "two.html", *arguments) == 0
+    assert "2 people, 15 s observed, 2 sessions" in capsys.readouterr().out
+    assert report(store, "-o", tmp_path / "none.html", "--session", "four") == 2
+    assert "--session four: no such session; there are one, two and three" in capsys.readouterr().err
+    assert report(store, "-o", tmp_path / "none.html", "--session", "all", "--session", "one") == 2
+    assert "--session all includes everything" in capsys.readouterr().err
+
+
+def test_listed_events_outside_the_session_name_the_way_out(tmp_path, capsys):
+    store = lasting(tmp_path / "day.db", 60, marked=[(20, 30, "evening")])
+    (tmp_path / "events.csv").write_text("time,duration,name\n2026-11-26T12:30:50Z,5,A\n")
+    arguments = (store, "-o", tmp_path / "report.html", "--events", tmp_path / "events.csv")
+    assert report(*arguments) == 2
+    assert "--session all includes them" in capsys.readouterr().err
+    assert report(*arguments, "--session", "all") == 0
+
+
+def test_nobody_in_sight_is_said_by_page_and_command(tmp_path, capsys):
+    store = lasting(tmp_path / "empty.db", 30, people=0, marked=())
+    assert report(store, "-o", tmp_path / "report.html") == 0
+    told = capsys.readouterr()
+    assert "0 people, 30 s observed" in told.out
+    said = "Nobody was in sight in the 30 s observed: there are no figures of people."
+    assert f"note: {said} If people were there, their faces may be too small" in told.err
+    page = (tmp_path / "report.html").read_text()
+    assert said in page and "Moment by moment" not in page and "How good the data are" in page
 
 
 def test_a_baseline_that_nobody_stays_for_is_reported(tmp_path, capsys):

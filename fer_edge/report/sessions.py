@@ -1,0 +1,175 @@
+"""Only what lies in marked sessions: what people mean who marked when the audience was there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .material import Bools, Counts, Event, Gaps, Material, Minutes, People, Rows, Seconds, Session, joined
+from .simulated import visits_of
+from .wording import in_a_row, spoken
+
+_SCALED = ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear", "dark", "bright")
+_COUNTED = ("frames", "dropped", "lost", "visits_begun", "visits_ended")
+"""Columns of a minute that a part of it has in proportion."""
+
+
+@dataclass(frozen=True, eq=False)
+class Limited:
+    """A material that is limited to sessions."""
+
+    material: Material
+    told: str
+    """Which ones they are and what is left out, as sentences."""
+
+
+def in_sessions(material: Material, names: Collection[str] | None = None) -> Limited | None:
+    """Return what lies in the sessions of these ``names``; ``None``: in all of them.
+
+    Visits and minutes are cut where a session begins and ends: visits by their seconds or, where these are
+    not kept, those of which more than half lies in a session count as a whole; minutes in proportion.
+    Returns ``None`` where no session was marked and none is asked for. Raises
+    :class:`~fer_edge.errors.DataError` for a name that is not there.
+    """
+    there = [one for one in material.sessions if _sources_of(material, one).any()]
+    known = list(dict.fromkeys(one.name for one in there))
+    for name in names or ():
+        if name not in known:
+            which = f"there are {in_a_row(known)}" if known else "no session was marked"
+            raise DataError(f"--session {name}: no such session; {which}")
+    if not there:
+        return None
+    chosen = [one for one in there if names is None or one.name in names]
+    parts = [_in_session(material, one) for one in sorted(chosen, key=lambda one: one.began)]
+    cut = joined(parts)
+    number = {id(one): index for index, one in enumerate(chosen)}
+    limited = replace(
+        material,
+        people=cut.people,
+        seconds=cut.seconds,
+        minutes=cut.minutes,
+        gaps=cut.gaps,
+        sessions=tuple(chosen),
+        events=tuple(_events(material, number)),
+    )
+    return Limited(limited, _told(material, limited, names is not None))
+
+
+def _told(material: Material, limited: Material, asked: bool) -> str:
+    names = list(dict.fromkeys(one.name for one in limited.sessions))
+    shown = in_a_row([f"“{name}”" for name in names]) if len(names) < 4 else f"{len(names)} of them"
+    told = f"Only the marked session {shown} counts." if len(names) == 1 else (
+        f"Only the marked sessions count: {shown}."
+    )  # fmt: skip
+    whole, kept = (float(one.minutes.observed.sum()) for one in (material, limited))
+    if whole - kept >= 1:
+        told += f" The other {spoken(whole - kept)} of {spoken(whole)} observed are left out"
+        told += "." if asked else "; --session all includes them."
+    marked = np.any([_sources_of(limited, one) for one in limited.sessions], axis=0)
+    cameras = {(one.device, one.camera) for one in material.sources}
+    without = cameras - {
+        (one.device, one.camera) for one, is_in in zip(material.sources, marked, strict=True) if is_in
+    }
+    if without:
+        told += f" No session was marked on {in_a_row(sorted(f'{d} / {c}' for d, c in without))}."
+    return told
+
+
+def _sources_of(material: Material, session: Session) -> Bools:
+    return material.sources_where(device=session.device or None, run=session.run or None)
+
+
+def _events(material: Material, number: dict[int, int]) -> Sequence[Event]:
+    """Those of the sessions, whose new indices ``number`` has by identity; and those of no session."""
+    found = []
+    for event in material.events:
+        if event.session < 0:
+            found.append(event)
+        elif id(material.sessions[event.session]) in number:
+            found.append(replace(event, session=number[id(material.sessions[event.session])]))
+    return found
+
+
+def _in_session(material: Material, session: Session) -> Material:
+    mine = _sources_of(material, session)
+    people, seconds = _people_in(material, session, mine)
+    return Material(
+        material.sources,
+        people,
+        seconds,
+        _minutes_in(material.minutes, session, mine),
+        _cut(material.gaps, session, mine)[0],
+    )
+
+
+def _people_in(material: Material, session: Session, mine: Bools) -> tuple[People, Seconds]:
+    visits, seconds = material.people, material.seconds
+    began, ended = _ends(visits, session)
+    length = visits.ended - visits.began
+    within = np.where(length > 0, ended - began, (began == visits.began).astype(np.int64))
+    touching = mine[visits.source] & (ended >= began) & (within > 0)
+    middle = seconds.began + 500
+    inside = (middle >= session.began) & (middle < session.ended) & touching[seconds.person]
+    kept = seconds.take(inside)
+    partly = touching & (within < length)
+    known = np.bincount(kept.person, minlength=len(visits)) > 0
+    rows = np.flatnonzero(touching & np.where(partly & ~known, 2 * within > length, True))
+    index = np.full(len(visits), -1, np.int32)
+    index[rows] = np.arange(len(rows), dtype=np.int32)
+    kept = kept.take(index[kept.person] >= 0)
+    found = visits.take(rows)
+    again = np.flatnonzero((partly & known)[rows])
+    if len(again):
+        found = _counted_again(found, again, kept, index, began[rows], ended[rows])
+    return found, kept.with_columns(person=index[kept.person]) if len(kept) else kept
+
+
+def _counted_again(
+    found: People,
+    again: NDArray[np.intp],
+    seconds: Seconds,
+    index: NDArray[np.int32],
+    began: Counts,
+    ended: Counts,
+) -> People:
+    """The visits with those at ``again`` counted from their ``seconds`` alone."""
+    place = np.full(len(found), -1, np.int32)
+    place[again] = np.arange(len(again), dtype=np.int32)
+    person = place[index[seconds.person]]
+    own = seconds.take(person >= 0).with_columns(person=person[person >= 0])
+    cut = visits_of(own, found.source[again], found.track[again], found.size[again])
+    smiled_at = cut.began / 1000 + cut.first_smile
+    cut = cut.with_columns(
+        began=began[again],
+        ended=ended[again],
+        first_smile=np.maximum(smiled_at - began[again] / 1000, 0),
+        cut=found.cut[again],
+    )
+    order = np.arange(len(found))
+    order[again] = len(found) + np.arange(len(again))
+    return People.joined([found, cut]).take(order)
+
+
+def _minutes_in(minutes: Minutes, session: Session, mine: Bools) -> Minutes:
+    found, share = _cut(minutes, session, mine)
+    scaled = {name: getattr(found, name) * share for name in _SCALED}
+    counted = {name: np.rint(getattr(found, name) * share).astype(np.int64) for name in _COUNTED}
+    return found.with_columns(**scaled, **counted) if len(found) else found
+
+
+def _cut(table: Rows, session: Session, mine: Bools) -> tuple[Rows, NDArray[np.float64]]:
+    """The rows that touch a session, cut at its ends, and the share of each that is left."""
+    began, ended = _ends(table, session)
+    rows = np.flatnonzero(mine[table.source] & (ended > began))
+    found = table.take(rows)
+    share = (ended - began)[rows] / (found.ended - found.began)
+    return found.with_columns(began=began[rows], ended=ended[rows]) if len(rows) else found, share
+
+
+def _ends(table: People | Minutes | Gaps, session: Session) -> tuple[Counts, Counts]:
+    """Begin and end of the part of each row that lies in a session; the end is first where none does."""
+    return np.maximum(table.began, session.began), np.minimum(table.ended, session.ended)
