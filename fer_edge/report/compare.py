@@ -26,7 +26,7 @@ from .caveats import quality_of, warnings_of
 from .material import Material
 from .measures import Basis, Measure, Options, Persons, persons, values
 from .parts import Part
-from .wording import people_counted
+from .wording import number, people_counted, percent, signed, spoken
 
 HEADLINES = ("smile", "valence", "expressiveness", "attraction")
 """What is compared where nothing else is asked for."""
@@ -221,10 +221,19 @@ def _tells_percent(one: Comparison) -> bool:
     return (one.more_low <= 0 <= one.more_high) == (one.low <= 0 <= one.high)
 
 
+def _value(measure: Measure, value: float) -> str:
+    """A value of ``measure`` as a sentence gives it."""
+    if measure.unit == "share":
+        return percent(value)
+    if measure.unit == "s":
+        return spoken(value)
+    return signed(value) if measure.low < 0 else number(value)
+
+
 def _sentence(one: Comparison) -> str:
     noun = one.measure.noun[0].upper() + one.measure.noun[1:]
     if math.isnan(one.difference):
-        return f"{noun} in {one.a} and {one.b} cannot be compared: nobody has it in one of them."
+        return f"{noun} in {one.a} and {one.b} cannot be compared: one of them has no value."
     if _tells_percent(one):
         value, low, high = 100 * one.more, 100 * one.more_low, 100 * one.more_high
         unit, digits = " %", 0
@@ -234,9 +243,16 @@ def _sentence(one: Comparison) -> str:
     words = ("shorter", "longer") if one.measure.unit == "s" else ("lower", "higher")
 
     def told(number: float) -> str:
-        return f"{abs(number):.{digits}f}{unit}"
+        return f"{abs(number):,.{digits}f}{unit}"
 
-    found = f"{noun} was {told(value)} {words[value >= 0]} in {one.b} than in {one.a}"
+    value_a, value_b = (_value(one.measure, each) for each in (one.value_a, one.value_b))
+    same = float(f"{value:.{digits}f}") == 0
+    found = (
+        f"{noun} was about the same in {one.b} ({value_b}) as in {one.a} ({value_a})"
+        if same
+        else f"{noun} was {told(value)} {words[value >= 0]} in {one.b} ({value_b}) "
+        f"than in {one.a} ({value_a})"
+    )
     people = f"{people_counted(one.people)}."
     if not (math.isfinite(low) or math.isfinite(high)):
         return f"{found}; no interval can be given; {people}"
@@ -246,8 +262,8 @@ def _sentence(one: Comparison) -> str:
         interval = f"at {'least' if high < 0 else 'most'} {told(high)} {words[high >= 0]}"
     elif (low >= 0) == (high >= 0):
         near, far = sorted((abs(low), abs(high)))
-        interval = f"{near:.{digits}f} to {told(far)} {words[high >= 0]}"
+        interval = f"{near:,.{digits}f} to {told(far)} {words[high >= 0]}"
     else:
         interval = f"{told(low)} {words[0]} to {told(high)} {words[1]}"
-    end = "" if one.clear else ", which may be chance"
-    return f"{found} ({100 * one.level:g} % interval {interval}){end}; {people}"
+    end = "" if one.clear or same else ", which may be chance"
+    return f"{found}; {100 * one.level:g} % interval {interval}{end}; {people}"

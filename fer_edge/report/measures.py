@@ -101,10 +101,12 @@ def _measures() -> dict[str, Measure]:
         Measure("seen", "Time in sight", "time in sight", "s"),
         Measure("watchers", "Watchers", "the share of watchers", **share),
         Measure("attention", "Attention time", "the attention time of a watcher", "s"),
-        Measure("attention_share", "Attention", "the share of the time in sight with attention", **share),
+        Measure(
+            "attention_share", "Attention", "the share of the time in sight spent facing the camera", **share
+        ),
         Measure("attraction", "Attraction", "attraction", **share),
         *(
-            Measure(name, name.capitalize(), f"the share of {name}", emotion=True, **share)
+            Measure(name, name.capitalize(), f"the share of “{name}” answers", emotion=True, **share)
             for name in EMOTIONS
         ),
         Measure("valence", "Valence", "valence", **signed),

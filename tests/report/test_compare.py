@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,31 +184,39 @@ def test_sentences():
     of = pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5)
     one, valence = compare(of, parts(of, "event"), ["smile", "valence"])
     bounds = f"{100 * one.more_low:.0f} to {100 * one.more_high:.0f} % higher"
-    start = "The share of people seen to smile was 27 % higher in B than in A"
-    assert one.sentence == f"{start} (95 % interval {bounds}); 20 people."
+    start = "The share of people seen to smile was 27 % higher in B (44 %) than in A (35 %)"
+    assert one.sentence == f"{start}; 95 % interval {bounds}; 20 people."
     span = f"{valence.low:.2f} to {valence.high:.2f} higher"
     # (0.3 + 0.38 + 0.52 + 0.58) / 4 - 0.35 = 0.095.
-    assert valence.sentence in (
-        f"Valence was 0.09 higher in B than in A (95 % interval {span}); 20 people.",
-        f"Valence was 0.10 higher in B than in A (95 % interval {span}); 20 people.",
+    told = (
+        rf"Valence was 0\.(09|10) higher in B \(\+0\.4[45]\) than in A \(\+0\.35\); 95 % interval {span}; 20 "
     )
+    assert re.fullmatch(told + r"people\.", valence.sentence)
     back = only(strangers([0.4, 0.5] * 10, [0.2, 0.3] * 10), "smile")
-    assert back.sentence.startswith("The share of people seen to smile was 44 % lower in B than in A (95 % ")
+    lower = "The share of people seen to smile was 44 % lower in B (25 %) than in A (45 %); 95 % interval "
+    assert back.sentence.startswith(lower)
     low, high = sorted((-100 * back.more_low, -100 * back.more_high))
-    assert f"interval {low:.0f} to {high:.0f} % lower); 40 people." in back.sentence
+    assert f"interval {low:.0f} to {high:.0f} % lower; 40 people." in back.sentence
     around_zero = replace(one, low=-0.01, more_low=-0.09, more_high=0.2).sentence
-    assert "(95 % interval 9 % lower to 20 % higher); 20 people." in around_zero
+    assert "; 95 % interval 9 % lower to 20 % higher; 20 people." in around_zero
     chance = only(strangers([0.1, 0.5] * 10, [0.12, 0.5] * 10), "smile")
-    assert chance.sentence.endswith("), which may be chance; 40 people.") and not chance.clear
+    assert chance.sentence.endswith("higher, which may be chance; 40 people.") and not chance.clear
     dwell = replace(one, measure=MEASURES["dwell"], more=-0.2, more_low=-0.3, more_high=-0.1).sentence
-    assert dwell.startswith("Dwell time was 20 % shorter in B than in A (95 % interval 10 to 30 % shorter)")
+    assert dwell.startswith("Dwell time was 20 % shorter in B (0.4 s) than in A (0.4 s); 95 % interval 10 to")
+    same = replace(one, more=0.004, more_low=-0.2, more_high=0.2, low=-0.1, holm=1.0).sentence
+    assert same == (
+        "The share of people seen to smile was about the same in B (44 %) as in A (35 %); 95 % interval "
+        "20 % lower to 20 % higher; 20 people."
+    )
+    many = replace(one, more=29.0, more_low=11.0, more_high=60.0).sentence
+    assert "was 2,900 % higher in B (44 %) than in A (35 %); 95 % interval 1,100 to 6,000 % higher;" in many
 
 
 def test_a_sentence_tells_the_difference_where_percent_would_contradict_it():
     one = only(pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5), "smile")
     low, high = (f"{100 * bound:.1f}" for bound in (one.low, one.high))
-    start = "The share of people seen to smile was 9.5 percentage points higher in B than in A"
-    told = f"{start} (95 % interval {low} to {high} percentage points higher); 20 people."
+    start = "The share of people seen to smile was 9.5 percentage points higher in B (44 %) than in A (35 %)"
+    told = f"{start}; 95 % interval {low} to {high} percentage points higher; 20 people."
     assert one.clear and one.low > 0
     assert replace(one, more_low=-0.07).sentence == told
     assert replace(one, more_low=math.nan, more_high=math.nan).sentence == told
@@ -226,7 +235,7 @@ def test_an_interval_without_an_end_is_told_as_a_bound(low, high, told):
     one = only(pairs([0.2, 0.3, 0.4, 0.5] * 5, [0.3, 0.38, 0.52, 0.58] * 5), "smile")
     sign = -1.0 if high < 0 else 1.0
     other = replace(one, more=0.2 * sign, more_low=low, more_high=high, low=low, high=high)
-    assert f"(95 % interval {told})" in other.sentence
+    assert f"; 95 % interval {told}; 20 people." in other.sentence
 
 
 def test_no_interval_is_endless_at_both_sides_or_leaves_its_own_value_out():
@@ -249,8 +258,7 @@ def test_what_nobody_has_cannot_be_compared():
     one = only(strangers([0.1] * 5, [0.2] * 5), "first_smile")
     assert math.isnan(one.difference)
     assert (
-        one.sentence
-        == "The time to the first smile in A and B cannot be compared: nobody has it in one of them."
+        one.sentence == "The time to the first smile in A and B cannot be compared: one of them has no value."
     )
 
 
