@@ -44,12 +44,12 @@ PROGRAM_TESTS ?= tests/test_reference.py tests/test_nasty_files.py tests/command
 RELEASE ?= bookworm trixie
 
 # The kernels in C: files, and functions that have a portable build of their own.
-KERNEL_FILES := $(addprefix ext/,crop.c normalize.c shrink.c decode.c parse.c)
-KERNELS := parse_rows crop_faces normalize_contrast shrink shrink_yuv decode_faces
+KERNEL_FILES := $(addprefix ext/,crop.c normalize.c sharpness.c shrink.c decode.c parse.c)
+KERNELS := parse_rows crop_faces normalize_contrast measure_sharpness shrink shrink_yuv decode_faces
 
 # `make fuzz` tries each kernel for so long, with clang's libFuzzer and sanitizers.
 FUZZ_SECONDS ?= 120
-FUZZED ?= parse crop normalize shrink decode
+FUZZED ?= parse crop normalize sharpness shrink decode
 FUZZ_CC ?= clang -g -O2 -std=c99 -ffp-contract=off -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=all -Iext
 

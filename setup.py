@@ -12,7 +12,7 @@ extension = Extension(
     "fer_edge.kernels._native",
     sources=[
         "ext/_native.pyx",
-        *(f"ext/{kernel}.c" for kernel in ("crop", "normalize", "shrink", "decode", "parse")),
+        *(f"ext/{kernel}.c" for kernel in ("crop", "normalize", "sharpness", "shrink", "decode", "parse")),
     ],
     include_dirs=["ext"],
     depends=["ext/kernels.h", "ext/area.h"],

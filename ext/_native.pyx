@@ -82,6 +82,7 @@ cdef extern from "kernels.h" nogil:
     int fer_crop_faces(const fer_frame *frame, const double *squares, const double *rotations, size_t count,
                        fer_grey_kind kind, void *out)
     void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind)
+    void fer_measure_sharpness(const void *faces, size_t count, fer_grey_kind kind, double *out)
     fer_parsed fer_parse_rows(const uint8_t *text, size_t length, int final, const fer_layout *layout,
                               size_t capacity, uint8_t *pixels, int8_t *labels, uint8_t *usages)
 
@@ -255,6 +256,27 @@ def normalize_contrast(faces, int kind):
             fer_normalize_contrast(held.buf, held.len // (48 * 48 * held.itemsize), <fer_grey_kind>kind)
     finally:
         PyBuffer_Release(&held)
+
+
+def measure_sharpness(faces, int kind, out):
+    """Fill ``out`` (n,) of float64 with the sharpness of ``faces`` (n*48*48 items of ``kind``), both C-contiguous."""
+    cdef Py_buffer held, target
+    memset(&held, 0, sizeof(Py_buffer))
+    memset(&target, 0, sizeof(Py_buffer))
+    try:
+        PyObject_GetBuffer(faces, &held, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        if kind not in (0, 1, 2) or not has_format(&held, KINDS[kind]):
+            raise ValueError("faces are not of the dtype of their kind")
+        if target.ndim != 1 or not has_format(&target, c"d"):
+            raise ValueError("out is not (n,) of float64")
+        if held.len != target.shape[0] * 48 * 48 * held.itemsize:
+            raise ValueError("out has not as many numbers as there are faces")
+        with nogil:
+            fer_measure_sharpness(held.buf, target.shape[0], <fer_grey_kind>kind, <double *>target.buf)
+    finally:
+        PyBuffer_Release(&held)
+        PyBuffer_Release(&target)
 
 
 def shrink(frame, int order, out):

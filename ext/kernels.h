@@ -1,5 +1,5 @@
 /* Kernels of fer_edge: faces and the detector's input out of camera frames, faces out of the detector's outputs,
- * exposure and contrast of faces, and FER-2013 text to pixels.
+ * exposure, contrast and sharpness of faces, and FER-2013 text to pixels.
  *
  * Plain C99, no Python.h, no global state, nothing is kept between calls: every function may run
  * on several threads at once. fer_edge/kernels/fallback holds the same functions in NumPy; for equal
@@ -84,6 +84,16 @@ enum {
  * modulo 256, so it should be one.
  */
 void fer_normalize_contrast(void *faces, size_t count, fer_grey_kind kind);
+
+/* ---------------------------------------------------------------- how sharp faces are */
+
+/* Measure `count` faces of 48x48, before their contrast is normalized; one number each into `out`.
+ *
+ * Of columns 11 to 36 and rows 11 to 42 the variances of the levels c and of the second differences 2 c - left - right
+ * and 2 c - above - below: the smaller one of the differences, divided by that of the levels; 0 where all levels are
+ * equal. Sums are integers, so numbers are the same on every machine. A float is taken as the nearest level modulo 256.
+ */
+void fer_measure_sharpness(const void *faces, size_t count, fer_grey_kind kind, double *out);
 
 /* ---------------------------------------------------------------- a frame made smaller */
 

@@ -42,6 +42,9 @@ class Face:
     """Whose answer it is."""
     brightness: float | None = None
     """Mean brightness of the face, 0 black to 255 white; ``None`` where it was not measured."""
+    sharpness: float | None = None
+    """Fine detail of the face for its contrast, 0 and more, as the classifier saw it (docs/measures.md);
+    ``None`` where that was not measured."""
 
     @property
     def share(self) -> float:
@@ -95,6 +98,8 @@ class Faces(Sequence[Face]):
     brightness: NDArray[np.float32] | None = None
     """(n,): mean of each face, 0 black to 255 white, NaN where it lies outside of the picture; ``None`` where
     it was not measured."""
+    sharpness: NDArray[np.float32] | None = None
+    """(n,): 0 and more; ``None`` where it was not measured."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -140,6 +145,7 @@ class Faces(Sequence[Face]):
             track=track or None,
             detected=self.detected is None or bool(self.detected[index]),
             brightness=None if np.isnan(light) else light,
+            sharpness=None if self.sharpness is None else float(self.sharpness[index]),
         )
 
     def __iter__(self) -> Iterator[Face]:

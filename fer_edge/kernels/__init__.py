@@ -21,8 +21,8 @@ def _load() -> ModuleType:
 
 
 implementation = _load()
-"""The module whose ``crop_faces``, ``crop_usual``, ``normalize_contrast``, ``shrink``, ``shrink_yuv``,
-``decode_faces`` and ``parse_rows`` are in use."""
+"""The module whose ``crop_faces``, ``crop_usual``, ``normalize_contrast``, ``measure_sharpness``,
+``shrink``, ``shrink_yuv``, ``decode_faces`` and ``parse_rows`` are in use."""
 
 EXTENSION: bool = implementation.__name__ == "fer_edge.kernels._native"
 """True where the C extension is in use."""

@@ -247,6 +247,7 @@ def face_to_json(face: Face) -> dict[str, Any]:
         "emotion": face.emotion,
         "unsure": face.unsure,
         "uncertainty": round(face.uncertainty, 4),
+        **({} if face.sharpness is None else {"sharpness": round(face.sharpness, 3)}),
         "probabilities": {
             name: round(float(value), 4) for name, value in zip(EMOTIONS, face.probabilities, strict=True)
         },

@@ -13,6 +13,7 @@ from ..faces.detector import FULL, PICTURE_SIZES, DetectSize, FaceDetector, chec
 from ..faces.faces import Face, Faces
 from ..faces.geometry import centre_square, eye_angles, training_squares
 from ..kernels.crop import crop_faces
+from ..kernels.sharpness import sharpness
 from ..labels import ANSWERS
 from ..models.classifier import Classifier, load_classifier
 from ..models.people import Answers
@@ -30,7 +31,13 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
     ``picture``: uint8, (h, w, 3) in BGR order or (h, w) grey. Score is 1, landmarks are zeros.
     """
     square = centre_square(picture.shape[1], picture.shape[0])
-    distribution = classifier.predict_filled(1, lambda inputs: crop_faces(picture, square, inputs))
+    sharp = np.empty(1, np.float32)
+
+    def crop(inputs: NDArray[np.generic]) -> None:
+        crop_faces(picture, square, inputs)
+        sharp[:] = sharpness(inputs)
+
+    distribution = classifier.predict_filled(1, crop)
     x, y, side = square[0].tolist()
     face = Faces(
         np.array([[x, y, side, side]], np.float32),
@@ -38,11 +45,11 @@ def recognize_crop(classifier: Classifier, picture: NDArray[np.uint8]) -> Face:
         np.zeros((1, 5, 2), np.float32),
         detected=np.zeros(1, np.bool_),
     )
-    return answered(face, classifier.answers(distribution))[0]
+    return answered(face, classifier.answers(distribution), sharp)[0]
 
 
-def answered(faces: Faces, answers: Answers) -> Faces:
-    """Return the n ``faces`` with what a classifier says of them."""
+def answered(faces: Faces, answers: Answers, sharp: NDArray[np.float32] | None = None) -> Faces:
+    """Return the n ``faces`` with what a classifier says of them, and how ``sharp`` (n,) they are."""
     return Faces(
         faces.boxes,
         faces.scores,
@@ -55,6 +62,7 @@ def answered(faces: Faces, answers: Answers) -> Faces:
         answers.unsure,
         answers.labels,
         faces.brightness,
+        sharp,
     )
 
 
@@ -127,12 +135,16 @@ class Recognizer:
 
     def classify(self, frame: NDArray[np.uint8], faces: Faces) -> Faces:
         """Return the ``faces`` of ``frame`` with their emotions, in batches of at most :data:`MOST_FACES`."""
-        return answered(faces, self.classifier.answers(self.distributions(frame, faces)))
+        sharp = np.empty(len(faces), np.float32)
+        return answered(faces, self.classifier.answers(self.distributions(frame, faces, sharp)), sharp)
 
-    def distributions(self, frame: NDArray[np.uint8], faces: Faces) -> NDArray[np.float32]:
+    def distributions(
+        self, frame: NDArray[np.uint8], faces: Faces, sharp: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """What the classifier says of the n ``faces`` of ``frame``, (n, k), before it is interpreted.
 
-        See :meth:`.Classifier.predict_filled`.
+        See :meth:`.Classifier.predict_filled`. ``sharp`` (n,) is filled with their
+        :func:`~fer_edge.kernels.sharpness.sharpness`.
         """
         if not len(faces):
             return np.empty((0, len(ANSWERS[self.classifier.labels])), np.float32)
@@ -142,6 +154,8 @@ class Recognizer:
         def predict(part: slice) -> NDArray[np.float32]:
             def crop(inputs: NDArray[np.generic]) -> None:
                 crop_faces(frame, squares[part], out=inputs, angles=None if angles is None else angles[part])
+                if sharp is not None:
+                    sharp[part] = sharpness(inputs)
 
             return self.classifier.predict_filled(len(squares[part]), crop)
 

@@ -1,4 +1,4 @@
-"""Each person's probabilities averaged over time, for each face by itself."""
+"""Each person's probabilities, and other figures, averaged over time for each face by itself."""
 
 from __future__ import annotations
 

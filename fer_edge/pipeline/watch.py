@@ -406,6 +406,9 @@ class Watch(Iterator[FrameResult]):
         self._smoother.keep(kept)
         self._turns.keep(kept)
         due = self._turns.take(keys, sparse)
-        distributions = self.recognizer.distributions(view, faces.at(due))
-        smoothed = self._smoother.update(keys, distributions, timestamp, due)
-        return answered(faces, self.recognizer.classifier.answers(smoothed))
+        looked_at = faces.at(due)
+        sharp = np.empty(len(looked_at), np.float32)
+        distributions = self.recognizer.distributions(view, looked_at, sharp)
+        # One mean of each person takes both.
+        smoothed = self._smoother.update(keys, np.column_stack((distributions, sharp)), timestamp, due)
+        return answered(faces, self.recognizer.classifier.answers(smoothed[:, :-1]), smoothed[:, -1])

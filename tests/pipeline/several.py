@@ -67,7 +67,7 @@ class Recognizer:
             np.zeros((count, 5, 2), np.float32),
         )
 
-    def distributions(self, frame, faces):
+    def distributions(self, frame, faces, sharp=None):
         return np.tile(np.eye(len(PEOPLE_ANSWERS), dtype=np.float32)[0], (len(faces), 1))
 
     def answers(self, distribution):

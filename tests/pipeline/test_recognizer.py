@@ -12,6 +12,7 @@ cv2 = pytest.importorskip("cv2")
 
 
 from fer_edge.faces.faces import Face, Faces
+from fer_edge.kernels.sharpness import sharpness
 from fer_edge.pipeline.recognizer import Recognizer
 
 
@@ -22,6 +23,16 @@ def test_all_faces_of_a_frame_are_one_batch_and_keep_their_places(classifier, as
     assert sorted((face.box[0] > 300, face.emotion) for face in faces) == [(False, "happy"), (True, "sad")]
     assert all(isinstance(face, Face) and face.track is None for face in faces)
     assert all(face.probabilities.shape == (7,) and face.landmarks.shape == (5, 2) for face in faces)
+
+
+def test_each_face_has_the_sharpness_of_what_the_classifier_saw(classifier, astronaut):
+    blurred = cv2.GaussianBlur(astronaut, (0, 0), 6)
+    frame = np.concatenate([astronaut[:300, 80:380], blurred[:300, 80:380]], axis=1)
+    faces = Recognizer().recognize(frame)
+    seen = [face.sharpness for face in faces]
+    assert seen == pytest.approx(sharpness(classifier._faces).tolist())
+    sharp, soft = sorted(faces, key=lambda face: face.box[0])
+    assert sharp.sharpness > 0.1 > 0.03 > soft.sharpness
 
 
 def test_grey_and_colour_give_the_same_faces(classifier, astronaut):

@@ -209,6 +209,12 @@ def test_probabilities_are_smoothed_over_time(people):
     assert {face.labels for result in results for face in result.faces} == {"people" if people else "fer2013"}
 
 
+def test_sharpness_is_smoothed_as_the_probabilities_are():
+    results, _ = watch(ScriptedSource(4), ScriptedRecognizer(), classify_every=3, smoothing=0.4)
+    assert [result.faces[0].sharpness for result in results[:3]] == [0, 0, 0]
+    assert results[3].faces[0].sharpness == pytest.approx(1 - math.exp(-0.3 / 0.4))
+
+
 def test_votes_are_smoothed_before_they_are_interpreted():
     """Of a face that nobody can tell, the shares among the emotions weigh nothing in the mean."""
     happy, unknown = EMOTIONS.index("happy"), PEOPLE_ANSWERS.index("unknown")

@@ -10,12 +10,14 @@ from .crop import crop_faces, crop_usual
 from .decode import decode_faces
 from .normalize import normalize_contrast
 from .parse import parse_rows
+from .sharpness import measure_sharpness
 from .shrink import shrink, shrink_yuv
 
 __all__ = [
     "crop_faces",
     "crop_usual",
     "decode_faces",
+    "measure_sharpness",
     "normalize_contrast",
     "parse_rows",
     "shrink",
