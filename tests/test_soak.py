@@ -23,12 +23,19 @@ def samples(count, rss=100_000_000, rise=0, step=10):
     return [Sample(1000 + step * k, 0.1 * k, rss + rise * k, 4, 9) for k in range(count)]
 
 
-def test_growth_is_of_means_of_quarters_and_a_line():
+def test_growth_is_of_the_least_of_quarters_and_a_line():
     grown = growth(samples(40, rise=1000))
     assert (grown.frames, grown.rss) == (390, 30_000)
     assert grown.rss_per_million_frames == pytest.approx(100_000_000)
     assert (grown.threads, grown.descriptors) == (0, 0)
     assert growth(samples(8)).rss == 0
+
+
+def test_pictures_that_wait_now_and_then_are_no_growth():
+    steady = samples(40)
+    busy = [replace(one, rss=one.rss + (k % 8) * 900_000 * (k >= 30)) for k, one in enumerate(steady)]
+    grown = growth(busy)
+    assert (grown.rss, grown.waiting) == (0, 7 * 900_000)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,20 @@ def test_a_run_that_fails_is_no_result():
         soak.soak(10, ["--min-score", "7"], 2)
 
 
+@pytest.mark.services
+def test_all_outputs_together_are_watched(tmp_path):
+    pytest.importorskip("skimage")
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("paho.mqtt")
+    given = ["--frames", "400", "--save-video", "--store", "--page", "--mqtt", "--growth", "20"]
+    assert soak.main([*given, "--json", str(tmp_path / "soak.json")]) in (0, 1)
+    told = json.loads((tmp_path / "soak.json").read_text())
+    assert told["end"]["summary"]["frames"] == 400
+    # Pipe, video, store, page and its viewer, broker: beside JSON lines alone, which have 4 and 3.
+    assert told["samples"][-1]["threads"] > 6
+    assert told["samples"][-1]["descriptors"] > 12
+
+
 @pytest.mark.heavy
 def test_memory_threads_and_descriptors_stay_as_they_are_over_2000_frames(tmp_path):
     pytest.importorskip("skimage")
@@ -55,7 +76,7 @@ def test_memory_threads_and_descriptors_stay_as_they_are_over_2000_frames(tmp_pa
     told = json.loads((tmp_path / "soak.json").read_text())
     assert told["end"]["summary"]["frames"] == 2000
     assert len(told["samples"]) >= 40
-    # A frame has 0.9 MB: one kept in a hundred would be 13 MB.
+    # A frame has 0.9 MB: one kept in a hundred would be 10 MB.
     assert told["growth"]["rss"] < 4_000_000
     assert (told["growth"]["threads"], told["growth"]["descriptors"]) == (0, 0)
     assert code == 0

@@ -1,10 +1,11 @@
 """Run ``fer-edge run`` for long and watch its memory, threads and descriptors; ``make soak`` runs this.
 
-python tools/soak.py --frames 200000 [--save-video] [--store] [--json FILE] [-- OPTIONS OF fer-edge run]
+python tools/soak.py --frames 200000 [--save-video] [--store] [--page] [--mqtt] [--json FILE] [-- OPTIONS]
 
 The demo camera gives frame after frame, and JSON lines come through a pipe, so that what the process needs is
 looked at after exact numbers of frames. Options behind ``--`` add outputs. The exit code is 1 where memory
-grew by more than ``--growth``, or threads or descriptors became more, after the warm-up.
+grew by more than ``--growth``, or threads or descriptors became more, after the warm-up. Up to eight pictures
+wait for a video, so memory goes up and down by megabytes: what is kept shows in the least of many samples.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +33,7 @@ import numpy as np
 from fer_edge.pipeline.summary import LATENCIES_KEPT
 
 SOURCE = "--camera demo --unpaced"
-SAMPLES = 60
+SAMPLES = 240
 """Samples in a run, some more where it is short."""
 
 
@@ -52,7 +57,9 @@ class Growth:
     frames: int
     """Over which it was looked at."""
     rss: int
-    """Bytes by which the mean of the last quarter's samples is above that of the first quarter's."""
+    """Bytes by which the least of the last quarter's samples is above that of the first quarter's."""
+    waiting: int
+    """Bytes by which the most of all samples is above the least: what waited for outputs now and then."""
     rss_per_million_frames: int
     """Slope of a line through the samples (least squares)."""
     threads: int
@@ -86,8 +93,9 @@ def soak(
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         # The first line is the record of the start.
-        for count, line in enumerate(process.stdout):  # noqa: B007
-            if count >= warm_up and count % step == 0:
+        for count, line in enumerate(process.stdout):
+            # At the end, outputs are closed already.
+            if count >= warm_up and count % step == 0 and b'"type":"frame"' in line[:40]:
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     samples.append(look(process.pid, count, time.monotonic() - began))
     record = json.loads(line) if line.endswith(b"\n") else {}
@@ -116,11 +124,58 @@ def growth(samples: Sequence[Sample]) -> Growth:
     quarter = max(1, len(samples) // 4)
     return Growth(
         frames=samples[-1].frames - samples[0].frames,
-        rss=round(rss[-quarter:].mean() - rss[:quarter].mean()),
+        rss=round(rss[-quarter:].min() - rss[:quarter].min()),
+        waiting=round(rss.max() - rss.min()),
         rss_per_million_frames=round(np.polyfit(frames, rss, 1)[0] * 1e6),
         threads=samples[-1].threads - samples[0].threads,
         descriptors=samples[-1].descriptors - samples[0].descriptors,
     )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def viewer(port: int) -> Iterator[None]:
+    """Watch the page on ``port`` from when it is there on: one connection, on which figures come."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/events", timeout=600) as events,
+            ):
+                while not ended.is_set() and events.readline():
+                    pass
+            ended.wait(0.2)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextlib.contextmanager
+def broker(folder: Path) -> Iterator[int]:
+    """A mosquitto of its own; its port. ``SystemExit`` where there is none."""
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise SystemExit("--mqtt needs mosquitto: sudo apt-get install mosquitto")
+    port = free_port()
+    file = folder / "mosquitto.conf"
+    file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    with subprocess.Popen([program, "-c", str(file)], stderr=subprocess.DEVNULL) as process:
+        try:
+            yield port
+        finally:
+            process.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--save-video", action="store_true", help="write and delete a video as well")
     parser.add_argument("--store", action="store_true", help="write and delete a store as well")
+    parser.add_argument("--page", action="store_true", help="serve the page to a viewer as well")
+    parser.add_argument("--mqtt", action="store_true", help="send to a broker as well; needs mosquitto")
     parser.add_argument(
         "--growth", type=float, default=2.0, help="MB that memory may grow (default: %(default)s)"
     )
@@ -143,10 +200,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     # The list of latencies fills up meanwhile, and so do the pools of allocators.
     warm_up = min(2 * LATENCIES_KEPT, given.frames // 4) if given.warm_up is None else given.warm_up
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as others:
+        page, mqtt = [], []
+        if given.page:
+            port = free_port()
+            others.enter_context(viewer(port))
+            page = ["--page", f":{port}"]
+        if given.mqtt:
+            # mosquitto gives root away, and could then not read a file of ours.
+            Path(folder).chmod(0o755)
+            mqtt = ["--mqtt", f"mqtt://127.0.0.1:{others.enter_context(broker(Path(folder)))}"]
         video = ["--save-video", f"{folder}/soak.mkv"] if given.save_video else []
         store = ["--store", f"{folder}/soak.db"] if given.store else []
-        samples, record = soak(given.frames, [*video, *store, *given.options], warm_up, given.source)
+        options = [*video, *store, *page, *mqtt, *given.options]
+        samples, record = soak(given.frames, options, warm_up, given.source)
     grown = growth(samples)
     print(f"{'frames':>9}{'seconds':>9}{'MB':>8}{'threads':>9}{'descriptors':>13}")
     for sample in samples[:: max(1, len(samples) // 12)]:
@@ -157,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     slope = grown.rss_per_million_frames / 1e6
     print(
         f"over {grown.frames} frames: {grown.rss / 1e6:+.2f} MB ({slope:+.2f} MB a million frames), "
-        f"{grown.threads:+} threads, {grown.descriptors:+} descriptors"
+        f"{grown.threads:+} threads, {grown.descriptors:+} descriptors; "
+        f"{grown.waiting / 1e6:.2f} MB come and go"
     )
     if given.json:
         told = {"samples": [asdict(sample) for sample in samples], "growth": asdict(grown), "end": record}
