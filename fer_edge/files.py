@@ -117,6 +117,8 @@ def _check_place(target: Path) -> None:
         raise DataError(f"{target}: is a folder")
     if not target.parent.is_dir():
         raise DataError(f"{target}: the folder {target.parent} does not exist")
+    if os.statvfs(target.parent).f_flag & os.ST_RDONLY:
+        raise DataError(f"{target}: {target.parent} lies on a file system that is read-only")
     if not os.access(target.parent, os.W_OK):
         raise DataError(f"{target}: no permission to write in {target.parent}")
 

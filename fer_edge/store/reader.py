@@ -205,6 +205,11 @@ def _opened(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         # In a folder that cannot be written to, SQLite reads a file with WAL only if it knows that nobody
         # writes it.
+        if Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK):
+            raise DataError(
+                f"{path}: its last rows are in {path}-wal, and this folder cannot be written to: "
+                "copy both files to one that can, and read them there"
+            ) from error
         if Path(f"{path}-wal").exists() or not os.access(path, os.R_OK):
             raise DataError(f"{path}: cannot be read: {error}") from error
         connection = sqlite3.connect(f"{name}&immutable=1", uri=True)
