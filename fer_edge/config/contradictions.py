@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
 
+from ..credentials import handed_over
 from ..errors import DataError, SourceError
 from .schema import OWN, REQUIRABLE, Config
 
@@ -106,9 +108,13 @@ def _check_password(source: str, file: str | os.PathLike[str], *names: str) -> N
     """Raise DataError where ``file`` does not give the password of ``source``."""
     from ..sources.password import with_password
 
-    # What can be read only once, as a pipe, is read where the stream is opened.
-    if not Path(file).exists() or Path(file).is_file():
-        try:
-            with_password(source, file, *names)
-        except SourceError as error:
-            raise DataError(str(error).removeprefix(": ")) from error
+    # What can be read only once, as a pipe, is read where the stream is opened. Of a folder that may not be
+    # entered, with_password tells.
+    with contextlib.suppress(PermissionError):
+        place = handed_over(Path(file))
+        if place.exists() and not place.is_file():
+            return
+    try:
+        with_password(source, file, *names)
+    except SourceError as error:
+        raise DataError(str(error).removeprefix(": ")) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import http.server
 import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from sources.pictures import encoded, grey
 
 from fer_edge.config import ConfigError, load, to_toml
 from fer_edge.credentials import credential_name
-from fer_edge.errors import SourceError
+from fer_edge.errors import DataError, SourceError
 from fer_edge.sources import SourceOptions, open_source
 from fer_edge.sources.password import takes_password, with_password
 
@@ -103,6 +105,23 @@ def test_of_a_service_it_is_what_systemd_hands_over(tmp_path, secret, monkeypatc
     hidden = tmp_path / "hidden"
     (tmp_path / credential_name(hidden)).write_text("third\n")
     assert with_password("rtsp://me@host/x", hidden) == "rtsp://me:third@host/x"
+
+
+def test_a_folder_that_only_root_may_enter_is_no_hindrance_to_a_service(tmp_path, monkeypatch):
+    path, reached = tmp_path / "root" / "secret", Path.stat
+
+    def stat(self, **given):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return reached(self, **given)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    given = {"source": "rtsp://me@host/x", "password_file": str(path)}
+    with pytest.raises(DataError, match=re.escape(f"--password-file {path}: Permission denied")):
+        load(given, {})
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / credential_name(path)).write_text("other\n")
+    assert load(given, {}).config.watch.password_file == str(path)
 
 
 def test_a_file_that_everybody_can_read_is_warned_of_once(secret, caplog):
