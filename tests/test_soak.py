@@ -36,6 +36,8 @@ def test_pictures_that_wait_now_and_then_are_no_growth():
     busy = [replace(one, rss=one.rss + (k % 8) * 900_000 * (k >= 30)) for k, one in enumerate(steady)]
     grown = growth(busy)
     assert (grown.rss, grown.waiting) == (0, 7 * 900_000)
+    once = [replace(one, descriptors=10 if k in (0, 39) else 9) for k, one in enumerate(steady)]
+    assert growth(once).descriptors == 0
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Growth:
     """Slope of a line through the samples (least squares)."""
     threads: int
     descriptors: int
-    """Both between the first and the last sample."""
+    """Both between the least of the first and of the last quarter, as connections and files come and go."""
 
 
 def soak(
@@ -122,13 +122,14 @@ def growth(samples: Sequence[Sample]) -> Growth:
     rss = np.array([sample.rss for sample in samples], float)
     frames = np.array([sample.frames for sample in samples], float)
     quarter = max(1, len(samples) // 4)
+    first, last = samples[:quarter], samples[-quarter:]
     return Growth(
         frames=samples[-1].frames - samples[0].frames,
         rss=round(rss[-quarter:].min() - rss[:quarter].min()),
         waiting=round(rss.max() - rss.min()),
         rss_per_million_frames=round(np.polyfit(frames, rss, 1)[0] * 1e6),
-        threads=samples[-1].threads - samples[0].threads,
-        descriptors=samples[-1].descriptors - samples[0].descriptors,
+        threads=min(one.threads for one in last) - min(one.threads for one in first),
+        descriptors=min(one.descriptors for one in last) - min(one.descriptors for one in first),
     )
 
 

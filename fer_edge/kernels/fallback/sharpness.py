@@ -9,6 +9,7 @@ from ..constants import FACE_SIZE
 
 _PART = np.s_[:, 10:44, 10:38]  # with a pixel around what is measured
 
+
 def _spreads(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each of (n,h,w) its size times the sum of squared deviations from the mean, (n,).
 
