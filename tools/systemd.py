@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import arm
-from camera import Expected, initial_ramdisk, judge, power_on
+from camera import Expected, accelerator, initial_ramdisk, judge, power_on
 
 CACHE = arm.REPOSITORY / "build" / "services"
 TIMEOUT = 3600
@@ -66,9 +66,9 @@ WantedBy=graphical.target
 CASES = r"""
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 SYSTEMD_COLORS=0
 fer=/opt/fer-edge/bin/fer-edge
-run="--detect-size 64"
+run="--detect-size 64 --max-fps 5"
 begin() { echo "@case $1"; }
-end() { echo "@exit $1"; }
+end() { echo "@exit $1 after $SECONDS s"; }
 shown() {  # UNIT: its state, result, restarts, last exit code and status
     for one in ActiveState Result NRestarts ExecMainStatus StatusText; do
         systemctl show -P $one $1
@@ -78,6 +78,10 @@ shown() {  # UNIT: its state, result, restarts, last exit code and status
 wait_for() {  # UNIT PROPERTY PATTERN SECONDS
     for _ in $(seq $4); do systemctl show -P $2 $1 | grep -qE "$3" && return; sleep 1; done
     echo "after $4 s $2 is not $3"
+}
+told() {  # UNIT PATTERN: what the journal says of it
+    for _ in $(seq 120); do journalctl -u $1 -o cat | grep -m 1 -oE "$2" && return; sleep 1; done
+    echo "not told: $2"
 }
 frames() { wait_for $1 StatusText "frames processed" 60; }
 
@@ -94,6 +98,11 @@ journalctl -u fer-boot -o cat | grep -o 'Watchdog timeout'; end $?
 begin lost; echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind
 wait_for fer-boot StatusText waiting 60; sleep 40; shown fer-boot; end $?
 begin back; echo vivid.0 > /sys/bus/platform/drivers/vivid/bind; frames fer-boot; shown fer-boot; end $?
+begin paused; $fer pause --run fer-boot 2>&1
+wait_for fer-boot StatusText paused 60; sleep 40; shown fer-boot; end $?
+begin paused_killed; systemctl kill -s KILL fer-boot; wait_for fer-boot NRestarts 3 60
+wait_for fer-boot StatusText paused 60; shown fer-boot; end $?
+begin resumed; $fer resume --run fer-boot 2>&1; frames fer-boot; shown fer-boot; end $?
 begin rights; process=$(systemctl show -P MainPID fer-boot)
 ps -o user=,supgrp= -p $process; grep -E 'NoNewPrivs|Seccomp:' /proc/$process/status
 nsenter -t $process -m ls -A /home /root | tr '\n' ' '
@@ -109,6 +118,32 @@ frames fer-config; shown fer-config; end $?
 begin bad_config; echo 'camra = "1"' > /etc/fer-edge.toml; systemctl restart fer-config 2>&1; sleep 15
 shown fer-config; journalctl -p err -u fer-config -o cat | grep camra
 $fer service --remove --name fer-config; end $?
+
+mkdir /root/secret; chmod 700 /root/secret
+echo s3cret:pass/word > /root/secret/camera; echo @TOKEN@ > /root/secret/page
+chmod 600 /root/secret/*; snapshots() { /opt/fer-edge/bin/python /snapshots & network=$!; }; snapshots
+begin two; lines=/var/lib/fer-two/faces.jsonl
+$fer service --install --name fer-two -- $run --camera 0 --camera http://pi@127.0.0.1:8000/now.jpg \
+    --password-file /root/secret/camera --jsonl faces.jsonl --append 2>&1
+frames fer-two; shown fer-two
+for one in camera 127; do
+    for _ in $(seq 60); do grep -m 1 -oE '"type":"frame".*"source":"[^"]*'$one $lines && break; sleep 1; done
+done | grep -o '"source.*'; end $?
+begin two_lost; kill $network; told fer-two '.*opening it again'
+before=$(wc -l < $lines); sleep 40; [ $(wc -l < $lines) -gt $((before + 10)) ] && echo goes on
+shown fer-two; end $?
+begin two_back; snapshots; told fer-two 'now.jpg: back after'; shown fer-two; end $?
+$fer service --remove --name fer-two
+
+begin secrets; $fer service --install --name fer-page -- $run http://pi@127.0.0.1:8000/now.jpg \
+    --password-file /root/secret/camera --page :8080 --page-token-file /root/secret/page 2>&1
+frames fer-page; shown fer-page
+ps -o user= -p $(systemctl show -P MainPID fer-page)
+grep -oE 'LoadCredential=|DynamicUser=yes' /etc/systemd/system/fer-page.service; end $?
+begin page; /opt/fer-edge/bin/python /page-visitor @TOKEN@; end $?
+begin untold; journalctl -u fer-page -u fer-two -o cat | grep -cE 's3cret|@TOKEN@'; end $?
+kill $network
+$fer service --remove --name fer-page
 
 mkdir -p /home/pi/fer; mount --bind /opt/fer-edge /home/pi/fer; chown pi:pi /home/pi; chmod 700 /home/pi
 home="/home/pi/fer/bin/python -m fer_edge"
@@ -136,6 +171,54 @@ begin user_remove; $pi $home service --user --remove 2>&1; end $?
 echo "@done"; sync; /bin/busybox poweroff -f
 """
 
+TOKEN = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+SNAPSHOTS = """
+import base64, http.server
+import cv2, numpy
+
+PICTURE = cv2.imencode(".jpg", numpy.full((120, 160, 3), 128, numpy.uint8))[1].tobytes()
+ASKED = "Basic " + base64.b64encode(b"pi:s3cret:pass/word").decode()
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("Authorization") != ASKED:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(PICTURE)))
+        self.end_headers()
+        self.wfile.write(PICTURE)
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Camera).serve_forever()
+"""
+"""A network camera that gives pictures for a password."""
+
+VISITOR = """
+import json, sys, urllib.error, urllib.request
+
+def asked(path, token=None):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"http://127.0.0.1:8080{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, b""
+
+print("health", asked("/healthz")[0], "none", asked("/api/state")[0])
+print("wrong", asked("/api/state", "x" * 36)[0])
+code, body = asked("/api/state", sys.argv[1])
+print("right", code, "paused" in json.loads(body))
+"""
+"""Asks the page with no token, a wrong one, and the right one."""
+
 
 def running(restarts: int) -> str:
     """What the cases show of a service that processes frames."""
@@ -151,6 +234,10 @@ EXPECTED = {
     "frozen": Expected(0, running(2) + r".*\nWatchdog timeout$"),
     "lost": Expected(0, WAITING.format(2)),
     "back": Expected(0, running(2)),
+    # For longer than the watchdog waits: a paused run is alive.
+    "paused": Expected(0, r"^fer-boot: paused on [\s\S]*^active success 2 0 paused"),
+    "paused_killed": Expected(0, "^active success 3 0 paused"),
+    "resumed": Expected(0, r"^fer-boot: recognizing on [\s\S]*" + running(3)),
     "rights": Expected(
         1,
         # The user by its number, where ps cannot look up dynamic ones.
@@ -158,7 +245,7 @@ EXPECTED = {
         r"touch: cannot touch '/etc/x': Read-only file system$",
     ),
     "quiet": Expected(1, "^0$"),
-    "stop": Expected(0, "^inactive success 2 0"),
+    "stop": Expected(0, "^inactive success 3 0"),
     "remove": Expected(0, r"^removed the service fer-boot\n[\s\S]*^/var/lib/fer-boot$"),
     "bad": Expected(1, r"systemctl restart fer-bad\.service: Job for fer-bad\.service failed"),
     "bad_stays": Expected(0, r"^failed exit-code 0 2 [\s\S]*\nfer-edge run: .*/nowhere\.tflite"),
@@ -166,6 +253,14 @@ EXPECTED = {
     "bad_config": Expected(
         0, r"^failed exit-code 0 78 [\s\S]*\nfer-edge run: /etc/fer-edge\.toml, line 1: unknown key"
     ),
+    "two": Expected(0, running(0) + r'.*\n"source":"camera\n"source":".*127$'),
+    "two_lost": Expected(0, r"now\.jpg.*opening it again[\s\S]*\ngoes on\n" + running(0)),
+    "two_back": Expected(0, r"now\.jpg: back after\n" + running(0)),
+    "secrets": Expected(
+        0, running(0) + r".*\n(?!root)\S+\nLoadCredential=\nLoadCredential=\nDynamicUser=yes$"
+    ),
+    "page": Expected(0, "^health 200 none 401\nwrong 401\nright 200 True$"),
+    "untold": Expected(1, "^0$"),
     "home": Expected(0, running(0) + r'.*\npath=/home/pi/fer/bin/python\n"type":"frame"\nremoved'),
     "readme": Expected(0, r"^installed /etc/systemd/system/fer-edge\.service$"),
     "readme_runs": Expected(0, running(0)),
@@ -246,7 +341,7 @@ def install(root: Path, release: str, commands: list[str]) -> None:
             *(sys.executable, "-m", "pip", "download", "-q", "--dest", str(wheels)),
             *("--find-links", str(wheels)),
             *(*arm.target_options(release, platform.machine()), f"--platform=linux_{platform.machine()}"),
-            str(wheel),
+            f"{wheel}[page]",
         ],
         check=True,
     )
@@ -257,7 +352,8 @@ def install(root: Path, release: str, commands: list[str]) -> None:
     last = shlex.join(["--root", "/", "--install", "--name", "fer-boot"])
     script = [
         *("set -e", "cd /srv/wheels", *commands[:2]),
-        f"/opt/fer-edge/bin/fer-edge service {last} -- --camera 0 --detect-size 64",
+        "/opt/fer-edge/bin/pip install 'fer_edge[page]'",
+        f"/opt/fer-edge/bin/fer-edge service {last} -- --camera 0 --detect-size 64 --max-fps 5",
     ]
     for command in script[2:]:
         print(f"$ {command}", flush=True)
@@ -271,7 +367,9 @@ def install(root: Path, release: str, commands: list[str]) -> None:
     subprocess.run(
         ["chroot", root, "/usr/bin/env", "-i", *variables, "/bin/bash", "-c", "\n".join(script)], check=True
     )
-    (root / "service-cases").write_text(CASES.replace("@README@", commands[2]))
+    (root / "service-cases").write_text(CASES.replace("@README@", commands[2]).replace("@TOKEN@", TOKEN))
+    (root / "snapshots").write_text(SNAPSHOTS)
+    (root / "page-visitor").write_text(VISITOR)
     (root / "etc/systemd/system/service-cases.service").write_text(UNIT)
     subprocess.run(["systemctl", f"--root={root}", "enable", "service-cases.service"], check=True)
 
@@ -282,8 +380,8 @@ def boot(root: Path, release: str) -> str:
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     ramdisk = initial_ramdisk(root, kernel.name.removeprefix("vmlinuz-"), INIT, BOOT_MODULES)
     command = [
-        *(qemu, "-M", board, "-cpu", processor, "-accel", os.environ.get("QEMU_ACCEL", "tcg,thread=multi")),
-        *("-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nic", "none"),
+        *(qemu, "-M", board, "-cpu", processor, *accelerator()),
+        *("-m", "2048", "-nographic", "-no-reboot", "-nic", "none"),
         *("-kernel", str(kernel), "-initrd", str(ramdisk)),
         *("-append", f"console={console} quiet loglevel=0 panic=-1 systemd.show_status=0"),
         *("-fsdev", f"local,id=root,path={root},security_model=passthrough,multidevs=remap,readonly=on"),
