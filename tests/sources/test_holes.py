@@ -83,8 +83,8 @@ def test_a_film_that_was_cut_off_is_not_broken(film, tmp_path, suffix):
         assert not is_broken(path)
 
 
-def test_command_fails_where_a_hole_is_more_than_a_tenth(cli, film, tmp_path):
-    logging.getLogger("fer_edge").setLevel(logging.WARNING)
+def test_command_fails_where_a_hole_is_more_than_a_tenth(cli, film, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "fer_edge")
     content = film("mkv")
     path = tmp_path / "hole.mkv"
     path.write_bytes(content[: 2 * len(content) // 5] + content[3 * len(content) // 5 :])
