@@ -48,12 +48,12 @@ def test_light_is_that_of_the_region(monkeypatch):
     class Lit(ScriptedSource):
         def __iter__(self):
             image = np.zeros((100, 100, 3), np.uint8)
-            image[:, 50:] = 240
+            image[:, 50:] = 2  # and the face is 20 pixels from the edge
             yield Frame(image, 0.0, self.name)
 
     (result,), _ = watch(Lit(), region=(0.5, 0.0, 1.0, 1.0))
-    assert result.brightness == 240
-    assert [face.brightness for face in result.faces] == [240]
+    assert result.brightness == 2
+    assert [face.brightness for face in result.faces] == [2]
 
 
 def test_live_source_drops_all_but_the_newest_frame():
