@@ -131,8 +131,10 @@ def look(home: Home, port: int, folder: Path) -> None:
         home.ask("/api/services/switch/turn_on", switch)
         await_that("the switch pauses", lambda: home.states()[f"switch.{DEVICE}_pause"] == "on")
         await_that("nobody is there in a pause", lambda: home.states()[f"sensor.{DEVICE}_people"] == "0")
-        told = fer_edge("session", "status", "--json", "--run", NAME, "--state-folder", str(folder / "state"))
-        check("the run itself is paused", json.loads(told)["paused"] is True, told)
+        status = fer_edge(
+            "session", "status", "--json", "--run", NAME, "--state-folder", str(folder / "state")
+        )
+        check("the run itself is paused", json.loads(status)["paused"] is True, status)
         home.ask("/api/services/switch/turn_off", switch)
         await_that("and resumes", lambda: home.states()[f"sensor.{DEVICE}_people"] == "1")
 
@@ -233,7 +235,7 @@ class Home:
     def start(self) -> None:
         """Start it, and log in."""
         with self._log.open("ab") as log:
-            command = ["chroot", self._root, HASS, "-c", "/srv/config", "--skip-pip-packages", COMPILED]
+            command = ["chroot", str(self._root), HASS, "-c", "/srv/config", "--skip-pip-packages", COMPILED]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._token = ""
         await_that("Home Assistant lets its user in", self._logs_in)
