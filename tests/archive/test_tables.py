@@ -1,7 +1,10 @@
 """The tables of an archive are read by other programs, as docs/archive.md says."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,47 +114,55 @@ def test_a_report_counts_who_was_in_sight_for_a_second(tmp_path):
 SPARK_TYPES = {"string": "string", "int64": "bigint", "double": "double", "float": "float", "bool": "boolean"}
 """What Spark calls the types of Arrow."""
 
+SPARK = """
+import contextlib, io, json, sys
+from pyspark.sql import SparkSession
+
+build = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+build = build.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+session = build.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+told = {}
+for table in ("people", "minutes", "faces"):
+    frame = session.read.parquet(f"{sys.argv[1]}/{table}.parquet")
+    chosen = frame.where("date = '2026-11-01' AND source = 'door'")
+    with contextlib.redirect_stdout(io.StringIO()) as plan:
+        chosen.explain()
+    told[table] = [dict(frame.dtypes), frame.count(), chosen.count(), plan.getvalue()]
+people = session.read.parquet(f"{sys.argv[1]}/people.parquet")
+told["times"] = [row["at"] for row in people.selectExpr("unix_millis(began) AS at").collect()]
+session.stop()
+print(json.dumps(told))
+"""
+"""In a process of its own, as Spark's own processes stay until that ends."""
+
 
 @pytest.mark.services
-def test_spark_reads_types_and_partitions(scored, capsys):
+def test_spark_reads_types_and_partitions(scored):
     """With pyspark 4 and Java 17; neither is among the extras."""
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("no Java: apt install default-jre-headless")
     parquet = pytest.importorskip("pyarrow.parquet")
-    session = (
-        sql.SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.shuffle.partitions", "1")
-        .getOrCreate()
+    done = subprocess.run(
+        [sys.executable, "-c", SPARK, str(scored / "scored")], capture_output=True, text=True, check=False
     )
-    try:
-        for table in ("people", "minutes", "faces"):
-            frame = session.read.parquet(str(scored / "scored" / f"{table}.parquet"))
-            found = dict(frame.dtypes)
-            assert (found.pop("date"), found.pop("source")) == ("date", "string")
-            one = next(scored.glob(f"scored/{table}.parquet/*/*/*.parquet"))
-            for field in parquet.read_schema(one):
-                kind = getattr(field.type, "value_type", field.type)
-                expected = "timestamp" if str(kind).startswith("timestamp") else SPARK_TYPES[str(kind)]
-                assert found.pop(field.name) == expected, field
-            assert not found
-            expected_rows = rows(scored / "scored", table)
-            assert frame.count() == len(expected_rows) > 0
-            chosen = frame.where("date = '2026-11-01' AND source = 'door'")
-            assert chosen.count() == sum(
-                (row["camera"], row.get("began", row.get("time")).day) == ("door", 1) for row in expected_rows
-            )
-            # Only the folder of that day and source is opened.
-            chosen.explain()
-            (filters,) = re.findall(r"PartitionFilters: (.*?\)\])", capsys.readouterr().out)
-            assert "date" in filters and "source" in filters
-        people = session.read.parquet(str(scored / "scored" / "people.parquet"))
-        begins = sorted(row["began"].timestamp() for row in rows(scored / "scored", "people"))
-        times = people.selectExpr("unix_millis(began) AS at").collect()
-        assert sorted(row["at"] / 1000 for row in times) == pytest.approx(begins, abs=1e-6)
-    finally:
-        session.stop()
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    for table in ("people", "minutes", "faces"):
+        found, count, chosen, plan = told[table]
+        assert (found.pop("date"), found.pop("source")) == ("date", "string")
+        one = next(scored.glob(f"scored/{table}.parquet/*/*/*.parquet"))
+        for field in parquet.read_schema(one):
+            kind = getattr(field.type, "value_type", field.type)
+            expected = "timestamp" if str(kind).startswith("timestamp") else SPARK_TYPES[str(kind)]
+            assert found.pop(field.name) == expected, field
+        assert not found
+        own = rows(scored / "scored", table)
+        assert count == len(own) > 0
+        days = [(row["camera"], row.get("began", row.get("time")).day) for row in own]
+        assert chosen == days.count(("door", 1))
+        # Only the folder of that day and source is opened.
+        (filters,) = re.findall(r"PartitionFilters: (.*?\)\])", plan)
+        assert "date" in filters and "source" in filters
+    begins = sorted(row["began"].timestamp() for row in rows(scored / "scored", "people"))
+    assert [at / 1000 for at in sorted(told["times"])] == pytest.approx(begins, abs=1e-6)
