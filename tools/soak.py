@@ -17,6 +17,7 @@ import os
 import shlex
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,7 @@ class Growth:
     """Slope of a line through the samples (least squares)."""
     threads: int
     descriptors: int
-    """Both between the least of the first and of the last quarter, as connections and files come and go."""
+    """Both between the medians of the first and of the last quarter, as connections and files come and go."""
 
 
 def soak(
@@ -128,8 +129,10 @@ def growth(samples: Sequence[Sample]) -> Growth:
         rss=round(rss[-quarter:].min() - rss[:quarter].min()),
         waiting=round(rss.max() - rss.min()),
         rss_per_million_frames=round(np.polyfit(frames, rss, 1)[0] * 1e6),
-        threads=min(one.threads for one in last) - min(one.threads for one in first),
-        descriptors=min(one.descriptors for one in last) - min(one.descriptors for one in first),
+        threads=statistics.median_low([one.threads for one in last])
+        - statistics.median_low([one.threads for one in first]),
+        descriptors=statistics.median_low([one.descriptors for one in last])
+        - statistics.median_low([one.descriptors for one in first]),
     )
 
 

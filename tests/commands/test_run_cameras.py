@@ -315,7 +315,7 @@ def test_a_camera_that_cannot_be_opened_ends_the_run_before_it_begins(cli):
     pytest.importorskip("skimage")
     code, _, err = cli("run", "--camera", "demo", "--camera", "nowhere.mp4")
     assert code == 2
-    assert err.strip().endswith("nowhere.mp4: nowhere.mp4: No such file or directory")
+    assert err == "fer-edge run: nowhere.mp4: No such file or directory\n"
 
 
 @pytest.mark.heavy

@@ -68,9 +68,13 @@ def test_a_broker_that_hangs_neither_slows_a_run_nor_holds_up_its_end(home):
                 while True:
                     taken.append(server.accept()[0])
 
-        threading.Thread(target=accept, daemon=True).start()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
         url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
         done = run("run", "--camera", "demo", "--frames", 60, "--mqtt", url)
+        # Closing alone does not end an accept() that waits.
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
         assert taken
         for one in taken:
             one.close()

@@ -148,7 +148,9 @@ def test_faces_in_a_mask_are_neither_classified_nor_counted_nor_kept(pair, recog
     classified = []
     real = recognizer.distributions
     monkeypatch.setattr(
-        recognizer, "distributions", lambda frame, faces: classified.append(len(faces)) or real(frame, faces)
+        recognizer,
+        "distributions",
+        lambda frame, faces, *sharp: classified.append(len(faces)) or real(frame, faces, *sharp),
     )
     masked, summary = results(pair, recognizer, related, mask=[LEFT])
     assert classified == [1] * 5
