@@ -69,6 +69,11 @@ class MissingExtraError(FerEdgeError, ImportError):
         return cls(feature, last.package, ",".join(dict.fromkeys(one.extra for one in missing)))
 
 
+def named(name: str | None, text: str) -> str:
+    """Return ``text`` after ``name`` and a colon, unless there is no name or it begins so already."""
+    return text if not name or text.startswith(f"{name}: ") else f"{name}: {text}"
+
+
 _NOT_LOADED = "failed to map segment"
 """What the loader of shared libraries says where the memory for one is lacking."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ..backoff import Backoff
-from ..errors import SourceError, SourceLostError, WrongSourceError
+from ..errors import SourceError, SourceLostError, WrongSourceError, named
 from ..sources.base import Frame, Source
 from ..sources.reconnect import AbsentSource
 from .capture import FrameSlot
@@ -248,7 +248,7 @@ class Feed:
         now = time.monotonic()
         if self._loss is None:
             remedy = "opening it again" if self._last else "waiting for it"
-            _log.warning("%s%s; %s", self._options.log_prefix, error, remedy)
+            _log.warning("%s; %s", named(self._options.camera, str(error)), remedy)
             self._loss = _Loss(str(error), now, self._gap_so_far(str(error)))
             if self._last is not None and self._last.monotonic - self._opened_at >= SETTLED:
                 self._backoff.reset()
@@ -340,12 +340,13 @@ class Feed:
         """Log that the source is back; return what was missed."""
         if loss.gap is None or self._last is None:
             waited = time.monotonic() - loss.noticed
-            _log.warning("%s%s: there after %.0f s", self._options.log_prefix, self.source.name, waited)
+            _log.warning("%s", named(self._options.camera, f"{self.source.name}: there after {waited:.0f} s"))
             return None
         gap = replace(loss.gap, seconds=frame.monotonic - self._last.monotonic)
         self.gaps += 1
         self._gap_seconds += gap.seconds
-        _log.warning("%s%s: back after %.1f s", self._options.log_prefix, self.source.name, gap.seconds)
+        told = f"{self.source.name}: back after {gap.seconds:.1f} s"
+        _log.warning("%s", named(self._options.camera, told))
         return gap
 
     def _close(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
-from ..errors import SourceError
+from ..errors import SourceError, named
 from ..sources import await_any, open_any, place_name
 from ..sources.base import Source
 from ..sources.opening import Opening
@@ -231,7 +231,7 @@ class WatchAll(Iterator[FrameResult]):
         self._states.forget(name)
         last = self._desk.leave(error)
         if isinstance(error, SourceError) and not last:
-            _log.error("%s: %s; the other cameras go on", name, error)
+            _log.error("%s; the other cameras go on", named(name, str(error)))
 
     def _adjust_detector(self) -> None:
         """Let the detector find what any of the cameras asks for."""
@@ -262,8 +262,7 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        told = str(error)
-        raise type(error)(told if told.startswith(f"{name}: ") else f"{name}: {told}") from error
+        raise type(error)(named(name, str(error))) from error
 
 
 class _Desk:

@@ -129,6 +129,17 @@ def test_a_lost_source_is_opened_again(then, caplog):
     assert all(source.closed.is_set() for source in lives.sources[1:])
 
 
+@pytest.mark.parametrize(
+    "camera, begin", [("door", "door: "), ("till", "till: door: ")], ids=["as its source", "otherwise"]
+)
+def test_messages_name_a_camera_and_its_source_but_no_name_twice(camera, begin, caplog):
+    with caplog.at_level(logging.WARNING, "fer_edge"):
+        run(Lives((2, UNPLUGGED), (2, None)), frames=4, camera=camera)
+    lost, back = caplog.messages
+    assert lost == f"{begin}unplugged; opening it again"
+    assert back.startswith(f"{begin}back after ")
+
+
 def test_times_go_on_across_a_gap():
     results, _ = run(Lives((3, UNPLUGGED), ABSENT, (3, UNPLUGGED), (3, None)), frames=8)
     for earlier, later in itertools.pairwise(results):

@@ -112,6 +112,14 @@ def test_a_camera_that_fails_is_told_and_the_others_go_on(caplog):
     assert caplog.records[0].levelno == logging.ERROR
 
 
+def test_a_camera_with_the_name_of_its_source_is_named_once(caplog):
+    lost = SourceLostError("http://cam/video: unplugged")
+    sources = {"http://cam/video": Script(3, error=lost), "door": Script(100)}
+    with watching(sources) as run, pytest.raises(SourceLostError):
+        collections.deque(run, 0)
+    assert "http://cam/video: unplugged; the other cameras go on" in caplog.messages
+
+
 def test_what_is_no_fault_of_a_source_ends_all_at_once():
     class Broken(Recognizer):
         def detect(self, frame, size=320, chroma=None):
