@@ -108,7 +108,10 @@ def _print_summary(store: StoreReader, since: datetime | None, until: datetime |
 
     found = figures(store, since, until)
     if not found:
-        print("nobody was looked for in that time" if since or until else "nothing was written yet")
+        if any(True for _ in store.rows("minutes", since=since, until=until, going_on=True)):
+            print("the first minute is not over yet; fer-edge report shows it already")
+        else:
+            print("nobody was looked for in that time" if since or until else "nothing was written yet")
     for camera in found:
         print("\n".join(_lines(camera)))
     for jump in store.rows("jumps", since=since, until=until):

@@ -46,6 +46,23 @@ def test_the_summary_of_another_time_is_empty(cli, path):
     assert (code, out) == (0, "nobody was looked for in that time\n")
 
 
+def test_the_summary_of_a_first_minute_says_that_it_goes_on(cli, path):
+    with sqlite3.connect(path) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(open_minute)")]
+        names = ", ".join(columns)
+        connection.execute("DELETE FROM open_minute")
+        connection.execute(f"INSERT INTO open_minute ({names}) SELECT {names} FROM minute LIMIT 1")
+        for table in ("minute", "visit", "gap", "jump"):
+            connection.execute(f"DELETE FROM {table}")
+    connection.close()
+    told = "the first minute is not over yet; fer-edge report shows it already\n"
+    assert cli("store", path) == (0, told, "")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM open_minute")
+    connection.close()
+    assert cli("store", path) == (0, "nothing was written yet\n", "")
+
+
 def test_one_table_goes_to_standard_output(cli, path):
     code, out, _ = cli("store", path, "--csv", "-", "--table", "minutes")
     assert code == 0
