@@ -75,7 +75,9 @@ def _told(material: Material, limited: Material, asked: bool) -> str:
         (one.device, one.camera) for one, is_in in zip(material.sources, marked, strict=True) if is_in
     }
     if without:
-        told += f" No session was marked on {in_a_row(sorted(f'{d} / {c}' for d, c in without))}."
+        which = ("It was" if len(names) == 1 else "They were") if asked else "No session was"
+        not_on = in_a_row(sorted(f"{device} / {camera}" for device, camera in without))
+        told += f" {which}{' not' if asked else ''} marked on {not_on}."
     return told
 
 

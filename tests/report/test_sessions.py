@@ -157,6 +157,13 @@ def test_a_device_without_a_session_is_told():
     assert len(found.material.people) == 2
 
 
+def test_a_device_with_other_sessions_than_the_ones_asked_for_is_not_called_one_without():
+    till = replace(shop("till"), sessions=(Session("morning", at(0), at(240), "till", "1"),))
+    material = joined([marked(shop(), ("evening", 0, 240)), till])
+    found = in_sessions(material, ["evening"])
+    assert found.told.endswith("are left out. It was not marked on till / door.")
+
+
 def test_the_session_of_another_device_limits_nothing():
     assert in_sessions(replace(shop("till"), sessions=(Session("evening", at(0), at(9), "pi", "1"),))) is None
 
