@@ -29,7 +29,7 @@ from .content_types import (
     Table,
 )
 from .material import Event, Floats, Material, Minutes, Times, local
-from .measures import MEASURES, Figure, Options, Persons, Timeline, figures, persons, timeline
+from .measures import MEASURES, Options, Persons, Timeline, figures, persons, timeline
 from .page_tables import column, tables_of
 from .parts import By, Part, Span, parts, whole
 from .wording import people_counted, percent, spoken
@@ -101,7 +101,7 @@ def content(
         peaks=_peaks(curve, events),
         days=_days(material, zone, options),
         heat=_heat(material, zone, span),
-        quality=_quality(material, measured),
+        quality=_quality(material),
         comparisons=_comparisons(material, found, people, options),
     )
     return replace(result, tables=tables_of(result, show_people))
@@ -320,7 +320,7 @@ def _heat(material: Material, zone: tzinfo, span: tuple[int, int]) -> Heat | Non
         )
 
 
-def _quality(material: Material, measured: dict[str, Figure]) -> Quality:
+def _quality(material: Material) -> Quality:
     minutes, people, gaps = material.minutes, material.people, material.gaps
     table = people if len(people) else minutes
     seen = float(table.seen.sum())

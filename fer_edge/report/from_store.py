@@ -68,7 +68,7 @@ def read_store(
         names_there = {one.name for one in store.devices()}
         only = sorted(set(devices)) if devices and names_there.issuperset(devices) else [None]
 
-        def rows(table: str, names: Sequence[str], detail: bool = False) -> Iterator[Chunk]:
+        def rows(table: str, names: Sequence[str]) -> Iterator[Chunk]:
             going_on = (False, True) if table in ("visits", "minutes") else (False,)
             return itertools.chain.from_iterable(
                 store.columns(table, (*WHERE, *names), since=since, until=until, device=one, going_on=going)
