@@ -26,7 +26,7 @@ ATTENTION_YAW = 25.0
 """Degrees to either side within which a face is turned to the camera."""
 
 ATTENTION_PITCH = 20.0
-"""Degrees up or down within which it is."""
+"""Degrees up or down within which it is, by an estimate that follows a nod only in part: docs/measures.md."""
 
 CLEAR_YAW = 60.0
 """Degrees beyond which YuNet's landmarks do not show the direction: one eye is hidden."""
