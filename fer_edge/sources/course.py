@@ -1,9 +1,9 @@
 """The course of a film: when each frame is shown, and how to come to one without decoding all before it.
 
-Whoever wants few frames of a film need not decode the others: decoding can begin at a key frame. OpenCV's
-seeks go back to a key frame at least :data:`_BEHIND` frames before the one that is asked for, decode up to
-that one, and then tell its time. So a leap asks for a frame just so far behind the key frame that decoding
-should begin at, verifies by its time where it came to, and decodes on from there. The pictures are those of
+If few frames of a film are wanted, the others need not be decoded: decoding can begin at a key frame.
+OpenCV's seeks go back to a key frame at least :data:`_BEHIND` frames before the one that is asked for, decode
+up to that one, and then tell its time. So a leap asks for a frame just so far behind the key frame at which
+decoding should begin, checks by its time where it landed, and decodes on from there. The pictures are those of
 decoding everything if decoding began at a key frame to which nothing refers across (:attr:`.Packet.fresh`),
 or after a whole group of pictures otherwise.
 
@@ -32,7 +32,7 @@ NEAR = 1e-6
 """Seconds within which two times are the same: they are whole ticks, divided."""
 
 _BEHIND = 16
-"""Frames before the one that is asked for at which OpenCV lets decoding begin at the latest."""
+"""OpenCV begins to decode at least so many frames before the one that is asked for."""
 
 _LEAST_STEP = 1e-4
 """Seconds between frames below which their times do not tell them apart."""
@@ -41,13 +41,13 @@ LEAST_GAP = _BEHIND + 4
 """Frames from one that is needed to the next below which no leap pays."""
 
 _POSITIONING = LEAST_GAP
-"""What it costs to come to the first frame of a leap, in decoded frames, until that is measured."""
+"""Cost of getting to the first frame of a leap, in decoded frames, until it is measured."""
 
 _MOST_COST = 5000.0
-"""The most that it is taken for, as where the machine had other work meanwhile."""
+"""Upper limit of a measurement of that cost, which other work on the machine can spoil."""
 
 _GAIN = 0.85
-"""A leap has to cost less than this share of decoding on to be worth it."""
+"""A leap is made if it costs less than this share of decoding on."""
 
 _EARLIER = (0, _BEHIND, 4 * _BEHIND)
 """Frames before the one to ask for that are tried, one after the other, until a seek lands early enough."""
@@ -120,7 +120,9 @@ def why_unclear(times: NDArray[np.float64], fps: float | None) -> str:
         return "its container has no times"
     ordered = np.sort(times)
     steps = np.diff(ordered)
-    if ordered[0] < 0 or (len(steps) and steps.min() < _LEAST_STEP):
+    if ordered[0] < 0:
+        return "its times begin before 0"
+    if len(steps) and steps.min() < _LEAST_STEP:
         return "two of its frames have the same time"
     if len(steps) and steps.max() > max(LONGEST_STEP, 100 / (fps or 30.0)):
         return "its clock jumps"

@@ -242,6 +242,7 @@ def test_containers_with_an_index(tmp_path):
         ([0.0, np.nan], "no times"),
         ([0.0, 0.04, 0.04], "same time"),
         ([0.0, 0.0, 0.0], "same time"),
+        ([-0.04, 0.0, 0.04], "before 0"),
         ([0.0, 0.04, 99.0], "clock jumps"),
         ([0.08, 0.0, 0.04], ""),
     ],
