@@ -44,7 +44,7 @@ _HELP = {
 """Of options that mean something else in a run."""
 
 _TOKEN = "fleet.token"
-"""Not that of a run's page with the same state folder: who may see one must not see the other for that."""
+"""Not that of a run's page with the same state folder: access to one must not open the other."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ DARK = 40.0
 """Mean grey level of a face below which its emotion is recognized less well: noise is all that is left."""
 
 BRIGHT = 195.0
-"""Mean grey level above which it is: much of the face is white."""
+"""Mean grey level of a face above which it is recognized less well, too: much of it is white."""
 
 _ROWS, _COLUMNS = 12, 16
 """Samples of a picture, at least."""

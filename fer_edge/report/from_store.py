@@ -64,7 +64,7 @@ def read_store(
     progress.begin(place, 4)
     with open_store(os.fspath(path)) as store:
         sources = Sources()
-        # Others may be there by a name that is given only later, to tell two of one name apart.
+        # Devices of one name in several stores are renamed only later: such a new name is unknown here.
         names_there = {one.name for one in store.devices()}
         only = sorted(set(devices)) if devices and names_there.issuperset(devices) else [None]
 

@@ -174,8 +174,7 @@ class Runs:
         """Count frames of two devices that write one file under one name, known by their clocks."""
         self._tell(
             f"{self._name}: lines of several devices are mixed under the name {camera}; they are told "
-            "apart by "
-            "their clocks."
+            "apart by their clocks."
         )
         for number, offset in enumerate(parts.tolist()):
             mine = which[code == number]
@@ -244,8 +243,7 @@ class Runs:
             moment = np.datetime64(at + done.origin, "ms").astype(datetime)
             self._tell(
                 f"The clock of {key[0]} was corrected by {jump / 1000:+.1f} s at {moment:%Y-%m-%d %H:%M} "
-                "UTC; "
-                "times before that are corrected."
+                "UTC; times before that are corrected."
             )
         self._kept += len(done.seconds[0])
         if int(stream.source.run) not in self._ended:

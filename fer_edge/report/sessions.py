@@ -1,4 +1,4 @@
-"""Only what lies in marked sessions: what people mean who marked when the audience was there."""
+"""A material limited to marked sessions: to the times at which the audience was there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wording import in_a_row, spoken
 
 _SCALED = ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear", "dark", "bright")
 _COUNTED = ("frames", "dropped", "lost", "visits_begun", "visits_ended")
-"""Columns of a minute that a part of it has in proportion."""
+"""Of these and the columns above, a part of a minute gets its share; these are whole numbers."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,7 +170,7 @@ class _Minute:
             self.light += brightness * step
         for face in faces:
             level = face.brightness
-            # What is not known is not equal to itself.
+            # NaN is not equal to itself.
             if level == level:
                 self.faces_lit += step
                 self.faces_light += level * step
