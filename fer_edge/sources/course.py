@@ -3,9 +3,9 @@
 If few frames of a film are wanted, the others need not be decoded: decoding can begin at a key frame.
 OpenCV's seeks go back to a key frame at least :data:`_BEHIND` frames before the one that is asked for, decode
 up to that one, and then tell its time. So a leap asks for a frame just so far behind the key frame at which
-decoding should begin, checks by its time where it landed, and decodes on from there. The pictures are those of
-decoding everything if decoding began at a key frame to which nothing refers across (:attr:`.Packet.fresh`),
-or after a whole group of pictures otherwise.
+decoding should begin, checks by its time where it landed, and decodes on from there. The pictures are those
+of decoding everything if decoding began at a key frame to which nothing refers across
+(:attr:`.Packet.fresh`), or after a whole group of pictures otherwise.
 
 What leaps and decoding cost is measured as they happen, since it depends on film, container and machine;
 frames and results do not depend on the choice.
