@@ -88,7 +88,7 @@ def _chunks(
 def _array(pyarrow: Any, column: Any) -> NDArray[Any]:
     kinds = pyarrow.types
     if kinds.is_timestamp(column.type):
-        # A session that goes on has no end.
+        # A session that goes on has no end, nor has an event that lasts until the next one.
         whole = column.cast(pyarrow.timestamp("ms", column.type.tz)).cast("int64")
         found: NDArray[Any] = whole.fill_null(-1).to_numpy(zero_copy_only=False)
         return found
@@ -108,12 +108,10 @@ def _sessions(folder: Path) -> tuple[tuple[Session, ...], tuple[Event, ...]]:
             sessions.append(Session(name, began, max(ended, began), device, f"{run:.0f}"))
     marks: list[tuple[Event, int | None]] = []
     for chunk in _chunks(folder, ("events",), ("device", "session", "name", "group", "began"), ("ended",)):
-        ends = chunk.pop("ended", None)
-        known = (
-            [None] * len(chunk["name"]) if ends is None else [None if at < 0 else at for at in ends.tolist()]
-        )
-        columns = (column.tolist() for column in chunk.values())
-        for device, session, name, group, began, ended in zip(*columns, known, strict=True):
+        times = chunk.pop("ended", None)
+        ends = np.full(len(chunk["name"]), -1) if times is None else times
+        columns = (column.tolist() for column in (*chunk.values(), ends))
+        for device, session, name, group, began, ended in zip(*columns, strict=True):
             if (device, session) in number:
                 event = Event(name, began, began, group or "", number[device, session])
                 marks.append((event, None if ended < 0 else ended))

@@ -100,6 +100,7 @@ def test_visits_that_go_on_count_and_are_marked(tmp_path):
 
 
 def test_a_session_and_its_marks_become_events(tmp_path):
+    pytest.importorskip("pyarrow")
     from fer_edge.outputs.store import StoreOutput
 
     now = 1000.0
@@ -121,6 +122,9 @@ def test_a_session_and_its_marks_become_events(tmp_path):
     output.end({})
     output.close()
     material = read_store(tmp_path / "s.db")
+    with StoreReader(tmp_path / "s.db") as reader:
+        write_tables(reader, tmp_path / "tables", ".parquet", None, None, False)
+    assert read([tmp_path / "tables"]).events == material.events
     origin = round(BEGAN.timestamp() * 1000) - 1_000_000
     a, b = material.events
     assert (a.name, a.group, b.name, b.group) == ("A", "ad", "B", "")
