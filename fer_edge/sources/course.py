@@ -155,7 +155,8 @@ class Leaps:
 
     ``needed``: of each frame of ``course`` whether it is to be decoded. ``fps``: frames a second as OpenCV
     counts them. ``back`` opens the film again at a place before all of ``course``, for leaps that fail; gives
-    the capture, and whether it holds a frame. ``cpu`` gives seconds.
+    the capture, and whether it holds a frame. ``cpu`` gives seconds. ``begin``: from how many seconds on
+    :meth:`saw` is told of frames.
     """
 
     def __init__(
@@ -165,10 +166,13 @@ class Leaps:
         fps: float | None,
         back: Callable[[], tuple[Capture, bool]],
         cpu: Callable[[], float] = time.process_time,
+        *,
+        begin: float = -math.inf,
     ) -> None:
         self._course, self._needed = course, np.flatnonzero(needed)
         self._fps, self._back, self._cpu = fps or 0.0, back, cpu
         self._at: int | None = None
+        self._following = int(np.searchsorted(course.times, begin - NEAR))
         self._declined = -1
         self._failed = 0
         self._on = self._fps > 0
@@ -187,11 +191,14 @@ class Leaps:
     def saw(self, shown: float) -> None:
         """Take note of the next frame, shown at so many seconds.
 
-        After one that does not follow on the frame before it, as in a damaged film, no more leaps are made.
+        After one that is not the first or does not follow on the frame before it, no more leaps are made:
+        the film is damaged, or its packets tell other times than its frames, as in AVI with B-frames.
         """
         index = self._course.index(shown)
-        if index is None or (self._at is not None and index != self._at + 1):
+        if index is None or index != self._following:
             self._on = False
+        else:
+            self._following = index + 1
         self._at = index
 
     def leap(self, capture: Capture) -> Leap | None:
@@ -209,7 +216,7 @@ class Leaps:
         if start is None:
             self._declined = target
             return None
-        self._at = target - 1
+        self._at, self._following = target - 1, target
         passed, until = course.times[at + 1 : target], float(course.times[target])
         if self._positioned(capture, start, target):
             self._failed = 0

@@ -85,7 +85,7 @@ def stretch(
     capture, grabbed = begun()
     leaps = None
     if course is not None and source.foresees is not None:
-        leaps = Leaps(course, _needed(course, span, source.foresees), capture.fps, begun)
+        leaps = Leaps(course, _needed(course, span, source.foresees), capture.fps, begun, begin=span.begin)
     failed, last, begin = 0, -math.inf, span.begin
     while failed <= FAILED_READS_ALLOWED:
         if leaps and not failed and len(told.first) >= COMPARED and (leap := leaps.leap(capture)):

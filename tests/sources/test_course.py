@@ -83,6 +83,14 @@ def test_leaps_in_whole_films_give_the_frames_of_decoding_all(name, always, monk
     assert sum(one is not None for one in made) >= 3
 
 
+def test_no_leaps_are_made_where_packets_tell_other_times_than_frames(always):
+    """In AVI with B-frames, the first frame is shown when the container says that the second one is."""
+    path = FILMS / "mpeg4_b.avi"
+    expected = read(path, 33, leaps=False)
+    assert read(path, 33)[:2] == expected[:2]
+    assert len(expected[0]) == 4
+
+
 def test_few_frames_are_decoded_for_few_that_are_wanted(tmp_path):
     path = tmp_path / "long.mp4"
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (64, 48))
