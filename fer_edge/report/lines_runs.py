@@ -153,7 +153,7 @@ class Runs:
         # A clock that goes back is another boot, or files in another order.
         last = stream.tally.last if stream.tally is not None else None
         back = np.flatnonzero(np.diff(at, prepend=at[0] if last is None else last) < 0)
-        bounds = [0, *back.tolist(), len(at)]
+        bounds = sorted({0, *back.tolist(), len(at)})
         for first, until in itertools.pairwise(bounds):
             if first in back:
                 old = stream
