@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,16 +187,17 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     if since is not None and until is not None and since >= until:
         raise DataError(f"--from {since:%Y-%m-%d %H:%M} is not before --to {until:%Y-%m-%d %H:%M}")
     material, scope = _material(args, since, until)
-    found = content(
-        material,
-        zone=zone,
-        options=Options(weight=args.weight, baseline=args.baseline),
-        title=args.title or ("A film in three scenes" if args.demo else None),
-        simulated=args.demo,
-        show_people=args.people,
-        by=args.by,
-        scope=scope,
-    )
+    with _telling(scope):
+        found = content(
+            material,
+            zone=zone,
+            options=Options(weight=args.weight, baseline=args.baseline),
+            title=args.title or ("A film in three scenes" if args.demo else None),
+            simulated=args.demo,
+            show_people=args.people,
+            by=args.by,
+            scope=scope,
+        )
     if args.stimulus:
         began = _aware(args.stimulus_begins, zone)
         found = replace(
@@ -225,17 +227,25 @@ def _material(
     )
     scope = ""
     if args.sessions != ["all"] and (args.sessions or (since is None and until is None)):
-        limited = in_sessions(material, args.sessions)
+        in_time = "" if since is None and until is None else " in the time of --from and --to"
+        limited = in_sessions(material, args.sessions, in_time)
         if limited is not None:
             material, scope = limited.material, limited.told
     if args.events:
         from ..report.listed import with_events
 
-        try:
+        with _telling(scope):
             material = with_events(material, args.events)
-        except DataError as error:
-            raise DataError(f"{error}. {scope}" if scope else str(error)) from error
     return material, scope
+
+
+@contextlib.contextmanager
+def _telling(scope: str) -> Iterator[None]:
+    """Let errors say what the report is limited to: maybe that is why."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}. {scope}" if scope else str(error)) from error
 
 
 def _began(material: Material, first: int, given: datetime | None) -> int:

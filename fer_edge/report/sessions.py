@@ -27,25 +27,26 @@ class Limited:
     """Which ones they are and what is left out, as sentences."""
 
 
-def in_sessions(material: Material, names: Collection[str] | None = None) -> Limited | None:
+def in_sessions(material: Material, names: Collection[str] | None = None, where: str = "") -> Limited | None:
     """Return what lies in the sessions of these ``names``; ``None``: in all of them.
 
     Visits and minutes are cut where a session begins and ends: visits by their seconds or, where these are
     not kept, those of which more than half lies in a session count as a whole; minutes in proportion.
     Returns ``None`` where no session was marked and none is asked for. Raises
-    :class:`~fer_edge.errors.DataError` for a name that is not there.
+    :class:`~fer_edge.errors.DataError` for a name that is not there; ``where``: what the message says of the
+    choice that the material already is, such as " in the time chosen".
     """
     there = [one for one in material.sessions if _sources_of(material, one).any()]
     known = list(dict.fromkeys(one.name for one in there))
     for name in names or ():
         if name not in known:
-            which = f"there are {in_a_row(known)}" if known else "no session was marked"
+            verb = "is" if len(known) == 1 else "are"
+            which = f"there {verb} {in_a_row(known)}{where}" if known else f"no session was marked{where}"
             raise DataError(f"--session {name}: no such session; {which}")
     if not there:
         return None
-    chosen = [one for one in there if names is None or one.name in names]
-    parts = [_in_session(material, one) for one in sorted(chosen, key=lambda one: one.began)]
-    cut = joined(parts)
+    chosen = sorted((one for one in there if names is None or one.name in names), key=lambda one: one.began)
+    cut = joined([_in_session(material, one) for one in chosen])
     number = {id(one): index for index, one in enumerate(chosen)}
     limited = replace(
         material,

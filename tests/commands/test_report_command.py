@@ -346,6 +346,22 @@ def test_sessions_are_side_by_side_and_may_be_chosen(tmp_path, capsys):
     assert "--session all includes everything" in capsys.readouterr().err
 
 
+def test_a_session_that_was_stopped_at_once_is_named_with_the_way_out(tmp_path, capsys):
+    store = lasting(tmp_path / "day.db", 60, marked=[(20, 20, "oops")])
+    assert report(store, "-o", tmp_path / "report.html") == 2
+    told = capsys.readouterr().err
+    assert "nothing was recorded in that time" in told
+    assert "“oops” counts. The other 60 s of 60 s observed are left out; --session all includes them." in told
+
+
+def test_a_session_outside_the_chosen_time_is_told_from_one_that_is_not_there(tmp_path, capsys):
+    store = lasting(tmp_path / "day.db", 60, marked=[(20, 30, "evening")])
+    page = tmp_path / "report.html"
+    assert report(store, "-o", page, "--session", "evening", "--to", "2020-01-01") == 2
+    told = capsys.readouterr().err
+    assert "--session evening: no such session; no session was marked in the time of --from and --to" in told
+
+
 def test_listed_events_outside_the_session_name_the_way_out(tmp_path, capsys):
     store = lasting(tmp_path / "day.db", 60, marked=[(20, 30, "evening")])
     (tmp_path / "events.csv").write_text("time,duration,name\n2026-11-26T12:30:50Z,5,A\n")

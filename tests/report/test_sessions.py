@@ -173,7 +173,19 @@ def test_a_name_that_is_not_there_is_refused():
         in_sessions(marked(shop(), ("one", 0, 50), ("two", 120, 160)), ["late"])
     with pytest.raises(DataError, match="--session late: no such session; no session was marked"):
         in_sessions(shop(), ["late"])
+    with pytest.raises(DataError, match="--session late: no such session; there is one in the time chosen"):
+        in_sessions(marked(shop(), ("one", 0, 50)), ["late"], " in the time chosen")
+    with pytest.raises(DataError, match="no session was marked in the time chosen"):
+        in_sessions(shop(), ["late"], " in the time chosen")
     assert in_sessions(shop()) is None
+
+
+def test_sessions_of_two_devices_are_named_in_the_order_of_their_time():
+    later, earlier = marked(shop(), ("late", 120, 160)), marked(shop("till"), ("early", 0, 50))
+    earlier = replace(earlier, sessions=(replace(earlier.sessions[0], device="till"),))
+    found = in_sessions(joined([later, earlier]))
+    assert found.told.startswith("Only the marked sessions count: “early” and “late”.")
+    assert [one.name for one in found.material.sessions] == ["early", "late"]
 
 
 def test_somebody_who_stays_over_two_sessions_is_one_person_with_a_visit_in_each():
