@@ -104,6 +104,12 @@ def _refuse_other(out: Path, before: dict[str, Any], student: str, given: dict[s
     """Raise DataError where the recipe in ``out`` was another, or was begun with other nets or seed."""
     if not before:
         return
+    for name, value in before.get("given", {}).items():
+        if value and name not in given:
+            raise DataError(
+                f"{out}: begun by another version of fer-edge, with {name} {_several(value)}; finish it with "
+                "that version, or choose another --out"
+            )
     for option, was, now in (
         ("--recipe", before.get("student", student), student),
         ("--seed", str(before.get("seed", seed)), str(seed)),

@@ -14,6 +14,7 @@ pytest.importorskip("litert_torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
 import fer_edge
+from fer_edge.errors import DataError
 from fer_edge.export import pipeline
 from fer_edge.export.parity import ExportReport, Parity
 from fer_edge.fer2013.reader import read_fer2013
@@ -24,6 +25,7 @@ from fer_edge.train.logits_file import load_answers
 from fer_edge.train.loop import fit
 from fer_edge.train.options import Augmentation, TrainOptions, make_options
 from fer_edge.train.pretrained import exported_net
+from fer_edge.train.recipe_record import RecipeRecord
 from fer_edge.train.validation import predict_heads
 
 BRIEF = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2, ema=0.8)
@@ -373,3 +375,14 @@ def test_recipe_options_that_do_not_go_together_are_refused(cli, drawn_csv, tmp_
     code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
+
+
+def test_a_recipe_with_what_only_another_version_takes_is_refused(drawn, tmp_path):
+    given = {"teachers": None, "initial_weights": None, "minutes": None}
+    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1).write([])
+    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1)
+    path = tmp_path / "recipe.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "given": {"beginning": "first.pt"}}))
+    with pytest.raises(DataError, match=r"another version of fer-edge, with beginning first\.pt"):
+        RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1)
