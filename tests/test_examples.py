@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_port
 
 import fer_edge
 
@@ -163,8 +164,7 @@ def test_one_recognizer_serves_all_threads_of_a_web_service(astronaut):
     if importlib.util.find_spec("flask") is None:
         pytest.skip("Flask is not installed")
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/faces"
 
     def ask(body):

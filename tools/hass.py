@@ -15,7 +15,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from arm import bootstrap
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from outputs.mosquitto import Mosquitto
+from ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -209,9 +209,8 @@ class Home:
 
     def __init__(self, root: Path, log: Path) -> None:
         self._root, self._log = root, log
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._url = f"http://127.0.0.1:{free.getsockname()[1]}"
-            port = free.getsockname()[1]
+        port = free_port()
+        self._url = f"http://127.0.0.1:{port}"
         self._config = root / "srv" / "config"
         shutil.rmtree(self._config, ignore_errors=True)
         self._config.mkdir(parents=True)

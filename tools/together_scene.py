@@ -30,6 +30,7 @@ from fer_edge.store.reader import StoreReader
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from outputs.mosquitto import Mosquitto, Reader
+from ports import free_port
 from sources.web import MJPEG, multipart, serving
 
 PATIENCE = 150.0
@@ -110,8 +111,7 @@ class Device:
         self, name: str, source: str, folder: Path, broker: Broker, password: Path, mounted: bool
     ) -> None:
         self.name, self.folder, self.mounted = name, folder, mounted
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.store, self.metrics_file = folder / "shop.db", folder / "fer-edge.prom"
         self._config = folder.parent / f"{name}.toml"
         self._fixed = f"""\

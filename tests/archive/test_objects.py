@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("pyarrow")
@@ -149,12 +150,6 @@ def test_an_archive_of_a_store_has_the_rows_of_files(store, tmp_path):
         for name in ("out", "files")
     )
     assert left == right != []
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def listening(port, process):

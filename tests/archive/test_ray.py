@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("pyarrow")
 from made import command, face_film, started, tables
@@ -24,10 +25,8 @@ class Cluster:
     """Two nodes with a core each; the second one may be killed."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        port = self.address.rpartition(":")[2]
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
         self._folder = folder
         self._head = self._node(
             "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
+from ports import free_port
 
 from fer_edge.cli import main
 
@@ -65,8 +65,7 @@ def test_a_missing_package_names_its_extra(missing, monkeypatch, capsys, tmp_pat
 
 def test_it_waits_for_a_broker_and_ends_by_a_signal(tmp_path):
     pytest.importorskip("paho.mqtt.enums")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "fer_edge", "fleet", "--mqtt", f"mqtt://127.0.0.1:{port}"]
     process = subprocess.Popen(
         [*command, "--store", str(tmp_path / "fleet.db")],

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -30,9 +31,7 @@ PATIENCE = 240.0
 
 @pytest.fixture
 def port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

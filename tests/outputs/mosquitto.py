@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from ports import free_port
+
 from fer_edge.control.broker import Broker
 from fer_edge.outputs.mqtt.link import Link, LinkLost, Message
 
@@ -29,8 +31,7 @@ class Mosquitto:
     """A broker of its own port, which keeps nothing on the disk."""
 
     def __init__(self, folder, lines=("allow_anonymous true",)):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self._file = folder / "mosquitto.conf"
         self._file.write_text("\n".join([f"listener {self.port} 127.0.0.1", *lines, ""]))

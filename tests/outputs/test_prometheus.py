@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("prometheus_client")
 pytest.importorskip("starlette")
@@ -33,11 +33,6 @@ scrape_configs:
   - job_name: fer-edge
     static_configs: [{{targets: ["127.0.0.1:{page}"]}}]
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

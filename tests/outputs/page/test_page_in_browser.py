@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -244,11 +245,6 @@ def run(visit, folder, *arguments, port=None):
         visit.leave()
         process.terminate()
         process.wait(SECONDS)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def listens(port):
