@@ -2,9 +2,10 @@
 
 A person is drawn with all of their seconds, since seconds of one person are correlated: a cluster bootstrap.
 The interval is the studentized one (bootstrap-t; Efron and Tibshirani 1993, "An Introduction to the
-Bootstrap", chapter 12.5): plain percentiles cover too little with few people. Standard errors of quotients
-are linearized (Cochran 1977, "Sampling Techniques", chapter 6). docs/measures.md says how often intervals are
-right.
+Bootstrap", chapter 12.5): plain percentiles cover too little with few people. That of a difference is
+symmetric (Hall 1988, "On Symmetric Bootstrap Confidence Intervals"): with equal tails it covers too little
+where a few people account for most of a measure. Standard errors of quotients are linearized (Cochran 1977,
+"Sampling Techniques", chapter 6). docs/measures.md says how often intervals are right.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def _moments(sums: Floats) -> Floats:
 def _studentized(once: Floats, drawn: Floats, task: Task, level: float) -> Result:
     in_a, in_b = int((task.sums[:, 1] > 0).sum()), int((task.sums[:, 3] > 0).sum())
     value, error = _difference(once, task, in_a, in_b)
-    low, high, p = _bounds(value, error, *_difference(drawn, task, in_a, in_b), level)
+    drawn_difference = _difference(drawn, task, in_a, in_b)
+    low, high, p = _bounds(value, error, *drawn_difference, level, symmetric=bool(in_a and in_b))
     more_low = more_high = math.nan
     if in_a and in_b and (once[0, [0, 2]] > 0).all() and (task.sums >= 0).all():
         value, error = _log_quotient(once, task, in_a, in_b)
@@ -161,9 +163,12 @@ def _exp(power: float) -> float:
 
 
 def _bounds(
-    value: Floats, error: Floats, drawn: Floats, errors: Floats, level: float
+    value: Floats, error: Floats, drawn: Floats, errors: Floats, level: float, symmetric: bool = False
 ) -> tuple[float, float, float]:
-    """Interval of ``value`` (1,) with standard ``error`` (1,) and p-value of 0, by draws (b,) of both."""
+    """Interval of ``value`` (1,) with standard ``error`` (1,) and p-value of 0, by draws (b,) of both.
+
+    ``symmetric``: as far to both sides; else both tails are equally probable.
+    """
     if not (np.isfinite(value[0]) and error[0] > 0):
         return math.nan, math.nan, math.nan
     with np.errstate(all="ignore"):
@@ -174,8 +179,14 @@ def _bounds(
     count = len(t)
     if count < 0.95 * len(drawn):
         return math.nan, math.nan, math.nan
-    place = max(1, math.floor((count + 1) * (1 - level) / 2 + 1e-9))
     observed = value[0] / error[0]
+    if symmetric:
+        sizes = np.sort(np.abs(t))
+        place = max(1, math.floor((count + 1) * (1 - level) + 1e-9))
+        far = float(sizes[count - place] * error[0])
+        beyond = count - int(np.searchsorted(sizes, abs(observed), "left"))
+        return float(value[0]) - far, float(value[0]) + far, (beyond + 1) / (count + 1)
+    place = max(1, math.floor((count + 1) * (1 - level) / 2 + 1e-9))
     above = count - int(np.searchsorted(t, observed, "left"))
     below = int(np.searchsorted(t, observed, "right"))
     p = min(1.0, 2 * (min(above, below) + 1) / (count + 1))

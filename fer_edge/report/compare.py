@@ -151,7 +151,7 @@ def compare(
             "compare with the first part only"
         )
     people = [persons(material, part, options) for part in parts] if people is None else people
-    # The smallest p-value that draws can give is 2 / (draws + 1): half of what the correction asks for.
+    # The smallest p-value that draws can give is 1 / (draws + 1): a quarter of what the correction asks for.
     draws = max(resampling.draws, math.ceil(4 * count / (1 - resampling.level)))
     tasks: list[Task] = []
     found: list[Result] = []

@@ -367,3 +367,11 @@ def test_rare_emotions_and_few_people_who_make_most_of_a_measure_are_warned_of()
     # Skewness of 0, 0, 0, 1 in turn: (3/4 - 1/4) / sqrt(3/16) = 1.15, squared 4/3: 10 * 4/3 is below 20.
     some = strangers([0.2, 0.1, 0.1, 0.1] * 5, [0.3 + n / 100 for n in range(20)])
     assert only(some).warnings == ()
+
+
+def test_the_interval_of_a_difference_is_symmetric_and_agrees_with_its_p_value():
+    few = [0.0] * 17 + [0.3, 0.5, 0.9]
+    for shift in (0.0, 0.1, 0.2, 0.3):
+        one = only(strangers([0.1 + n / 200 for n in range(20)], [min(v + shift, 1.0) for v in few]))
+        assert one.difference - one.low == pytest.approx(one.high - one.difference)
+        assert (one.p <= 0.05) == (not one.low <= 0 <= one.high)
