@@ -7,6 +7,7 @@ import contextlib
 import csv
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,8 +68,12 @@ def _nothing_goes_on() -> Iterator[None]:
     yield
     until = time.monotonic() + _GRACE
     started = [thread for thread in threading.enumerate() if thread not in threads]
-    # tqdm keeps one for all bars there will be.
-    started = [thread for thread in started if type(thread).__module__ != "tqdm._monitor"]
+    # tqdm keeps one for all bars there will be, fsspec a loop and its helper for all stores.
+    started = [
+        thread
+        for thread in started
+        if type(thread).__module__ != "tqdm._monitor" and thread.name not in ("fsspecIO", "asyncio_0")
+    ]
     for thread in started:
         thread.join(max(0.0, until - time.monotonic()))
     while (left := _children().keys() - processes) and time.monotonic() < until:
@@ -277,6 +282,21 @@ def started(tmp_path: Path):
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, one for all tests: Playwright runs once in a process."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    assert path, "Debian's package chromium is not installed"
+    # Chromium refuses to build its sandbox for root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    arguments += ["--host-resolver-rules=MAP shop.example 127.0.0.1"]
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=arguments)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -228,15 +228,6 @@ def test_pdf_has_pages_of_a4(tmp_path):
         assert (float(width), float(height)) == (pytest.approx(595, abs=1), pytest.approx(842, abs=1))
 
 
-@pytest.fixture
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.services
 @pytest.mark.parametrize(("width", "shown"), [(390, "narrow"), (1100, "wide")])
 @pytest.mark.parametrize("scheme", ["light", "dark"])

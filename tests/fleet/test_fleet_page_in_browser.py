@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
 
 pytest.importorskip("starlette")
@@ -14,7 +11,7 @@ pytest.importorskip("paho.mqtt.enums")
 pytest.importorskip("playwright")
 
 from fleet.test_fleet_page import ODD, served
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.services, pytest.mark.heavy]
 
@@ -23,17 +20,13 @@ expect.set_options(timeout=1000 * SECONDS)
 
 
 @pytest.fixture
-def opened(tmp_path):
-    path = shutil.which("chromium")
-    assert path, "Debian's package chromium is not installed"
-    # Chromium refuses to build its sandbox for root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    faults = []
-    with served(tmp_path) as (page, port), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+def opened(tmp_path, browser):
+    faults, contexts = [], []
+    with served(tmp_path) as (page, port):
 
         def open_page(**options):
-            tab = browser.new_context(**options).new_page()
+            contexts.append(browser.new_context(**options))
+            tab = contexts[-1].new_page()
             tab.set_default_timeout(1000 * SECONDS)
             tab.on("pageerror", lambda error: faults.append(str(error)))
             tab.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
@@ -43,7 +36,8 @@ def opened(tmp_path):
             return tab, page
 
         yield open_page
-        browser.close()
+        for context in contexts:
+            context.close()
     assert faults == []
 
 

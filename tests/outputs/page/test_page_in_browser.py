@@ -25,7 +25,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("playwright")
 
 from pages import CAMERAS, Asked, result, wait_for
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from sources.pictures import encoded, grey
 from sources.web import MJPEG, multipart, serving
 
@@ -39,19 +39,6 @@ pytestmark = [pytest.mark.services, pytest.mark.heavy]
 REPOSITORY = Path(__file__).resolve().parents[3]
 SECONDS = 30.0
 expect.set_options(timeout=1000 * SECONDS)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = shutil.which("chromium")
-    assert path, "Debian's package chromium is not installed"
-    # Chromium refuses to build its sandbox for root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    arguments += ["--host-resolver-rules=MAP shop.example 127.0.0.1"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 class Visits:
