@@ -12,6 +12,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -477,12 +478,13 @@ def test_films_that_change_or_have_one_key_or_frame_give_what_a_run_gives(
     assert sum(row["frames"] for row in rows(tmp_path / "out", "minutes")) == len(frames)
     assert len(frames) == (1 if name == "one_frame.mp4" else 120)
     planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
-    # After a seek in size.ts, OpenCV 4.11 decodes other pictures; the film is then read as a whole.
-    assert [len(line["segments"]) for line in planned] in ([segments], [segments, 1])
+    # After a seek in size.ts, OpenCV 4.11 gives other pictures (4.14 does not): the film is read as a whole.
+    again = name == "size.ts" and tuple(map(int, cv2.__version__.split(".")[:2])) <= (4, 11)
+    assert [len(line["segments"]) for line in planned] == ([segments, 1] if again else [segments])
     assert why in planned[0]["whole"]
     with VideoSource(path) as source:
         wanted = [zlib.crc32(np.ascontiguousarray(frame.image)) for frame in source]
-    assert (pictures if len(planned) == 1 else pictures[-len(wanted) :]) == wanted
+    assert (pictures[-len(wanted) :] if again else pictures) == wanted
 
 
 def test_an_empty_file_and_a_film_without_frames_fail_with_a_reason(tmp_path, worker):

@@ -26,7 +26,7 @@ from results import result, tracked
 
 from fer_edge.config import load, reloaded
 
-PATIENCE = 240.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

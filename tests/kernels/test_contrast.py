@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import c_kernels, draw_face, needs_extension
+from kernels.levels import as_inputs
 
 from fer_edge.kernels import fallback
 from fer_edge.kernels.contrast import normalize_contrast
@@ -30,16 +31,6 @@ def sample_faces() -> np.ndarray:
 
 
 FACES = sample_faces()
-
-
-def as_inputs(faces, dtype):
-    """Levels of grey in a form that a classifier's input has."""
-    numbers = faces.astype(np.int16)
-    return {
-        "uint8": numbers.astype(np.uint8),
-        "int8": (numbers - 128).astype(np.int8),
-        "float32": (numbers.astype(np.float32) - 128) / 64,
-    }[dtype]
 
 
 def defined(faces):

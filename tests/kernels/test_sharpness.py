@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import c_kernels, draw_face, needs_extension
+from kernels.levels import as_inputs
 
 from fer_edge.kernels import fallback
 from fer_edge.kernels.sharpness import sharpness
@@ -15,16 +16,6 @@ DRAWN = np.array([draw_face(code, RNG) for code in range(7)]).clip(0, 255).astyp
 NOISE = RNG.integers(0, 256, (60, 48, 48)).astype(np.uint8)
 FLAT = np.full((3, 48, 48), [[[0]], [[77]], [[255]]], np.uint8)
 FACES = np.concatenate([DRAWN, NOISE, NOISE >> 6, FLAT])
-
-
-def as_inputs(faces, dtype):
-    """Levels of grey in a form that a classifier's input has."""
-    numbers = faces.astype(np.int16)
-    return {
-        "uint8": numbers.astype(np.uint8),
-        "int8": (numbers - 128).astype(np.int8),
-        "float32": (numbers.astype(np.float32) - 128) / 64,
-    }[dtype]
 
 
 def defined(face):
