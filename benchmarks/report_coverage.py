@@ -30,7 +30,8 @@ from fer_edge.report.material import Event, Material, Seconds, Source
 from fer_edge.report.measures import COUNTS, NEGATIVE, POSITIVE, Values, persons, values
 from fer_edge.report.measures import MEASURES as ALL
 from fer_edge.report.parts import parts
-from fer_edge.report.simulated import USUAL, Scene, expected_shares, simulated_material, visits_of
+from fer_edge.report.simulated import USUAL, Scene, expected_shares, simulated_material
+from fer_edge.report.visits import visits_of
 
 MEASURES = (*EMOTIONS, "valence", "smile", "smiled", "attention", "attraction")
 COLUMNS = (*MEASURES, "more smile", "percentile", "warned")

@@ -7,7 +7,7 @@ import pytest
 
 from fer_edge.labels import EMOTIONS
 from fer_edge.report.material import Material, Seconds, Source
-from fer_edge.report.simulated import visits_of
+from fer_edge.report.visits import visits_of
 
 
 def face(**shares):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .material import Bools, Counts, Event, Gaps, Material, Minutes, People, Rows, Seconds, Session, joined
-from .simulated import visits_of
+from .visits import visits_of
 from .wording import in_a_row, spoken
 
 _SCALED = ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear", "dark", "bright")
@@ -63,9 +63,8 @@ def in_sessions(material: Material, names: Collection[str] | None = None, where:
 def _told(material: Material, limited: Material, asked: bool) -> str:
     names = list(dict.fromkeys(one.name for one in limited.sessions))
     shown = in_a_row([f"“{name}”" for name in names]) if len(names) < 4 else f"{len(names)} of them"
-    told = f"Only the marked session {shown} counts." if len(names) == 1 else (
-        f"Only the marked sessions count: {shown}."
-    )  # fmt: skip
+    one, several = f"Only the marked session {shown} counts.", f"Only the marked sessions count: {shown}."
+    told = one if len(names) == 1 else several
     whole, kept = (float(one.minutes.observed.sum()) for one in (material, limited))
     if whole - kept >= 1:
         told += f" The other {spoken(whole - kept)} of {spoken(whole)} observed are left out"

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
 from ..store.clock import MINUTE
-from ..store.tally import SMILE, SMILE_SEEN
 from .material import (
-    Codes,
-    Counts,
     Event,
     Floats,
     Material,
@@ -30,14 +26,13 @@ from .material import (
     Source,
     numbered,
 )
+from .visits import totals, visits_of
 
 BEGAN = 1_795_203_000_000
 """2026-11-20 19:30 UTC, in milliseconds."""
 
 USUAL = np.array([0.12, 0.03, 0.05, 0.30, 0.30, 0.15, 2.05])
 """Parameters of the Dirichlet distribution of faces that nothing moves: two thirds neutral on average."""
-
-_HAPPY = EMOTIONS.index("happy")
 
 
 @dataclass(frozen=True)
@@ -164,45 +159,6 @@ def expected_shares(scene: Scene) -> Floats:
     return np.asarray((1 - total) * USUAL / USUAL.sum() + pull, np.float64)
 
 
-def visits_of(seconds: Seconds, source: Codes, track: Counts, size: Floats) -> People:
-    """The visits (n,) that have these seconds, each of which has some, as the store would count them."""
-    count = len(source)
-    seen = _totals(seconds.person, seconds.seen, count)
-    shares = np.stack(
-        [
-            _totals(seconds.person, seconds.seen * seconds.shares[:, i], count) / seen
-            for i in range(len(EMOTIONS))
-        ],
-        axis=1,
-    )
-    began = np.full(count, np.iinfo(np.int64).max)
-    ended = np.zeros(count, np.int64)
-    np.minimum.at(began, seconds.person, seconds.began)
-    np.maximum.at(ended, seconds.person, seconds.began + 1000)
-    judged = seconds.seen >= SMILE_SEEN / 1000
-    happy = seconds.shares[:, _HAPPY]
-    smile = np.full(count, -1.0)
-    np.maximum.at(smile, seconds.person[judged], happy[judged])
-    first = np.full(count, np.inf)
-    smiling = judged & (happy >= SMILE)
-    np.minimum.at(first, seconds.person[smiling], seconds.began[smiling].astype(np.float64))
-    return People(
-        source=source,
-        track=track,
-        began=began,
-        ended=ended,
-        seen=seen,
-        unsure=_totals(seconds.person, seconds.unsure, count),
-        attention=_totals(seconds.person, seconds.attention, count),
-        unclear=_totals(seconds.person, seconds.unclear, count),
-        shares=shares.astype(np.float32),
-        smile=np.where(smile < 0, shares[:, _HAPPY], smile),
-        first_smile=np.where(np.isinf(first), np.nan, (first - began) / 1000),
-        size=size,
-        cut=np.zeros(count, np.bool_),
-    )
-
-
 def _stays(
     scenes: Sequence[Scene],
     starts: NDArray[np.int64],
@@ -254,22 +210,18 @@ def _spells(share: Floats, rng: np.random.Generator, change: float = 0.15) -> ND
     return found
 
 
-def _totals(codes: NDArray[np.integer[Any]], weights: NDArray[Any], count: int = 0) -> Floats:
-    return np.bincount(codes, weights, count).astype(np.float64)
-
-
 def _minutes(people: People, seconds: Seconds, began: int, ended: int) -> Minutes:
     first, last = began // MINUTE, (ended - 1) // MINUTE
     edges = np.arange(first, last + 1) * MINUTE
     count = len(edges)
     minute = seconds.began // MINUTE - first
     pair = numbered(minute, seconds.person)
-    seen = _totals(pair, seconds.seen)
+    seen = totals(pair, seconds.seen)
     of_pair = np.zeros(len(seen), np.int64)
     of_pair[pair] = minute
     shares = np.stack(
         [
-            _totals(of_pair, np.bincount(pair, seconds.seen * seconds.shares[:, i]) / seen, count)
+            totals(of_pair, np.bincount(pair, seconds.seen * seconds.shares[:, i]) / seen, count)
             for i in range(7)
         ],
         axis=1,
@@ -296,10 +248,10 @@ def _minutes(people: People, seconds: Seconds, began: int, ended: int) -> Minute
         ),
         visits_begun=np.bincount(people.began // MINUTE - first, minlength=count),
         visits_ended=np.bincount(visits_ended, minlength=count),
-        dwell=_totals(visits_ended, people.dwell, count),
-        seen=_totals(minute, seconds.seen, count),
-        unsure=_totals(minute, seconds.unsure, count),
-        attention=_totals(minute, seconds.attention, count),
-        unclear=_totals(minute, seconds.unclear, count),
+        dwell=totals(visits_ended, people.dwell, count),
+        seen=totals(minute, seconds.seen, count),
+        unsure=totals(minute, seconds.unsure, count),
+        attention=totals(minute, seconds.attention, count),
+        unclear=totals(minute, seconds.unclear, count),
         shares=np.divide(shares, there[:, None], out=np.full_like(shares, np.nan), where=there[:, None] > 0),
     )

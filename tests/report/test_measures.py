@@ -22,7 +22,7 @@ from fer_edge.report.measures import (
     values,
 )
 from fer_edge.report.parts import parts, whole
-from fer_edge.report.simulated import visits_of
+from fer_edge.report.visits import visits_of
 
 ROOT = Path(__file__).parents[2]
 

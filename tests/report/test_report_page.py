@@ -31,7 +31,8 @@ from fer_edge.report.material import (
     joined,
 )
 from fer_edge.report.measures import Options
-from fer_edge.report.simulated import simulated_session, visits_of
+from fer_edge.report.simulated import simulated_session
+from fer_edge.report.visits import visits_of
 from fer_edge.report.wording import percent, position, spoken
 
 BEGAN = round(datetime(2026, 11, 26, 12, 30, tzinfo=UTC).timestamp() * 1000)

@@ -15,7 +15,7 @@ from fer_edge.report.measures import figures
 from fer_edge.report.page import html
 from fer_edge.report.parts import whole
 from fer_edge.report.sessions import in_sessions
-from fer_edge.report.simulated import visits_of
+from fer_edge.report.visits import visits_of
 from fer_edge.report.zone import zone_named
 
 BEGAN = 1_800_000_000_000
