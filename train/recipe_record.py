@@ -88,6 +88,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not the record of a recipe ({error})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f"{path}: not the record of a recipe (expected format {FORMAT!r})")
+    for key, kind in (("given", dict), ("stages", list)):
+        if not isinstance(record.get(key, kind()), kind):
+            raise DataError(f"{path}: damaged; {key!r} is not a JSON {'object' if kind is dict else 'array'}")
     return record
 
 

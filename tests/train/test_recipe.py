@@ -108,6 +108,15 @@ def test_a_recipes_damaged_record_is_named(drawn, tmp_path):
         recipe.follow(RECIPE, drawn, tmp_path)
 
 
+@pytest.mark.parametrize(("key", "kind"), [("given", "object"), ("stages", "array")])
+def test_a_part_of_a_recipes_record_that_is_damaged_is_named(drawn, tmp_path, key, kind):
+    recipe.follow(RECIPE, drawn, tmp_path)
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: None}))
+    with pytest.raises(fer_edge.DataError, match=rf"recipe\.json: damaged; '{key}' is not a JSON {kind}"):
+        recipe.follow(RECIPE, drawn, tmp_path)
+
+
 def test_a_recipe_tells_of_a_missing_teachers_package_before_it_begins(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(dlib_weights, "_PACKAGE", "no_such_package_of_faces")
     faces = replace(RECIPE, teachers=(replace(BRIEF, model="face-teacher"),))
