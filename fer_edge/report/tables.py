@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import atomic_path, check_target
+from ..spreadsheet import inert
 from ..store.clock import at
 from ..utc import utc_text
 from .content_types import Column, Table
@@ -32,7 +33,8 @@ def write_tables(tables: Sequence[Table], folder: str | os.PathLike[str]) -> lis
     """Write each table into ``folder`` as CSV and, where pyarrow is installed, as Parquet; return the files.
 
     Times are UTC by ISO 8601 to the millisecond in CSV, timestamps in Parquet; shares are 0 to 1, lengths of
-    time seconds; what is unknown is empty.
+    time seconds; what is unknown is empty. Text that a spreadsheet would execute begins with an apostrophe in
+    CSV (:func:`~fer_edge.spreadsheet.inert`).
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -67,6 +69,8 @@ def _text(column: Column, value: Any) -> Any:
         return utc_text(at(value))
     if column.kind == "count":
         return int(value)
+    if isinstance(value, str):
+        return inert(value)
     return round(value, 6) if isinstance(value, float) else value
 
 

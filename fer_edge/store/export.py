@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ..errors import MissingExtraError
 from ..files import atomic_path, check_target
+from ..spreadsheet import inert
 from ..utc import utc_text
 from .reader import StoreReader
 from .schema import TABLES, Table
@@ -24,6 +25,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], table: Table, stream: TextIO) -
     """Write ``rows`` of ``table`` as CSV (RFC 4180 with newlines of the system); return how many.
 
     Times are UTC by ISO 8601 to the millisecond, reals have up to four decimals, what is unknown is empty.
+    Text that a spreadsheet would execute begins with an apostrophe (:func:`~fer_edge.spreadsheet.inert`).
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(column.name for column in table.columns)
@@ -37,6 +39,8 @@ def write_csv(rows: Iterable[Mapping[str, Any]], table: Table, stream: TextIO) -
 def _as_text(value: Any) -> Any:
     if isinstance(value, datetime):
         return utc_text(value)
+    if isinstance(value, str):
+        return inert(value)
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -21,7 +21,9 @@ from fer_edge import chromium
 from fer_edge.cli import main
 from fer_edge.labels import EMOTIONS
 from fer_edge.outputs.store import StoreOutput
+from fer_edge.report.content_types import Column, Table
 from fer_edge.report.progress import Bar
+from fer_edge.report.tables import write_tables
 from fer_edge.store.reader import StoreReader
 from fer_edge.store.writer import StoreWriter
 
@@ -105,6 +107,22 @@ def test_tables_are_written_with_the_figures_of_the_page(tmp_path):
     assert not (tables / "people.csv").exists()
     assert report("--demo", "-o", tmp_path / "r2.html", "--tables", tables) == 2
     assert not (tmp_path / "r2.html").exists()
+
+
+def test_tables_keep_spreadsheets_from_executing_names(tmp_path):
+    columns = [Column("name", "", "text"), Column("valence", "", "number"), Column("began", "", "time")]
+    rows = [["=1+1", -0.25, 0], ["+49", -1, None], ["Ann = Bob", 0.5, 0]]
+    tables = [Table("parts", "Parts", tuple(columns), tuple(rows))]
+    write_tables(tables, tmp_path)
+    assert (tmp_path / "parts.csv").read_text().splitlines() == [
+        "name,valence,began",
+        "'=1+1,-0.25,1970-01-01T00:00:00.000Z",
+        "'+49,-1,",
+        "Ann = Bob,0.5,1970-01-01T00:00:00.000Z",
+    ]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    names = parquet.read_table(tmp_path / "parts.parquet")["name"].to_pylist()
+    assert names == ["=1+1", "+49", "Ann = Bob"]
 
 
 def test_tables_as_parquet_hold_the_same(tmp_path):

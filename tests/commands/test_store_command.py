@@ -74,6 +74,21 @@ def test_one_table_goes_to_standard_output(cli, path):
     assert [row["seq"] for row in rows] == ["1", "2"]
 
 
+def test_names_that_spreadsheets_would_execute_get_an_apostrophe(cli, path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE session SET name = '=HYPERLINK(\"http://x\")'")
+        connection.execute("UPDATE event SET name = '@SUM(A1)', kind = '-5'")
+        connection.execute("UPDATE jump SET length = -3600000")
+    connection.close()
+
+    def cells(table):
+        return next(csv.DictReader(io.StringIO(cli("store", path, "--csv", "-", "--table", table)[1])))
+
+    assert cells("sessions")["name"] == """'=HYPERLINK("http://x")"""
+    assert (cells("events")["name"], cells("events")["group"]) == ("'@SUM(A1)", "'-5")
+    assert float(cells("jumps")["seconds"]) == -3600
+
+
 def test_all_tables_go_into_a_folder(cli, path, tmp_path):
     code, out, _ = cli("store", path, "--csv", tmp_path / "out")
     assert code == 0
