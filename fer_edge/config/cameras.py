@@ -25,14 +25,38 @@ def tables_of(settings: Mapping[str, Setting]) -> list[Table]:
     """The cameras of a configuration that has several."""
     camera = settings["camera"]
     if camera.value and isinstance(camera.value[0], Table):
-        return list(camera.value)
-    if len(camera.value) < 2:
+        found = list(camera.value)
+    elif len(camera.value) < 2:
         return []
-    names = _names(camera.value)
-    return [
-        Table(name, {"source": replace(camera, value=source)}, camera)
-        for name, source in zip(names, camera.value, strict=True)
-    ]
+    else:
+        names = _names(camera.value)
+        found = [
+            Table(name, {"source": replace(camera, value=source)}, camera)
+            for name, source in zip(names, camera.value, strict=True)
+        ]
+    _refuse_same_device(found)
+    return found
+
+
+def _refuse_same_device(tables: Iterable[Table]) -> None:
+    """Raise DataError, of a file or variable ConfigError, where two cameras name one device."""
+    from ..sources import device_of
+
+    known: dict[str, str] = {}
+    for table in tables:
+        source = table.settings["source"]
+        device = device_of(source.value)
+        if device is None:
+            continue
+        if device in known:
+            message = (
+                f"{source.origin}: cameras {known[device]!r} and {table.name!r} are both {device}, which can "
+                "be opened only once; leave one of them out, or give it another source"
+            )
+            if source.rank in (1, 2):
+                raise ConfigError(message)
+            raise DataError(message)
+        known[device] = table.name
 
 
 def _names(sources: Iterable[str]) -> list[str]:

@@ -26,7 +26,7 @@ from .reconnect import lasting, opened_or_awaited
 from .stream import StreamSource, open_stream
 from .urls import is_url, without_secrets
 from .usb import find_usb_camera, finder, is_usb_name
-from .v4l2 import CameraSource, camera_at, is_camera_path
+from .v4l2 import CameraSource, camera_at, is_camera_path, number_at
 from .video import VideoSource
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "StreamSource",
     "VideoSource",
     "await_any",
+    "device_of",
     "first_camera",
     "has_camera",
     "is_camera",
@@ -88,6 +89,23 @@ def place_name(source: str | int | os.PathLike[str]) -> str:
 def is_camera(text: str) -> bool:
     """Whether ``text`` is a camera's name for :func:`open_camera`."""
     return text.isdecimal() or text in ("picamera2", "demo") or is_usb_name(text) or is_camera_path(text)
+
+
+def device_of(source: str) -> str | None:
+    """Return the device that ``source`` names where that can be opened only once at a time.
+
+    Equal devices have equal texts, whatever they were called. ``None`` for what several can read: the demo
+    camera, streams, files, folders.
+    """
+    if source == "picamera2":
+        return source
+    if is_usb_name(source):
+        return source.lower()
+    index = int(source) if source.isdecimal() else number_at(source)
+    if index is not None:
+        return f"/dev/video{index}"
+    path = Path(STANDARD_INPUT if source == "-" else source)
+    return str(path) if source == "-" or is_pipe(path) else None
 
 
 def _text(source: str | int | os.PathLike[str]) -> str:

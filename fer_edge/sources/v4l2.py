@@ -22,7 +22,7 @@ from .opencv_capture import Capture, live_frames, positive_or_none
 
 def is_camera_path(path: str) -> bool:
     """Whether ``path`` is ``/dev/videoN`` or leads there, or is among udev's names of cameras."""
-    return path.startswith(f"{DEV}/v4l/") or _number_at(path) is not None
+    return path.startswith(f"{DEV}/v4l/") or number_at(path) is not None
 
 
 def camera_at(path: str) -> int:
@@ -31,7 +31,7 @@ def camera_at(path: str) -> int:
     Raises :class:`~fer_edge.errors.SourceError` where it is not there,
     :class:`~fer_edge.errors.WrongSourceError` where it leads to another device.
     """
-    index = _number_at(path)
+    index = number_at(path)
     if index is None:
         if Path(path).exists():
             raise WrongSourceError(f"{path}: is no camera; cameras seen: {describe_cameras()}")
@@ -45,7 +45,8 @@ def camera_at(path: str) -> int:
     return index
 
 
-def _number_at(path: str) -> int | None:
+def number_at(path: str) -> int | None:
+    """Return N where ``path`` is ``/dev/videoN`` or leads there, else ``None``."""
     target = Path(os.path.realpath(path))
     found = re.fullmatch(r"video(\d+)", target.name) if target.parent == DEV else None
     return int(found[1]) if found else None

@@ -20,6 +20,7 @@ from sources.pictures import write_film
 
 from fer_edge.commands import command_parsers
 from fer_edge.config import OPTIONS, TABLE, ConfigError, load, reloaded, to_toml
+from fer_edge.errors import DataError
 from fer_edge.pipeline.options import SHARED
 
 TWO = """\
@@ -152,6 +153,45 @@ def test_a_bad_table_is_told_with_line_camera_and_remedy(tmp_path, text, message
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "environment", "message"),
+    [
+        (
+            "min_score = 0.8\ncamera = ['0', '0']",
+            [],
+            {},
+            "line 2: cameras 'camera 0' and 'camera 0 2' are both",
+        ),
+        (
+            "[[camera]]\nname = 'a'\nsource = 0\n[[camera]]\nname = 'b'\nsource = '/dev/video0'",
+            [],
+            {},
+            "line 6: cameras 'a' and 'b' are both /dev/video0, which can be opened only once; leave one "
+            "of them out, or give it another source",
+        ),
+        ("", [], {"FER_EDGE_CAMERA": "0 1 0"}, "FER_EDGE_CAMERA: cameras 'camera 0' and 'camera 0 2'"),
+        ("", ["--camera", "0", "--camera", "0"], {}, "--camera: cameras 'camera 0' and 'camera 0 2'"),
+        ("", ["--camera", "picamera2", "--camera", "picamera2"], {}, "are both picamera2, which"),
+        ("", ["--camera", "usb:046D:082d", "--camera", "usb:046d:082d"], {}, "are both usb:046d:082d, which"),
+        ("", ["--camera", "-", "--camera", "-"], {}, "are both /dev/stdin, which"),
+    ],
+)
+def test_a_device_for_two_cameras_is_refused(tmp_path, text, flags, environment, message):
+    with pytest.raises(DataError if flags else ConfigError) as caught:
+        loaded(tmp_path, text, *flags, **environment)
+    assert message in str(caught.value)
+
+
+def test_several_cameras_may_be_parts_of_one_stream(tmp_path):
+    text = "".join(
+        f"[[camera]]\nname = '{name}'\nsource = 'rtsp://host/live'\nregion = {region}\n"
+        for name, region in (("left", [0, 0, 0.5, 1]), ("right", [0.5, 0, 1, 1]))
+    )
+    _, cameras = configs(tmp_path, text)
+    assert {camera.source for camera in cameras.values()} == {"rtsp://host/live"}
+    assert cameras["right"].watch.region == (0.5, 0, 1, 1)
 
 
 def test_what_all_cameras_share_is_no_key_of_a_table():
