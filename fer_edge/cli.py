@@ -10,15 +10,17 @@ import codecs
 import contextlib
 import importlib
 import io
+import itertools
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import log
 from .commands import COMMANDS, set_up
@@ -192,6 +194,12 @@ class _Parser(argparse.ArgumentParser):
     """What is said to an argument that the command does not know."""
     chosen: argparse.ArgumentParser | None = None
     """The parser of the command, which knows what its options are called."""
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Parsers of commands and actions get their arguments here, too.
+        self._given = args or ()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         text = _masked(message)
@@ -200,20 +208,45 @@ class _Parser(argparse.ArgumentParser):
             # argparse has the parser of all commands complain of what the command's own does not know.
             text += self.remedy or self._near(message)
             asked = self.chosen or self
+        else:
+            text += _masked(self._hyphen(message))
         if len(asked.format_usage().splitlines()) > _LONGEST_USAGE:
             self.exit(2, f"{asked.prog}: error: {text}\nall options: {asked.prog} --help\n")
         asked.print_usage(sys.stderr)
         self.exit(2, f"{asked.prog}: error: {text}\n")
 
+    @property
+    def _options(self) -> list[str]:
+        """The options of the command."""
+        return [name for action in (self.chosen or self)._actions for name in action.option_strings]
+
     def _near(self, message: str) -> str:
         """Ask whether an option of the command was meant by the first one that is unknown."""
         import difflib
 
-        actions = self.chosen._actions if self.chosen else []
-        options = [name for action in actions for name in action.option_strings]
         given = next((word for word in message.split() if word.startswith("--")), "").partition("=")[0]
-        near = difflib.get_close_matches(given, options, 1)
+        near = difflib.get_close_matches(given, self._options, 1)
         return f"; did you mean {near[0]}?" if near else ""
+
+    def _hyphen(self, message: str) -> str:
+        """Say how to give what begins with a hyphen, where argparse misses it as it looks like an option."""
+        given = list(itertools.takewhile(lambda word: word != "--", self._given))
+        unknown = {
+            word: before
+            for before, word in zip(["", *given], given, strict=False)
+            if re.match("-.", word)
+            and not any(name.startswith(word.partition("=")[0]) for name in self._options)
+        }
+        option = re.match(r"argument (?:\S+/)?(-\S+): expected", message)
+        if option:
+            value = next((word for word, before in unknown.items() if before == option[1]), None)
+            how = f"; a value that begins with a hyphen comes after an equals sign: {option[1]}={value}"
+            return how if value else ""
+        if not unknown or not message.startswith("the following arguments are required"):
+            return ""
+        word = next(iter(unknown))
+        how = f"; what begins with a hyphen and is no option comes after --, as in {self.prog} -- {word}"
+        return self._near(word) or how
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         # argparse keeps to itself what could not be written.

@@ -16,7 +16,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         "--run",
         type=nonempty,
         metavar="NAME",
-        help="choose the run of this name (run --name, or service --name) where several are going on",
+        help="choose the run of this name where several are going on: the --name of fer-edge run or service",
     )
     parser.add_argument(
         "--state-folder",

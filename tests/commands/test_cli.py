@@ -11,6 +11,7 @@ import pytest
 from conftest import write_csv
 
 from fer_edge.cli import COMMANDS
+from fer_edge.commands import command_parsers
 from fer_edge.labels import EMOTIONS
 from fer_edge.models.backends import available_backends
 
@@ -43,6 +44,43 @@ def test_an_unknown_option_is_told_with_the_one_that_was_meant(cli):
     code, _, err = cli("pause", "--qqqqq")
     assert code == 2
     assert err.splitlines()[-1] == "fer-edge pause: error: unrecognized arguments: --qqqqq"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "end"),
+    [
+        (
+            ["session", "mark", "-x"],
+            "required: NAME; what begins with a hyphen and is no option comes after --, as in fer-edge "
+            "session mark -- -x",
+        ),
+        (
+            ["session", "mark", "A", "--group", "-g"],
+            "argument --group: expected one argument; a value that begins with a hyphen comes after an "
+            "equals sign: --group=-g",
+        ),
+        (["session", "mark", "--grup"], "required: NAME; did you mean --group?"),
+        (["session", "mark"], "required: NAME"),
+        (["session", "mark", "A", "--group", "--run", "x"], "argument --group: expected one argument"),
+    ],
+)
+def test_names_that_begin_with_a_hyphen_are_told_how_to_be_given(cli, arguments, end):
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert err.endswith(f"{end}\n")
+
+
+def test_names_that_begin_with_a_hyphen_are_taken_as_told():
+    parser = command_parsers()["session"]
+    parsed = parser.parse_args(["mark", "--group=-g", "--", "-x"])
+    assert (parsed.title, parsed.group) == ("-x", "-g")
+
+
+def test_session_and_run_refer_to_each_other_where_a_run_is_named(cli):
+    commands = (("run",), ("session", "status"), ("pause",), ("resume",))
+    told = {command[0]: " ".join(cli(*command, "--help")[1].split()) for command in commands}
+    assert "for the --run of fer-edge session, pause and resume" in told.pop("run")
+    assert all("the --name of fer-edge run or service" in text for text in told.values())
 
 
 def test_a_long_usage_does_not_hide_an_error(cli):
