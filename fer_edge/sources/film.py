@@ -108,11 +108,24 @@ class Account:
         if self.missing:
             _log.warning("%s: %d damaged frames are left out", name, self.missing)
         # Some containers count one frame more than they hold.
-        if declared > steps.given + self.missing + 1:
+        if declared > steps.given + self.missing + 1 and not (
+            film and self._reaches_end and not film.broken()
+        ):
             _log.warning("%s: gives %d of %d frames; damaged?", name, steps.given + self.missing, declared)
             # Others guess the number from the length, so that must fall short, too.
             if self._clock.last < (1 - MOST_MISSING) * declared / self._fps:
                 self.missing = round(declared) - steps.given
+
+    @property
+    def _reaches_end(self) -> bool:
+        """Whether the frames' own times go on to the end.
+
+        Matroska and others do not tell a number of frames, so it is guessed from length and rate: of a film
+        with a varying rate it is wrong, although the film is whole.
+        """
+        frames = self._steps.given + self.missing
+        step = self._clock.last / max(frames - 1, 1)
+        return not self._steps.jumps and self._declared / self._fps - self._clock.last <= 2 * step
 
 
 class _Clock:

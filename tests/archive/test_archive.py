@@ -399,6 +399,8 @@ def test_odd_films_count_the_frames_of_a_run(tmp_path, worker, name, why):
     assert sum(row["frames"] for row in rows(tmp_path / "out", "minutes")) == len(frames)
     planned = [line for line in lines_of(tmp_path / "out") if line.get("state") == "planned"]
     assert why in planned[0]["whole"]
+    if name == "vfr.mkv":
+        assert [line["messages"] for line in lines_of(tmp_path / "out") if "messages" in line] == [[]]
     assert (len(planned[-1]["segments"]) > 1) == (name in ("vfr.mkv", "h264_open.ts"))
 
 
@@ -482,6 +484,8 @@ def test_films_that_change_or_have_one_key_or_frame_give_what_a_run_gives(
     again = name == "size.ts" and tuple(map(int, cv2.__version__.split(".")[:2])) <= (4, 11)
     assert [len(line["segments"]) for line in planned] == ([segments, 1] if again else [segments])
     assert why in planned[0]["whole"]
+    if name == "vfr.mkv":
+        assert [line["messages"] for line in lines_of(tmp_path / "out") if "messages" in line] == [[]]
     with VideoSource(path) as source:
         wanted = [zlib.crc32(np.ascontiguousarray(frame.image)) for frame in source]
     assert (pictures[-len(wanted) :] if again else pictures) == wanted

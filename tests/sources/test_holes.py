@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from fer_edge.outputs.video import SUFFIXES, VideoOutput
 from fer_edge.sources import open_source
 from fer_edge.sources.containers import is_broken
 from fer_edge.sources.holes import Steps
+
+VARYING = Path(__file__).parents[1] / "archive" / "films" / "vfr.mkv"
+"""120 frames, 20 to 90 ms apart."""
 
 FRAMES = 40
 CODECS = {"avi": "MJPG", "mkv": "mp4v", "webm": "VP80", "ts": "MPG2", "flv": "FLV1", "mpg": "MPG1"}
@@ -141,6 +145,24 @@ def test_a_pause_of_a_camera_is_no_hole(tmp_path, suffix):
         assert missing == 0
         # AVI knows one rate, and repeats frames.
         assert given == len(times) or suffix == ".avi"
+
+
+def test_a_film_of_a_varying_rate_is_damaged_only_where_it_is(tmp_path, caplog):
+    """Matroska tells no number of frames; 166 are guessed from 6.64 s at 25 a second."""
+    assert counted(VARYING) == (120, 0)
+    assert caplog.text == ""
+    content = VARYING.read_bytes()
+    path = tmp_path / "hurt.mkv"
+    path.write_bytes(content[: len(content) * 97 // 100])
+    given, _ = counted(path)
+    assert given < 120
+    assert f"gives {given} of 166 frames; damaged?" in caplog.text
+    caplog.clear()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(300) + content[middle + 300 :])
+    given, _ = counted(path)
+    assert given < 120
+    assert f"gives {given} of 166 frames; damaged?" in caplog.text
 
 
 def test_frames_out_of_their_order_make_no_gap():
