@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..faces.light import DARK
 from ..kernels.constants import FACE_SIZE
 from ..labels import EMOTIONS
-from ..store.clock import DAY, HOUR, MINUTE
+from ..store.clock import DAY, HOUR, MINUTE, SECOND
 from .compare import HEADLINES, compare, estimate
 from .content_types import (
     MOVING,
@@ -29,7 +29,7 @@ from .content_types import (
     Table,
 )
 from .material import Event, Floats, Material, Minutes, Times, local
-from .measures import MEASURES, Options, Persons, Timeline, figures, persons, timeline
+from .measures import MEASURES, Basis, Options, Persons, Timeline, figures, persons, timeline
 from .page_tables import column, tables_of
 from .parts import By, Part, Span, parts, whole
 from .wording import people_counted, percent, spoken
@@ -185,11 +185,12 @@ def _curve(material: Material, span: tuple[int, int], options: Options) -> Curve
     began = (first + np.arange(count)) * step
     place = found.began // step - first
     inside = (place >= 0) & (place < count)
-    people = np.where(_observed(material, began, step) > 0, 0.0, np.nan)
+    observed = _observed(material, began, step, found.basis)
+    people = np.where(observed > 0, 0.0, np.nan)
     shares, attention = np.full((count, len(EMOTIONS)), np.nan), np.full(count, np.nan)
     at = place[inside]
     # The first and last step are observed in part only.
-    people[at] = found.present[inside] / np.clip(_observed(material, began, step)[at], 0.02, 1)
+    people[at] = found.present[inside] / np.clip(observed[at], 0.02, 1)
     shares[at], attention[at] = found.shares[inside], found.attention[inside]
     return Curve(began, step, people, shares, attention)
 
@@ -200,14 +201,21 @@ def _length(found: Timeline, span: tuple[int, int]) -> int:
     return max(step, MINUTE) if found.basis == "minutes" else step
 
 
-def _observed(material: Material, began: Times, step: int) -> Floats:
-    """Of each step the part in which a camera gave frames."""
+def _observed(material: Material, began: Times, step: int, basis: Basis) -> Floats:
+    """Of each step the part in which a camera gave frames.
+
+    ``basis``: what was counted in it. Seconds count in full where their middle lies in a session, so what was
+    observed is taken from its first such second to its last.
+    """
     minutes = material.minutes
     if not len(minutes):
         return np.ones(len(began))
     edges = np.append(began, began[-1] + step)
-    starts = np.sort(minutes.began)
-    ends = np.sort(minutes.ended)
+    starts, ends = minutes.began, minutes.ended
+    if basis == "seconds":
+        starts = _to_seconds(starts, [session.began for session in material.sessions])
+        ends = _to_seconds(ends, [session.ended for session in material.sessions])
+    starts, ends = np.sort(starts), np.sort(ends)
 
     def passed(times: Times, at: Times) -> Floats:
         total = np.concatenate([[0], np.cumsum(times)])
@@ -215,6 +223,11 @@ def _observed(material: Material, began: Times, step: int) -> Floats:
         return np.asarray(at * count - total[count], np.float64)
 
     return np.diff(passed(starts, edges) - passed(ends, edges)) / step
+
+
+def _to_seconds(times: Times, edges: Sequence[int]) -> Times:
+    """``times`` (n,); those that are ``edges`` of sessions are moved to where the next counted second is."""
+    return np.where(np.isin(times, edges), -((SECOND // 2 - times) // SECOND) * SECOND, times)
 
 
 def _folded(material: Material, part: Part, options: Options) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ HAPPY = EMOTIONS.index("happy")
 
 
 def at(second):
-    return BEGAN + 1000 * second
+    return BEGAN + round(1000 * second)
 
 
 def shop(device="pi", seconds=True):
@@ -101,6 +102,18 @@ def test_a_visit_is_cut_where_the_session_begins_and_ends():
     assert measured["dwell"].value == 15
     assert measured["happy"].value == pytest.approx(0.25)
     assert measured["happy"].basis == "seconds"
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(10, 50), (10.4, 50.4), (10.5, 50.5), (10.6, 50.6), (10.4, 50.6)]
+)
+def test_one_person_is_one_in_the_chart_from_the_first_second_to_the_last(first, last):
+    found = in_sessions(marked(shop(), ("evening", first, last))).material
+    people = content(found, zone=zone_named("UTC")).curve.people
+    counted = people[~np.isnan(people)]
+    np.testing.assert_allclose(counted, 1)
+    # Seconds count whose middle lies in the session: from 10.6 on that is not the one that began at 10.
+    assert len(counted) == math.ceil(last - 0.5) - math.ceil(first - 0.5)
 
 
 def test_minutes_and_gaps_count_in_proportion():
