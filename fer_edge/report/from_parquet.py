@@ -23,7 +23,7 @@ from .from_store import (
     people_of,
     seconds_of,
 )
-from .material import Event, Material, Session
+from .material import Event, Material, Seconds, Session
 from .progress import Progress
 
 _AT_ONCE = 100_000
@@ -54,10 +54,23 @@ def read_parquet(folder: Path, progress: Progress | None = None) -> Material:
     gaps = gaps_of(_chunks(folder, ("gaps",), (*WHERE, "began", "ended", "reason")), sources)
     progress.step(1)
     sessions, events = _sessions(folder)
+    if sessions:
+        seconds = _once(seconds)
     told = []
     if not (folder / "minutes.parquet").exists():
         told.append(printable(f"{folder}: no minutes.parquet: the time observed is not known."))
     return Material(sources.known, people, seconds, minutes, gaps, sessions, events, told=tuple(told))
+
+
+def _once(seconds: Seconds) -> Seconds:
+    """``seconds`` without those that a table has again, for another session that goes on at the same time."""
+    if not len(seconds):
+        return seconds
+    order = np.lexsort((seconds.began, seconds.person))
+    person, began = seconds.person[order], seconds.began[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (person[1:] != person[:-1]) | (began[1:] != began[:-1])
+    return seconds if new.all() else seconds.take(np.sort(order[new]))
 
 
 def _chunks(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .material import Bools, Counts, Event, Gaps, Material, Minutes, People, Rows, Seconds, Session, joined
+from .parts import Span
 from .visits import visits_of
 from .wording import in_a_row, spoken
 
@@ -31,7 +32,8 @@ def in_sessions(material: Material, names: Collection[str] | None = None, where:
     """Return what lies in the sessions of these ``names``; ``None``: in all of them.
 
     Visits and minutes are cut where a session begins and ends: visits by their seconds or, where these are
-    not kept, those of which more than half lies in a session count as a whole; minutes in proportion.
+    not kept, those of which more than half lies in a session count as a whole; minutes in proportion. What
+    lies in several sessions counts once.
     Returns ``None`` where no session was marked and none is asked for. Raises
     :class:`~fer_edge.errors.DataError` for a name that is not there; ``where``: what the message says of the
     choice that the material already is, such as " in the time chosen".
@@ -46,7 +48,8 @@ def in_sessions(material: Material, names: Collection[str] | None = None, where:
     if not there:
         return None
     chosen = sorted((one for one in there if names is None or one.name in names), key=lambda one: one.began)
-    cut = joined([_in_session(material, one) for one in chosen])
+    spans, overlap = _spans(material, chosen)
+    cut = joined([_in_span(material, span, mine) for span, mine in spans])
     number = {id(one): index for index, one in enumerate(chosen)}
     limited = replace(
         material,
@@ -57,10 +60,35 @@ def in_sessions(material: Material, names: Collection[str] | None = None, where:
         sessions=tuple(chosen),
         events=tuple(_events(material, number)),
     )
-    return Limited(limited, _told(material, limited, names is not None))
+    return Limited(limited, _told(material, limited, names is not None, overlap))
 
 
-def _told(material: Material, limited: Material, asked: bool) -> str:
+def _spans(material: Material, sessions: Sequence[Session]) -> tuple[list[tuple[Span, Bools]], list[str]]:
+    """When ``sessions`` went on, on which sources (sources,); those that overlap on a source are one there.
+
+    ``sessions``: in the order in which they begin. Also returns the names of those that overlap.
+    """
+    on = np.array([_sources_of(material, one) for one in sessions])
+    sources: dict[tuple[int, int], list[int]] = {}
+    overlap: dict[str, None] = {}
+    for source in range(len(material.sources)):
+        found: list[tuple[int, int]] = []
+        latest = ""
+        for one in (sessions[index] for index in np.flatnonzero(on[:, source]).tolist()):
+            if found and one.began < found[-1][1]:
+                overlap |= dict.fromkeys((latest, one.name))
+                began, ended = found.pop()
+                one = replace(one, began=began, ended=max(ended, one.ended))
+            found.append((one.began, one.ended))
+            latest = one.name
+        for ends in found:
+            sources.setdefault(ends, []).append(source)
+    everywhere = np.arange(len(material.sources))
+    spans = [(Span(*ends), np.isin(everywhere, mine)) for ends, mine in sorted(sources.items())]
+    return spans, list(overlap)
+
+
+def _told(material: Material, limited: Material, asked: bool, overlap: Sequence[str]) -> str:
     names = list(dict.fromkeys(one.name for one in limited.sessions))
     shown = in_a_row([f"“{name}”" for name in names]) if len(names) < 4 else f"{len(names)} of them"
     one, several = f"Only the marked session {shown} counts.", f"Only the marked sessions count: {shown}."
@@ -69,6 +97,9 @@ def _told(material: Material, limited: Material, asked: bool) -> str:
     if whole - kept >= 1:
         told += f" The other {spoken(whole - kept)} of {spoken(whole)} observed are left out"
         told += "." if asked else "; --session all includes them."
+    if overlap:
+        shown = in_a_row([f"“{name}”" for name in overlap]) if len(overlap) < 4 else f"{len(overlap)} of them"
+        told += f" Sessions overlap ({shown}): what lies in several counts once."
     marked = np.any([_sources_of(limited, one) for one in limited.sessions], axis=0)
     cameras = {(one.device, one.camera) for one in material.sources}
     without = cameras - {
@@ -96,26 +127,26 @@ def _events(material: Material, number: dict[int, int]) -> Sequence[Event]:
     return found
 
 
-def _in_session(material: Material, session: Session) -> Material:
-    mine = _sources_of(material, session)
-    people, seconds = _people_in(material, session, mine)
+def _in_span(material: Material, span: Span, mine: Bools) -> Material:
+    """What lies in ``span`` of the sources ``mine`` (sources,)."""
+    people, seconds = _people_in(material, span, mine)
     return Material(
         material.sources,
         people,
         seconds,
-        _minutes_in(material.minutes, session, mine),
-        _cut(material.gaps, session, mine)[0],
+        _minutes_in(material.minutes, span, mine),
+        _cut(material.gaps, span, mine)[0],
     )
 
 
-def _people_in(material: Material, session: Session, mine: Bools) -> tuple[People, Seconds]:
+def _people_in(material: Material, span: Span, mine: Bools) -> tuple[People, Seconds]:
     visits, seconds = material.people, material.seconds
-    began, ended = _ends(visits, session)
+    began, ended = _ends(visits, span)
     length = visits.ended - visits.began
     within = np.where(length > 0, ended - began, (began == visits.began).astype(np.int64))
     touching = mine[visits.source] & (ended >= began) & (within > 0)
     middle = seconds.began + 500
-    inside = (middle >= session.began) & (middle < session.ended) & touching[seconds.person]
+    inside = (middle >= span.began) & (middle < span.ended) & touching[seconds.person]
     kept = seconds.take(inside)
     partly = touching & (within < length)
     known = np.bincount(kept.person, minlength=len(visits)) > 0
@@ -156,22 +187,22 @@ def _counted_again(
     return People.joined([found, cut]).take(order)
 
 
-def _minutes_in(minutes: Minutes, session: Session, mine: Bools) -> Minutes:
-    found, share = _cut(minutes, session, mine)
+def _minutes_in(minutes: Minutes, span: Span, mine: Bools) -> Minutes:
+    found, share = _cut(minutes, span, mine)
     scaled = {name: getattr(found, name) * share for name in _SCALED}
     counted = {name: np.rint(getattr(found, name) * share).astype(np.int64) for name in _COUNTED}
     return found.with_columns(**scaled, **counted) if len(found) else found
 
 
-def _cut(table: Rows, session: Session, mine: Bools) -> tuple[Rows, NDArray[np.float64]]:
-    """The rows that touch a session, cut at its ends, and the share of each that is left."""
-    began, ended = _ends(table, session)
+def _cut(table: Rows, span: Span, mine: Bools) -> tuple[Rows, NDArray[np.float64]]:
+    """The rows that touch a span, cut at its ends, and the share of each that is left."""
+    began, ended = _ends(table, span)
     rows = np.flatnonzero(mine[table.source] & (ended > began))
     found = table.take(rows)
     share = (ended - began)[rows] / (found.ended - found.began)
     return found.with_columns(began=began[rows], ended=ended[rows]) if len(rows) else found, share
 
 
-def _ends(table: People | Minutes | Gaps, session: Session) -> tuple[Counts, Counts]:
-    """Begin and end of the part of each row that lies in a session; the end is first where none does."""
-    return np.maximum(table.began, session.began), np.minimum(table.ended, session.ended)
+def _ends(table: People | Minutes | Gaps, span: Span) -> tuple[Counts, Counts]:
+    """Begin and end of the part of each row that lies in a span; the end is first where none does."""
+    return np.maximum(table.began, span.began), np.minimum(table.ended, span.ended)

@@ -146,6 +146,24 @@ def test_parquet_of_a_store_is_read_as_the_store(store, tmp_path):
     assert sorted(ours.gaps.reason) == sorted(theirs.gaps.reason)
 
 
+def test_seconds_that_a_table_has_for_two_sessions_count_once(store, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    with StoreReader(store) as reader:
+        write_tables(reader, tmp_path, ".parquet", None, None, False)
+    for name, changed in (("sessions", {"session": 99, "name": "other"}), ("seconds", {"session": 99})):
+        rows = parquet.read_table(tmp_path / f"{name}.parquet")
+        again = [{**row, **changed} for row in rows.to_pylist()]
+        assert again
+        both = pyarrow.concat_tables([rows, pyarrow.Table.from_pylist(again, rows.schema)])
+        parquet.write_table(both, tmp_path / f"{name}.parquet")
+    ours, theirs = read([tmp_path]), read([store])
+    assert len(ours.sessions) == 2 * len(theirs.sessions)
+    np.testing.assert_array_equal(np.sort(ours.seconds.began), np.sort(theirs.seconds.began))
+    assert ours.seconds.seen.sum() == pytest.approx(theirs.seconds.seen.sum())
+
+
 def test_an_archive_in_partitions_is_read(store, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     with StoreReader(store) as reader:

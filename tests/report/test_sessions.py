@@ -14,7 +14,7 @@ from fer_edge.report.content import content
 from fer_edge.report.material import Event, Gaps, Material, Minutes, People, Seconds, Session, Source, joined
 from fer_edge.report.measures import figures
 from fer_edge.report.page import html
-from fer_edge.report.parts import whole
+from fer_edge.report.parts import parts, whole
 from fer_edge.report.sessions import in_sessions
 from fer_edge.report.visits import visits_of
 from fer_edge.report.zone import zone_named
@@ -207,6 +207,27 @@ def test_somebody_who_stays_over_two_sessions_is_one_person_with_a_visit_in_each
     assert found.people.ended.tolist() == [at(30), at(90)]
     measured = figures(found, whole())
     assert (measured["people"].value, measured["visits"].value) == (1, 2)
+
+
+def test_what_lies_in_two_sessions_counts_once_and_that_is_told():
+    overlap = marked(shop(), ("one", 0, 60), ("two", 40, 140), ("three", 400, 430))
+    found = in_sessions(overlap)
+    joint = in_sessions(marked(shop(), ("one", 0, 140), ("three", 400, 430)))
+    for table in ("people", "seconds", "minutes", "gaps"):
+        ours, theirs = getattr(found.material, table), getattr(joint.material, table)
+        for name in vars(theirs):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    # Ann 100 s, Bob 10 s, Eve 20 s; Ann counts with 60 of her seconds in one session, and 60 in the other.
+    measured = figures(found.material, whole())
+    assert (measured["visits"].value, measured["seen"].value) == (3, pytest.approx(130 / 3))
+    by_session = {part.name: part for part in parts(found.material, "session")}
+    seen = {name: figures(found.material, part)["seen"].value for name, part in by_session.items()}
+    assert seen == {"one": 60, "two": (60 + 10) / 2, "three": 20}
+    assert "Sessions overlap (“one” and “two”): what lies in several counts once." in found.told
+    assert "overlap" not in joint.told
+    # Sessions of two devices at the same time are no such case.
+    till = replace(shop("till"), sessions=(Session("two", at(0), at(140), "till", "1"),))
+    assert "overlap" not in in_sessions(joined([marked(shop(), ("one", 0, 140)), till])).told
 
 
 def test_several_sessions_are_side_by_side_before_their_events():
