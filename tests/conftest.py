@@ -85,17 +85,30 @@ def _nothing_goes_on() -> Iterator[None]:
 
 def _children() -> dict[int, str]:
     """The command lines of this process's children that run, less those that libraries keep."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # there are none: looking for them would take milliseconds a test
-        return {}
     found = {}
+    for pid in _child_ids():
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            name = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:200]
+            if state != "Z" and not any(one in name for one in _STAYING):
+                found[pid] = name
+    return found
+
+
+def _child_ids() -> list[int]:
+    found, listed = [], False
+    for thread in Path("/proc/self/task").iterdir():
+        # It may just have ended.
+        with contextlib.suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+            listed = True
+    if listed:
+        return found
+    # A kernel without CONFIG_PROC_CHILDREN: all processes have to be looked at, which takes milliseconds.
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            name = stat.with_name("cmdline").read_text().replace("\0", " ")[:200]
-            if int(parent) == os.getpid() and state != "Z" and not any(one in name for one in _STAYING):
-                found[int(stat.parent.name)] = name
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(stat.parent.name))
     return found
 
 
