@@ -1,5 +1,6 @@
 """Faces out of frames: what is computed, that C and NumPy agree to the byte, and what is refused."""
 
+import math
 import os
 import platform
 import subprocess
@@ -39,19 +40,22 @@ def opencv_chain(frame, x, y, side):
 
 def exact_area(grey, x, y, side):
     """The mean over each output pixel's area in rational numbers, the edge pixels repeated."""
+    x, y, step = Fraction(x), Fraction(y), Fraction(side) / FACE_SIZE
+    # Over a common denominator all are integers, which are much faster than fractions to multiply.
+    unit = math.lcm(x.denominator, y.denominator, step.denominator)
+    step = int(step * unit)
 
     def coverage(origin, size):
-        origin, step = Fraction(origin), Fraction(side) / FACE_SIZE
         weights = np.zeros((FACE_SIZE, size), dtype=object)
         for i in range(FACE_SIZE):
-            start, stop = origin + i * step, origin + (i + 1) * step
-            for pixel in range(int(start // 1), int(-(-stop // 1))):
-                part = min(stop, Fraction(pixel + 1)) - max(start, Fraction(pixel))
-                weights[i, min(max(pixel, 0), size - 1)] += part / step
+            start, stop = int(origin * unit) + i * step, int(origin * unit) + (i + 1) * step
+            for pixel in range(start // unit, -(-stop // unit)):
+                part = min(stop, (pixel + 1) * unit) - max(start, pixel * unit)
+                weights[i, min(max(pixel, 0), size - 1)] += part
         return weights
 
     exact = coverage(y, grey.shape[0]) @ grey.astype(object) @ coverage(x, grey.shape[1]).T
-    return exact.astype(np.float64)
+    return (exact / step**2).astype(np.float64)
 
 
 # ---------------------------------------------------------------- values
