@@ -124,23 +124,35 @@ def odd_picture(tmp_path):
     return written
 
 
+ODD_NAMES = ("grüße.png".encode(), "日本.png".encode(), b"\xff\xfe.png")
+EACH = """
+import sys
+from fer_edge.cli import main
+command, *paths = sys.argv[1:]
+for path in paths:
+    code = main([command, path, *(["--crops"] if command == "predict" else [])])
+    print(code, "was the exit code", flush=True)
+"""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-@pytest.mark.parametrize("name", ["grüße.png".encode(), "日本.png".encode(), b"\xff\xfe.png"])
 @pytest.mark.parametrize("command", ["predict", "run"])
-def test_names_are_printed_in_any_locale(odd_picture, encoding, name, command):
-    path = odd_picture(name)
+def test_names_are_printed_in_any_locale(odd_picture, encoding, command):
+    paths = [odd_picture(name) for name in ODD_NAMES]
     process = subprocess.run(
-        [*PROGRAM, command, path, *(["--crops"] if command == "predict" else [])],
+        [sys.executable, "-c", EACH, command, *paths],
         capture_output=True,
+        check=True,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"},
     )
-    assert process.returncode == 0, process.stderr
-    line = process.stdout.splitlines()[0]
-    if encoding == "utf-8":
-        assert line.startswith(path)
-    else:
-        shown = os.fsdecode(name).encode(encoding, "backslashreplace")
-        assert line.startswith(os.path.dirname(path) + b"/" + shown)  # noqa: PTH120
+    *printed, rest = process.stdout.split(b"0 was the exit code\n")
+    assert rest == b"", process.stderr
+    for name, path, lines in zip(ODD_NAMES, paths, printed, strict=True):
+        if encoding == "utf-8":
+            assert lines.startswith(path)
+        else:
+            shown = os.fsdecode(name).encode(encoding, "backslashreplace")
+            assert lines.startswith(os.path.dirname(path) + b"/" + shown)  # noqa: PTH120
 
 
 @pytest.mark.parametrize("command", ["predict", "run"])
