@@ -47,6 +47,7 @@ def test_reference_is_of_the_bundled_models():
     assert stored == bundled, f"tests/reference.json is of other model files: {REMEDY}"
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("file", int8_files(), ids=lambda file: file.path.name)
 def test_int8_logits_are_within_one_step(file):
     if file.backend not in available_backends():

@@ -49,13 +49,13 @@ PROCESSOR = (
 KERNELS = "c_and_numpy or not numpy"
 """Of tests that try both kernels, those on C and those that compare the two."""
 
-NUMPY = ("whole programs on the NumPy path", "1", PROGRAMS, "")
+ON_NUMPY = "(numpy or test_cli) and not with_c_and_with_numpy"
+"""Of the programs' tests, those that C would decide otherwise; a demo run chooses its kernels by itself."""
+
+NUMPY = ("whole programs on the NumPy path", "1", PROGRAMS, ON_NUMPY)
 RUNS = {
     "bookworm": (("tests of what depends on the processor", "0", PROCESSOR, KERNELS), NUMPY),
-    "trixie": (
-        ("whole programs and runtimes", "0", ("tests/models/test_bundled_model.py", *PROGRAMS), ""),
-        ("results on the NumPy path", "1", ("tests/test_reference.py",), ""),
-    ),
+    "trixie": (("whole programs and runtimes", "0", ("tests/models/test_bundled_model.py", *PROGRAMS), ""),),
 }
 """What is run for each release, with FER_EDGE_PURE, files, and pytest's ``-k``. An emulated processor takes
 some ten times as long, hence a choice; ``--all`` runs everything."""
