@@ -60,6 +60,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 _LOOKED_AT = ("page, 1 looks on", "all")
 _SETTLE = 1.0
+"""Seconds before each part is measured, at most as long as it is measured."""
 
 
 def main() -> int:
@@ -70,6 +71,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="times each part is run (default: %(default)s)")
     parser.add_argument(
         "--runs", type=int, default=2, help="processes of each part, for memory (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--run-seconds", type=float, default=12, help="of each of these processes (default: %(default)s)"
     )
     parser.add_argument(
         "--bytes-seconds", type=float, default=130, help="of the run whose bytes are counted (%(default)s)"
@@ -85,7 +89,7 @@ def main() -> int:
         broker = Mosquitto(folder / "broker", ["allow_anonymous true", "sys_interval 1"])
         stack.callback(broker.kill)
         figures = cost(args, folder, broker)
-        memory = resident(args.runs, folder, broker)
+        memory = resident(args.runs, args.run_seconds, folder, broker)
         rows = [
             {**row(spans, figures["none"]), "part": name, "memory_mb": round(memory[name], 1)}
             for name, spans in figures.items()
@@ -146,13 +150,14 @@ def cost(args: argparse.Namespace, folder: Path, broker: Mosquitto) -> dict[str,
     """What each part was like, in every round."""
     figures: dict[str, list[Span]] = {name: [] for name in PARTS}
     with fer_edge.watch("demo", colour=True, unpaced=True) as run, reading(broker.place) as reader:
-        span(run, None, _SETTLE)
+        settle = min(_SETTLE, args.seconds)
+        span(run, None, settle)
         for count in range(args.rounds):
             for name in PARTS:
                 own = folder / f"{count}-{name.replace(' ', '-').replace(',', '')}"
                 (own / "state").mkdir(parents=True)
                 with opened(name, run, own, broker, reader) as write:
-                    span(run, write, _SETTLE)
+                    span(run, write, settle)
                     figures[name].append(span(run, write, args.seconds))
     return figures
 
@@ -222,14 +227,14 @@ def command(part: str, folder: Path, broker: Mosquitto, *more: str) -> list[str]
     return [sys.executable, "-m", "fer_edge", "run", "--camera", "demo", *flags, *more]
 
 
-def resident(runs: int, folder: Path, broker: Mosquitto) -> dict[str, float]:
+def resident(runs: int, seconds: float, folder: Path, broker: Mosquitto) -> dict[str, float]:
     """MB that a process with a part needs more than one without, each the least of some runs."""
     found: dict[str, list[float]] = {name: [] for name in PARTS}
     for count in range(runs):
         for name in PARTS:
             own = folder / f"memory-{count}-{name.replace(' ', '-').replace(',', '')}"
             own.mkdir()
-            looks, film = looked_at(name, own, broker, 12)
+            looks, film = looked_at(name, own, broker, seconds)
             if name in _LOOKED_AT and not film.pictures:
                 raise RuntimeError(f"{name}: nobody looked on")
             # At the start, the demo camera needs more than later.
