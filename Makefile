@@ -230,14 +230,15 @@ $(VENV)-oldest/.device: $(sources) tests/oldest.txt
 	$(VENV)-oldest/bin/python -m pip install -q -c tests/oldest.txt -e '.[archive,demo,gpio,mqtt,onnx,page,plots,report,test]'
 	touch $@
 
-# torch first: a range that the installed version satisfies then installs no other build.
-$(VENV)/.dev: $(sources) | $(bin)/python
+# torch first: a range that the installed version satisfies then installs no other build. Further extras of what is
+# installed need no build of it.
+$(VENV)/.dev: $(VENV)/.run
 	$(bin)/python -m pip install -q '$(TORCH)'
-	$(bin)/python -m pip install -q -e '.[dev]'
+	$(bin)/python -m pip install -q 'fer-edge[dev]'
 	touch $@
 
-$(VENV)/.services: $(sources) | $(VENV)/.dev
-	$(bin)/python -m pip install -q -e '.[dev,services]'
+$(VENV)/.services: $(VENV)/.dev
+	$(bin)/python -m pip install -q 'fer-edge[services]'
 	touch $@
 
 clean:
