@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.faces.detector import FaceDetector
+from fer_edge.faces.nod import pitches
 from fer_edge.faces.quality import Facing, directions, facing, sizes
 
 ANGLES = (
@@ -42,9 +43,6 @@ NOSE_AT = 33.0
 
 EYES = 63.0
 """Millimetres between the eyes."""
-
-STEP = 0.35
-"""Millimetres between the points of a surface."""
 
 SIDE = 400
 """Pixels of the made picture; eyes are 60 pixels apart."""
@@ -74,6 +72,9 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="a folder of faces that look into the camera")
     parser.add_argument("--nose", type=float, default=20.0, metavar="MM", help="height (default: 20)")
     parser.add_argument(
+        "--step", type=float, default=0.35, metavar="MM", help="between points of a surface (default: 0.35)"
+    )
+    parser.add_argument(
         "--angles",
         type=lambda text: tuple(float(part) for part in text.split(",")),
         nargs="+",
@@ -84,7 +85,9 @@ def main() -> None:
     options = parser.parse_args()
     detector = FaceDetector()
     faces = [
-        face for image in _images(options.photographs) if (face := laid_on(image, detector, options.nose))
+        face
+        for image in _images(options.photographs)
+        if (face := laid_on(image, detector, options.nose, options.step))
     ]
     if not faces:
         sys.exit("no face was found")
@@ -134,7 +137,7 @@ def _of_points(face: Surface, yaw: float, pitch: float) -> NDArray[np.float64]:
     return directions(seen(face.landmarks, yaw, pitch)[None, :, :2])[0]
 
 
-def laid_on(image: NDArray[np.uint8], detector: FaceDetector, nose: float) -> Surface | None:
+def laid_on(image: NDArray[np.uint8], detector: FaceDetector, nose: float, step: float) -> Surface | None:
     """The largest face of a picture (h, w, 3) BGR as a surface; None where there is none."""
     found = detector.detect_in_picture(image)
     if not len(found):
@@ -144,7 +147,7 @@ def laid_on(image: NDArray[np.uint8], detector: FaceDetector, nose: float) -> Su
     across = left - right
     scale = np.hypot(*across) / EYES
     x, y = np.meshgrid(
-        np.arange(-HALF_AXES[0], HALF_AXES[0], STEP), np.arange(-HALF_AXES[1], HALF_AXES[1], STEP)
+        np.arange(-HALF_AXES[0], HALF_AXES[0], step), np.arange(-HALF_AXES[1], HALF_AXES[1], step)
     )
     # Where the eyes are level, x goes from one to the other.
     unit = across / np.hypot(*across)
@@ -191,7 +194,7 @@ def _direction(image: NDArray[np.uint8], detector: FaceDetector) -> Direction | 
     if not len(found):
         return None
     best = found.at(np.array([int(np.argmax(found.scores))]))
-    angles = directions(best.landmarks)
+    angles = directions(best.landmarks, pitches(image, best.landmarks))
     return angles[0], int(facing(angles, sizes(best.boxes))[0])
 
 

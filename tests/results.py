@@ -75,6 +75,7 @@ def tracked(*faces: Face) -> Faces:
         emotions=np.array([EMOTIONS.index(face.emotion) for face in faces], np.int64),
         uncertainty=np.array([face.uncertainty for face in faces], np.float32),
         unsure=np.array([face.unsure for face in faces], np.bool_),
+        pitch=np.array([np.nan if face.pitch is None else face.pitch for face in faces], np.float32),
         brightness=np.array(
             [np.nan if face.brightness is None else face.brightness for face in faces], np.float32
         ),

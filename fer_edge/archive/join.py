@@ -238,7 +238,7 @@ def _add_faces(columns: dict[str, list[Any]], result: FrameResult) -> None:
     assert faces.ids is not None and faces.probabilities is not None
     assert faces.emotions is not None and faces.uncertainty is not None and faces.unsure is not None
     moment = EPOCH + (result.time - EPOCH)
-    angles = np.nan_to_num(directions(faces.landmarks), nan=np.inf)
+    angles = np.nan_to_num(directions(faces.landmarks, faces.pitch), nan=np.inf)
     pixels = sizes(faces.boxes)
     for row in range(len(faces)):
         x, y, width, height = faces.boxes[row].tolist()

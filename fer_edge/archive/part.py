@@ -15,7 +15,7 @@ from ..errors import DataError, MissingExtraError
 from ..faces.faces import Faces
 from ..pipeline.look import Seen
 
-FORMAT = 2
+FORMAT = 3
 """Of a part; one of another is made anew."""
 
 
@@ -81,6 +81,7 @@ def part_to_bytes(part: Part) -> bytes:
             "distributions": lists([seen.distributions for seen in part.seen]),
             "light": light,
             "lights": lists([_known(seen.faces.brightness, len(seen.faces)) for seen in part.seen]),
+            "pitches": lists([_known(seen.faces.pitch, len(seen.faces)) for seen in part.seen]),
         },
         metadata={"fer-edge": json.dumps({**part.told, "format": FORMAT})},
     )
@@ -103,7 +104,7 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
         counts = table["faces"].to_numpy()
         columns = {
             name: table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            for name in ("boxes", "scores", "landmarks", "distributions", "lights")
+            for name in ("boxes", "scores", "landmarks", "distributions", "lights", "pitches")
         }
         boxes = columns["boxes"].reshape(-1, 4)
         landmarks = columns["landmarks"].reshape(-1, 5, 2)
@@ -119,7 +120,11 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
     for row in part.looked:
         rows = slice(int(ends[row] - counts[row]), int(ends[row]))
         faces = Faces(
-            boxes[rows], columns["scores"][rows], landmarks[rows], brightness=columns["lights"][rows]
+            boxes[rows],
+            columns["scores"][rows],
+            landmarks[rows],
+            brightness=columns["lights"][rows],
+            pitch=columns["pitches"][rows],
         )
         height, width = shapes[row].tolist()
         known = None if np.isnan(light[row]) else float(light[row])
@@ -127,5 +132,5 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
     return part
 
 
-def _known(brightness: NDArray[np.float32] | None, faces: int) -> NDArray[np.float32]:
-    return np.full(faces, np.nan, np.float32) if brightness is None else brightness
+def _known(measured: NDArray[np.float32] | None, faces: int) -> NDArray[np.float32]:
+    return np.full(faces, np.nan, np.float32) if measured is None else measured

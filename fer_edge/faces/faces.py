@@ -45,6 +45,9 @@ class Face:
     sharpness: float | None = None
     """Fine detail of the face for its contrast, 0 and more, as the classifier saw it (docs/measures.md);
     ``None`` where that was not measured."""
+    pitch: float | None = None
+    """Degrees by which the face looks up, negative where it looks down (docs/measures.md); ``None`` where it
+    was not measured."""
 
     @property
     def share(self) -> float:
@@ -100,6 +103,8 @@ class Faces(Sequence[Face]):
     it was not measured."""
     sharpness: NDArray[np.float32] | None = None
     """(n,): 0 and more; ``None`` where it was not measured."""
+    pitch: NDArray[np.float32] | None = None
+    """(n,): degrees upwards, NaN where it cannot be told; ``None`` where it was not measured."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -133,6 +138,7 @@ class Faces(Sequence[Face]):
         x, y, width, height = self.boxes[index].tolist()
         track = 0 if self.ids is None else int(self.ids[index])
         light = np.nan if self.brightness is None else float(self.brightness[index])
+        pitch = np.nan if self.pitch is None else float(self.pitch[index])
         return Face(
             box=(x, y, width, height),
             score=float(self.scores[index]),
@@ -146,6 +152,7 @@ class Faces(Sequence[Face]):
             detected=self.detected is None or bool(self.detected[index]),
             brightness=None if np.isnan(light) else light,
             sharpness=None if self.sharpness is None else float(self.sharpness[index]),
+            pitch=None if np.isnan(pitch) else pitch,
         )
 
     def __iter__(self) -> Iterator[Face]:

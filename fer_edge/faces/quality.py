@@ -3,7 +3,8 @@
 The direction comes from YuNet's five landmarks by a rigid mean face under weak perspective (a scaled
 orthographic projection): the least-squares affine camera of DeMenthon and Davis, "Model-Based Object
 Pose in 25 Lines of Code", IJCV 1995, without its iteration, made a rotation by its polar factor.
-docs/measures.md has the errors that were measured on made faces.
+docs/measures.md has the errors that were measured on made faces. It is right about the yaw, but YuNet's
+landmarks follow a nod by a third only: :mod:`.nod` measures the pitch in the picture.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ATTENTION_YAW = 25.0
 """Degrees to either side within which a face is turned to the camera."""
 
 ATTENTION_PITCH = 20.0
-"""Degrees up or down within which it is, by an estimate that follows a nod only in part: docs/measures.md."""
+"""Degrees up or down within which it is."""
 
 CLEAR_YAW = 60.0
 """Degrees beyond which YuNet's landmarks do not show the direction: one eye is hidden."""
@@ -48,9 +49,11 @@ class Facing(IntEnum):
     UNCLEAR = 2
 
 
-def directions(landmarks: ArrayLike) -> NDArray[np.float64]:
+def directions(landmarks: ArrayLike, pitch: ArrayLike | None = None) -> NDArray[np.float64]:
     """Return yaw and pitch of each face in degrees, float64 (n, 2).
 
+    ``pitch`` (n,) is what :func:`~fer_edge.faces.nod.pitches` measured in the picture, NaN where it did not:
+    there, and where it is ``None``, the landmarks' pitch is taken, which follows a nod by a third only.
     ``landmarks`` is (n, 5, 2): x, y in pixels in YuNet's order. Yaw is positive where the face looks to
     the right of the picture, pitch where it looks up; both are 0 where it looks into the camera, however
     much the head is tilted. NaN where the landmarks are those of no face: not finite, or on a line.
@@ -62,7 +65,11 @@ def directions(landmarks: ArrayLike) -> NDArray[np.float64]:
     if points.ndim != 3 or points.shape[1:] != (5, 2):
         raise ValueError(f"landmarks must be (n, 5, 2), got shape {points.shape}")
     # Faces are few, and NumPy's calls on arrays of three cost more than the arithmetic.
-    return np.array([_direction(face) for face in points.tolist()])
+    found = np.array([_direction(face) for face in points.tolist()])
+    if pitch is not None:
+        measured = np.asarray(pitch, np.float64)
+        found[:, 1] = np.where(np.isfinite(measured) & np.isfinite(found[:, 1]), measured, found[:, 1])
+    return found
 
 
 def _direction(points: list[list[float]]) -> tuple[float, float]:
@@ -100,10 +107,12 @@ def facing(angles: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[
     )
 
 
-def facing_of_many(landmarks: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.int8]:
+def facing_of_many(
+    landmarks: NDArray[np.float64], pixels: NDArray[np.float64], pitch: NDArray[np.float64] | None = None
+) -> NDArray[np.int8]:
     """What :func:`facing` says of :func:`directions`, without the angles: for millions of faces.
 
-    ``landmarks`` is (n, 5, 2), ``pixels`` (n,); int8 (n,).
+    ``landmarks`` is (n, 5, 2), ``pixels`` (n,), ``pitch`` (n,) as for :func:`directions`; int8 (n,).
     """
     affine = np.einsum("ak,nkx->xan", np.array(_WEIGHTS), landmarks)
     (x, x_y, x_z), (y_x, y, y_z) = affine
@@ -114,9 +123,12 @@ def facing_of_many(landmarks: NDArray[np.float64], pixels: NDArray[np.float64]) 
         across = np.abs(scale * ((yy + root) * x_z - xy * y_z))
         down = np.abs(scale * ((xx + root) * y_z - xy * x_z))
         forward = np.sqrt(np.maximum(1 - across * across - down * down, 0.0))
+        measured = None if pitch is None else np.abs(pitch)
 
-        def within(yaw: float, pitch: float) -> NDArray[np.bool_]:
-            level: NDArray[np.bool_] = np.minimum(down, 1.0) <= math.sin(math.radians(pitch))
+        def within(yaw: float, nod: float) -> NDArray[np.bool_]:
+            level: NDArray[np.bool_] = np.minimum(down, 1.0) <= math.sin(math.radians(nod))
+            if measured is not None:
+                level = np.where(np.isfinite(measured), measured <= nod, level)
             return level & np.asarray(across <= math.tan(math.radians(yaw)) * forward, np.bool_)
 
         clear = (root > 1e-9 * (xx + yy)) & within(CLEAR_YAW, CLEAR_PITCH) & (pixels >= CLEAR_SIZE)

@@ -252,6 +252,7 @@ def face_to_json(face: Face) -> dict[str, Any]:
             name: round(float(value), 4) for name, value in zip(EMOTIONS, face.probabilities, strict=True)
         },
         **_light(face.brightness),
+        **({} if face.pitch is None else {"pitch": round(face.pitch, 1)}),
     }
 
 

@@ -380,7 +380,8 @@ def _attention(shown: Sequence[Faces]) -> float | None:
     turned: list[int] = []
     for faces in shown:
         people = _people(faces)
-        turned += facing(directions(faces.landmarks[people]), sizes(faces.boxes[people])).tolist()
+        angles = directions(faces.landmarks, faces.pitch)
+        turned += facing(angles, sizes(faces.boxes))[people].tolist()
     clear = [one for one in turned if one != Facing.UNCLEAR]
     return round(clear.count(Facing.CAMERA) / len(clear), 4) if clear else None
 

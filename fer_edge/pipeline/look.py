@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..faces.faces import Faces
 from ..faces.light import brightness, with_brightness
+from ..faces.nod import with_pitch
 from ..faces.tracker import Tracker
 from ..models.classifier import Classifier
 from ..sources.base import Frame
@@ -65,7 +66,8 @@ class Look:
         if len(faces) > 1:
             faces = faces.at(np.argsort(-faces.scores, kind="stable"))
         distributions = self._recognizer.distributions(view, faces)
-        return Seen(with_brightness(view, faces), distributions, (shape[0], shape[1]), brightness(view))
+        measured = with_pitch(view, with_brightness(view, faces))
+        return Seen(measured, distributions, (shape[0], shape[1]), brightness(view))
 
 
 class Replay:

@@ -63,6 +63,7 @@ def answered(faces: Faces, answers: Answers, sharp: NDArray[np.float32] | None =
         answers.labels,
         faces.brightness,
         sharp,
+        faces.pitch,
     )
 
 

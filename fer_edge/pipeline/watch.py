@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..faces.faces import Faces
 from ..faces.light import brightness, with_brightness
+from ..faces.nod import with_pitch
 from ..faces.tracker import Tracker
 from ..faces.windows import DETECT_EVERY, Follower
 from ..machine import usable_cores
@@ -353,7 +354,7 @@ class Watch(Iterator[FrameResult]):
         shape = frame.image.shape
         view = self._zones.view(frame.image)
         found = self._follow(frame, view, gap) if self.source.related else self._look(frame, view)
-        faces = self._zones.placed(with_brightness(view, found), shape)
+        faces = self._zones.placed(with_pitch(view, with_brightness(view, found)), shape)
         light = brightness(view)
         latency_ms = (time.perf_counter() - started) * 1000
         age = time.monotonic() - frame.monotonic

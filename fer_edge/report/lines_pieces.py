@@ -124,6 +124,7 @@ def _schema() -> Any:
             ("landmarks", pa.list_(pa.list_(real))),
             ("unsure", pa.bool_()),
             ("brightness", real),
+            ("pitch", real),
             ("probabilities", pa.struct([(name, real) for name in EMOTIONS])),
         ]
     )

@@ -73,7 +73,8 @@ class Rows:
         with np.errstate(over="ignore"):
             self._size = np.sqrt(np.maximum(corners[:, 2] * corners[:, 3], 0))
         self._unsure = _plain(faces.field("unsure"), False)[person].astype(np.bool_)
-        self._facing = facing_of_many(points.reshape(-1, 5, 2)[person], self._size)
+        pitch = faces.field("pitch").to_numpy(zero_copy_only=False)[person]
+        self._facing = facing_of_many(points.reshape(-1, 5, 2)[person], self._size, pitch)
         self._brightness = faces.field("brightness").to_numpy(zero_copy_only=False)[person]
         shares = faces.field("probabilities")
         self._shares = np.stack([_plain(shares.field(name), 0.0)[person] for name in EMOTIONS], axis=1)

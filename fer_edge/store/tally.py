@@ -442,7 +442,7 @@ def _faces_of(result: FrameResult) -> list[_Face]:
         return []
     if faces.probabilities is None or faces.unsure is None:
         raise ValueError("these faces were not classified")
-    angles = directions(faces.landmarks)
+    angles = directions(faces.landmarks, faces.pitch)
     pixels = sizes(faces.boxes)
     return [
         _Face(track, shares, unsure, turned, size, yaw, pitch, light)

@@ -84,6 +84,14 @@ def test_landmarks_of_no_face_have_no_direction(points):
     assert facing(directions([points]), np.array([100.0])).tolist() == [Facing.UNCLEAR]
 
 
+def test_a_pitch_from_the_picture_goes_before_that_of_the_landmarks():
+    points = [turned(10, -5), turned(10, -5), np.zeros((5, 2))]
+    found = directions(points, [-30, np.nan, -30])
+    np.testing.assert_allclose(found[:2], [[10, -30], [10, -5]], atol=1e-4)
+    assert np.isnan(found[2]).all()
+    assert facing(found, np.full(3, 100.0)).tolist() == [Facing.AWAY, Facing.CAMERA, Facing.UNCLEAR]
+
+
 def test_no_faces_have_no_directions():
     assert directions(np.empty((0, 5, 2))).shape == (0, 2)
     assert facing(np.empty((0, 2)), np.empty(0)).shape == (0,)

@@ -130,6 +130,11 @@ def test_sharpness_is_written_where_it_was_measured():
     assert face_to_json(replace(face(), sharpness=0.21449))["sharpness"] == 0.214
 
 
+def test_pitch_is_written_where_it_was_measured():
+    assert "pitch" not in face_to_json(face())
+    assert face_to_json(replace(face(), pitch=-23.46))["pitch"] == -23.5
+
+
 def test_json_file_can_be_read_while_it_grows(tmp_path):
     path = tmp_path / "log.jsonl"
     output = JsonLinesOutput(path)

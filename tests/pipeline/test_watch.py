@@ -22,6 +22,8 @@ from pipeline.scripts import EVEN, ScriptedRecognizer, ScriptedSource, indices, 
 import fer_edge.pipeline.recognizer
 from fer_edge.commands.signals import stopped_by_signals
 from fer_edge.errors import SourceLostError
+from fer_edge.faces.detector import FaceDetector
+from fer_edge.faces.nod import pitches
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 from fer_edge.models.people import People
 from fer_edge.pipeline.options import WatchOptions
@@ -42,6 +44,26 @@ def test_light_of_pictures_and_faces_is_measured():
     results, _ = watch(ScriptedSource(4), ScriptedRecognizer(without=(2,)))
     assert [result.brightness for result in results] == [0, 1, 2, 3]
     assert [[face.brightness for face in result.faces] for result in results] == [[0], [1], [], [3]]
+
+
+@pytest.mark.parametrize("region", [None, (0.125, 0.0, 1.0, 1.0)])
+def test_pitch_is_measured_in_the_picture(astronaut, region):
+    found = FaceDetector().detect_in_picture(astronaut)
+    left = 0 if region is None else round(region[0] * astronaut.shape[1])
+
+    class Shown(ScriptedSource):
+        def __iter__(self):
+            yield Frame(astronaut, 0.0, self.name)
+
+    class Finding(ScriptedRecognizer):
+        def faces(self, index):
+            return replace(
+                found, boxes=found.boxes - np.float32([left, 0, 0, 0]), landmarks=found.landmarks - [left, 0]
+            )
+
+    (result,), _ = watch(Shown(), Finding(), region=region)
+    np.testing.assert_allclose(result.faces.pitch, pitches(astronaut, found.landmarks), atol=0.01)
+    assert result.faces[0].pitch == result.faces.pitch[0]
 
 
 def test_light_is_that_of_the_region(monkeypatch):

@@ -37,6 +37,7 @@ def person(track, rng, size=80.0):
         detected=True,
         labels="people",
         brightness=round(float(rng.uniform(0, 255)), 1) if rng.random() < 0.95 else None,
+        pitch=round(float(rng.normal(0, 25)), 1) if rng.random() < 0.95 else None,
     )
 
 

@@ -251,6 +251,10 @@ def test_many_faces_are_judged_as_single_ones_are():
     one_by_one = facing(directions(points), sizes)
     assert set(one_by_one.tolist()) == {0, 1, 2}
     np.testing.assert_array_equal(facing_of_many(points, sizes), one_by_one)
+    pitch = np.where(rng.random(4000) < 0.7, rng.uniform(-60, 60, 4000), np.nan)
+    one_by_one = facing(directions(points, pitch), sizes)
+    np.testing.assert_array_equal(facing_of_many(points, sizes, pitch), one_by_one)
+    assert (facing_of_many(points, sizes) != one_by_one).any()
 
 
 def listed(tmp_path, text):
