@@ -26,6 +26,7 @@ from .batch_norm import is_folded, restore_norms
 from .checkpoint import load_net
 from .data import sample
 from .dlib_weights import package_file, recognizing_net
+from .growth import grown
 from .imagenet_weights import imagenet_file, imagenet_net
 from .model import EmotionNet
 from .renamed import current_names, current_stages, warn_of_former_names
@@ -36,9 +37,10 @@ def initial_net(
 ) -> EmotionNet | None:
     """Where the training of an architecture on uint8 faces (n, 48, 48) begins; None: at random weights.
 
-    With ``weights``, as for :func:`pretrained_net`, at those; else ``face-teacher`` begins at dlib's and
-    ``efficientnet`` at ImageNet's. Batch norms that were folded are measured anew on some of the faces.
-    Raises DataError where the weights are not of the architecture ``model``, CheckpointError, ModelError,
+    With ``weights``, as for :func:`pretrained_net`, at those, which are :func:`.growth.grown` where the
+    architecture has more blocks; else ``face-teacher`` begins at dlib's and ``efficientnet`` at ImageNet's.
+    Batch norms that were folded are measured anew on some of the faces.
+    Raises DataError where the weights do not fit the architecture ``model``, CheckpointError, ModelError,
     MissingExtraError.
     """
     if weights is None:
@@ -52,12 +54,15 @@ def initial_net(
         raise DataError(f"{weights}: holds logits, which a student cannot begin with; want a checkpoint")
     net = pretrained_net(weights)
     wanted = ARCHITECTURES[model]
-    if replace(net.architecture, contrast=wanted.contrast) != wanted:
-        raise DataError(f"{weights}: not of the architecture {model!r}, which it is to become")
-    net.architecture = wanted
+    net.architecture = replace(net.architecture, contrast=wanted.contrast)
     if is_folded(net):
         restore_norms(net, sample(faces, seed))
-    return net
+    started = grown(net, wanted, seed)
+    if started is None:
+        raise DataError(
+            f"{weights}: not of the architecture {model!r}, which it is to become, nor a part of it"
+        )
+    return started
 
 
 def require_public_weights(model: str) -> None:
