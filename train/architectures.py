@@ -77,7 +77,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         stages=(
             Stage("fused", expansion=1, channels=24, repeats=1, stride=1),
             Stage("fused", expansion=3, channels=40, repeats=2, stride=2),
-            Stage("inverted", expansion=4, channels=72, repeats=4, stride=2),
+            Stage("fused", expansion=2, channels=40, repeats=1, stride=1),
+            Stage("inverted", expansion=4, channels=72, repeats=5, stride=2),
             Stage("inverted", expansion=4, channels=96, repeats=2, stride=1),
         ),
         head=320,

@@ -119,7 +119,7 @@ def test_int8_weights_are_per_channel_and_every_operation_is_quantized(exported)
     names = {operation["op_name"] for operation in operations}
     assert names <= {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "PAD", "AVERAGE_POOL_2D", "DELEGATE"}
     convolutions = [operation for operation in operations if "CONV" in operation["op_name"]]
-    assert len(convolutions) == 27
+    assert len(convolutions) == 32
     for operation in convolutions:
         weights = tensors[operation["inputs"][1]]
         assert weights["dtype"] == np.int8
@@ -199,7 +199,7 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
     producers = {node.output[0]: node for node in graph.node}
     ours = [node for node in graph.node if node.op_type == "Conv"]
     theirs = [operation for operation in interpreter._get_ops_details() if "CONV" in operation["op_name"]]
-    assert len(ours) == len(theirs) == 27
+    assert len(ours) == len(theirs) == 32
     for node, operation in zip(ours, theirs, strict=True):
         weights, bias = (producers[name] for name in node.input[1:])
         _, kernel, offset = operation["inputs"]

@@ -11,7 +11,7 @@ from fer_edge.train.architectures import ARCHITECTURES
 from fer_edge.train.model import EmotionNet, FloatDepthwise, normalize
 
 
-@pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 25e6, 600_000), ("nano", 5e6, 110_000)])
+@pytest.mark.parametrize(("model", "macs", "parameters"), [("edge", 31e6, 600_000), ("nano", 5e6, 110_000)])
 def test_bundled_architectures_stay_within_their_budget(model, macs, parameters):
     from torch.utils.flop_counter import FlopCounterMode
 
