@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 from .errors import MissingRuntimeError, is_out_of_memory
+from .installed import install_command, installed_version
 
-_WANTED = "opencv-python-headless>=4.11,<5"
+_WANTED = "'opencv-python-headless>=4.11,<5'"
 
 OPENCV_PACKAGES = (
     "opencv-python-headless",
@@ -49,22 +48,10 @@ def installed_packages() -> list[str]:
 
 def opencv_remedy() -> str:
     """The command that installs OpenCV whole, whatever is there."""
-    installed = installed_packages()
-    # Installing it anew must not replace the NumPy 1 that Bookworm's picamera2 is compiled for.
-    numpy = " 'numpy<2'" if (installed_version("numpy") or "").startswith("1.") else ""
-    removed = f"pip uninstall -y {' '.join(installed)}; " if installed else ""
-    return f"{removed}pip install '{_WANTED}'{numpy}"
+    return install_command(_WANTED, OPENCV_PACKAGES)
 
 
 def _broken(reason: str) -> MissingRuntimeError:
     count = len(installed_packages())
     why = f"{count} packages share one folder: " if count > 1 else ""
     return MissingRuntimeError(f"OpenCV is broken: {reason}. {why}{opencv_remedy()}")
-
-
-def installed_version(package: str) -> str | None:
-    """The version of a package as it is installed, or ``None``."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import repository_module
 
+import fer_edge
 from fer_edge.commands import command_parsers
 from fer_edge.config import OPTIONS, Config, ConfigError, load, to_toml, with_store
 from fer_edge.option import SWITCH, options_of
@@ -166,6 +167,29 @@ def test_a_file_of_every_version_is_read(sample):
     for name, value in given.items():
         # One camera may stand without a list.
         assert OPTIONS[name].written(loaded.settings[name].value) in (value, [value])
+
+
+def test_the_sample_of_this_version_has_every_option():
+    """A new option belongs into it, so that a later version is tried with it."""
+    version = ".".join(fer_edge.__version__.split(".")[:2])
+    sample = Path(__file__).with_name(f"config-{version}.toml")
+    given = tomllib.loads(sample.read_text())
+    assert set(OPTIONS) - set(given) == {"source", "force", "fps", "password_file"}
+    settings = load({}, {}, str(sample)).settings
+    assert [name for name in given if settings[name].value == OPTIONS[name].default] == []
+
+
+@pytest.mark.parametrize("sample", sorted(Path(__file__).parent.glob("cameras-*.toml")), ids=lambda p: p.stem)
+def test_tables_of_cameras_of_every_version_are_read(sample):
+    door, till = load({}, {}, str(sample)).config.cameras
+    assert (door.name, till.name) == ("door", "till")
+    stream, usb = door.config, till.config
+    assert (stream.source, usb.source) == ("rtsp://viewer@192.168.1.20/stream", "0")
+    assert (stream.watch.reconnect, stream.watch.region) == (0.0, (0.1, 0.0, 0.9, 1.0))
+    assert stream.watch.mask == (((0.0, 0.0), (0.3, 0.0), (0.3, 1.0)),)
+    assert (stream.watch.password_file, stream.save_video, stream.jsonl) == ("/dev/null", "door.mp4", None)
+    assert (usb.watch.fps, usb.jsonl, usb.force, usb.append) == (5.0, "till.jsonl", True, False)
+    assert stream.watch.detect_size == usb.watch.detect_size == 160
 
 
 def test_a_key_of_a_later_version_ends_the_run_and_is_named(cli, tmp_path):

@@ -188,8 +188,8 @@ def test_installing_opencv_anew_keeps_numpy_1(monkeypatch, numpy, kept):
     """Bookworm's picamera2 needs it, and OpenCV would bring NumPy 2."""
     from fer_edge import opencv
 
-    monkeypatch.setattr(opencv.importlib.metadata, "version", {"numpy": numpy}.__getitem__)
-    monkeypatch.setattr(opencv.importlib.metadata, "PackageNotFoundError", KeyError)
+    monkeypatch.setattr(importlib.metadata, "version", {"numpy": numpy}.__getitem__)
+    monkeypatch.setattr(importlib.metadata, "PackageNotFoundError", KeyError)
     assert opencv.opencv_remedy().endswith(" 'numpy<2'") == kept
 
 

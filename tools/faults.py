@@ -95,9 +95,12 @@ class Run:
     ) -> None:
         self.lines, self.store = lines or folder / "log.jsonl", folder / "shop.db"
         python = [sys.executable, *(["-c", program] if program else ["-m", "fer_edge"])]
+        self._state = tempfile.TemporaryDirectory(prefix="fer-edge-faults-")
         written = (
             *("--jsonl", str(self.lines), "--append", "--save-video", str(folder / "door.mkv")),
             *("--segment", "2s", "--store", str(self.store)),
+            # Not the user's own: a pause kept there, or another run of that name, is none of this one's.
+            *("--name", f"faults-{os.getpid()}", "--state-folder", self._state.name),
         )
         command = [
             *(["/bin/sh", "-c", f'{shell}; exec "$0" "$@"'] if shell else []),
@@ -158,6 +161,7 @@ class Run:
             self.process.kill()
             self.process.wait()
         self._messages.unlink()
+        self._state.cleanup()
 
 
 def count_lines(path: Path) -> int:

@@ -216,7 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mqtt = ["--mqtt", f"mqtt://127.0.0.1:{others.enter_context(broker(Path(folder)))}"]
         video = ["--save-video", f"{folder}/soak.mkv"] if given.save_video else []
         store = ["--store", f"{folder}/soak.db"] if given.store else []
-        options = [*video, *store, *page, *mqtt, *given.options]
+        # Not the user's own: a pause kept there, or another run of that name, is none of this one's.
+        own = ["--name", f"soak-{os.getpid()}", "--state-folder", f"{folder}/state"]
+        options = [*own, *video, *store, *page, *mqtt, *given.options]
         samples, record = soak(given.frames, options, warm_up, given.source)
     grown = growth(samples)
     print(f"{'frames':>9}{'seconds':>9}{'MB':>8}{'threads':>9}{'descriptors':>13}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from ..errors import FerEdgeError
+from ..errors import FerEdgeError, MissingRuntimeError
 from ..kernels import EXTENSION
-from ..models.backends import available_backends
+from ..models.backends import RUNTIMES, available_backends
 from ..models.classifier import Classifier
 from ..models.manifest import BACKENDS, ModelFile, model_files
 from ..models.reference import deviation, tolerance, wrong_crops
@@ -51,11 +52,12 @@ def _unfailing(subject: str, check: Callable[[], list[Finding]]) -> list[Finding
 def _extension() -> Finding:
     if EXTENSION:
         return Finding("ok", "extension", "C kernels in use")
-    return Finding(
-        "note",
-        "extension",
-        "NumPy path in use (same results, slower): FER_EDGE_PURE is set, or no compiler was there at install",
-    )
+    if os.environ.get("FER_EDGE_PURE", "") not in ("", "0"):
+        why, remedy = "FER_EDGE_PURE is set", "unset FER_EDGE_PURE"
+    else:
+        why = "no compiler was there at install, or it does not load"
+        remedy = "install a wheel; or sudo apt install gcc python3-dev, and install again"
+    return Finding("note", "extension", f"NumPy path in use (same results, slower): {why}", remedy)
 
 
 def _weights() -> list[Finding]:
@@ -80,16 +82,22 @@ def _backends() -> list[Finding]:
             Finding(
                 "fault",
                 "backend",
-                "none: pip install ai-edge-litert (or tflite-runtime, or 'fer-edge[onnx]')",
+                "no runtime is installed",
+                "pip install ai-edge-litert, or pip install 'fer-edge[onnx]'",
             )
         ]
     try:
         files = [file for file in model_files() if file.backend in backends]
     except FerEdgeError as error:
-        return [Finding("fault", "backend", f"nothing to run: {error}")]
+        return [Finding("fault", "backend", f"nothing to run: {error}", _REINSTALL)]
     if not any(file.model == DEFAULT_MODEL for file in files):
         return [
-            Finding("fault", "backend", f"no file of the model {DEFAULT_MODEL!r} for {', '.join(backends)}")
+            Finding(
+                "fault",
+                "backend",
+                f"no file of the model {DEFAULT_MODEL!r} for {', '.join(backends)}",
+                _REINSTALL,
+            )
         ]
     findings = [_answer(file) for file in files]
     if any(
@@ -106,12 +114,14 @@ def _backends() -> list[Finding]:
 
 def _answer(file: ModelFile) -> Finding:
     """Whether a file loads and answers the reference face as its manifest says."""
-    name = file.path.name
+    name, update = file.path.name, f"pip install --upgrade {RUNTIMES[file.backend][0]}"
     try:
         classifier = Classifier(file, threads=1)
         difference = deviation(classifier)
     except Exception as error:  # whatever a broken runtime or manifest raises
-        return Finding("fault", "loading", f"{name} on {file.backend}: {_reason(error)}")
+        # Of a runtime that is broken as a whole, the message has the command.
+        remedy = "" if isinstance(error, MissingRuntimeError) else update
+        return Finding("fault", "loading", f"{name} on {file.backend}: {_reason(error)}", remedy)
     if difference is None:
         return Finding(
             "note", "backend", f"{name} loads on {file.backend}; its manifest has no reference answer"
@@ -124,8 +134,8 @@ def _answer(file: ModelFile) -> Finding:
         "fault",
         "backend",
         f"{name} computes wrongly on {file.backend}: the reference face's logits are off by {difference:.3g} "
-        f"{unit}{'s' * (difference != 1)} (at most {tolerance(classifier):g}); use --backend {other}, or "
-        "another version of the runtime",
+        f"{unit}{'s' * (difference != 1)} (at most {tolerance(classifier):g})",
+        f"--backend {other}; {update}, or an older version",
     )
 
 
@@ -135,15 +145,15 @@ def _reason(error: Exception) -> str:
 
 def _crops() -> Finding:
     path = "C kernels" if EXTENSION else "NumPy path"
+    remedy = "export FER_EDGE_PURE=1, or build it again" if EXTENSION else "pip install --upgrade numpy"
     try:
         wrong = wrong_crops()
     except Exception as error:  # whatever a broken kernel raises
-        return Finding("fault", "crops", f"{path}: fails with {error!r}")
+        return Finding("fault", "crops", f"{path}: fails with {error!r}", remedy)
     if not wrong:
         return Finding("ok", "crops", f"{path}: same bytes as everywhere")
-    remedy = "set FER_EDGE_PURE=1, or build it again" if EXTENSION else "install another version of NumPy"
     return Finding(
-        "fault", "crops", f"{path}: computes wrongly, wrong bytes in {', '.join(wrong)} crops; {remedy}"
+        "fault", "crops", f"{path}: computes wrongly, wrong bytes in {', '.join(wrong)} crops", remedy
     )
 
 

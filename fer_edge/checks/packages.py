@@ -7,7 +7,8 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 
-from ..opencv import OPENCV_PACKAGES, installed_packages, installed_version, opencv_remedy
+from ..installed import installed_version
+from ..opencv import OPENCV_PACKAGES, installed_packages, opencv_remedy
 from .finding import Finding
 
 VERSIONS = (
@@ -22,8 +23,10 @@ VERSIONS = (
     "torch",
 )
 
-NOT_FOR_DEVICES = frozenset({"train", "teacher", "export", "test", "services", "dev"})
-"""Extras that a device does without."""
+NOT_FOR_DEVICES = frozenset(
+    {"train", "teacher", "export", "archive", "ray", "fleet", "postgresql", "test", "services", "dev"}
+)
+"""Extras for other machines than the one at the camera."""
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(\[[^\]]*\])?([^;]*)(?:;\s*(.*))?")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,15 +13,17 @@ from ..errors import DataError
 from ..option import nonempty
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Config
     from ..service.install import Manager
     from ..service.unit import UnitOptions
 
 HELP = "Print a systemd unit that runs `fer-edge run`; install, start or remove it."
 EPILOG = """examples:
-  fer-edge service -- --camera 0 --jsonl faces.jsonl --append        # prints the unit
-  sudo /opt/fer-edge/bin/fer-edge service --install -- --camera 0 --jsonl faces.jsonl --append
-  fer-edge service --user --install -- --camera 0 --jsonl faces.jsonl --append
+  fer-edge service -- --camera 0 --store faces.db        # prints the unit
+  sudo /opt/fer-edge/bin/fer-edge service --install -- --camera 0 --jsonl faces.jsonl --append --keep-files 5G
+  fer-edge service --user --install -- --camera 0 --store faces.db
   systemctl status fer-edge; journalctl -u fer-edge -f
   sudo /opt/fer-edge/bin/fer-edge service --remove
 
@@ -32,6 +35,8 @@ Exit code: 0 done, 1 systemd refused, 2 bad input, 78 a bad configuration file."
 
 CONFIG = Path("/etc/fer-edge.toml")
 """What a service without options reads."""
+
+_log = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -174,6 +179,7 @@ def _checked(
     configs = [config, *(camera.config for camera in config.cameras)]
     for one in configs:
         _refuse_what_fails_later(one)
+    _warn_of_growth(configs)
     if not config.watch.wait_for_camera:
         options = ["--wait-for-camera", *options]
     return options, configs, [parsed.config]
@@ -185,6 +191,17 @@ def _refuse_what_fails_later(config: Config) -> None:
     if config.save_image and not config.force:
         raise DataError(
             f"--save-image {config.save_image}: the second start would find the file and end; add --force"
+        )
+
+
+def _warn_of_growth(configs: Sequence[Config]) -> None:
+    """Warn of files that fill a card where nobody deletes them; the first of ``configs`` is of all cameras."""
+    growing = {"--jsonl": [one.jsonl for one in configs], "--save-video": [one.save_video for one in configs]}
+    found = [flag for flag, names in growing.items() if any(name and name != "-" for name in names)]
+    if found and not configs[0].keep_files:
+        _log.warning(
+            "%s: nothing deletes what is written, so that the card fills; --keep-files 5G keeps the newest",
+            " and ".join(found),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ def recall(path: Path) -> Memory:
     A damaged file must not reveal what was paused or masked for somebody's privacy.
     """
     try:
-        return _memory_of(json.loads(path.read_text(encoding="utf-8")))
+        return _read(path)
     except (FileNotFoundError, NotADirectoryError):
         return Memory()
     except (OSError, ValueError, RecursionError) as error:
@@ -44,9 +45,13 @@ def recall(path: Path) -> Memory:
 
 
 def remember(path: Path, memory: Memory) -> None:
-    """Write ``memory`` in one step, readable by this user only; a warning where that fails."""
+    """Write ``memory`` in one step, readable by this user only; a warning where that fails.
+
+    A file that :func:`recall` cannot read, as that of a later version, is kept beside it.
+    """
     content = {"version": VERSION, "paused": memory.paused, "masks": dict(memory.masks)}
     try:
+        _keep_unread(path)
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
             stream.write(json.dumps(content, indent=1) + "\n")
             stream.flush()
@@ -57,6 +62,25 @@ def remember(path: Path, memory: Memory) -> None:
     except (OSError, FerEdgeError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else error
         _log.warning("%s: not written, so that a restart will forget this: %s", path, told)
+
+
+def _read(path: Path) -> Memory:
+    """Raises ``OSError``; ``ValueError`` or ``RecursionError`` for a file that is not what it should be."""
+    return _memory_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _keep_unread(path: Path) -> None:
+    try:
+        _read(path)
+    except OSError:
+        return
+    except (ValueError, RecursionError):
+        kept = path.with_name(f"{path.name}.unread")
+        # Copied, as without a file of this name a crash now would end the pause.
+        with atomic_path(kept) as temporary:
+            shutil.copyfile(path, temporary)
+        kept.chmod(0o600)
+        _log.warning("%s: its content, which this version cannot read, is kept in %s", path, kept.name)
 
 
 def _memory_of(content: Any) -> Memory:

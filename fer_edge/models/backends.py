@@ -19,6 +19,12 @@ from ..kernels.constants import FACE_SIZE
 from ..labels import ANSWERS, Labels
 from .manifest import BACKENDS, Backend, ModelFile, TensorSpec, unfit
 
+RUNTIMES: dict[Backend, tuple[str, ...]] = {
+    "litert": ("ai-edge-litert", "tflite-runtime"),
+    "onnx": ("onnxruntime",),
+}
+"""The packages of each backend, of which one will do; the first is what is installed where none is."""
+
 _LITERT_MODULES = ("ai_edge_litert", "tflite_runtime")
 _EXACT_SUMS = "session.x64quantprecision"
 """ONNX Runtime's option for 8-bit kernels whose sums are exact on every x86-64 processor."""
@@ -70,9 +76,7 @@ def load_onnxruntime() -> Any:
         runtime.disable_telemetry_events()
         return runtime
     except Exception as error:  # one built for another NumPy or C library raises ValueError, OSError ...
-        raise MissingRuntimeError(
-            f"the onnx backend needs onnxruntime: pip install 'fer-edge[onnx]' ({error})"
-        ) from error
+        raise _unusable("onnx", "onnxruntime", "pip install 'fer-edge[onnx]'", str(error)) from error
 
 
 def open_session(file: ModelFile, content: bytes, threads: int) -> Session:
@@ -318,7 +322,16 @@ def litert_interpreter_class() -> Any:
             return importlib.import_module(f"{module}.interpreter").Interpreter
         except Exception as error:  # as in load_onnxruntime
             reasons.append(str(error))
-    raise MissingRuntimeError(
-        "the litert backend needs ai-edge-litert or tflite-runtime: pip install ai-edge-litert "
-        f"({'; '.join(reasons)})"
-    )
+    needed = "ai-edge-litert or tflite-runtime"
+    raise _unusable("litert", needed, "pip install ai-edge-litert", "; ".join(reasons))
+
+
+def _unusable(backend: Backend, needed: str, command: str, reason: str) -> MissingRuntimeError:
+    """The error for a runtime that is not installed, or that pip takes for installed and does not load."""
+    from ..installed import install_command, installed_version
+
+    packages = RUNTIMES[backend]
+    if any(map(installed_version, packages)):
+        command = install_command(packages[0], packages)
+        return MissingRuntimeError(f"the {backend} backend is broken: {reason}. {command}")
+    return MissingRuntimeError(f"the {backend} backend needs {needed}: {command} ({reason})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,9 @@ def test_a_runtime_whose_logits_are_off_is_a_fault(cli, monkeypatch, backend, he
     assert len(found) == sum(file.backend == backend for file in model_files())
     assert all(f"computes wrongly on {backend}" in detail for detail in found)
     assert any("off by 2 steps (at most 1)" in detail for detail in found)
+    other = {"litert": "onnx", "onnx": "litert"}[backend]
+    remedies = [one.remedy for one in installation._backends() if one.state == "fault"]
+    assert all(remedy.startswith(f"--backend {other}; pip install --upgrade ") for remedy in remedies)
 
 
 @pytest.mark.parametrize("head", LABELS)
@@ -70,6 +74,22 @@ def test_one_step_is_no_fault_and_two_are(head):
         return installation._answer(replace(file, reference=replace(file.reference, logits=logits))).state
 
     assert [state(steps) for steps in (-2, -1, 0, 1, 2)] == ["fault", "ok", "ok", "ok", "fault"]
+
+
+def test_a_lack_of_runtimes_is_a_fault_with_the_command(monkeypatch):
+    monkeypatch.setattr(installation, "available_backends", lambda: [])
+    (finding,) = installation._backends()
+    assert (finding.state, finding.detail) == ("fault", "no runtime is installed")
+    assert finding.remedy == "pip install ai-edge-litert, or pip install 'fer-edge[onnx]'"
+
+
+@pytest.mark.parametrize(("pure", "remedy"), [("1", "unset FER_EDGE_PURE"), ("0", "install a wheel; or sudo")])
+def test_the_slow_path_is_a_note_with_what_helps(monkeypatch, pure, remedy):
+    monkeypatch.setenv("FER_EDGE_PURE", pure)
+    monkeypatch.setattr(installation, "EXTENSION", False)
+    finding = installation._extension()
+    assert finding.state == "note"
+    assert finding.remedy.startswith(remedy)
 
 
 def test_an_answer_to_another_face_is_a_fault():
@@ -158,7 +178,12 @@ def test_packages_that_fail_to_load_are_told_and_the_other_runtime_serves(tmp_pa
     assert out.splitlines()[1] == ("onnx" if package == "ai_edge_litert" else "litert")
     command = [sys.executable, "-m", "fer_edge", "doctor"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == (module == "cv2")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == (module == "cv2")
+    # pip takes what is broken for installed.
+    name = {"cv2": "opencv-python-headless", "onnxruntime": "onnxruntime"}.get(package, "ai-edge-litert")
+    line = next(text for text in done.stdout.splitlines() if "broken: " in text)
+    assert re.search(rf"\. pip uninstall -y [^;]*{name}[^;]*; pip install '?{name}", line), line
 
 
 def changed(content: bytes) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from pipeline.several import Recognizer, Script, watching
 
 from fer_edge.control.control import LONGEST_NAME, MOST_CORNERS, MOST_MASKS, Control
 from fer_edge.control.folder import state_folder, state_path
+from fer_edge.control.memory import VERSION
 from fer_edge.control.requests import obey
 from fer_edge.errors import DataError
 from fer_edge.pipeline.options import WatchOptions
@@ -22,6 +25,7 @@ from fer_edge.pipeline.watch import Watch
 
 TRIANGLE = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
 SQUARE = ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2), (0.1, 0.2))
+SAMPLES = sorted(Path(__file__).parent.glob("control-*.json"))
 
 
 class Sessions:
@@ -165,6 +169,37 @@ def test_a_bad_file_is_told_and_pauses_what_is_live(run, tmp_path, caplog, conte
     assert not Control(run, folder=tmp_path).paused
     control.pause()
     assert json.loads((tmp_path / "control-default.json").read_text())["paused"] is True
+
+
+def test_there_is_a_sample_of_every_version():
+    assert [path.name for path in SAMPLES] == [f"control-{number}.json" for number in range(1, VERSION + 1)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_what_every_version_remembered_holds(run, tmp_path, caplog, sample):
+    path = tmp_path / "control-default.json"
+    shutil.copyfile(sample, path)
+    control = Control(run, folder=tmp_path)
+    assert (control.paused, control.drawn("door")) == (True, (SQUARE,))
+    control.resume()
+    assert json.loads(path.read_text())["masks"] == json.loads(sample.read_text())["masks"]
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_a_later_version_remembered_is_kept_after_a_roll_back(run, tmp_path, caplog):
+    path, kept = tmp_path / "control-default.json", tmp_path / "control-default.json.unread"
+    later = SAMPLES[-1].read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}')
+    path.write_text(later)
+    control = Control(run, folder=tmp_path)
+    assert control.paused
+    assert path.read_text() == later and not kept.exists()
+    control.resume()
+    assert kept.read_text() == later
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert "is kept in control-default.json.unread" in caplog.text
+    control.set_masks("door", [SQUARE])
+    assert kept.read_text() == later
+    assert json.loads(path.read_text())["masks"] == {"door": [[list(point) for point in SQUARE]]}
 
 
 def test_masks_of_a_camera_that_is_called_otherwise_now_are_named(run, tmp_path, caplog):

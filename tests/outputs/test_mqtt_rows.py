@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,15 @@ from outputs import mqtt_device
 from outputs.mqtt_broker import PLACE, FakeBroker, FakeControl, WrittenStore, state
 from outputs.mqtt_device import TOPICS, Device, seqs
 
+from fer_edge.outputs.mqtt import progress as progresses
 from fer_edge.outputs.mqtt.feed import CONFIRM_SECONDS
 from fer_edge.outputs.mqtt.link import LinkLost
+from fer_edge.outputs.mqtt.progress import Progress
 from fer_edge.outputs.mqtt.publisher import Publisher, Telling
+
+SAMPLES = sorted(Path(__file__).parent.glob("mqtt-progress-*.json"))
+STORE = "5f0c6a3e9d7b4c12a8e61b2f3c4d5e6f"
+"""Of the samples."""
 
 broker, control, device, store = (
     mqtt_device.broker,
@@ -258,6 +265,30 @@ def test_progress_that_is_damaged_sends_again_rather_than_never(device, broker, 
     device.run(5)
     assert seqs(broker) == [1, 2, 3, 4, 1, 2, 3, 4]
     assert "all rows are sent again" in caplog.text
+
+
+def test_there_is_a_sample_of_progress_of_every_version():
+    versions = range(1, progresses._VERSION + 1)
+    assert [path.name for path in SAMPLES] == [f"mqtt-progress-{number}.json" for number in versions]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_progress_of_every_version_goes_on(tmp_path, sample):
+    path = Progress(tmp_path, PLACE, "shop").path
+    path.parent.mkdir()
+    path.write_bytes(sample.read_bytes())
+    progress = Progress(tmp_path, PLACE, "shop")
+    assert [progress.after(STORE, table, 99) for table in ("minutes", "visits")] == [41, 7]
+    assert progress.components == {"people": "sensor", "pause": "switch"}
+
+
+def test_progress_of_a_later_version_sends_all_again_after_a_roll_back(tmp_path, caplog):
+    path = Progress(tmp_path, PLACE, "shop").path
+    path.parent.mkdir()
+    latest = json.loads(SAMPLES[-1].read_text())
+    path.write_text(json.dumps({**latest, "version": latest["version"] + 1}))
+    assert Progress(tmp_path, PLACE, "shop").after(STORE, "minutes", 99) == 0
+    assert f"version {latest['version'] + 1} where {latest['version']} is known" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(device, broker, store, caplog, monkeypatch):

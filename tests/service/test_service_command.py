@@ -192,6 +192,25 @@ def test_options_that_would_fail_later_are_refused_now(systemctl, capsys, option
     assert message in capsys.readouterr().err
 
 
+GROWS = "nothing deletes what is written"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--jsonl", "faces.jsonl", "--append"], f"--jsonl: {GROWS}"),
+        (["--jsonl", "-", "--save-video", "v.mkv"], f"--save-video: {GROWS}"),
+        (["--jsonl", "a.jsonl", "--append", "--save-video", "v.mkv"], f"--jsonl and --save-video: {GROWS}"),
+        (["--jsonl", "faces.jsonl", "--append", "--keep-files", "5G"], None),
+        (["--store", "shop.db"], None),
+    ],
+)
+def test_a_service_that_would_fill_its_card_is_warned_of(systemctl, capsys, options, told):
+    assert main(["service", "--", "--camera", "0", *options]) == 0
+    err = capsys.readouterr().err
+    assert (told in err) if told else (GROWS not in err)
+
+
 def test_the_configuration_is_read_before_it_is_installed(systemctl, tmp_path, capsys):
     file = tmp_path / "door.toml"
     file.write_text('camera = "0"\nmin_scor = 0.8\n')
@@ -260,7 +279,8 @@ def test_files_of_each_of_several_cameras_are_seen_and_checked(systemctl, tmp_pa
         """
     file.write_text(text)
     assert main(["service", "--config", str(file)]) == 0
-    unit = capsys.readouterr().out
+    unit, err = capsys.readouterr()
+    assert f"--jsonl: {GROWS}" in err
     assert "\nBindReadOnlyPaths=/home/pi/film.mp4\n" in unit
     assert f"\nLoadCredential={credential_name(secret)}:{secret}\n" in unit
     file.write_text(f'{text}save_image = "film.png"\n')

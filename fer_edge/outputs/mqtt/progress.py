@@ -62,6 +62,8 @@ class Progress:
             self._seqs, self.components, self.damaged = {}, {}, True
 
     def _take(self, record: Mapping[str, Any]) -> None:
+        if record["version"] != _VERSION:
+            raise ValueError(f"version {record['version']!r} where {_VERSION} is known")
         self._seqs = {
             store: {table: int(seq) for table, seq in seqs.items()}
             for store, seqs in record["stores"].items()
