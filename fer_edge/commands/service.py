@@ -195,7 +195,7 @@ def _refuse_what_fails_later(config: Config) -> None:
 
 
 def _warn_of_growth(configs: Sequence[Config]) -> None:
-    """Warn of files that fill a card where nobody deletes them; the first of ``configs`` is of all cameras."""
+    """Warn of files that fill a card, as nobody deletes them; the first of ``configs`` is of all cameras."""
     growing = {"--jsonl": [one.jsonl for one in configs], "--save-video": [one.save_video for one in configs]}
     found = [flag for flag, names in growing.items() if any(name and name != "-" for name in names)]
     if found and not configs[0].keep_files:

@@ -77,13 +77,13 @@ def test_one_step_is_no_fault_and_two_are(head):
 
 
 def test_a_lack_of_runtimes_is_a_fault_with_the_command(monkeypatch):
-    monkeypatch.setattr(installation, "available_backends", lambda: [])
+    monkeypatch.setattr(installation, "available_backends", list)
     (finding,) = installation._backends()
     assert (finding.state, finding.detail) == ("fault", "no runtime is installed")
     assert finding.remedy == "pip install ai-edge-litert, or pip install 'fer-edge[onnx]'"
 
 
-@pytest.mark.parametrize(("pure", "remedy"), [("1", "unset FER_EDGE_PURE"), ("0", "install a wheel; or sudo")])
+@pytest.mark.parametrize(("pure", "remedy"), [("1", "unset FER_EDGE_PURE"), ("0", "install a wheel; or ")])
 def test_the_slow_path_is_a_note_with_what_helps(monkeypatch, pure, remedy):
     monkeypatch.setenv("FER_EDGE_PURE", pure)
     monkeypatch.setattr(installation, "EXTENSION", False)
