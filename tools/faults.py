@@ -512,8 +512,13 @@ def hanging_reader(plan: Plan) -> Outcome:
         run.wait_for(lambda: count_lines(copy) > 60, "60 lines")
         before = len(segments_in(plan.folder))
         reading.clear()
-        # Some 64 KiB of lines fit into the pipe, and then 64 wait.
         time.sleep(max(plan.seconds, 8.0))
+
+        def frames() -> int:
+            return sum(count_frames(path)[0] for path in segments_in(plan.folder)[before:])
+
+        # Some 64 KiB of lines, a hundred, fit into the pipe, and then 64 wait.
+        run.wait_for(lambda: frames() > 250, "250 frames meanwhile")
         outcome.injected += 1
         outcome.check(len(segments_in(plan.folder)) > before, "no segment began meanwhile")
         reading.set()
