@@ -212,7 +212,7 @@ def test_onnx_file_has_the_integers_of_the_tflite_file(exported):
             np.testing.assert_array_equal(constants[found.input[1]], scales)
     # On x86-64 without VNNI the runtime exchanges these, layer by layer, and wants each once.
     used = [name for node in ours for name in (producers[node.input[1]].input[0::2])]
-    assert len(used) == len(set(used)) == 2 * 27
+    assert len(used) == len(set(used)) == 2 * 32
     assert {constants[name].dtype for name in used} == {np.dtype(np.int8)}
 
 
