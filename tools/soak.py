@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from fer_edge.pipeline.summary import LATENCIES_KEPT
+
 SOURCE = "--camera demo --unpaced"
 SAMPLES = 240
 """Samples in a run, some more where it is short."""
@@ -187,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--frames", type=int, default=200_000, help="default: %(default)s")
     parser.add_argument("--source", default=SOURCE, help="what is read (default: %(default)s)")
-    parser.add_argument("--warm-up", type=int, help="frames before the first sample (default: a quarter)")
+    parser.add_argument(
+        "--warm-up", type=int, help="frames before the first sample (default: a quarter, at most 20000)"
+    )
     parser.add_argument("--save-video", action="store_true", help="write and delete a video as well")
     parser.add_argument("--store", action="store_true", help="write and delete a store as well")
     parser.add_argument("--page", action="store_true", help="serve the page to a viewer as well")
@@ -198,9 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write samples and figures there")
     parser.add_argument("options", nargs="*", help="of fer-edge run")
     given = parser.parse_args(arguments)
-    # Meanwhile the list of latencies fills up, the pools of allocators, and the caches that SQLite has for
-    # each connection, which grow as the file does, up to 2 MB.
-    warm_up = given.frames // 4 if given.warm_up is None else given.warm_up
+    # The list of latencies fills up meanwhile, and so do the pools of allocators.
+    warm_up = min(2 * LATENCIES_KEPT, given.frames // 4) if given.warm_up is None else given.warm_up
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as others:
         page, mqtt = [], []
         if given.page:

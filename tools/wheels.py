@@ -23,7 +23,7 @@ DIST = REPOSITORY / "dist"
 ARCHITECTURES = ("x86_64", "aarch64")
 _DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 GLIBC = "manylinux_2_17"
-LARGEST = {".whl": 4_400_000, ".gz": 5_000_000}
+LARGEST = {".whl": 4_200_000, ".gz": 4_700_000}
 """Bytes of a wheel and of the sdist, which has the tests as well; a slow line and a small SD card should not
 notice them."""
 

@@ -50,7 +50,7 @@ _WEIGHTS = (
     / 64
 )
 """Degrees for the edges (8, 6, 6) of a face, their length being 1, row by row; the same for a face and its
-mirror image. benchmarks/nods.py prints these."""
+mirror image. As ``fit`` of benchmarks/nods.py printed them."""
 
 _BY_LANDMARKS, _BIAS = 0.666, -24.28
 """Degrees for each degree of the landmarks' pitch, and for all faces."""

@@ -57,3 +57,25 @@ class Turns:
         # Among one more than there are tracks, one is free; ``every`` may be any number.
         places = range(self._every, max(0, self._every - len(self._next) - 1), -1)
         return min(places, key=lambda ahead: load[self._frame + ahead])
+
+
+class Latest:
+    """What was measured of each track when it was last due."""
+
+    def __init__(self) -> None:
+        self._measured: dict[int, float] = {}
+
+    def update(
+        self, keys: NDArray[np.int64], due: NDArray[np.bool_], measured: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Take what was ``measured`` (m,) of those of the tracks ``keys`` (n,) that are ``due``, bool (n,).
+
+        Returns the latest of each track, float32 (n,), NaN where it was never measured.
+        """
+        self._measured.update(zip(keys[due].tolist(), measured.tolist(), strict=True))
+        return np.array([self._measured.get(key, np.nan) for key in keys.tolist()], np.float32)
+
+    def keep(self, keys: NDArray[np.int64]) -> None:
+        """Forget all tracks but ``keys`` (m,)."""
+        kept = set(keys.tolist())
+        self._measured = {key: value for key, value in self._measured.items() if key in kept}

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..faces.faces import Faces
 from ..faces.light import brightness, with_brightness
-from ..faces.nod import with_pitch
+from ..faces.nod import pitches, with_pitch
 from ..faces.tracker import Tracker
 from ..faces.windows import DETECT_EVERY, Follower
 from ..machine import usable_cores
@@ -41,7 +41,7 @@ from .result import FrameResult
 from .smoothing import Smoother
 from .state import RUNNING, Gap, State
 from .summary import Summary, Tally
-from .turns import CLASSIFY_EVERY, Turns
+from .turns import CLASSIFY_EVERY, Latest, Turns
 from .zones import Zones
 
 
@@ -123,6 +123,7 @@ class Watch(Iterator[FrameResult]):
         )
         self._opened.callback(self._follower.close)
         self._turns = Turns(classify_every)
+        self._pitches = Latest()
         self._began = math.inf
         self._feed = Feed(
             self.source,
@@ -354,7 +355,7 @@ class Watch(Iterator[FrameResult]):
         shape = frame.image.shape
         view = self._zones.view(frame.image)
         found = self._follow(frame, view, gap) if self.source.related else self._look(frame, view)
-        faces = self._zones.placed(with_pitch(view, with_brightness(view, found)), shape)
+        faces = self._zones.placed(with_brightness(view, found), shape)
         light = brightness(view)
         latency_ms = (time.perf_counter() - started) * 1000
         age = time.monotonic() - frame.monotonic
@@ -385,7 +386,8 @@ class Watch(Iterator[FrameResult]):
 
     def _look(self, frame: Frame, view: NDArray[np.uint8]) -> Faces:
         """The faces of a picture by itself, of which ``view`` is looked at."""
-        return self.recognizer.classify(view, self._seen(self.recognizer.detect(view), frame.image.shape))
+        found = self._seen(self.recognizer.detect(view), frame.image.shape)
+        return self.recognizer.classify(view, with_pitch(view, found))
 
     def _seen(self, found: Faces, shape: Sequence[int]) -> Faces:
         """Of the faces that the detector ``found`` those that count."""
@@ -406,10 +408,13 @@ class Watch(Iterator[FrameResult]):
         keys, kept = self._tracker.keys, self._tracker.kept_keys
         self._smoother.keep(kept)
         self._turns.keep(kept)
+        self._pitches.keep(kept)
         due = self._turns.take(keys, sparse)
         looked_at = faces.at(due)
         sharp = np.empty(len(looked_at), np.float32)
         distributions = self.recognizer.distributions(view, looked_at, sharp)
         # One mean of each person takes both.
         smoothed = self._smoother.update(keys, np.column_stack((distributions, sharp)), timestamp, due)
-        return answered(faces, self.recognizer.classifier.answers(smoothed[:, :-1]), smoothed[:, -1])
+        pitch = self._pitches.update(keys, due, pitches(view, looked_at.landmarks))
+        answers = self.recognizer.classifier.answers(smoothed[:, :-1])
+        return answered(replace(faces, pitch=pitch), answers, smoothed[:, -1])

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..errors import DataError
 from .clock import at, milliseconds
-from .schema import OPEN, TABLES, Kind, Table, version_of
+from .schema import CACHE, OPEN, TABLES, Kind, Table, version_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class StoreReader:
         self._connection = _opened(self.path)
         try:
             with self._telling():
+                self._connection.execute(CACHE)
                 version = version_of(self._connection, self.path)
             if not version:
                 raise DataError(f"{path}: an empty file, not a store")

@@ -16,7 +16,7 @@ from ..errors import DataError, OutputError
 from ..files import check_target, is_special, sync_folder
 from .clock import DAY
 from .rows import TABLE, MinuteRow, Row, SecondRow, VisitRow, columns, values
-from .schema import VERSION, changes, refuse_of_fleet, statements, telling_what_it_is, version_of
+from .schema import CACHE, VERSION, changes, refuse_of_fleet, statements, telling_what_it_is, version_of
 
 DELETED_AT_ONCE = 500
 """Rows of each table that one step of :meth:`StoreWriter.delete` deletes at most."""
@@ -144,6 +144,7 @@ class StoreWriter:
                 # A commit is on the disk when it returns, also where the plug is pulled then.
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+                connection.execute(CACHE)
                 if version == 0:
                     self._create(connection)
                 elif version < VERSION:

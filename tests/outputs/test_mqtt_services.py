@@ -15,8 +15,9 @@ import pytest
 
 pytest.importorskip("paho.mqtt.enums")
 pytest.importorskip("cv2")
+from outputs import mqtt_device
 from outputs.mosquitto import SECONDS, await_true, kept, mosquittos, passwords, reading
-from outputs.mqtt_broker import FakeControl, WrittenStore, state
+from outputs.mqtt_broker import FakeControl, state
 
 from fer_edge.control.broker import broker_of
 from fer_edge.errors import OutputError
@@ -49,11 +50,7 @@ def published(broker, store, folder, name="shop", control=None, **options):
         publisher.stop(2.0)
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = WrittenStore(tmp_path / "shop.db")
-    yield made
-    made.close()
+store = mqtt_device.store
 
 
 @pytest.fixture

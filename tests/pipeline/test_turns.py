@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fer_edge.pipeline.turns import Turns
+from fer_edge.pipeline.turns import Latest, Turns
 
 
 def take(turns, *keys, sparse=False):
@@ -87,3 +87,19 @@ def test_nobody_waits_longer_than_asked(every):
             # Absent ones are due as soon as they are back.
             assert key in due or frame - since[key] < every
         since.update(dict.fromkeys(due, frame))
+
+
+def test_what_was_measured_last_is_known_until_the_track_is_forgotten():
+    latest = Latest()
+
+    def told(keys, due, measured):
+        found = latest.update(np.array(keys), np.array(due, np.bool_), np.array(measured, np.float32))
+        assert found.dtype == np.float32
+        return found.tolist()
+
+    assert told([4, 7], [True, True], [1.5, -2]) == [1.5, -2]
+    assert told([7, 4], [True, False], [3]) == [3, 1.5]
+    assert told([7], [False], []) == [3]
+    latest.keep(np.array([4]))
+    found = told([4, 7], [False, False], [])
+    assert found[0] == 1.5 and np.isnan(found[1])

@@ -66,6 +66,21 @@ def test_pitch_is_measured_in_the_picture(astronaut, region):
     assert result.faces[0].pitch == result.faces.pitch[0]
 
 
+def test_pitch_is_measured_when_a_face_is_classified_and_holds_until_then(monkeypatch):
+    measured = []
+
+    def scripted(image, landmarks):
+        measured.extend(image[0, 0, 0] for _ in landmarks)
+        return np.full(len(landmarks), image[0, 0, 0], np.float32)
+
+    monkeypatch.setattr("fer_edge.pipeline.watch.pitches", scripted)
+    recognizer = ScriptedRecognizer()
+    results, _ = watch(ScriptedSource(7), recognizer, classify_every=3)
+    assert recognizer.classified == [1, 0, 0, 1, 0, 0, 1]
+    assert measured == [0, 3, 6]
+    assert [face.pitch for result in results for face in result.faces] == [0, 0, 0, 3, 3, 3, 6]
+
+
 def test_light_is_that_of_the_region(monkeypatch):
     class Lit(ScriptedSource):
         def __iter__(self):
