@@ -377,8 +377,8 @@ def _method(content: Content) -> str:
         "For each face, a small neural network estimates how many of ten people would call it angry, "
         "disgust, fear, happy, sad, surprise or neutral.",
         averaged,
-        f"Facing the camera: the head is turned by at most {ATTENTION_YAW:g}° sideways and "
-        f"{ATTENTION_PITCH:g}° up or down, as estimated from five points of the face.",
+        f"Facing the camera: the head is turned by at most {ATTENTION_YAW:g}° sideways, as estimated from "
+        f"five points of the face, and {ATTENTION_PITCH:g}° up or down, as estimated from its picture.",
         "Valence: the share of happy minus those of angry, disgust, fear and sad.",
         "Seen to smile: each person’s largest share of happy over any second, averaged over people.",
     ]
@@ -400,9 +400,9 @@ def _method(content: Content) -> str:
         "Not how many different people came: anyone who leaves and comes back is counted again, and two "
         "people who cross may be taken for one.",
         "Not where eyes look: a head may face the camera while its eyes do not.",
-        "Not whether people look down: the estimate follows a nod by a third to a half only, so the limit of "
-        f"{ATTENTION_PITCH:g}° hardly ever applies, and whoever looks down at a phone may count as facing "
-        "the camera.",
+        "Not every look down: of heads bent by 30° about nine in ten count as turned away, but a glance down "
+        "may pass. Recordings of earlier versions hardly noticed bent heads; do not compare their attention "
+        "with that of newer ones.",
         "Not why something differs: light, hour and audience may differ as well.",
         "Faint smiles are often missed. Faces differ by age, beard, glasses and culture, and so do the "
         "model’s errors; compare groups with care.",
