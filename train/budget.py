@@ -22,18 +22,35 @@ class Budget:
         self.seconds = seconds
         self._begun = (time.perf_counter() if started is None else started) - spent
         self._report = _SHARE_OF_A_REPORT * seconds
+        self._spent = self._first = spent
 
     def elapsed(self) -> float:
         """Seconds gone."""
         return time.perf_counter() - self._begun
 
+    def begin_steps(self) -> None:
+        """Tell that the first step comes now: what was prepared before it is no part of :meth:`fraction`."""
+        self._first = self.elapsed()
+
     def fraction(self) -> float:
-        """Which part of the time for steps is gone, 0 to 1."""
-        return min(self.elapsed() / max(self.seconds - _MARGIN * self._report, 1e-6), 1.0)
+        """Which part of the course of rates is over, 0 to 1.
+
+        That is what an interrupted run had of the whole time, and for the rest the time for steps.
+
+        It begins at 0, however long a bank of views or a compiler took, since a warm-up is for first steps.
+        """
+        whole = max(self._whole(), 1e-6)
+        before = min(self._spent / whole, 1.0)
+        left = max(whole - self._first, 1e-6)
+        return before + (1 - before) * min(max(self.elapsed() - self._first, 0.0) / left, 1.0)
 
     def over(self) -> bool:
         """Whether there is no more time for steps."""
-        return self.fraction() >= 1
+        return self.elapsed() >= self._whole()
+
+    def _whole(self) -> float:
+        """Seconds from the beginning to the last step."""
+        return self.seconds - _MARGIN * self._report
 
     def reported(self, seconds: float) -> None:
         """Tell how long a report took."""

@@ -91,6 +91,8 @@ def fit(
         seconds = None if budget is None else _BANK_SHARE * (budget.seconds - spent)
         rows = on_device(data, options, target, seconds)
         learner = Learner(net, _wrapped(net, rows, options, world), averaged, optimizer)
+        if budget is not None:
+            budget.begin_steps()
 
     while not ended:
         last_accuracy = history[-1].get("val_accuracy") if history else None

@@ -82,7 +82,7 @@ class TrainOptions:
     augmentation_decay_start: fraction of the run after which augmentation decays linearly, to
         ``augmentation_floor`` of its strength in the last epoch.
     minutes: budget of the run, validation included, 0: none. Then ``epochs`` only gives the scale of warm-up:
-        rates and augmentation follow the time that has passed, and the run ends with it.
+        rates and augmentation follow the time that has passed since the first step, and the run ends with it.
     mixup: strength of mixing pairs of images and their targets (Zhang et al. 2017, arXiv:1710.09412).
     bfloat16: compute activations in bfloat16; faster where the processor has matrix units for it.
     compile: run the network through ``torch.compile`` on a GPU, where that works.
