@@ -57,8 +57,8 @@ class CrowdFigures:
     shares. share_difference: mean absolute difference of predicted and actual shares over ``share_rows``
     rows and nine answers; share_error: mean gap, over 15 bins of equal width, between the largest predicted
     share and the actual share of that answer, on the same rows: the calibration error of shares. balances:
-    for each of ``BALANCES`` and the model's own T. sure: agreement with the one top vote of the answers that
-    do not count as unsure.
+    for each of ``BALANCES`` and the T of the answers. sure: agreement with the one top vote of the answers
+    that do not count as unsure.
     """
 
     barsoum: Agreement

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..config import OPTIONS
+from ..errors import DataError
 from ..option import Option
 
 _OWN_DEFAULT = object()
@@ -42,3 +43,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGr
     group = parser.add_argument_group("classifier")
     add_options(group, ("model", "backend", "precision", "threads"))
     return group
+
+
+def refuse_idle_balance(balance: float | None, labels: str) -> None:
+    """Raise DataError where a ``balance`` is given that does nothing, since the answers are not people's."""
+    if balance is not None and labels != "people":
+        raise DataError(
+            "--balance chooses among people's answers, and these are the labels of 2013; give --labels "
+            "people, or leave it out"
+        )

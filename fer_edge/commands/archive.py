@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import OPTIONS
 from ..errors import DataError, MissingExtraError, counted, printable
 from ..option import BYTES, DURATION, nonempty, positive_int
-from ._arguments import add_option
+from ._arguments import add_option, refuse_idle_balance
 
 if TYPE_CHECKING:
     from ..archive.archive import Progress
@@ -148,6 +148,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     values: dict[str, Any] = {name: getattr(args, name) for name in RESULT_OPTIONS}
     values["mask"] = tuple(values["mask"] or ())
+    refuse_idle_balance(args.balance, args.labels)
     return Settings(
         WatchOptions(**values),
         args.segment,

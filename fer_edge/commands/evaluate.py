@@ -149,7 +149,7 @@ def _load_classifier(arguments: argparse.Namespace) -> Classifier:
     from ..native_output import litert_greeting
 
     with litert_greeting():
-        return load_classifier(
+        classifier = load_classifier(
             arguments.model,
             arguments.backend,
             arguments.precision,
@@ -158,6 +158,11 @@ def _load_classifier(arguments: argparse.Namespace) -> Classifier:
             labels="fer2013",
             balance=arguments.balance,
         )
+    if arguments.balance is not None and "people" not in classifier.heads:
+        raise DataError(
+            f"{classifier.file.path}: has no head people, among whose answers --balance chooses; leave it out"
+        )
+    return classifier
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureFolder | None]:
@@ -318,7 +323,7 @@ def _print_balances(head: Labels, part: str, balance: float | None, rows: Sequen
         t = f"{row.balance:g}{' *' if row.balance == balance else ''}"
         recalls = "".join(f"{_percent(row.recall[emotion], 1):>10}" for emotion in EMOTIONS)
         print(f"{t:<7}{_percent(row.agreement):>10}{_percent(row.mean_recall, 1):>9}{recalls}")
-    print("* the model's own T")
+    print("* the T of the answers above")
 
 
 def _print_groups(head: Labels, groups: Groups) -> None:

@@ -15,7 +15,7 @@ from ..errors import DataError, MissingExtraError, SourceError, printable
 from ..files import atomic_path, check_target
 from ..native_output import litert_greeting
 from ..option import nonempty
-from ._arguments import add_model_arguments, add_option, add_options
+from ._arguments import add_model_arguments, add_option, add_options, refuse_idle_balance
 from ._renamed import accept_former_name
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..faces.faces import Face, Faces
+    from ..labels import Labels
     from ..sources.base import Source
     from ..sources.turn import Turn
 
@@ -78,6 +79,7 @@ def execute(arguments: argparse.Namespace) -> int:
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
+    refuse_idle_balance(arguments.balance, arguments.labels or _usual_labels(arguments))
     if arguments.detect_size and arguments.crops:
         raise DataError("--detect-size is for the detector, but --crops runs none; give one of the two")
     if arguments.align and arguments.crops:
@@ -109,6 +111,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return _predict_table(arguments)
 
 
+def _usual_labels(arguments: argparse.Namespace) -> Labels:
+    """Those of the Kaggle task for a CSV, what people would say for images."""
+    return "fer2013" if arguments.out else "people"
+
+
 def _predict_table(arguments: argparse.Namespace) -> int:
     from ..fer2013.reader import iter_fer2013
     from ..models.classifier import load_classifier
@@ -119,7 +126,7 @@ def _predict_table(arguments: argparse.Namespace) -> int:
             arguments.backend,
             arguments.precision,
             arguments.threads,
-            arguments.labels or "fer2013",
+            arguments.labels or _usual_labels(arguments),
             arguments.balance,
         )
     rows = skipped = 0
@@ -225,7 +232,7 @@ def _detected(arguments: argparse.Namespace, turn: Turn) -> tuple[Recognize, Cal
         detector_engine=arguments.detector_engine,
         detect_size=arguments.detect_size,
         align=arguments.align,
-        labels=arguments.labels or "people",
+        labels=arguments.labels or _usual_labels(arguments),
         balance=arguments.balance,
     )
     upright = UprightCheck(recognizer.detector, turn)
@@ -247,7 +254,7 @@ def _whole_image(arguments: argparse.Namespace) -> Recognize:
         arguments.backend,
         arguments.precision,
         arguments.threads,
-        arguments.labels or "people",
+        arguments.labels or _usual_labels(arguments),
         arguments.balance,
     )
     return lambda image: [recognize_crop(classifier, image)]

@@ -165,6 +165,17 @@ def test_an_older_export_says_that_it_has_one_head(cli, faces_csv, monkeypatch):
     code, out, _ = cli("evaluate", faces_csv, "--json")
     assert json.loads(out)["heads"] == ["fer2013"]
     assert "people" not in json.loads(out)["all"]
+    code, out, err = cli("evaluate", faces_csv, "--balance", "0.5")
+    assert (code, out) == (2, "")
+    assert "has no head people, among whose answers --balance chooses" in err
+
+
+def test_the_balance_of_the_answers_is_marked_whoever_chose_it(cli, faces_csv, tmp_path):
+    votes = write_votes(tmp_path / "votes.csv", [0, 3, 6, 0])
+    code, out, err = cli("evaluate", faces_csv, "--votes", votes, "--balance", "0.6")
+    assert code == 0, err
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("0.6 ")] == ["*"]
+    assert out.splitlines()[-1] == "* the T of the answers above"
 
 
 def test_a_folder_is_evaluated_by_its_usage(cli, tmp_path, answers):

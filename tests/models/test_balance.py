@@ -59,3 +59,21 @@ def test_the_option_reaches_the_answer(cli, faces, tmp_path):
     code, _, err = cli("predict", picture, "--balance", "3")
     assert code == 2
     assert "'3' is not a number from 0 to 2" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "test.csv", "--out", "labels.csv"),
+        ("predict", "face.png", "--labels", "fer2013"),
+        ("archive", "films", "--out", "scored", "--labels", "fer2013"),
+    ],
+)
+def test_a_balance_is_refused_where_the_labels_of_2013_answer(cli, tmp_path, monkeypatch, arguments):
+    if arguments[0] == "archive":
+        pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*arguments, "--balance", "0.5")
+    assert (code, out) == (2, "")
+    assert "--balance chooses among people's answers, and these are the labels of 2013" in err
+    assert not list(tmp_path.iterdir())
