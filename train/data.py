@@ -18,6 +18,7 @@ from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.duplicates import held_out_tenth, in_training
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.fer2013.votes import people_votes, read_votes
+from fer_edge.labels import EMOTIONS
 
 from .bank import Bank, make_bank
 from .batch_norm import folded_copy
@@ -152,6 +153,12 @@ def load_training_data(
         raise DataError(
             f"{path}: {int(training.sum())} rows to train on and {int(validation.sum())} to validate on; "
             "both are needed (rows of Usage Training train, those of PublicTest validate)"
+        )
+    present = np.unique(labels[training])
+    if len(present) < 2:
+        raise DataError(
+            f"{path}: every row to train on is {EMOTIONS[present[0]]}; want at least two emotions of "
+            f"{', '.join(EMOTIONS)}"
         )
     votes_of = (lambda rows: None) if ballots is None else ballots.__getitem__
     data = TrainingData(

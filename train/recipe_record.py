@@ -66,8 +66,8 @@ class RecipeRecord:
         write_text(self._path, json.dumps({**self._content, "stages": entries}, indent=2) + "\n")
 
 
-def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
-    """Make the folder; raises DataError where it holds another run, or none to resume."""
+def check_recipe_folder(out: Path, *, resume: bool) -> None:
+    """Raise DataError where the folder, which may be missing, holds another run, or none to resume."""
     begun = any((out / name).exists() for name in (RECORD_NAME, LOGITS_NAME)) or any(out.glob("*/last.pt"))
     if begun and not resume:
         raise DataError(f"{out}: already holds a run; --resume continues it, another --out starts a new one")
@@ -75,7 +75,6 @@ def prepare_recipe_folder(out: Path, *, resume: bool) -> None:
         raise DataError(f"{out}: nothing to resume, no stage of a recipe was begun there")
     if not begun:
         refuse_overwriting(out, ("last.pt", *RESULTS))
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -44,9 +44,10 @@ def run(
         people = exported_record(options.model).get("people")
     elif not resume:
         start = initial_net(options.model, data.faces, options.seed, initial_weights)
+    origin = [] if initial_weights is None else describe([initial_weights], INITIAL_WEIGHTS)
+    taught_by = describe(teachers)
     # In each process, or the others would wait for one that has given up.
     prepare_folder(out, resume=resume)
-    origin = [] if initial_weights is None else describe([initial_weights], INITIAL_WEIGHTS)
     if resume and initial_weights is not None and not fine_tuning:
         before = load(out / "last.pt").get("origin", [])
         if before[: len(origin)] != origin:
@@ -55,7 +56,7 @@ def run(
                 "same, or none"
             )
     if teachers:
-        origin = distinct(origin + describe(teachers))
+        origin = distinct(origin + taught_by)
         live = options.live_teachers or options.bank > 0
         answers = prepare_teachers(
             out, teachers, data.faces, live=live, device=device, bfloat16=options.bfloat16

@@ -273,10 +273,15 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     if not arguments.no_export:
         require_export()
     from ..train.recipe import RECIPES, follow
-    from ..train.recipe_record import prepare_recipe_folder
+    from ..train.recipe_record import check_recipe_folder
 
     if arguments.recipe not in RECIPES:
         raise DataError(f"--recipe {arguments.recipe!r}: known are {', '.join(RECIPES)}")
+    if arguments.teacher and arguments.without:
+        raise DataError(
+            "--without leaves out teachers of the recipe, which --teacher replaces; give one of them"
+        )
+    recipe = RECIPES[arguments.recipe].without(arguments.without)
     data, dataset = _fer2013(arguments)
     if not arguments.no_export and dataset.usage is None:
         raise DataError(
@@ -284,9 +289,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
             "train/ and test/); --no-export ends before it"
         )
     # In each process, or the others would wait for one that has given up.
-    prepare_recipe_folder(arguments.out, resume=arguments.resume)
+    check_recipe_folder(arguments.out, resume=arguments.resume)
     _print_rows(data, dataset)
-    recipe = RECIPES[arguments.recipe].without(arguments.without)
 
     def report(stage: str, history: list[dict[str, float]]) -> None:
         _reporter(arguments.out / stage, None if minutes else recipe.epochs(stage), f"{stage}  ")(history)

@@ -168,6 +168,16 @@ def test_a_folder_of_pictures_is_read_like_a_csv(tmp_path):
     assert data.val_labels.tolist() == [3, 4]
 
 
+def test_one_emotion_alone_teaches_nothing_and_is_refused(cli, tmp_path):
+    path = write_csv(tmp_path / "happy.csv", {"Training": 2, "PublicTest": 1})
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:1] + [f"3{line[1:]}" for line in lines[1:]]) + "\n")
+    code, out, err = cli("train", "--data", path, "--out", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert f"{path}: every row to train on is happy; want at least two emotions of angry, disgust" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_votes_do_not_go_with_a_folder(cli, tmp_path):
     votes = write_votes(tmp_path / "votes.csv", [0])
     code, _, err = cli("train", "--data", tmp_path, "--votes", votes, "--out", tmp_path / "run")

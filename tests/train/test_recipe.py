@@ -378,12 +378,15 @@ def test_a_recipe_refuses_before_it_begins_data_that_its_export_would_refuse(cli
         (("--recipe", "edge", "--poor-camera"), "goes without --poor-camera"),
         (("--recipe", "nano", "--initial-weights", "edge"), "not of the architecture 'nano'"),
         (("--recipe", "nano", "--initial-weights", "none.pt"), "no such checkpoint"),
+        (("--recipe", "edge", "--without", "mega"), "'mega' is no teacher of this recipe"),
+        (("--recipe", "edge", "--without", "vgg", "--teacher", "edge"), "which --teacher replaces"),
     ],
 )
 def test_recipe_options_that_do_not_go_together_are_refused(cli, drawn_csv, tmp_path, arguments, message):
     code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_with_what_only_another_version_takes_is_refused(drawn, tmp_path):

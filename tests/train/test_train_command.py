@@ -141,12 +141,14 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--faces", ""), "argument --faces: must not be empty"),
         (("--out", ""), "argument --out: must not be empty"),
         (("--mixup", "-1"), "--mixup must be from 0 to 10"),
+        (("--teacher", "none.pt"), "no such checkpoint"),
     ],
 )
 def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, message):
     code, _, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_command_without_labels_says_so(cli, tmp_path):
