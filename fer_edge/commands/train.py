@@ -220,7 +220,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     )
     if _first():
         best = best_row(history)
-        people = f", agreement with people {best['val_people']:.2%}," if "val_people" in best else ""
+        whose = "of the head people" if fine_tuning else "agreement with people"
+        people = f", {whose} {best['val_people']:.2%}," if "val_people" in best else ""
         print(
             f"best validation accuracy {best['val_accuracy']:.2%}{people} after epoch {best['epoch']:.0f}: "
             f"{arguments.out / 'best.pt'}"
@@ -418,5 +419,9 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
         progress=lambda message: print(message, file=sys.stderr, flush=True),
     )
     files = [outputs for name, outputs in report.parity.items() if "int8" in name]
-    accuracy = max(outputs["fer2013"].accuracy for outputs in files)
-    print(f"int8: {accuracy:.1f} % of {report.rows} held-out images; fer-edge run --model {folder}")
+    rows = {"people": " of those with one top vote"} if dataset.votes is not None else {}
+    figures = ", ".join(
+        f"{head} {max(outputs[head].accuracy for outputs in files):.1f} %{rows.get(head, '')}"
+        for head in files[0]
+    )
+    print(f"int8, right on {report.rows} held-out images: {figures}; fer-edge run --model {folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import cv2
@@ -51,6 +52,9 @@ def test_a_users_label_counts_as_the_votes_of_ten(folder):
     assert data.votes.shape == (36, 9)
     assert data.votes.sum(1).tolist() == [10] * 36
     assert data.votes.argmax(1).tolist() == data.labels.tolist() == [0] * 12 + [3] * 12 + [5] * 12
+    # So the head that answers by default chooses the best epoch.
+    assert data.val_votes.sum(1).tolist() == [10] * 9
+    assert data.val_votes.argmax(1).tolist() == data.val_labels.tolist() == [0] * 3 + [3] * 3 + [5] * 3
 
 
 def test_train_and_test_folders_split_as_they_say(folder):
@@ -115,6 +119,10 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     )
     assert code == 0, err
     assert "36 rows to train on, 9 to validate on" in text
+    assert "of the head people" in text
+    assert re.search(
+        r"int8, right on 9 held-out images: fer2013 [\d.]+ %, people [\d.]+ %; fer-edge run", text
+    )
     assert f"fer-edge run --model {out / 'model'}" in text
     dataset = read_faces(folder)
     for labels in LABELS:
