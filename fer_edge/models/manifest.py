@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from ..errors import ModelError
 from ..labels import ANSWERS, EMOTIONS, Labels
-from .people import People
+from .people import MOST_BALANCE, People
 
 Backend = Literal["litert", "onnx"]
 Precision = Literal["int8", "fp32"]
@@ -29,6 +29,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 MAX_MODEL_BYTES = 1 << 30
 """Largest model file that is read: a thousand times the bundled ones, and what a Pi has room for."""
 _MAX_MANIFEST_BYTES = 1 << 24
+_ROUNDED = 1e-3
+"""By which the sum of shares may differ from 1, since a manifest has them with six digits."""
 
 
 @dataclass(frozen=True)
@@ -232,10 +234,12 @@ def _people(settings: dict[str, Any] | None, entry: dict[str, Any]) -> People | 
         raise ValueError(f"people.prior has {len(prior)} numbers")
     people = People(prior, float(settings["balance"]), float(settings["unsure_above"]))
     # Comparisons with NaN are false.
-    if not all(0 <= share <= 1 for share in prior):
-        raise ValueError(f"people.prior is {prior}, want shares from 0 to 1")
-    if not (math.isfinite(people.balance) and 0 <= people.unsure_above <= 1):
-        raise ValueError(f"people.balance is {people.balance}, unsure_above {people.unsure_above}")
+    if not (all(0 <= share <= 1 for share in prior) and abs(sum(prior) - 1) < _ROUNDED):
+        raise ValueError(f"people.prior is {prior}, want shares from 0 to 1, together 1")
+    if not 0 <= people.balance <= MOST_BALANCE:
+        raise ValueError(f"people.balance is {people.balance}, want a number from 0 to {MOST_BALANCE:g}")
+    if not 0 <= people.unsure_above <= 1:
+        raise ValueError(f"people.unsure_above is {people.unsure_above}, want a number from 0 to 1")
     return people
 
 
