@@ -163,4 +163,7 @@ def refuse_bad(report: ExportReport) -> None:
     if report.steps > MOST_STEPS:
         faults.append(f"ONNX and TFLite int8 logits differ by {report.steps} steps (at most {MOST_STEPS})")
     if faults:
-        raise ParityError("nothing was written: " + "; ".join(faults))
+        raise ParityError(
+            f"nothing was written: {'; '.join(faults)}. Chance decides much where few faces calibrate: try "
+            "more pictures (train --faces), or other rows (export-int8 --seed, --rows)"
+        )
