@@ -48,14 +48,14 @@ def choose_rows(dataset: FerDataset, votes: NDArray[np.uint8] | None, count: int
     """
     if dataset.labels is None or dataset.usage is None:
         raise DataError(
-            "calibration needs a CSV with the columns emotion, pixels and Usage: Training rows calibrate, "
-            "the others check the result"
+            "calibration needs emotions and a Usage (columns of a CSV, arrays of an .npz file, or a folder's "
+            "train/ and test/): Training rows calibrate, the others check the result"
         )
     training = np.flatnonzero(dataset.usage == "Training")
     check = (dataset.usage != "Training") & ~in_training(dataset)
     if not len(training) or not check.any():
         raise DataError(
-            f"calibration CSV has {len(training)} Training rows and {int(check.sum())} held-out rows; "
+            f"calibration data have {len(training)} Training rows and {int(check.sum())} held-out rows; "
             "at least one of each is needed"
         )
     chosen = np.random.default_rng(seed).permutation(training)[:count]

@@ -547,7 +547,8 @@ def test_a_csv_without_usage_cannot_calibrate(cli, trained_edge, tmp_path):
     path.write_text("emotion,pixels\n3," + " ".join(["9"] * 2304) + "\n")
     code, _, err = cli("export-int8", trained_edge, "--calibration", path, "--out", tmp_path / "out")
     assert code == 2
-    assert "Usage" in err
+    assert "a Usage (columns of a CSV, arrays of an .npz file, or a folder's train/ and test/)" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_checkpoint_is_named(cli, drawn_csv, tmp_path):
