@@ -11,6 +11,15 @@ CLASSIFY_EVERY = 3
 """On live sources each person is classified in one frame of so many. At 30 a second expressions last longer
 than the 0.1 s between, and over 0.4 s they are averaged anyway."""
 
+_PITCH_EVERY = 3
+"""So many times as seldom pitch is measured: it takes half as long as the classifier, and heads that stay
+bent for less than the 0.3 s between are not what attention is about."""
+
+
+def pitch_every(classify_every: int) -> int:
+    """In one of how many frames a person's pitch is measured; in each where each is classified in each."""
+    return classify_every if classify_every == 1 else _PITCH_EVERY * classify_every
+
 
 class Turns:
     """Classification by turns: a new track at once, then each in one frame of ``every``."""

@@ -41,7 +41,7 @@ from .result import FrameResult
 from .smoothing import Smoother
 from .state import RUNNING, Gap, State
 from .summary import Summary, Tally
-from .turns import CLASSIFY_EVERY, Latest, Turns
+from .turns import CLASSIFY_EVERY, Latest, Turns, pitch_every
 from .zones import Zones
 
 
@@ -123,7 +123,7 @@ class Watch(Iterator[FrameResult]):
         )
         self._opened.callback(self._follower.close)
         self._turns = Turns(classify_every)
-        self._pitches = Latest()
+        self._pitch_turns, self._pitches = Turns(pitch_every(classify_every)), Latest()
         self._began = math.inf
         self._feed = Feed(
             self.source,
@@ -209,6 +209,7 @@ class Watch(Iterator[FrameResult]):
         self._tracker.min_hits = self.options.min_hits
         self._smoother.seconds = self.options.smoothing
         self._follower.every, self._turns.every = self._rhythm()
+        self._pitch_turns.every = pitch_every(self._turns.every)
         if not self._shared:
             self.recognizer.detector.min_score = self.options.min_score
 
@@ -408,6 +409,7 @@ class Watch(Iterator[FrameResult]):
         keys, kept = self._tracker.keys, self._tracker.kept_keys
         self._smoother.keep(kept)
         self._turns.keep(kept)
+        self._pitch_turns.keep(kept)
         self._pitches.keep(kept)
         due = self._turns.take(keys, sparse)
         looked_at = faces.at(due)
@@ -415,6 +417,12 @@ class Watch(Iterator[FrameResult]):
         distributions = self.recognizer.distributions(view, looked_at, sharp)
         # One mean of each person takes both.
         smoothed = self._smoother.update(keys, np.column_stack((distributions, sharp)), timestamp, due)
-        pitch = self._pitches.update(keys, due, pitches(view, looked_at.landmarks))
+        pitch = self._pitch(view, faces, sparse)
         answers = self.recognizer.classifier.answers(smoothed[:, :-1])
         return answered(replace(faces, pitch=pitch), answers, smoothed[:, -1])
+
+    def _pitch(self, view: NDArray[np.uint8], faces: Faces, sparse: bool) -> NDArray[np.float32]:
+        """Of the tracked ``faces``: measured where it is due, the latest of the others."""
+        keys = self._tracker.keys
+        due = self._pitch_turns.take(keys, sparse)
+        return self._pitches.update(keys, due, pitches(view, faces.landmarks[due]))

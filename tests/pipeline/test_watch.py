@@ -66,7 +66,8 @@ def test_pitch_is_measured_in_the_picture(astronaut, region):
     assert result.faces[0].pitch == result.faces.pitch[0]
 
 
-def test_pitch_is_measured_when_a_face_is_classified_and_holds_until_then(monkeypatch):
+@pytest.mark.parametrize(("classify_every", "frames"), [(1, [0, 1, 2, 3, 4, 5, 6]), (2, [0, 6])])
+def test_pitch_is_measured_by_turns_and_holds_until_the_next(monkeypatch, classify_every, frames):
     measured = []
 
     def scripted(image, landmarks):
@@ -74,11 +75,10 @@ def test_pitch_is_measured_when_a_face_is_classified_and_holds_until_then(monkey
         return np.full(len(landmarks), image[0, 0, 0], np.float32)
 
     monkeypatch.setattr("fer_edge.pipeline.watch.pitches", scripted)
-    recognizer = ScriptedRecognizer()
-    results, _ = watch(ScriptedSource(7), recognizer, classify_every=3)
-    assert recognizer.classified == [1, 0, 0, 1, 0, 0, 1]
-    assert measured == [0, 3, 6]
-    assert [face.pitch for result in results for face in result.faces] == [0, 0, 0, 3, 3, 3, 6]
+    results, _ = watch(ScriptedSource(7), ScriptedRecognizer(), classify_every=classify_every)
+    assert measured == frames
+    latest = [max(frame for frame in frames if frame <= index) for index in range(7)]
+    assert [face.pitch for result in results for face in result.faces] == latest
 
 
 def test_light_is_that_of_the_region(monkeypatch):
