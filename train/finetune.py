@@ -38,6 +38,36 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     skipped and named in ``skipped``. Raises DataError for a folder that is no emotion, and for a class
     with too few pictures.
     """
+    pictures, dataset, read = _usable(folder, detect)
+    labels = pictures.labels[read]
+    held_out = np.zeros(len(labels), np.bool_)
+    for emotion in pictures.emotions:
+        rows = np.flatnonzero(labels == EMOTIONS.index(emotion))
+        if len(rows) < _HELD_OUT:
+            raise DataError(_too_few(pictures, read, emotion, len(rows), dataset.skipped))
+        held_out[rows[::_HELD_OUT]] = True
+    usage = dataset.usage
+    if usage is None or not {"Training", "PublicTest"} <= set(usage.tolist()):
+        usage = np.where(held_out, "PublicTest", "Training")
+    return replace(dataset, usage=usage)
+
+
+def read_training_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:
+    """As :func:`read_faces`, but none is held out unless the folder says which are to be."""
+    _, dataset, _ = _usable(folder, detect)
+    if dataset.usage is None or "Training" not in dataset.usage:
+        return dataset
+    rows = dataset.usage == "Training"
+    assert dataset.labels is not None
+    return replace(
+        dataset, pixels=dataset.pixels[rows], labels=dataset.labels[rows], usage=dataset.usage[rows]
+    )
+
+
+def _usable(
+    folder: str | os.PathLike[str], detect: bool
+) -> tuple[PictureFolder, FerDataset, NDArray[np.bool_]]:
+    """The pictures of a folder, those that show a face of their own, and of each whether it does."""
     pictures = list_pictures(folder)
     if len(pictures.emotions) < 2:
         raise DataError(
@@ -53,18 +83,7 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
         if first != path:
             raise SourceError(f"{path}: the same face as {first}")
 
-    dataset, read = read_pictures(pictures, detect=detect, check=check)
-    labels = pictures.labels[read]
-    held_out = np.zeros(len(labels), np.bool_)
-    for emotion in pictures.emotions:
-        rows = np.flatnonzero(labels == EMOTIONS.index(emotion))
-        if len(rows) < _HELD_OUT:
-            raise DataError(_too_few(pictures, read, emotion, len(rows), dataset.skipped))
-        held_out[rows[::_HELD_OUT]] = True
-    usage = dataset.usage
-    if usage is None or not {"Training", "PublicTest"} <= set(usage.tolist()):
-        usage = np.where(held_out, "PublicTest", "Training")
-    return replace(dataset, usage=usage)
+    return pictures, *read_pictures(pictures, detect=detect, check=check)
 
 
 def _too_few(

@@ -12,23 +12,22 @@ from torch.nn import functional as F
 
 from fer_edge import __version__
 from fer_edge.errors import DataError
+from fer_edge.fer2013.reader import FerDataset
 from fer_edge.files import write_text
 
 from . import checkpoint
 from .data import TrainingData, prepare_folder
+from .linear_fit import minimize, people_features, scale_of
 from .losses import vote_loss
 from .metrics import metrics_csv
 from .model import EmotionNet
+from .people_faces import WEIGHT, move_people
 from .pretrained import exported_record, is_exported, pretrained_net
 from .provenance import INITIAL_WEIGHTS, describe, held_out_record
 from .validation import validate
 
 STAGE = "people only"
 WEIGHT_DECAY = 3e-4
-_STEPS = 500
-_BATCH = 256
-_CURVATURE = 0.1
-"""Second derivative of the cross-entropy by a logit, in order of magnitude."""
 
 
 def train_people_only(
@@ -36,14 +35,16 @@ def train_people_only(
     out: Path,
     *,
     initial_weights: str,
+    own: FerDataset | None = None,
     weight_decay: float = WEIGHT_DECAY,
     device: str = "cpu",
 ) -> dict[str, float]:
     """Fit the people head of a checkpoint or exported model, and write ``last.pt`` and ``metrics.csv``.
 
+    With ``own`` labelled faces it is moved by these instead, see :func:`.people_faces.move_people`.
     Everything else of that network stays as it is, to the bit. Returns one row of :data:`.metrics.METRICS`.
-    Raises DataError where the data have no votes or the folder holds a run, CheckpointError, ModelError,
-    MissingExtraError.
+    Raises DataError where the data have no votes, the network no people head to be moved, or the folder holds
+    a run, CheckpointError, ModelError, MissingExtraError.
     """
     if data.votes is None:
         raise DataError("the people head learns from FER+ votes; there are none (--votes CSV)")
@@ -51,10 +52,17 @@ def train_people_only(
         raise DataError(f"{initial_weights}: holds answers, which have no features; want a checkpoint")
     started = time.perf_counter()
     net = pretrained_net(initial_weights).to(device)
+    if own is not None and net.people is None:
+        raise DataError(f"{initial_weights}: has no people head to be moved; without --faces it gets one")
     origin = describe([initial_weights], INITIAL_WEIGHTS)
     prepare_folder(out, resume=False)
+    options = {"model": _model_name(initial_weights), "people_only": True, "weight_decay": weight_decay}
     faces, votes = (torch.from_numpy(array).to(device) for array in (data.faces, data.votes))
-    loss = fit_people(net, faces, votes, weight_decay)
+    if own is None:
+        loss = fit_people(net, faces, votes, weight_decay)
+    else:
+        loss = move_people(net, faces, own, weight_decay)
+        options |= {"own_faces": len(own), "own_weight": WEIGHT}
     val_faces, val_labels = (torch.from_numpy(a).to(device) for a in (data.val_faces, data.val_labels))
     val_votes = None if data.val_votes is None else torch.from_numpy(data.val_votes).to(device)
     row = {
@@ -65,7 +73,7 @@ def train_people_only(
     }
     state = {
         "architecture": net.architecture.to_dict(),
-        "options": {"model": _model_name(initial_weights), "people_only": True, "weight_decay": weight_decay},
+        "options": options,
         "torch": str(torch.__version__),
         "fer-edge": __version__,
         "rows": len(data.faces),
@@ -88,31 +96,18 @@ def fit_people(net: EmotionNet, faces: Tensor, votes: Tensor, weight_decay: floa
     times the squared weights: convex, so that the result does not depend on where it begins. It is minimized
     by L-BFGS in float64, all images at once. Returns that cross-entropy, without the decay.
     """
-    features = torch.cat([_features(net, faces), _features(net, faces.flip(2))]).double()
+    features = torch.cat([people_features(net, faces), people_features(net, faces.flip(2))]).double()
     targets = torch.cat([votes, votes]).double()
-    # Scaled so that the objective is about equally curved in all directions, whatever the features' sizes.
-    variance, mean = torch.var_mean(features, 0)
-    size = (_CURVATURE * variance + weight_decay).sqrt().clamp(min=1e-6)
+    mean, size = scale_of(features, weight_decay)
     features = (features - mean) / size
-    weights = features.new_zeros(votes.shape[1], features.shape[1], requires_grad=True)
-    offsets = features.new_zeros(votes.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weights, offsets],
-        max_iter=_STEPS,
-        tolerance_grad=1e-7,
-        tolerance_change=1e-12,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
+    weights = features.new_zeros(votes.shape[1], features.shape[1])
+    offsets = features.new_zeros(votes.shape[1])
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
+    def value() -> Tensor:
         decay = weight_decay / 2 * (weights / size).square().sum()
-        value = vote_loss(F.linear(features, weights, offsets), targets) + decay
-        value.backward()
-        return value
+        return vote_loss(F.linear(features, weights, offsets), targets) + decay
 
-    optimizer.step(closure)
+    minimize(value, [weights, offsets])
     net.add_people()
     assert net.people is not None
     with torch.no_grad():
@@ -121,12 +116,6 @@ def fit_people(net: EmotionNet, faces: Tensor, votes: Tensor, weight_decay: floa
         net.people.weight.copy_(used)
         net.people.bias.copy_(offsets - used @ mean)
     return loss
-
-
-@torch.no_grad()
-def _features(net: EmotionNet, faces: Tensor) -> Tensor:
-    net.eval()
-    return torch.cat([net.embed(net.inputs(part)) for part in faces.split(_BATCH)])
 
 
 def _model_name(weights: str) -> Any:

@@ -30,6 +30,7 @@ EPILOG = """examples:
   fer-edge train --recipe edge --data fer2013.csv --votes fer2013new.csv --out runs/edge
   fer-edge train --recipe edge --device cuda --minutes 10 --no-export --votes fer2013new.csv --out runs/edge
   fer-edge train --people-only --initial-weights edge --data fer2013.csv --votes votes.csv --out runs/people
+  fer-edge train --people-only --initial-weights edge --faces mine --data fer2013.csv --votes v.csv --out run
 
 writes into --out: last.pt (to resume), best.pt (to export), metrics.csv, learning_curve.png;
 with --recipe a folder of these for each stage, recipe.json and the exported model
@@ -67,7 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--faces",
         type=nonempty,
         metavar="DIR",
-        help="instead of a CSV: fine-tune the bundled model on DIR/happy/*.png …, and export it",
+        help="instead of a CSV: fine-tune the bundled model on DIR/happy/*.png …, and export it; "
+        "with --people-only beside it, see there",
     )
     parser.add_argument("--detect", action="store_true", help="find the face in each image of a folder")
     parser.add_argument("--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order")
@@ -148,7 +150,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--people-only",
         action="store_true",
         default=None,
-        help="fit the head that predicts votes and leave all else of --initial-weights as it is; "
+        help="fit the head that predicts votes and leave all else of --initial-weights as it is; with "
+        "--faces it is moved so that it answers these with their labels, and others as before where it can; "
         "of the numbers below only --weight-decay counts (default then: 0.0003)",
     )
     parser.add_argument(
@@ -235,7 +238,7 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
     from ..train.people_head import WEIGHT_DECAY, train_people_only
 
     others = (
-        *("faces", "recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "compile"),
+        *("recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "compile"),
         *("live_teachers", "poor_camera", *(name for name in NUMBERS if name != "weight_decay")),
     )
     given = [flag(name) for name in others if getattr(arguments, name) not in (None, False, [])]
@@ -243,18 +246,27 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
         raise DataError(f"--people-only goes without {', '.join(given)}")
     weight_decay = WEIGHT_DECAY if arguments.weight_decay is None else arguments.weight_decay
     make_options({"weight_decay": weight_decay})
+    own = None
+    if arguments.faces:
+        from ..train.finetune import read_training_faces
+
+        own = read_training_faces(arguments.faces, detect=arguments.detect)
+        _print_skipped(own)
+        print(f"{len(own)} faces to move the people head by")
     data, dataset = _fer2013(arguments)
     _print_rows(data, dataset)
     row = train_people_only(
         data,
         arguments.out,
         initial_weights=arguments.initial_weights,
+        own=own,
         weight_decay=weight_decay,
         device=device,
     )
     agreement = f", agreement with people {row['val_people']:.2%}" if "val_people" in row else ""
+    loss = "vote loss" if own is None else "cross-entropy with the answers of before"
     print(
-        f"vote loss {row['train_loss']:.4f}, validation accuracy {row['val_accuracy']:.2%}{agreement}: "
+        f"{loss} {row['train_loss']:.4f}, validation accuracy {row['val_accuracy']:.2%}{agreement}: "
         f"{arguments.out / 'last.pt'}"
     )
     return 0
@@ -354,16 +366,20 @@ def _first() -> bool:
 def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     if not _first():
         return
-    for message in dataset.skipped[:_SKIPPED_SHOWN]:
-        print(f"skipped: {message}", file=sys.stderr)
-    if len(dataset.skipped) > _SKIPPED_SHOWN:
-        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
+    _print_skipped(dataset)
     print(
         f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
         f"{'' if data.calibration_faces is None else f', {len(data.calibration_faces)} held out'}"
         f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
         flush=True,
     )
+
+
+def _print_skipped(dataset: FerDataset) -> None:
+    for message in dataset.skipped[:_SKIPPED_SHOWN]:
+        print(f"skipped: {message}", file=sys.stderr)
+    if len(dataset.skipped) > _SKIPPED_SHOWN:
+        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
 
 
 def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
