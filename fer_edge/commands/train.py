@@ -406,7 +406,9 @@ def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
     path = arguments.data or os.environ.get("FER2013_CSV")
     if not path:
         raise DataError("no training data: give --data DATA or --faces DIR, or set FER2013_CSV")
-    return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad, detect=arguments.detect)
+    # Beside --faces it is meant for these.
+    detect = arguments.detect and (not arguments.faces or Path(path).is_dir())
+    return load_training_data(path, arguments.votes, skip_bad=arguments.skip_bad, detect=detect)
 
 
 def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:

@@ -146,6 +146,18 @@ def test_the_command_moves_the_head_of_a_bundled_model(cli, folder, tmp_path):
     assert {name for name, kept in same.items() if not kept} == {"people.weight", "people.bias"}
 
 
+def test_the_faces_are_found_in_whole_pictures(cli, astronaut, tmp_path):
+    csv = write_csv(tmp_path / "data.csv", {"Training": 6, "PublicTest": 2})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(56)])
+    for emotion, picture in (("happy", astronaut), ("neutral", astronaut[:, ::-1])):
+        (tmp_path / "mine" / emotion).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "mine" / emotion / "one.png"), picture)
+    given = ("train", "--people-only", "--initial-weights", "nano", "--data", csv, "--votes", votes)
+    code, text, err = cli(*given, "--faces", tmp_path / "mine", "--detect", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert text.startswith("2 faces to move the people head by\n")
+
+
 def test_a_network_without_a_people_head_has_none_to_move(drawn, tmp_path):
     fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path)
     voted = replace(drawn, votes=np.ones((len(drawn.faces), 9), np.float32))
