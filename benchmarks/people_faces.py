@@ -25,8 +25,7 @@ from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import EMOTIONS
 from fer_edge.train.data import TrainingData, load_training_data
 from fer_edge.train.linear_fit import people_features
-from fer_edge.train.people_faces import WEIGHT, moved_head, views
-from fer_edge.train.people_head import WEIGHT_DECAY
+from fer_edge.train.people_faces import WEIGHT, WEIGHT_DECAY, kept_features, moved_head, views
 from fer_edge.train.pretrained import pretrained_net
 
 
@@ -51,10 +50,9 @@ def main() -> None:
     data, _ = load_training_data(options.data, options.votes)
     net = pretrained_net(options.initial_weights).eval()
     assert net.people is not None
-    known, validated = (torch.from_numpy(faces) for faces in (data.faces, data.val_faces))
-    known = torch.cat([people_features(net, known), people_features(net, known.flip(2))])
+    known = kept_features(net, torch.from_numpy(data.faces), 1)
     seen = torch.stack([people_features(net, view) for view in views(torch.from_numpy(dataset.pixels), 1)])
-    validated = people_features(net, validated)
+    validated = people_features(net, torch.from_numpy(data.val_faces))
     prior = F.linear(known, net.people.weight, net.people.bias).softmax(1)[:, : len(EMOTIONS)].mean(0)
     shift = options.balance * prior.log()
 

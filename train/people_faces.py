@@ -20,11 +20,13 @@ from .losses import soft_cross_entropy
 from .model import EmotionNet
 from .options import POOR_CAMERA
 
-WEIGHT = 0.03
+WEIGHT = 0.02
 """Of the labelled faces' loss, beside 1 for that of the faces whose answers are to stay."""
 
-SHARE = 0.8
-"""Of the votes that go to a face's label; the rest is divided as the head divided all of them before."""
+WEIGHT_DECAY = 1e-5
+
+_KEPT_STRENGTH = 0.5
+"""Of the variation of the faces whose answers are to stay; they count as they are, too."""
 
 _VARIED = 12
 """Varied views of each labelled face, besides the face and its mirror image."""
@@ -32,21 +34,31 @@ _VARIED = 12
 _STRENGTHS = 0.2, 0.8
 """Of the variation, from the first to the last."""
 
+_BATCH = 256
 
-def move_people(net: EmotionNet, faces: Tensor, own: FerDataset, weight_decay: float, seed: int = 1) -> float:
+
+def move_people(
+    net: EmotionNet,
+    faces: Tensor,
+    own: FerDataset,
+    *,
+    weight: float = WEIGHT,
+    weight_decay: float = WEIGHT_DECAY,
+    seed: int = 1,
+) -> float:
     """Move the people head of ``net`` so that it answers with the labels of ``own`` faces, in place.
 
-    Its answers to ``faces``, uint8 (n, 48, 48), stay as far as :data:`WEIGHT` lets them. Returns the
-    cross-entropy of its answers to these with those of before. ``net`` has a people head; ``seed`` decides
-    how own faces are varied.
+    Its answers to ``faces``, uint8 (n, 48, 48), stay as far as the ``weight`` of own faces lets them. Returns
+    the cross-entropy of its answers to these with those of before. ``net`` has a people head; ``seed``
+    decides how faces are varied.
     """
     assert net.people is not None and own.labels is not None
     own_faces, labels = (
         torch.from_numpy(array).to(faces.device) for array in (own.pixels, own.labels.astype(np.int64))
     )
-    known = torch.cat([people_features(net, faces), people_features(net, faces.flip(2))])
+    known = kept_features(net, faces, seed)
     seen = torch.stack([people_features(net, view) for view in views(own_faces, seed)])
-    weights, offsets = moved_head(net.people, known, seen, labels, weight_decay=weight_decay)
+    weights, offsets = moved_head(net.people, known, seen, labels, weight=weight, weight_decay=weight_decay)
     with torch.no_grad():
         before = net.people(known).softmax(1)
         net.people.weight.copy_(weights)
@@ -54,15 +66,22 @@ def move_people(net: EmotionNet, faces: Tensor, own: FerDataset, weight_decay: f
         return soft_cross_entropy(net.people(known), before).item()
 
 
+def kept_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
+    """Features (2n, f) of ``faces`` uint8 (n, 48, 48) as they are and varied, whose answers are to stay."""
+    generator = torch.Generator(device=faces.device).manual_seed(seed)
+    varied = [_varied(part, _KEPT_STRENGTH, generator) for part in faces.split(_BATCH)]
+    return torch.cat([people_features(net, faces), people_features(net, torch.cat(varied))])
+
+
 def views(faces: Tensor, seed: int) -> list[Tensor]:
     """Of faces uint8 (m, 48, 48): as they are, mirrored, and varied as cheap cameras vary them."""
     generator = torch.Generator(device=faces.device).manual_seed(seed)
-    low, high = _STRENGTHS
-    varied = [
-        augment(faces, POOR_CAMERA.scaled(low + (high - low) * step / (_VARIED - 1)), generator)
-        for step in range(_VARIED)
-    ]
-    return [faces, faces.flip(2), *(view.round().to(torch.uint8) for view in varied)]
+    strengths = np.linspace(*_STRENGTHS, _VARIED).tolist()
+    return [faces, faces.flip(2), *(_varied(faces, strength, generator) for strength in strengths)]
+
+
+def _varied(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    return augment(faces, POOR_CAMERA.scaled(strength), generator).round().to(torch.uint8)
 
 
 def moved_head(
@@ -72,30 +91,36 @@ def moved_head(
     labels: Tensor,
     *,
     weight: float = WEIGHT,
-    weight_decay: float,
+    weight_decay: float = WEIGHT_DECAY,
 ) -> tuple[Tensor, Tensor]:
     """Weights (9, f) and offsets (9,) of the ``head`` after it was moved, float64.
 
     ``known`` (n, f) are features of faces whose answers are to stay, ``seen`` (v, m, f) those of v views of
-    each labelled face; ``labels`` int64 (m,). Minimized is the cross-entropy with the answers of before, plus
-    ``weight`` times that with the labels, plus half the weight decay times the squared changes of weights:
-    convex, by L-BFGS in float64.
+    each labelled face, the first as it is; ``labels`` int64 (m,). Minimized is the cross-entropy with the
+    answers of before, plus ``weight`` times that with the labels, plus half the weight decay times the
+    squared changes of weights: convex, by L-BFGS in float64. Only labels that the head misses move: what
+    tells the other answers from each other stays.
     """
-    known, seen = known.double(), seen.flatten(0, 1).double()
     before, offsets_before = head.weight.detach().double(), head.bias.detach().double()
+    missed = labels[F.linear(seen[0].double(), before, offsets_before).argmax(1) != labels]
+    moving = torch.zeros_like(offsets_before)
+    moving[missed] = 1
+    known, seen = known.double(), seen.flatten(0, 1).double()
     stay, move = (F.linear(features, before, offsets_before) for features in (known, seen))
-    kept, own = stay.softmax(1), move.softmax(1)
-    said = F.one_hot(labels, own.shape[1]).repeat(len(seen) // len(labels), 1)
-    wanted = (1 - SHARE) * own + SHARE * said
+    kept = stay.softmax(1)
+    said = F.one_hot(labels, len(moving)).repeat(len(seen) // len(labels), 1)
     mean, size = scale_of(known, weight_decay)
     known, seen = (known - mean) / size, (seen - mean) / size
     weights, offsets = torch.zeros_like(before), torch.zeros_like(offsets_before)
 
+    def changes(features: Tensor) -> Tensor:
+        return moving * F.linear(features, weights, offsets)
+
     def value() -> Tensor:
-        kept_loss = soft_cross_entropy(stay + F.linear(known, weights, offsets), kept)
-        own_loss = soft_cross_entropy(move + F.linear(seen, weights, offsets), wanted)
+        kept_loss = soft_cross_entropy(stay + changes(known), kept)
+        own_loss = soft_cross_entropy(move + changes(seen), said)
         return kept_loss + weight * own_loss + weight_decay / 2 * (weights / size).square().sum()
 
     minimize(value, [weights, offsets])
-    used = weights / size
-    return before + used, offsets_before + offsets - used @ mean
+    used = moving[:, None] * weights / size
+    return before + used, offsets_before + moving * offsets - used @ mean

@@ -22,6 +22,7 @@ from .losses import vote_loss
 from .metrics import metrics_csv
 from .model import EmotionNet
 from .people_faces import WEIGHT, move_people
+from .people_faces import WEIGHT_DECAY as MOVING_WEIGHT_DECAY
 from .pretrained import exported_record, is_exported, pretrained_net
 from .provenance import INITIAL_WEIGHTS, describe, held_out_record
 from .validation import validate
@@ -36,15 +37,17 @@ def train_people_only(
     *,
     initial_weights: str,
     own: FerDataset | None = None,
-    weight_decay: float = WEIGHT_DECAY,
+    own_weight: float = WEIGHT,
+    weight_decay: float | None = None,
     device: str = "cpu",
 ) -> dict[str, float]:
     """Fit the people head of a checkpoint or exported model, and write ``last.pt`` and ``metrics.csv``.
 
-    With ``own`` labelled faces it is moved by these instead, see :func:`.people_faces.move_people`.
-    Everything else of that network stays as it is, to the bit. Returns one row of :data:`.metrics.METRICS`.
-    Raises DataError where the data have no votes, the network no people head to be moved, or the folder holds
-    a run, CheckpointError, ModelError, MissingExtraError.
+    With ``own`` labelled faces, of ``own_weight``, it is moved by these instead, see
+    :func:`.people_faces.move_people`. The weight decay, where none is given, is :data:`WEIGHT_DECAY`, or that
+    of :mod:`.people_faces`. Everything else of that network stays as it is, to the bit. Returns one row of
+    :data:`.metrics.METRICS`. Raises DataError where the data have no votes, the network no people head to be
+    moved, or the folder holds a run, CheckpointError, ModelError, MissingExtraError.
     """
     if data.votes is None:
         raise DataError("the people head learns from FER+ votes; there are none (--votes CSV)")
@@ -56,13 +59,15 @@ def train_people_only(
         raise DataError(f"{initial_weights}: has no people head to be moved; without --faces it gets one")
     origin = describe([initial_weights], INITIAL_WEIGHTS)
     prepare_folder(out, resume=False)
+    if weight_decay is None:
+        weight_decay = WEIGHT_DECAY if own is None else MOVING_WEIGHT_DECAY
     options = {"model": _model_name(initial_weights), "people_only": True, "weight_decay": weight_decay}
     faces, votes = (torch.from_numpy(array).to(device) for array in (data.faces, data.votes))
     if own is None:
         loss = fit_people(net, faces, votes, weight_decay)
     else:
-        loss = move_people(net, faces, own, weight_decay)
-        options |= {"own_faces": len(own), "own_weight": WEIGHT}
+        loss = move_people(net, faces, own, weight=own_weight, weight_decay=weight_decay)
+        options |= {"own_faces": len(own), "own_weight": own_weight}
     val_faces, val_labels = (torch.from_numpy(a).to(device) for a in (data.val_faces, data.val_labels))
     val_votes = None if data.val_votes is None else torch.from_numpy(data.val_votes).to(device)
     row = {

@@ -40,6 +40,7 @@ needs the extra [train]: pip install 'fer-edge[train]'; --model face-teacher and
 # Options that do nothing without others, and those.
 _NEEDED_BY = {
     "people_only": ("votes", "initial_weights"),
+    "faces_weight": ("people_only", "faces"),
     "people_distill_weight": ("votes", "teacher"),
     "bank": ("teacher",),
     "no_export": ("recipe",),
@@ -51,6 +52,7 @@ _NEEDED_BY = {
     "live_teachers": ("teacher",),
 }
 _MOST_THREADS = 1024
+_MOST_FACES_WEIGHT = 100
 _SKIPPED_SHOWN = 20
 
 
@@ -152,7 +154,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="fit the head that predicts votes and leave all else of --initial-weights as it is; with "
         "--faces it is moved so that it answers these with their labels, and others as before where it can; "
-        "of the numbers below only --weight-decay counts (default then: 0.0003)",
+        "of the numbers below only --weight-decay counts (default then: 0.0003, with --faces 0.00001)",
+    )
+    parser.add_argument(
+        "--faces-weight",
+        type=float,
+        metavar="W",
+        help="with --people-only: weight of --faces, beside 1 for answers that are to stay (default: 0.02)",
     )
     parser.add_argument(
         "--poor-camera",
@@ -235,7 +243,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
 
 
 def _people_only(arguments: argparse.Namespace, device: str) -> int:
-    from ..train.people_head import WEIGHT_DECAY, train_people_only
+    from ..train.people_faces import WEIGHT
+    from ..train.people_head import train_people_only
 
     others = (
         *("recipe", "teacher", "resume", "model", "optimizer", "bfloat16", "compile"),
@@ -244,8 +253,11 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
     given = [flag(name) for name in others if getattr(arguments, name) not in (None, False, [])]
     if given:
         raise DataError(f"--people-only goes without {', '.join(given)}")
-    weight_decay = WEIGHT_DECAY if arguments.weight_decay is None else arguments.weight_decay
-    make_options({"weight_decay": weight_decay})
+    if arguments.weight_decay is not None:
+        make_options({"weight_decay": arguments.weight_decay})
+    faces_weight = WEIGHT if arguments.faces_weight is None else arguments.faces_weight
+    if not 0 < faces_weight <= _MOST_FACES_WEIGHT:
+        raise DataError(f"--faces-weight must be above 0, up to {_MOST_FACES_WEIGHT}, got {faces_weight:g}")
     own = None
     if arguments.faces:
         from ..train.finetune import read_training_faces
@@ -260,7 +272,8 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
         arguments.out,
         initial_weights=arguments.initial_weights,
         own=own,
-        weight_decay=weight_decay,
+        own_weight=faces_weight,
+        weight_decay=arguments.weight_decay,
         device=device,
     )
     agreement = f", agreement with people {row['val_people']:.2%}" if "val_people" in row else ""
@@ -346,6 +359,7 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         "faces": "--faces DIR",
         "initial_weights": "--initial-weights FILE",
         "recipe": "--recipe NAME",
+        "people_only": "--people-only",
     }
     given = {name for name in flags if getattr(arguments, name)}
     if arguments.data and holds_arrays(arguments.data):
