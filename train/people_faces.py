@@ -102,25 +102,25 @@ def moved_head(
     tells the other answers from each other stays.
     """
     before, offsets_before = head.weight.detach().double(), head.bias.detach().double()
-    missed = labels[F.linear(seen[0].double(), before, offsets_before).argmax(1) != labels]
-    moving = torch.zeros_like(offsets_before)
-    moving[missed] = 1
+    moving = labels[F.linear(seen[0].double(), before, offsets_before).argmax(1) != labels].unique()
+    if not len(moving):
+        return before, offsets_before
     known, seen = known.double(), seen.flatten(0, 1).double()
     stay, move = (F.linear(features, before, offsets_before) for features in (known, seen))
     kept = stay.softmax(1)
-    said = F.one_hot(labels, len(moving)).repeat(len(seen) // len(labels), 1)
+    said = F.one_hot(labels, len(before)).repeat(len(seen) // len(labels), 1)
     mean, size = scale_of(known, weight_decay)
     known, seen = (known - mean) / size, (seen - mean) / size
-    weights, offsets = torch.zeros_like(before), torch.zeros_like(offsets_before)
+    weights, offsets = torch.zeros_like(before[moving]), torch.zeros_like(offsets_before[moving])
 
-    def changes(features: Tensor) -> Tensor:
-        return moving * F.linear(features, weights, offsets)
+    def moved(logits: Tensor, features: Tensor) -> Tensor:
+        return logits.index_add(1, moving, F.linear(features, weights, offsets))
 
     def value() -> Tensor:
-        kept_loss = soft_cross_entropy(stay + changes(known), kept)
-        own_loss = soft_cross_entropy(move + changes(seen), said)
+        kept_loss = soft_cross_entropy(moved(stay, known), kept)
+        own_loss = soft_cross_entropy(moved(move, seen), said)
         return kept_loss + weight * own_loss + weight_decay / 2 * (weights / size).square().sum()
 
     minimize(value, [weights, offsets])
-    used = moving[:, None] * weights / size
-    return before + used, offsets_before + moving * offsets - used @ mean
+    used = weights / size
+    return before.index_add(0, moving, used), offsets_before.index_add(0, moving, offsets - used @ mean)
