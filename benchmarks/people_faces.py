@@ -20,7 +20,8 @@ from timing import print_machine
 from torch import Tensor
 from torch.nn import functional as F
 
-from fer_edge.faces.pictures import list_pictures, read_pictures
+from fer_edge.faces.pictures import read_pictures
+from fer_edge.fer2013.folders import list_pictures
 from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import EMOTIONS
 from fer_edge.train.data import TrainingData, load_training_data
