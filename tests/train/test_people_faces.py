@@ -82,6 +82,13 @@ def test_without_weight_nothing_moves(features):
     torch.testing.assert_close(offsets.float(), head.bias.detach())
 
 
+def test_a_head_that_says_the_labels_already_stays_as_it_is(features):
+    head, known, seen, _ = features
+    weights, offsets = moved_head(head, known, seen, torch.tensor([NEUTRAL, NEUTRAL]))
+    assert torch.equal(weights.float(), head.weight.detach())
+    assert torch.equal(offsets.float(), head.bias.detach())
+
+
 def test_views_begin_with_the_face_and_repeat(drawn):
     faces = torch.from_numpy(drawn.faces[:5])
     found = views(faces, 1)
