@@ -66,6 +66,15 @@ def move_people(
         return soft_cross_entropy(net.people(known), before).item()
 
 
+def missed(net: EmotionNet, own: FerDataset) -> int:
+    """How many of ``own`` faces the people head does not answer with their labels."""
+    assert net.people is not None and own.labels is not None
+    faces = torch.from_numpy(own.pixels).to(net.people.weight.device)
+    with torch.no_grad():
+        answers = net.people(people_features(net, faces)).argmax(1).cpu().numpy()
+    return int((answers != own.labels).sum())
+
+
 def kept_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
     """Features (2n, f) of ``faces`` uint8 (n, 48, 48) as they are and varied, whose answers are to stay."""
     generator = torch.Generator(device=faces.device).manual_seed(seed)

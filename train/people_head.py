@@ -21,7 +21,7 @@ from .linear_fit import minimize, people_features, scale_of
 from .losses import vote_loss
 from .metrics import metrics_csv
 from .model import EmotionNet
-from .people_faces import WEIGHT, move_people
+from .people_faces import WEIGHT, missed, move_people
 from .people_faces import WEIGHT_DECAY as MOVING_WEIGHT_DECAY
 from .pretrained import exported_record, is_exported, pretrained_net
 from .provenance import INITIAL_WEIGHTS, describe, held_out_record
@@ -47,7 +47,8 @@ def train_people_only(
     :func:`.people_faces.move_people`. The weight decay, where none is given, is :data:`WEIGHT_DECAY`, or that
     of :mod:`.people_faces`. Everything else of that network stays as it is, to the bit. Returns one row of
     :data:`.metrics.METRICS`. Raises DataError where the data have no votes, the network no people head to be
-    moved, or the folder holds a run, CheckpointError, ModelError, MissingExtraError.
+    moved, or one that misses nothing, or the folder holds a run; CheckpointError, ModelError,
+    MissingExtraError.
     """
     if data.votes is None:
         raise DataError("the people head learns from FER+ votes; there are none (--votes CSV)")
@@ -57,6 +58,10 @@ def train_people_only(
     net = pretrained_net(initial_weights).to(device)
     if own is not None and net.people is None:
         raise DataError(f"{initial_weights}: has no people head to be moved; without --faces it gets one")
+    if own is not None and not missed(net, own):
+        raise DataError(
+            f"{initial_weights}: answers all {len(own)} faces with their labels already; nothing to move"
+        )
     origin = describe([initial_weights], INITIAL_WEIGHTS)
     prepare_folder(out, resume=False)
     if weight_decay is None:

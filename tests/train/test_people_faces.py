@@ -177,6 +177,20 @@ def test_a_network_without_a_people_head_has_none_to_move(drawn, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_faces_that_are_answered_right_already_move_nothing(drawn, tmp_path):
+    votes = 10 * np.eye(9, dtype=np.float32)
+    voted = replace(drawn, votes=votes[drawn.labels], val_votes=votes[drawn.val_labels])
+    fit(voted, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path)
+    net, _ = checkpoint.load_net(tmp_path / "last.pt")
+    with torch.no_grad():
+        said = net.people(people_features(net, torch.from_numpy(voted.faces[:4]))).argmax(1)
+    own = FerDataset(voted.faces[:4], said.numpy().astype(np.int8), None)
+    given = {"initial_weights": str(tmp_path / "last.pt"), "own": own}
+    with pytest.raises(DataError, match="answers all 4 faces with their labels already"):
+        train_people_only(voted, tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_emotion_alone_moves_nothing(cli, folder, tmp_path):
     csv = write_csv(tmp_path / "data.csv", {"Training": 6, "PublicTest": 2})
     votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(56)])
