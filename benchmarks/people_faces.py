@@ -16,18 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from timing import print_machine
 from torch import Tensor
 from torch.nn import functional as F
 
+from fer_edge.checks.agreement import at_balance
 from fer_edge.faces.pictures import read_pictures
 from fer_edge.fer2013.folders import list_pictures
 from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import EMOTIONS
-from fer_edge.train.data import TrainingData, load_training_data
+from fer_edge.models.people import People, choose
+from fer_edge.train.data import load_training_data
 from fer_edge.train.linear_fit import people_features
 from fer_edge.train.people_faces import WEIGHT, WEIGHT_DECAY, kept_features, moved_head, views
 from fer_edge.train.pretrained import pretrained_net
+
+Head = tuple[Tensor, Tensor]
+"""Weights and offsets."""
+Codes = NDArray[np.int64]
 
 
 def main() -> None:
@@ -49,69 +56,71 @@ def main() -> None:
     pictures = list_pictures(options.folder)
     dataset, read = read_pictures(pictures, detect=True)
     assert dataset.labels is not None
-    labels = torch.from_numpy(dataset.labels.astype(np.int64))
-    people = np.array([pictures.files[index].name.partition("_")[0] for index in np.flatnonzero(read)])
+    labels = dataset.labels.astype(np.int64)
+    persons = np.array([pictures.files[index].name.partition("_")[0] for index in np.flatnonzero(read)])
     data, _ = load_training_data(options.data, options.votes)
     net = pretrained_net(options.initial_weights).eval()
     assert net.people is not None
     known = kept_features(net, torch.from_numpy(data.faces[:: options.every]), 1)
     seen = torch.stack([people_features(net, view) for view in views(torch.from_numpy(dataset.pixels), 1)])
     validated = people_features(net, torch.from_numpy(data.val_faces))
-    prior = F.linear(known, net.people.weight, net.people.bias).softmax(1)[:, : len(EMOTIONS)].mean(0)
-    shift = options.balance * prior.log()
-
-    def answers(head: tuple[Tensor, Tensor], features: Tensor) -> tuple[Tensor, Tensor]:
-        logits = F.linear(features.double(), *(part.double() for part in head))[:, : len(EMOTIONS)]
-        return logits.argmax(1), (logits - shift).argmax(1)
-
     before = (net.people.weight.detach(), net.people.bias.detach())
-    _, balanced = answers(before, seen[0])
-    print(
-        f"{'weight':>7}  {'agreement, T 0':>14}  {'mean recall, own T':>18}  right, of its people; of others"
-    )
-    print(f"{0:>7g}  {judged(answers(before, validated), data)}  {right(balanced, labels)}")
-    for weight in options.weights:
+    emotions = F.linear(known, *before).softmax(1)[:, : len(EMOTIONS)].mean(0)
+    prior = tuple((emotions / emotions.sum()).tolist())
+    people = People(prior, options.balance, unsure_above=1.0)
+    assert data.val_votes is not None
+    top = top_votes(data.val_votes)
+    top = np.where(top < len(EMOTIONS), top, -1)
 
-        def moved(rows: Tensor, weight: float = weight) -> tuple[Tensor, Tensor]:
-            assert net.people is not None
-            return moved_head(
-                net.people,
-                known,
-                seen[:, rows],
-                labels[rows],
-                weight=weight,
-                weight_decay=options.weight_decay,
-            )
-
-        head = moved(torch.arange(len(labels)))
-        _, inside = answers(head, seen[0])
-        outside = torch.empty_like(labels)
-        for person in np.unique(people):
-            own = torch.from_numpy(people == person)
-            _, outside[own] = answers(moved(torch.nonzero(~own)[:, 0]), seen[0, own])
+    def line(weight: float, head: Head, *found: Codes) -> None:
+        shares = shares_of(head, validated)
+        agreement = at_balance(shares, people, top, 0).agreement
+        recall = at_balance(shares, people, top, options.balance).mean_recall
         print(
-            f"{weight:>7g}  {judged(answers(head, validated), data)}  {right(inside, labels)}; "
-            f"{right(outside, labels)}",
+            f"{weight:>7g}  {agreement:>14.2%}  {recall:>18.2%}  "
+            f"{'; '.join(right(one, labels) for one in found)}",
             flush=True,
         )
 
+    def answers(head: Head, faces: Codes) -> Codes:
+        return choose(shares_of(head, seen[0, faces]), prior, options.balance)
 
-def judged(answers: tuple[Tensor, Tensor], data: TrainingData) -> str:
-    """The agreement of the plain answers with the one top vote, and the mean recall of the balanced ones."""
-    assert data.val_votes is not None
-    top = torch.from_numpy(top_votes(data.val_votes))
-    plain, balanced = answers
-    counted = (top >= 0) & (top < len(EMOTIONS))
-    recalls = [(balanced[top == code] == code).double().mean() for code in range(len(EMOTIONS))]
-    agreement = (plain == top)[counted].double().mean()
-    return f"{agreement:>14.2%}  {torch.stack(recalls).mean():>18.2%}"
+    def moved(faces: Codes, weight: float) -> Head:
+        assert net.people is not None
+        return moved_head(
+            net.people,
+            known,
+            seen[:, faces],
+            torch.from_numpy(labels[faces]),
+            weight=weight,
+            weight_decay=options.weight_decay,
+        )
+
+    print(
+        f"{'weight':>7}  {'agreement, T 0':>14}  {'mean recall, own T':>18}  right, of its people; of others"
+    )
+    everyone = np.arange(len(labels))
+    line(0, before, answers(before, everyone))
+    for weight in options.weights:
+        head = moved(everyone, weight)
+        outside = np.empty_like(labels)
+        for person in np.unique(persons):
+            own = persons == person
+            outside[own] = answers(moved(everyone[~own], weight), everyone[own])
+        line(weight, head, answers(head, everyone), outside)
 
 
-def right(answers: Tensor, labels: Tensor) -> str:
+def shares_of(head: Head, features: Tensor) -> NDArray[np.float32]:
+    """The expected shares of the seven emotions, float32 (n, 7)."""
+    logits = F.linear(features.double(), *(part.double() for part in head))[:, : len(EMOTIONS)]
+    return logits.softmax(1).float().numpy()
+
+
+def right(answers: Codes, labels: Codes) -> str:
     """How many faces of each label are answered right."""
     counts = [
         f"{(answers[labels == code] == code).sum()} of {(labels == code).sum()} {EMOTIONS[code]}"
-        for code in labels.unique().tolist()
+        for code in np.unique(labels).tolist()
     ]
     return ", ".join(counts)
 

@@ -35,9 +35,8 @@ class Budget:
     def fraction(self) -> float:
         """Which part of the course of rates is over, 0 to 1.
 
-        That is what an interrupted run had of the whole time, and for the rest the time for steps.
-
-        It begins at 0, however long a bank of views or a compiler took, since a warm-up is for first steps.
+        It begins at 0 with the first step, however long a bank of views or a compiler took, since a warm-up
+        is for first steps. A resumed run begins at the part of the whole time that was spent before.
         """
         whole = max(self._whole(), 1e-6)
         before = min(self._spent / whole, 1.0)

@@ -24,6 +24,7 @@ WEIGHT = 0.02
 """Of the labelled faces' loss, beside 1 for that of the faces whose answers are to stay."""
 
 WEIGHT_DECAY = 1e-5
+"""On the changes of weights. What keeps these small is mostly the answers that are to stay."""
 
 _KEPT_STRENGTH = 0.5
 """Of the variation of the faces whose answers are to stay; they count as they are, too."""
