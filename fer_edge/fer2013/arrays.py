@@ -72,7 +72,9 @@ def _pieces(path: str | os.PathLike[str], batch: int | None) -> Iterator[FerData
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a file of the arrays pixels, labels and usage ({error})") from error
+        # An OSError's own text names the file again.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: not a file of the arrays pixels, labels and usage ({reason})") from error
 
 
 class _Pixels:

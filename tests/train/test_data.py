@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 
 import numpy as np
@@ -139,6 +140,15 @@ def test_files_that_are_no_archive_of_arrays_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(fer_edge.DataError, match=r"not a file of the arrays .*File is not a zip file"):
             load_training_data(path)
+
+
+def test_an_unreadable_file_of_arrays_is_named_once(tmp_path):
+    path = tmp_path / "data.npz"
+    path.symlink_to(path)
+    with pytest.raises(fer_edge.DataError) as caught:
+        load_training_data(path)
+    assert str(caught.value).count("data.npz") == 1
+    assert re.search("labels and usage .Too many levels of symbolic links", str(caught.value))
 
 
 def test_only_a_majority_for_no_face_drops_a_row(tmp_path):
