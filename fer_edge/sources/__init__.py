@@ -94,14 +94,19 @@ def is_camera(text: str) -> bool:
 def device_of(source: str) -> str | None:
     """Return the device that ``source`` names where that can be opened only once at a time.
 
-    Equal devices have equal texts, whatever they were called. ``None`` for what several can read: the demo
-    camera, streams, files, folders.
+    Equal devices have equal texts, whatever they were called; a camera on USB that is not plugged in, or not
+    the only one of its name, is that name. ``None`` for what several can read: the demo camera, streams,
+    files, folders.
     """
     if source == "picamera2":
         return source
     if is_usb_name(source):
-        return source.lower()
-    index = int(source) if source.isdecimal() else number_at(source)
+        try:
+            index: int | None = find_usb_camera(source)
+        except SourceError:
+            return source.lower()
+    else:
+        index = int(source) if source.isdecimal() else number_at(source)
     if index is not None:
         return f"/dev/video{index}"
     path = Path(STANDARD_INPUT if source == "-" else source)

@@ -10,7 +10,17 @@ import pytest
 cv2 = pytest.importorskip("cv2")
 
 from fer_edge.errors import SourceError, SourceLostError, WrongSourceError
-from fer_edge.sources import await_any, cameras, is_camera, open_any, open_camera, open_source, usb, v4l2
+from fer_edge.sources import (
+    await_any,
+    cameras,
+    device_of,
+    is_camera,
+    open_any,
+    open_camera,
+    open_source,
+    usb,
+    v4l2,
+)
 from fer_edge.sources.reconnect import AbsentSource
 from fer_edge.sources.usb import UsbCamera, camera_on_usb, find_usb_camera, finder
 
@@ -134,6 +144,21 @@ def test_a_camera_is_found_by_its_name(bus, spec):
     assert find_usb_camera(spec) == 2
     assert shown(open_camera(spec)) == (2, spec)
     assert is_camera(spec)
+
+
+def test_what_a_camera_is_called_makes_it_no_other_device(bus):
+    link = bus.plug(2, "1-2", serial="8F2A")
+    names = ("usb:046d:082d", "USB:046D:082D:8F2A", str(bus.dev / "video2"), str(link))
+    assert len({device_of(name) for name in (*names, "2")}) == 1
+    bus.unplug(2, "1-2")
+    assert device_of("USB:046D:082D") == "usb:046d:082d"
+
+
+def test_equal_cameras_are_not_taken_for_one_device(bus):
+    bus.plug(0, "1-1", serial="A1")
+    bus.plug(2, "1-2", serial="B2")
+    names = ("usb:046d:082d:A1", "usb:046d:082d:B2", "usb:046d:082d")
+    assert len({device_of(name) for name in names}) == 3
 
 
 def test_nodes_of_metadata_are_no_cameras(bus):
