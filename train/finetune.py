@@ -101,22 +101,23 @@ def _too_few(
 
 
 def training_data(dataset: FerDataset) -> TrainingData:
-    """The split that :func:`read_faces` made, for ``fit``.
+    """The split that :func:`read_faces` made, for ``fit``: rows of any other Usage are in neither part.
 
     Each label counts as ten people's votes, so that both heads learn it, and the best epoch is that of the
     head ``people``, which answers by default.
     """
     assert dataset.labels is not None and dataset.usage is not None
-    training, labels = dataset.usage == "Training", dataset.labels.astype(np.int64)
+    training, validating = (dataset.usage == part for part in ("Training", "PublicTest"))
+    labels = dataset.labels.astype(np.int64)
     votes = np.zeros((len(labels), len(PEOPLE_ANSWERS)), np.float32)
     votes[np.arange(len(votes)), labels] = VOTERS
     return TrainingData(
         faces=dataset.pixels[training],
         labels=labels[training],
         votes=votes[training],
-        val_faces=dataset.pixels[~training],
-        val_labels=labels[~training],
-        val_votes=votes[~training],
+        val_faces=dataset.pixels[validating],
+        val_labels=labels[validating],
+        val_votes=votes[validating],
     )
 
 

@@ -81,6 +81,17 @@ def test_a_list_of_pictures_does_as_well(folder):
     assert (dataset.usage == "PublicTest").sum() == 6
 
 
+def test_rows_kept_for_the_end_neither_train_nor_validate(folder):
+    lines = ["file,emotion,Usage"]
+    for emotion in ("angry", "happy"):
+        parts = ["Training"] * 9 + ["PublicTest"] * 4 + ["PrivateTest"] * 2
+        lines += [f"{emotion}/{index:02}.png,{emotion},{part}" for index, part in enumerate(parts)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    data = training_data(read_faces(folder))
+    assert (len(data.faces), len(data.votes), len(data.val_faces), len(data.val_votes)) == (18, 18, 8, 8)
+    assert data.val_labels.tolist() == [0] * 4 + [3] * 4
+
+
 def test_one_emotion_alone_is_refused(cli, folder, tmp_path):
     shutil.rmtree(folder / "angry")
     shutil.rmtree(folder / "surprise")
