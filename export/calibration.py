@@ -32,7 +32,7 @@ class Choice:
 
     calibration: faces from Training, (at most the wanted number, 48, 48); training_votes: the votes that
     count of all Training rows, or None; held_out: the tenth of Training that recipes leave out; check: the
-    rows outside Training whose image is not in it.
+    rows of PublicTest whose image is not in Training. Nothing looks at those of PrivateTest.
     """
 
     calibration: NDArray[np.uint8]
@@ -49,14 +49,14 @@ def choose_rows(dataset: FerDataset, votes: NDArray[np.uint8] | None, count: int
     if dataset.labels is None or dataset.usage is None:
         raise DataError(
             "calibration needs emotions and a Usage (columns of a CSV, arrays of an .npz file, or a folder's "
-            "train/ and test/): Training rows calibrate, the others check the result"
+            "train/ and test/): Training rows calibrate, PublicTest rows check the result"
         )
     training = np.flatnonzero(dataset.usage == "Training")
-    check = (dataset.usage != "Training") & ~in_training(dataset)
+    check = (dataset.usage == "PublicTest") & ~in_training(dataset)
     if not len(training) or not check.any():
         raise DataError(
-            f"calibration data have {len(training)} Training rows and {int(check.sum())} held-out rows; "
-            "at least one of each is needed"
+            f"calibration data have {len(training)} Training rows and {int(check.sum())} PublicTest rows "
+            "whose image is not in Training; at least one of each is needed"
         )
     chosen = np.random.default_rng(seed).permutation(training)[:count]
     counted = None if votes is None else people_votes(votes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_csv
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.toolchain
 
 import fer_edge
 from fer_edge.export import pipeline, tflite
+from fer_edge.export.calibration import choose_rows
 from fer_edge.export.convert import Converted, quiet
 from fer_edge.export.network import InferenceNet, short_half
 from fer_edge.export.parity import Parity, ParityError
@@ -73,7 +75,7 @@ def test_export_writes_four_files_and_a_manifest_that_matches(exported, drawn_cs
     assert manifest["labels"] == list(fer_edge.EMOTIONS)
     entry = manifest["models"]["edge"]
     assert entry["calibration"]["rows"] == 140
-    assert entry["held_out"]["rows"] == 70
+    assert entry["held_out"]["rows"] == 35
     assert {"torch", "litert-torch", "onnxruntime"} <= entry["versions"].keys()
     for name in FILES:
         content = (folder / name).read_bytes()
@@ -411,7 +413,7 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     code, out, err = cli("export-int8", former, *arguments, "--model", "second", "--rows", 20, "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert report["rows"] == 70
+    assert report["rows"] == 35
     assert report["accuracy"].keys() == report["temperature"].keys() == {"fer2013"}
     assert report["people"] is None
     assert err.count(f"{former}: written by an earlier version: smoothing is now called label_smoothing") == 1
@@ -490,7 +492,7 @@ def test_report_is_printed_for_both_heads(cli, exporting, trained_edge, drawn_cs
     assert code == 0, err
     np.testing.assert_array_equal(given[0], read_votes(drawn_votes))
     for head in HEADS:
-        assert f"edge, {head}: PyTorch fp32 {report.accuracy[head]:.2f} % of 70 held-out rows" in out
+        assert f"edge, {head}: PyTorch fp32 {report.accuracy[head]:.2f} % of 35 held-out rows" in out
     assert out.count("edge-int8.tflite") == 2
     assert f"people: balance {report.people.balance:g}, unsure above" in out
 
@@ -549,6 +551,17 @@ def test_a_csv_without_usage_cannot_calibrate(cli, trained_edge, tmp_path):
     assert code == 2
     assert "a Usage (columns of a CSV, arrays of an .npz file, or a folder's train/ and test/)" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_only_public_test_rows_outside_training_choose_and_check(tmp_path):
+    path = write_csv(tmp_path / "all.csv", {"Training": 3, "PublicTest": 2, "PrivateTest": 4})
+    data = fer_edge.read_fer2013(path)
+    rows = choose_rows(data, None, 100, 0)
+    assert (len(rows.calibration), len(rows.check)) == (21, 14)
+    np.testing.assert_array_equal(rows.check.faces, data.pixels[data.usage == "PublicTest"])
+    data = replace(data, usage=np.where(data.usage == "PublicTest", "PrivateTest", data.usage))
+    with pytest.raises(fer_edge.DataError, match="have 21 Training rows and 0 PublicTest rows"):
+        choose_rows(data, None, 100, 0)
 
 
 def test_a_missing_checkpoint_is_named(cli, drawn_csv, tmp_path):
