@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _NO_MEMORY = "not enough memory: end other programs, or raise the limit (ulimit -v, MemoryMax of the service)"
 
+_LEAST_ADDRESS_SPACE = 128 * 2**20
+"""Bytes; with less a command on pictures cannot work, and NumPy 2.4 may crash while it is loaded."""
+
 _LONGEST_USAGE = 8
 """Lines of a usage that an error is not lost under."""
 
@@ -70,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
         if parsed.command in _WITH_PICTURES and not getattr(parsed, "out", None):
+            if _address_space_is_short():
+                _report(f"fer-edge {parsed.command}: {_NO_MEMORY}", logging.ERROR)
+                return 1
             _load_libraries()
     try:
         with _signals_interrupt(), log.shown(_report):
@@ -89,6 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(f"fer-edge {parsed.command}: {text}", logging.ERROR)
         _flush_stdout()
         return _exit_code(error)
+
+
+def _address_space_is_short() -> bool:
+    """Whether ``ulimit -v`` leaves too little for any picture."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE
 
 
 def _load_libraries() -> None:

@@ -201,9 +201,10 @@ def limited(megabytes, *arguments):
     )
 
 
+@pytest.mark.parametrize("megabytes", [60, 100, 140])
 @pytest.mark.parametrize("command", ["predict", "run"])
-def test_a_lack_of_memory_is_told_in_one_line(photo, command):
-    done = limited(140, command, photo)
+def test_a_lack_of_memory_is_told_in_one_line(photo, command, megabytes):
+    done = limited(megabytes, command, photo)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"fer-edge {command}: not enough memory: ")
     assert "Traceback" not in done.stderr
