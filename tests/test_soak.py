@@ -72,11 +72,13 @@ def test_all_outputs_together_are_watched(tmp_path):
 
 
 @pytest.mark.heavy
-def test_memory_threads_and_descriptors_stay_as_they_are_over_2000_frames(tmp_path):
+def test_memory_threads_and_descriptors_stay_as_they_are_over_3000_frames(tmp_path):
+    """On a busy machine the eighth picture to wait for the video, and memory for it, may come late."""
     pytest.importorskip("skimage")
-    code = soak.main(["--frames", "2000", "--save-video", "--json", str(tmp_path / "soak.json")])
+    given = ["--frames", "6000", "--warm-up", "3000", "--save-video"]
+    code = soak.main([*given, "--json", str(tmp_path / "soak.json")])
     told = json.loads((tmp_path / "soak.json").read_text())
-    assert told["end"]["summary"]["frames"] == 2000
+    assert told["end"]["summary"]["frames"] == 6000
     assert len(told["samples"]) >= 40
     # A frame has 0.9 MB: one kept in a hundred would be 10 MB.
     assert told["growth"]["rss"] < 4_000_000
