@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 # One thread for PyTorch, also in processes that tests start: results do not depend on the machine, and
 # threads that wait for a busy core cost more than they save. Read when PyTorch is loaded.
@@ -246,6 +247,31 @@ def trained_edge(drawn_csv, drawn_votes, tmp_path_factory: pytest.TempPathFactor
     options = TrainOptions(epochs=10, batch=20, warmup=1, ema=0.9, augmentation=Augmentation().scaled(0.2))
     fit(load_training_data(drawn_csv, drawn_votes)[0], options, folder)
     return folder / "last.pt"
+
+
+class Clock:
+    """``time.perf_counter`` of which seconds pass only where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    def takes(self, module: ModuleType, name: str, seconds: float) -> None:
+        """Let each call of the function ``name`` of ``module`` take so long."""
+        function = getattr(module, name)
+
+        def slow(*arguments, **options):
+            self.now += seconds
+            return function(*arguments, **options)
+
+        self._monkeypatch.setattr(module, name, slow)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """A :class:`Clock` in place of the real one."""
+    return Clock(monkeypatch)
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def fit(
     optimizer = Optimizer(net, options.optimizer, options.learning_rate, options.weight_decay)
     identity = run_identity(data, world)
     history: list[dict[str, float]] = []
+    finished = False
     origin = origin or []
     if resume:
         state = load_resumable(out / "last.pt", options, identity)
@@ -76,6 +77,7 @@ def fit(
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
+        finished = state.get("finished", False)
     provenance = {
         "stage": stage,
         "origin": origin,
@@ -86,7 +88,7 @@ def fit(
     spent = sum(row["seconds"] for row in history)
     budget = Budget(60 * options.minutes, spent, started) if options.minutes else None
     epoch = int(history[-1]["epoch"]) if history else 0
-    ended = _ended(history, options, budget)
+    ended = finished or _ended(history, options, budget)
     if not ended:
         seconds = None if budget is None else _BANK_SHARE * (budget.seconds - spent)
         rows = on_device(data, options, target, seconds)
@@ -112,15 +114,18 @@ def fit(
         row["seconds"] = time.perf_counter() - started
         started = time.perf_counter()
         history.append(row)
+        finished = budget is not None and budget.over()
+        written = (out, learner, net.architecture, options, history, len(data.faces), identity, provenance)
         if world.first:
-            save_epoch(
-                out, learner, net.architecture, options, history, len(data.faces), identity, provenance
-            )
+            save_epoch(*written, finished)
             if on_epoch is not None:
                 on_epoch(history)
         if budget is not None:
             budget.reported(time.perf_counter() - reporting)
         ended = _ended(history, options, budget)
+        if budget is not None and ended and not finished:
+            # This report took so long that no time is left for another step.
+            save_epoch(*written, ended)
     world.barrier()
     return history
 

@@ -36,11 +36,13 @@ def save_epoch(
     rows: int,
     identity: dict[str, int],
     provenance: dict[str, Any],
+    finished: bool,
 ) -> None:
     """Write ``metrics.csv``, ``last.pt``, and ``best.pt`` where the last epoch of ``history`` is the best.
 
     ``rows`` were trained on; ``identity`` is that of :func:`run_identity`; ``provenance`` has the run's
-    ``stage`` and ``origin``, and the rows ``held_out``.
+    ``stage`` and ``origin``, and the rows ``held_out``; ``finished``: whether this is the run's end, which a
+    budget of time alone does not tell later.
     """
     state = {
         "architecture": architecture.to_dict(),
@@ -51,6 +53,7 @@ def save_epoch(
         "epoch": int(history[-1]["epoch"]),
         "history": copy.deepcopy(history),
         **provenance,
+        "finished": finished,
         "ema": learner.averaged_net.state_dict(),
     }
     if best_row(history) is history[-1]:
