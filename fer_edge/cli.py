@@ -40,7 +40,9 @@ _LONGEST_USAGE = 8
 """Lines of a usage that an error is not lost under."""
 
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
-"""Commands on pictures, unless with --out: then ``predict`` labels a table."""
+"""Commands on pictures, or, ``predict --out``, on a table of faces."""
+
+_HELP = frozenset({"-h", "--help"})
 
 _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
     with ended_at_once():
+        # Before options are checked, which loads libraries; the help needs none.
+        with_pictures = bool(_WITH_PICTURES & set(arguments[:1])) and not _HELP & set(arguments)
+        if with_pictures and _address_space_is_short():
+            _report(f"fer-edge {arguments[0]}: {_NO_MEMORY}", logging.ERROR)
+            return 1
         parser = _parser(arguments[0] if arguments else "")
         try:
             parsed = parser.parse_args(arguments)
@@ -73,9 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
         if parsed.command in _WITH_PICTURES and not getattr(parsed, "out", None):
-            if _address_space_is_short():
-                _report(f"fer-edge {parsed.command}: {_NO_MEMORY}", logging.ERROR)
-                return 1
             _load_libraries()
     try:
         with _signals_interrupt(), log.shown(_report):
