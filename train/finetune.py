@@ -34,29 +34,47 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     The whole picture, or its largest centred square, is the face; with ``detect`` the most certain
     face in it is. The other forms of :func:`~fer_edge.fer2013.folders.list_pictures` do as well.
     Every fifth picture of a class has Usage ``PublicTest``, the others ``Training``, unless the folder
-    says which pictures are of either. What cannot be read, shows no face or repeats another picture is
-    skipped and named in ``skipped``. Raises DataError for a folder that is no emotion, and for a class
-    with too few pictures.
+    says which pictures are of either. Where it says so of ``Training`` alone, every fifth of these has
+    ``PublicTest``; pictures of any other Usage keep it. What cannot be read, shows no face or repeats
+    another picture is skipped and named in ``skipped``. Raises DataError for a folder that is no emotion,
+    and for a class with too few pictures, or with none to train on.
     """
     pictures, dataset, read = _usable(folder, detect)
     labels = pictures.labels[read]
+    usage = np.full(len(labels), "Training") if dataset.usage is None else dataset.usage
+    _require_training(pictures.folder, usage)
     held_out = np.zeros(len(labels), np.bool_)
     for emotion in pictures.emotions:
-        rows = np.flatnonzero(labels == EMOTIONS.index(emotion))
-        if len(rows) < _HELD_OUT:
-            raise DataError(_too_few(pictures, read, emotion, len(rows), dataset.skipped))
+        of_class = labels == EMOTIONS.index(emotion)
+        rows = np.flatnonzero(of_class & (usage == "Training"))
+        used = int(np.count_nonzero(of_class & (usage == "PublicTest"))) + len(rows)
+        if used < _HELD_OUT:
+            raise DataError(_too_few(pictures, read, emotion, used, dataset.skipped))
+        if not len(rows):
+            raise DataError(
+                f"{pictures.folder}: {emotion}: no usable image of Usage Training; add some, or leave "
+                f"{emotion} out"
+            )
         held_out[rows[::_HELD_OUT]] = True
-    usage = dataset.usage
-    if usage is None or not {"Training", "PublicTest"} <= set(usage.tolist()):
-        usage = np.where(held_out, "PublicTest", "Training")
+    if "PublicTest" not in usage:
+        usage = np.where(held_out, "PublicTest", usage)
     return replace(dataset, usage=usage)
 
 
+def _require_training(folder: Path, usage: NDArray[np.str_]) -> None:
+    if "Training" not in usage:
+        raise DataError(
+            f"{folder}: no usable image has the Usage Training (train/); there are "
+            f"{', '.join(sorted(set(usage.tolist())))}"
+        )
+
+
 def read_training_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:
-    """As :func:`read_faces`, but none is held out unless the folder says which are to be."""
-    _, dataset, _ = _usable(folder, detect)
-    if dataset.usage is None or "Training" not in dataset.usage:
+    """As :func:`read_faces`, but all of them, or where the folder tells a Usage those of ``Training``."""
+    pictures, dataset, _ = _usable(folder, detect)
+    if dataset.usage is None:
         return dataset
+    _require_training(pictures.folder, dataset.usage)
     rows = dataset.usage == "Training"
     assert dataset.labels is not None
     return replace(
@@ -92,10 +110,11 @@ def _too_few(
     """Which class has too few pictures, and why the first of those that were skipped is unusable."""
     named = pictures.folder / emotion
     of_class = pictures.labels[~read] == EMOTIONS.index(emotion)
+    parts = "" if pictures.usage is None else " of Usage Training or PublicTest"
     passed_over = [message for message, own in zip(skipped, of_class, strict=True) if own]
     return (
-        f"{named if named.is_dir() else f'{pictures.folder}: {emotion}'}: {usable} usable images; a class "
-        f"needs at least {_HELD_OUT}, or leave its folder out"
+        f"{named if named.is_dir() else f'{pictures.folder}: {emotion}'}: {usable} usable images{parts}; a "
+        f"class needs at least {_HELD_OUT}, or leave its folder out"
         + (f" ({len(passed_over)} skipped, the first: {passed_over[0]})" if passed_over else "")
     )
 

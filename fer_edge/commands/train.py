@@ -381,9 +381,11 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     if not _first():
         return
     _print_skipped(dataset)
+    neither = len(dataset) - len(data.faces) - len(data.val_faces)
+    rest = f", {neither} of another Usage left out" if neither else ""
     print(
         f"{len(data.faces)} rows to train on, {len(data.val_faces)} to validate on"
-        f"{'' if data.calibration_faces is None else f', {len(data.calibration_faces)} held out'}"
+        f"{rest if data.calibration_faces is None else f', {len(data.calibration_faces)} held out'}"
         f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
         flush=True,
     )

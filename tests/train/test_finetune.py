@@ -18,7 +18,7 @@ pytestmark = pytest.mark.toolchain
 
 import fer_edge
 from fer_edge.labels import LABELS
-from fer_edge.train.finetune import frozen_net, read_faces, training_data
+from fer_edge.train.finetune import frozen_net, read_faces, read_training_faces, training_data
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
 from fer_edge.train.pretrained import exported_net
@@ -36,6 +36,14 @@ def folder(tmp_path):
             wide = cv2.copyMakeBorder(face, 0, 0, 12, 12, cv2.BORDER_CONSTANT, value=0)
             cv2.imwrite(str(tmp_path / "mine" / emotion / f"{index:02}.png"), wide)
     return tmp_path / "mine"
+
+
+def write_list(folder, usages):
+    """A ``labels.csv`` with the first pictures of each emotion, of these Usages."""
+    lines = ["file,emotion,Usage"]
+    for emotion, parts in usages.items():
+        lines += [f"{emotion}/{index:02}.png,{emotion},{part}" for index, part in enumerate(parts)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_a_folder_becomes_faces_with_labels_and_a_split(folder):
@@ -82,14 +90,46 @@ def test_a_list_of_pictures_does_as_well(folder):
 
 
 def test_rows_kept_for_the_end_neither_train_nor_validate(folder):
-    lines = ["file,emotion,Usage"]
-    for emotion in ("angry", "happy"):
-        parts = ["Training"] * 9 + ["PublicTest"] * 4 + ["PrivateTest"] * 2
-        lines += [f"{emotion}/{index:02}.png,{emotion},{part}" for index, part in enumerate(parts)]
-    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    parts = ["Training"] * 9 + ["PublicTest"] * 4 + ["PrivateTest"] * 2
+    write_list(folder, {"angry": parts, "happy": parts})
     data = training_data(read_faces(folder))
     assert (len(data.faces), len(data.votes), len(data.val_faces), len(data.val_votes)) == (18, 18, 8, 8)
     assert data.val_labels.tolist() == [0] * 4 + [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "trains", "validates"),
+    [
+        (["train"] * 9 + ["test"] * 4 + ["PrivateTest"] * 2, 9, 4),
+        (["Training"] * 10 + ["PrivateTest"] * 5, 8, 2),
+        (["Training"] * 5 + ["val"] * 4 + ["spare"] * 6, 5, 4),
+    ],
+)
+def test_the_words_of_a_list_say_what_trains(folder, parts, trains, validates):
+    write_list(folder, {"angry": parts, "happy": parts})
+    data = training_data(read_faces(folder))
+    assert data.labels.tolist() == [0] * trains + [3] * trains
+    assert data.val_labels.tolist() == [0] * validates + [3] * validates
+
+
+def test_a_list_without_training_rows_is_refused(cli, folder, tmp_path):
+    write_list(folder, {"angry": ["PublicTest"] * 15, "happy": ["PrivateTest"] * 15})
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert "no usable image has the Usage Training (train/); there are PrivateTest, PublicTest" in err
+    with pytest.raises(fer_edge.DataError, match="no usable image has the Usage Training"):
+        read_training_faces(folder)
+
+
+def test_an_emotion_that_only_validates_is_refused(cli, folder, tmp_path):
+    write_list(folder, {"angry": ["PublicTest"] * 15, "happy": ["Training"] * 9 + ["PublicTest"] * 6})
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert "angry: no usable image of Usage Training; add some, or leave angry out" in err
+    write_list(folder, {"angry": ["PrivateTest"] * 15, "happy": ["Training"] * 15})
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{folder / 'angry'}: 0 usable images of Usage Training or PublicTest; a class needs" in err
 
 
 def test_one_emotion_alone_is_refused(cli, folder, tmp_path):
@@ -129,7 +169,7 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
         *("--epochs", 3, "--batch", 9, "--threads", 1),
     )
     assert code == 0, err
-    assert "36 rows to train on, 9 to validate on" in text
+    assert "36 rows to train on, 9 to validate on\n" in text
     assert "of the head people" in text
     assert re.search(
         r"int8, right on 9 held-out images: fer2013 [\d.]+ %, people [\d.]+ %; fer-edge run", text
