@@ -57,7 +57,7 @@ def export(
     """Write the fp32 and int8 files of a checkpoint and their manifest into the folder ``out``.
 
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
-    check (the others, without images that are in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
+    check (those of PublicTest whose image is not in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
     needed for a network that answers for people unless the checkpoint holds the settings. Other models
     that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not suffice,
     ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``

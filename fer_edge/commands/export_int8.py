@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         default=os.environ.get("FER2013_CSV"),
         help="FER-2013 CSV with Usage, or the same as .npz or folder, as fer-edge train reads it: Training "
-        "rows calibrate, the others check; default: FER2013_CSV",
+        "rows calibrate, those of PublicTest check; default: FER2013_CSV",
     )
     parser.add_argument(
         "--votes",

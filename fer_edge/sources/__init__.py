@@ -94,9 +94,9 @@ def is_camera(text: str) -> bool:
 def device_of(source: str) -> str | None:
     """Return the device that ``source`` names where that can be opened only once at a time.
 
-    Equal devices have equal texts, whatever they were called; a camera on USB that is not plugged in, or not
-    the only one of its name, is that name. ``None`` for what several can read: the demo camera, streams,
-    files, folders.
+    Equal devices have equal texts, whatever they were called. A USB camera that is not plugged in, or
+    shares its name with another, is represented by its name in lower case. ``None`` for what several can
+    read: the demo camera, streams, files, folders.
     """
     if source == "picamera2":
         return source
