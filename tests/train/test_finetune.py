@@ -164,12 +164,14 @@ def test_only_the_last_blocks_learn(folder, tmp_path):
 
 def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     out = tmp_path / "run"
+    parts = ["train"] * 11 + ["test"] * 3 + ["PrivateTest"]
+    write_list(folder, dict.fromkeys(("angry", "happy", "surprise"), parts))
     code, text, err = cli(
         *("train", "--faces", folder, "--out", out, "--model", "nano"),
         *("--epochs", 3, "--batch", 9, "--threads", 1),
     )
     assert code == 0, err
-    assert "36 rows to train on, 9 to validate on\n" in text
+    assert "33 rows to train on, 9 to validate on, 3 of another Usage left out\n" in text
     assert "of the head people" in text
     assert re.search(
         r"int8, right on 9 held-out images: fer2013 [\d.]+ %, people [\d.]+ %; fer-edge run", text
