@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_edge.errors import DataError, SourceError
 from fer_edge.faces.pictures import read_pictures
-from fer_edge.fer2013.folders import PictureFolder, list_pictures
+from fer_edge.fer2013.folders import USAGES, PictureFolder, list_pictures
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS, VOTERS
 
@@ -24,6 +24,8 @@ TRAINED_BLOCKS = 3
 
 _HELD_OUT = 5
 """One image in this many validates, so a class needs at least as many."""
+_USED = ("Training", "PublicTest")
+"""What trains and what validates."""
 _LEAST_CONTRAST = 4.0
 """Standard deviation of a face's grey levels, 0 to 255, below which it shows nothing."""
 
@@ -41,45 +43,65 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     """
     pictures, dataset, read = _usable(folder, detect)
     labels = pictures.labels[read]
-    usage = np.full(len(labels), "Training") if dataset.usage is None else dataset.usage
-    _require_training(pictures.folder, usage)
+    listed = _parts(pictures)
+    usage = listed[read]
+    _require_training(pictures, read, usage, dataset.skipped)
     held_out = np.zeros(len(labels), np.bool_)
     for emotion in pictures.emotions:
-        of_class = labels == EMOTIONS.index(emotion)
-        rows = np.flatnonzero(of_class & (usage == "Training"))
-        used = int(np.count_nonzero(of_class & (usage == "PublicTest"))) + len(rows)
+        code = EMOTIONS.index(emotion)
+        of_emotion = listed[pictures.labels == code]
+        if len(of_emotion) and not np.isin(of_emotion, _USED).any():
+            continue
+        rows = np.flatnonzero((labels == code) & (usage == "Training"))
+        used = int(np.count_nonzero((labels == code) & (usage == "PublicTest"))) + len(rows)
         if used < _HELD_OUT:
             raise DataError(_too_few(pictures, read, emotion, used, dataset.skipped))
         if not len(rows):
             raise DataError(
-                f"{pictures.folder}: {emotion}: no usable image of Usage Training; add some, or leave "
-                f"{emotion} out"
+                f"{pictures.folder}: {emotion}: no usable image of Usage Training; a class needs some, or "
+                f"leave {emotion} out{_passed_over(pictures, read, dataset.skipped, emotion)}"
             )
         held_out[rows[::_HELD_OUT]] = True
+    if len(np.unique(labels[usage == "Training"])) < 2:
+        raise DataError(f"{pictures.folder}: want usable images of Usage Training of at least two emotions")
     if "PublicTest" not in usage:
         usage = np.where(held_out, "PublicTest", usage)
     return replace(dataset, usage=usage)
 
 
-def _require_training(folder: Path, usage: NDArray[np.str_]) -> None:
+def _parts(pictures: PictureFolder) -> NDArray[np.str_]:
+    """The Usage of all n pictures, where it is one of :data:`USAGES`, in any capitals, as FER-2013 calls it.
+
+    Beside validation pictures those of a test are not for training: they stay ``test``.
+    """
+    if pictures.usage is None or not any(pictures.usage.tolist()):
+        return np.full(len(pictures.files), "Training")
+    words = [word.casefold() for word in pictures.usage.tolist()]
+    known = {word.casefold(): usage for word, usage in USAGES.items()}
+    if {"val", "validation"} & set(words):
+        del known["test"]
+    return np.array([known.get(word, word) for word in words], np.str_)
+
+
+def _require_training(
+    pictures: PictureFolder, read: NDArray[np.bool_], usage: NDArray[np.str_], skipped: tuple[str, ...]
+) -> None:
     if "Training" not in usage:
+        found = ", ".join(part or "empty ones" for part in sorted(set(usage.tolist())))
         raise DataError(
-            f"{folder}: no usable image has the Usage Training (train/); there are "
-            f"{', '.join(sorted(set(usage.tolist())))}"
+            f"{pictures.folder}: no usable image has the Usage Training (train); there are {found}"
+            f"{_passed_over(pictures, read, skipped)}"
         )
 
 
 def read_training_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDataset:
     """As :func:`read_faces`, but all of them, or where the folder tells a Usage those of ``Training``."""
-    pictures, dataset, _ = _usable(folder, detect)
-    if dataset.usage is None:
-        return dataset
-    _require_training(pictures.folder, dataset.usage)
-    rows = dataset.usage == "Training"
+    pictures, dataset, read = _usable(folder, detect)
+    usage = _parts(pictures)[read]
+    _require_training(pictures, read, usage, dataset.skipped)
+    rows = usage == "Training"
     assert dataset.labels is not None
-    return replace(
-        dataset, pixels=dataset.pixels[rows], labels=dataset.labels[rows], usage=dataset.usage[rows]
-    )
+    return replace(dataset, pixels=dataset.pixels[rows], labels=dataset.labels[rows], usage=usage[rows])
 
 
 def _usable(
@@ -109,14 +131,25 @@ def _too_few(
 ) -> str:
     """Which class has too few pictures, and why the first of those that were skipped is unusable."""
     named = pictures.folder / emotion
-    of_class = pictures.labels[~read] == EMOTIONS.index(emotion)
     parts = "" if pictures.usage is None else " of Usage Training or PublicTest"
-    passed_over = [message for message, own in zip(skipped, of_class, strict=True) if own]
     return (
         f"{named if named.is_dir() else f'{pictures.folder}: {emotion}'}: {usable} usable images{parts}; a "
         f"class needs at least {_HELD_OUT}, or leave its folder out"
-        + (f" ({len(passed_over)} skipped, the first: {passed_over[0]})" if passed_over else "")
+        f"{_passed_over(pictures, read, skipped, emotion)}"
     )
+
+
+def _passed_over(
+    pictures: PictureFolder, read: NDArray[np.bool_], skipped: tuple[str, ...], emotion: str | None = None
+) -> str:
+    """How many pictures, of the emotion or of all, were skipped, and why the first was; empty for none."""
+    labels = pictures.labels[~read]
+    messages = [
+        message
+        for message, label in zip(skipped, labels, strict=True)
+        if emotion is None or label == EMOTIONS.index(emotion)
+    ]
+    return f" ({len(messages)} skipped, the first: {messages[0]})" if messages else ""
 
 
 def training_data(dataset: FerDataset) -> TrainingData:

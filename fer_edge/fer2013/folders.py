@@ -34,8 +34,8 @@ USAGES: Mapping[str, str] = {
 }
 """Sub-folders that hold the emotions' folders, and the Usage that they stand for.
 
-:data:`LIST_NAME` may use either for a Usage. The folder ``test`` of Kaggle's images of FER-2013 holds those
-of PublicTest and PrivateTest, and nothing tells them apart.
+The folder ``test`` of Kaggle's images of FER-2013 holds those of PublicTest and PrivateTest, and nothing
+tells them apart.
 """
 
 _WANTED = (
@@ -68,8 +68,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> PictureFolder:
     - ``happy/*.jpg``: sub-folders named after the emotions, as in Kaggle's images of FER-2013;
     - ``train/happy/*.jpg``: such folders in folders of :data:`USAGES`;
     - ``labels.csv`` with the columns ``file`` (a path from ``folder``) and ``emotion`` (a name), maybe
-      ``Usage`` (one of :data:`USAGES`, or any other word), and others, each of which puts the pictures into
-      groups.
+      ``Usage``, and others, each of which puts the pictures into groups.
 
     Raises :class:`~fer_edge.errors.DataError` for another form, an emotion that is none, a file that is
     missing or listed twice, with the line of ``labels.csv``, counted from 1 with the header.
@@ -146,15 +145,11 @@ def _listed(folder: Path) -> PictureFolder:
         folder,
         tuple(path for path, _, _ in rows),
         np.array(codes, np.int8),
-        None if usage_at is None else np.array([_usage(fields[usage_at]) for _, _, fields in rows], np.str_),
+        None if usage_at is None else np.array([fields[usage_at].strip() for _, _, fields in rows], np.str_),
         _ordered({EMOTIONS[code] for code in codes}),
         groups,
         notes,
     )
-
-
-def _usage(text: str) -> str:
-    return USAGES.get(text.strip(), text.strip())
 
 
 def _groups(

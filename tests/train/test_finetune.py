@@ -102,7 +102,9 @@ def test_rows_kept_for_the_end_neither_train_nor_validate(folder):
     [
         (["train"] * 9 + ["test"] * 4 + ["PrivateTest"] * 2, 9, 4),
         (["Training"] * 10 + ["PrivateTest"] * 5, 8, 2),
-        (["Training"] * 5 + ["val"] * 4 + ["spare"] * 6, 5, 4),
+        (["training"] * 5 + ["Val"] * 4 + ["spare"] * 6, 5, 4),
+        (["train"] * 8 + ["val"] * 4 + ["test"] * 3, 8, 4),
+        ([""] * 15, 12, 3),
     ],
 )
 def test_the_words_of_a_list_say_what_trains(folder, parts, trains, validates):
@@ -116,7 +118,7 @@ def test_a_list_without_training_rows_is_refused(cli, folder, tmp_path):
     write_list(folder, {"angry": ["PublicTest"] * 15, "happy": ["PrivateTest"] * 15})
     code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
     assert code == 2
-    assert "no usable image has the Usage Training (train/); there are PrivateTest, PublicTest" in err
+    assert "no usable image has the Usage Training (train); there are PrivateTest, PublicTest" in err
     with pytest.raises(fer_edge.DataError, match="no usable image has the Usage Training"):
         read_training_faces(folder)
 
@@ -125,11 +127,23 @@ def test_an_emotion_that_only_validates_is_refused(cli, folder, tmp_path):
     write_list(folder, {"angry": ["PublicTest"] * 15, "happy": ["Training"] * 9 + ["PublicTest"] * 6})
     code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
     assert code == 2
-    assert "angry: no usable image of Usage Training; add some, or leave angry out" in err
-    write_list(folder, {"angry": ["PrivateTest"] * 15, "happy": ["Training"] * 15})
+    assert "angry: no usable image of Usage Training; a class needs some, or leave angry out\n" in err
+    write_list(folder, {"angry": ["train"] * 4 + ["test"] * 11, "happy": ["train"] * 9 + ["test"] * 6})
+    for index in range(4):
+        (folder / "angry" / f"{index:02}.png").write_bytes(b"no image")
     code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
     assert code == 2
-    assert f"{folder / 'angry'}: 0 usable images of Usage Training or PublicTest; a class needs" in err
+    assert f"leave angry out (4 skipped, the first: {folder / 'angry' / '00.png'}: " in err
+
+
+def test_an_emotion_that_is_left_out_needs_no_pictures_to_train_on(cli, folder, tmp_path):
+    parts = ["Training"] * 11 + ["PublicTest"] * 4
+    write_list(folder, {"angry": parts, "happy": parts, "surprise": ["PrivateTest"] * 3})
+    assert set(training_data(read_faces(folder)).labels.tolist()) == {0, 3}
+    write_list(folder, {"angry": ["PrivateTest"] * 15, "happy": parts})
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{folder}: want usable images of Usage Training of at least two emotions" in err
 
 
 def test_one_emotion_alone_is_refused(cli, folder, tmp_path):
