@@ -253,9 +253,14 @@ class Clock:
     """``time.perf_counter`` of which seconds pass only where a test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
+        self.now = self._begin = 100.0
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the beginning of the test."""
+        return self.now - self._begin
 
     def takes(self, module: ModuleType, name: str, seconds: float) -> None:
         """Let each call of the function ``name`` of ``module`` take so long."""

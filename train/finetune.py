@@ -72,7 +72,7 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
 def _parts(pictures: PictureFolder) -> NDArray[np.str_]:
     """The Usage of all n pictures, where it is one of :data:`USAGES`, in any capitals, as FER-2013 calls it.
 
-    Beside validation pictures those of a test are not for training: they stay ``test``.
+    Where a list has validation pictures, those of its test keep ``test``, and are left out.
     """
     if pictures.usage is None or not any(pictures.usage.tolist()):
         return np.full(len(pictures.files), "Training")
