@@ -30,10 +30,13 @@ _KEPT_STRENGTH = 0.5
 """Of the variation of the faces whose answers are to stay; they count as they are, too."""
 
 _VARIED = 12
-"""Varied views of each labelled face, besides the face and its mirror image."""
+"""Views of each labelled face that are varied by chance."""
 
 _STRENGTHS = 0.2, 0.8
 """Of the variation, from the first to the last."""
+
+_DIM = (0.06, 0.08, 0.1, 0.14, 0.2)
+"""Shares of the light by which each labelled face is seen as well: what it shows is the same in the dark."""
 
 _BATCH = 256
 
@@ -84,10 +87,16 @@ def kept_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
 
 
 def views(faces: Tensor, seed: int) -> list[Tensor]:
-    """Of faces uint8 (m, 48, 48): as they are, mirrored, and varied as cheap cameras vary them."""
+    """Of faces uint8 (m, 48, 48): as they are, mirrored, in the dark, and varied as cheap cameras vary them."""
     generator = torch.Generator(device=faces.device).manual_seed(seed)
     strengths = np.linspace(*_STRENGTHS, _VARIED).tolist()
-    return [faces, faces.flip(2), *(_varied(faces, strength, generator) for strength in strengths)]
+    varied = [_varied(faces, strength, generator) for strength in strengths]
+    return [faces, faces.flip(2), *(_dimmed(faces, share) for share in _DIM), *varied]
+
+
+def _dimmed(faces: Tensor, share: float) -> Tensor:
+    """The faces by a ``share`` of the light: few grey levels are left."""
+    return (faces * share).round().to(torch.uint8)
 
 
 def _varied(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:

@@ -100,6 +100,14 @@ def test_views_begin_with_the_face_and_repeat(drawn):
     assert not torch.equal(found[-1], views(faces, 2)[-1])
 
 
+def test_labelled_faces_are_seen_in_the_dark_too():
+    faces = torch.full((2, 48, 48), 200, dtype=torch.uint8)
+    faces[:, :24] = 50
+    dark = [view.flatten(1).unique(dim=1).tolist() for view in views(faces, 1)[2:7]]
+    levels = [[3, 12], [4, 16], [5, 20], [7, 28], [10, 40]]
+    assert dark == [[pair, pair] for pair in levels]
+
+
 def test_a_network_learns_other_labels_of_a_few_faces(drawn, tmp_path):
     votes = 10 * np.eye(9, dtype=np.float32)
     voted = replace(drawn, votes=votes[drawn.labels], val_votes=votes[drawn.val_labels])
