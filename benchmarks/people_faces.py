@@ -62,7 +62,8 @@ def main() -> None:
     net = pretrained_net(options.initial_weights).eval()
     assert net.people is not None
     known = kept_features(net, torch.from_numpy(data.faces[:: options.every]), 1)
-    seen = torch.stack([people_features(net, view) for view in views(torch.from_numpy(dataset.pixels), 1)])
+    own_views = views(torch.from_numpy(dataset.pixels), 1, dark=net.architecture.contrast)
+    seen = torch.stack([people_features(net, view) for view in own_views])
     validated = people_features(net, torch.from_numpy(data.val_faces))
     before = (net.people.weight.detach(), net.people.bias.detach())
     emotions = F.linear(known, *before).softmax(1)[:, : len(EMOTIONS)].mean(0)

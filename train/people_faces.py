@@ -35,8 +35,11 @@ _VARIED = 12
 _STRENGTHS = 0.2, 0.8
 """Of the variation, from the first to the last."""
 
-_DIM = (0.06, 0.08, 0.1, 0.14, 0.2)
-"""Shares of the light by which each labelled face is seen as well: what it shows is the same in the dark."""
+_DIM = (0.08, 0.1, 0.12, 0.15, 0.2)
+"""Brightness of further views of each labelled face: an expression is the same in the dark.
+
+Only for networks that bring faces to equal contrast; to others these would be black.
+"""
 
 _BATCH = 256
 
@@ -61,7 +64,8 @@ def move_people(
         torch.from_numpy(array).to(faces.device) for array in (own.pixels, own.labels.astype(np.int64))
     )
     known = kept_features(net, faces, seed)
-    seen = torch.stack([people_features(net, view) for view in views(own_faces, seed)])
+    own_views = views(own_faces, seed, dark=net.architecture.contrast)
+    seen = torch.stack([people_features(net, view) for view in own_views])
     weights, offsets = moved_head(net.people, known, seen, labels, weight=weight, weight_decay=weight_decay)
     with torch.no_grad():
         before = net.people(known).softmax(1)
@@ -86,16 +90,17 @@ def kept_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
     return torch.cat([people_features(net, faces), people_features(net, torch.cat(varied))])
 
 
-def views(faces: Tensor, seed: int) -> list[Tensor]:
-    """Of faces uint8 (m, 48, 48): as they are, mirrored, in the dark, and varied as cheap cameras vary them."""
+def views(faces: Tensor, seed: int, *, dark: bool = True) -> list[Tensor]:
+    """Of faces uint8 (m, 48, 48): as they are, mirrored, varied as cheap cameras do, and in the ``dark``."""
     generator = torch.Generator(device=faces.device).manual_seed(seed)
     strengths = np.linspace(*_STRENGTHS, _VARIED).tolist()
     varied = [_varied(faces, strength, generator) for strength in strengths]
-    return [faces, faces.flip(2), *(_dimmed(faces, share) for share in _DIM), *varied]
+    dimmed = [_dimmed(faces, share) for share in _DIM] if dark else []
+    return [faces, faces.flip(2), *dimmed, *varied]
 
 
 def _dimmed(faces: Tensor, share: float) -> Tensor:
-    """The faces by a ``share`` of the light: few grey levels are left."""
+    """The faces at a ``share`` of their brightness, in whole grey levels, of which few are left."""
     return (faces * share).round().to(torch.uint8)
 
 

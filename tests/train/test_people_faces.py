@@ -103,9 +103,11 @@ def test_views_begin_with_the_face_and_repeat(drawn):
 def test_labelled_faces_are_seen_in_the_dark_too():
     faces = torch.full((2, 48, 48), 200, dtype=torch.uint8)
     faces[:, :24] = 50
+    assert len(views(faces, 1)) == 19
     dark = [view.flatten(1).unique(dim=1).tolist() for view in views(faces, 1)[2:7]]
-    levels = [[3, 12], [4, 16], [5, 20], [7, 28], [10, 40]]
+    levels = [[4, 16], [5, 20], [6, 24], [8, 30], [10, 40]]
     assert dark == [[pair, pair] for pair in levels]
+    assert len(views(faces, 1, dark=False)) == 14
 
 
 def test_a_network_learns_other_labels_of_a_few_faces(drawn, tmp_path):
