@@ -29,7 +29,7 @@ from fer_edge.labels import EMOTIONS
 from fer_edge.models.people import People, choose
 from fer_edge.train.data import load_training_data
 from fer_edge.train.linear_fit import people_features
-from fer_edge.train.people_faces import WEIGHT, WEIGHT_DECAY, kept_features, moved_head, views
+from fer_edge.train.people_faces import WEIGHT, WEIGHT_DECAY, kept_features, moved_head, seen_features
 from fer_edge.train.pretrained import pretrained_net
 
 Head = tuple[Tensor, Tensor]
@@ -62,8 +62,7 @@ def main() -> None:
     net = pretrained_net(options.initial_weights).eval()
     assert net.people is not None
     known = kept_features(net, torch.from_numpy(data.faces[:: options.every]), 1)
-    own_views = views(torch.from_numpy(dataset.pixels), 1, dark=net.architecture.contrast)
-    seen = torch.stack([people_features(net, view) for view in own_views])
+    seen = seen_features(net, torch.from_numpy(dataset.pixels), 1)
     validated = people_features(net, torch.from_numpy(data.val_faces))
     before = (net.people.weight.detach(), net.people.bias.detach())
     emotions = F.linear(known, *before).softmax(1)[:, : len(EMOTIONS)].mean(0)

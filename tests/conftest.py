@@ -46,7 +46,7 @@ except ImportError:
 # A shell starts what runs in its background with Ctrl-C ignored, and tests' programs would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# Started by nohup, tests pass on that SIGHUP is ignored, and those that send it to a run would wait forever.
+# nohup starts tests with SIGHUP ignored; what they start inherits that, and its tests would wait forever.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

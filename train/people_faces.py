@@ -64,8 +64,7 @@ def move_people(
         torch.from_numpy(array).to(faces.device) for array in (own.pixels, own.labels.astype(np.int64))
     )
     known = kept_features(net, faces, seed)
-    own_views = views(own_faces, seed, dark=net.architecture.contrast)
-    seen = torch.stack([people_features(net, view) for view in own_views])
+    seen = seen_features(net, own_faces, seed)
     weights, offsets = moved_head(net.people, known, seen, labels, weight=weight, weight_decay=weight_decay)
     with torch.no_grad():
         before = net.people(known).softmax(1)
@@ -88,6 +87,12 @@ def kept_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
     generator = torch.Generator(device=faces.device).manual_seed(seed)
     varied = [_varied(part, _KEPT_STRENGTH, generator) for part in faces.split(_BATCH)]
     return torch.cat([people_features(net, faces), people_features(net, torch.cat(varied))])
+
+
+def seen_features(net: EmotionNet, faces: Tensor, seed: int) -> Tensor:
+    """Features (v, m, f) of the :func:`views` of labelled ``faces`` uint8 (m, 48, 48), first as they are."""
+    seen = views(faces, seed, dark=net.architecture.contrast)
+    return torch.stack([people_features(net, view) for view in seen])
 
 
 def views(faces: Tensor, seed: int, *, dark: bool = True) -> list[Tensor]:
