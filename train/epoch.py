@@ -19,7 +19,7 @@ from .budget import Budget
 from .data import DeviceData, device_generator
 from .distributed import World
 from .divergence import DivergedError
-from .losses import label_targets, objective
+from .losses import label_targets, objective, rare_weights
 from .mixup import mix
 from .model import EmotionNet, Heads
 from .optimizer import Optimizer
@@ -122,6 +122,9 @@ def train_steps(
     # From the host, which needs the number itself.
     shares = np.random.default_rng(seed).beta(options.mixup, options.mixup, count) if options.mixup else None
     augmentation = options.augmentation.scaled(augmentation_strength(options, epoch))
+    weights = None
+    if options.rare_weight and data.votes is not None:
+        weights = rare_weights(data.votes, options.rare_weight)
     totals, label_loss = torch.zeros(count, device=device), torch.zeros((), device=device)
     correct, seen, step = torch.zeros((), dtype=torch.int64, device=device), 0, -1
     learner.wrapped.train()
@@ -146,7 +149,7 @@ def train_steps(
             if data.live_teachers:
                 _teach(targets, live_answers(data.live_teachers, inputs[1:]), options)
             output = learner.wrapped(inputs[0])
-        total, batch_loss, logits = objective(output, targets, options)
+        total, batch_loss, logits = objective(output, targets, options, weights)
         learner.step(total)
         totals[step] = total.detach()
         label_loss += batch_loss.detach() * len(index)

@@ -47,6 +47,7 @@ _NEEDED_BY = {
     "without": ("recipe",),
     "split_size": ("recipe",),
     "vote_weight": ("votes",),
+    "rare_weight": ("votes",),
     "distill_weight": ("teacher",),
     "distill_temperature": ("teacher",),
     "live_teachers": ("teacher",),

@@ -221,3 +221,27 @@ def test_stored_answers_of_other_teachers_are_not_taken_for_these(cli, drawn, dr
     assert (out / "teacher_logits.npz").read_bytes() == stored
     code, _, err = cli(*arguments, tmp_path / "one" / "last.pt")
     assert code == 0, err
+
+
+@pytest.mark.parametrize("way", ["votes", "teacher"])
+def test_rare_answers_count_more_in_the_loss_on_votes(drawn, tmp_path, way):
+    """1 of 20 says disgust to each face; an epoch of the same seed ends otherwise where that counts more."""
+    count = len(drawn.faces)
+    votes = np.zeros((count, 9), np.float32)
+    votes[:, 6], votes[:, 1] = 19, 1
+    options = TrainOptions(model="tiny", epochs=1, batch=20, warmup=0, ema=0.5, vote_weight=1.0)
+    taught = replace(drawn, votes=votes)
+    if way == "teacher":
+        logits = np.full((count, 9), -3, np.float32)
+        logits[:, 6], logits[:, 1] = 3, 0
+        taught = replace(taught, teacher=Answers(np.zeros((count, 7), np.float32), logits))
+        options = replace(options, people_distill_weight=1.0)
+    disgust = {}
+    for power in (0.0, 0.5):
+        folder = tmp_path / str(power)
+        folder.mkdir()
+        fit(taught, replace(options, rare_weight=power), folder)
+        heads = predict_heads(checkpoint.load_net(folder / "last.pt")[0], torch.from_numpy(drawn.val_faces))
+        disgust[power] = heads.people.log_softmax(1)[:, 1].mean().item()
+        assert checkpoint.load(folder / "last.pt")["options"]["rare_weight"] == power
+    assert abs(disgust[0.5] - disgust[0.0]) > 0.01

@@ -9,7 +9,13 @@ pytestmark = pytest.mark.toolchain
 
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.averaging import AveragedNet, ramped_decay
-from fer_edge.train.losses import label_targets, soft_cross_entropy
+from fer_edge.train.losses import (
+    distillation_loss,
+    label_targets,
+    rare_weights,
+    soft_cross_entropy,
+    vote_loss,
+)
 from fer_edge.train.mixup import mix
 from fer_edge.train.model import EmotionNet
 
@@ -18,6 +24,48 @@ def test_smoothed_targets_give_the_loss_of_the_library():
     logits, labels = torch.randn(9, 7), torch.arange(9) % 7
     expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
     torch.testing.assert_close(soft_cross_entropy(logits, label_targets(labels, 0.1)), expected)
+
+
+_VOTES = torch.tensor(
+    [[0.0, 0, 0, 6, 0, 0, 3, 0, 1], [0, 1, 0, 0, 3, 0, 4, 2, 0], [1, 0, 0, 1, 0, 0, 8, 0, 0]]
+)
+
+
+def test_rare_emotions_weigh_by_a_power_of_their_frequency():
+    weights = rare_weights(_VOTES, 0.5)
+    shares = (_VOTES / _VOTES.sum(1, keepdim=True)).sum(0)[:7]
+    shares /= shares.sum()
+    torch.testing.assert_close((weights[:7] * shares).sum(), torch.tensor(1.0))
+    torch.testing.assert_close(weights[1] / weights[6], (shares[6] / shares[1]) ** 0.5)
+    assert weights[5] > 1.5 * weights[1], "never voted for"
+    assert weights[7] == weights[8] == weights[:7].min()
+    assert weights.isfinite().all()
+    torch.testing.assert_close(rare_weights(_VOTES, 0), torch.ones(9))
+
+
+def test_weights_of_answers_change_what_counts_but_not_what_is_best():
+    weights = rare_weights(_VOTES, 0.5)
+    rows = torch.tensor([[0.1, 0.05, 0.05, 0.4, 0.1, 0.05, 0.2, 0.03, 0.02]])
+    best = rows.log().requires_grad_()
+    for loss in (
+        vote_loss(best, rows, weights),
+        distillation_loss(best, best.detach().softmax(1), 1, weights),
+    ):
+        (slope,) = torch.autograd.grad(loss, best)
+        torch.testing.assert_close(slope, torch.zeros_like(slope))
+
+    # A wrong share of disgust costs more than an equally wrong one of neutral.
+    def cost(answer: int, weights: torch.Tensor | None) -> float:
+        wrong = rows.clone()
+        wrong[0, answer] *= 2
+        return (vote_loss(wrong.log(), rows, weights) - vote_loss(rows.log(), rows, weights)).item()
+
+    assert cost(1, weights) / cost(6, weights) > 1.5 * cost(1, None) / cost(6, None)
+
+
+def test_equal_weights_are_none():
+    logits = torch.randn(3, 9, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(vote_loss(logits, _VOTES, torch.ones(9)), vote_loss(logits, _VOTES))
 
 
 def test_mixing_blends_images_targets_and_votes_alike():

@@ -134,6 +134,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--initial-weights", "none.pt"), "no such checkpoint"),
         (("--live-teachers",), "--live-teachers does nothing without --teacher FILE"),
         (("--vote-weight", "0.3"), "--vote-weight does nothing without --votes CSV"),
+        (("--rare-weight", "0.5"), "--rare-weight does nothing without --votes CSV"),
         (("--distill-weight", "0.3"), "--distill-weight does nothing without --teacher FILE"),
         (("--device", "mps"), "use cpu, cuda or cuda:N"),
         (("--device", "cpu:3"), "use cpu, cuda or cuda:N"),
