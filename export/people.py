@@ -88,12 +88,14 @@ def fit_people(
     fitting: tuple[NDArray[np.float32], NDArray[np.float32]],
     selection: tuple[NDArray[np.float32], NDArray[np.float32]],
     frequencies: NDArray[np.float64],
+    balance: float | None = None,
 ) -> People:
-    """The settings of a model.
+    """The settings of a model; with ``balance`` as given, None: as :func:`choose_balance` finds it.
 
     ``fitting`` and ``selection``: calibrated logits and votes, (n, 9) each, of the rows that give the limit
     of what is unsure, and of those that choose the balance. ``frequencies``: the prior, (7,).
     """
-    balance = choose_balance(*selection, frequencies)
+    if balance is None:
+        balance = choose_balance(*selection, frequencies)
     limit = fit_unsure(*fitting, frequencies, balance)
     return People(tuple(round(float(value), 6) for value in frequencies), balance, round(limit, 4))

@@ -51,6 +51,7 @@ def export(
     model: str | None = None,
     calibration_rows: int = 512,
     seed: int = 1,
+    balance: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] = lambda message: None,
 ) -> ExportReport:
@@ -58,7 +59,8 @@ def export(
 
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
     check (those of PublicTest whose image is not in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
-    needed for a network that answers for people unless the checkpoint holds the settings. Other models
+    needed for a network that answers for people unless the checkpoint holds the settings; ``balance``: the
+    model's T, None: as the rows of the check choose it (:func:`.people.choose_balance`). Other models
     that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not suffice,
     ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``
     is not set, ParityError where a file fails the check.
@@ -79,7 +81,7 @@ def export(
     # Rows that were trained on would make for too much confidence.
     unseen = _unseen(state) and len(rows.held_out) > 0
     fitting = (rows.held_out, _logits(net, rows.held_out.faces)) if unseen else (rows.check, raw)
-    temperature, people = _settings(checkpoint, state, rows, fitting, raw)
+    temperature, people = _settings(checkpoint, state, rows, fitting, raw, balance)
     deployed = InferenceNet(net, temperature)
     calibration = rows.calibration.copy()
     if net.architecture.contrast:
@@ -132,6 +134,7 @@ def _settings(
     rows: Choice,
     fitting: tuple[Rows, Logits],
     checked: Logits,
+    balance: float | None,
 ) -> tuple[dict[Labels, float], People | None]:
     """Temperatures of the outputs, and how predicted votes become answers.
 
@@ -142,6 +145,8 @@ def _settings(
         "fer2013": fit_temperature(torch.from_numpy(logits["fer2013"]), torch.from_numpy(known.labels))
     }
     if "people" not in logits:
+        if balance is not None:
+            raise DataError(f"{checkpoint}: has no head people, among whose answers a balance chooses")
         return temperature, None
     training, votes = rows.training_votes, rows.check.votes
     if training is None or votes is None or known.votes is None or not votes.any() or not known.votes.any():
@@ -150,11 +155,16 @@ def _settings(
                 f"{checkpoint}: answers for people, too; give the FER+ votes on the calibration rows "
                 "(--votes CSV)"
             )
+        if balance is not None:
+            raise DataError("a balance needs FER+ votes, by which the limit of what is unsure is found anew")
         return temperature | {"people": 1.0}, People(**state["people"])
     temperature["people"] = fit_people_temperature(logits["people"], known.votes)
     scale = np.float32(temperature["people"])
     people = fit_people(
-        (logits["people"] / scale, known.votes), (checked["people"] / scale, votes), prior(training)
+        (logits["people"] / scale, known.votes),
+        (checked["people"] / scale, votes),
+        prior(training),
+        balance,
     )
     return temperature, people
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import DataError, MissingExtraError
+from ..option import BALANCE
 from ._json import to_json
 from ._renamed import renamed_names_reported
 
@@ -59,6 +60,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="name of the model (default: its architecture)")
     parser.add_argument("--rows", type=int, default=512, help="calibration rows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed that chooses them (default: %(default)s)")
+    parser.add_argument(
+        "--balance",
+        type=BALANCE.parse,
+        metavar="T",
+        help="the model's own T, by which rare emotions are favoured in people's answers, 0 to 2 (default: "
+        "of 0, 0.25, 0.5, 0.75 and 1 that with the largest sum of agreement and mean recall in the check)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a model of that name in --out")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -97,6 +105,7 @@ def execute(arguments: argparse.Namespace) -> int:
             model=arguments.model,
             calibration_rows=arguments.rows,
             seed=arguments.seed,
+            balance=arguments.balance,
             force=arguments.force,
             progress=lambda message: print(message, file=sys.stderr, flush=True),
         )

@@ -486,15 +486,39 @@ def test_report_is_printed_for_both_heads(cli, exporting, trained_edge, drawn_cs
     """The report is that of the export already made."""
     folder, report, _ = exporting
     given = []
-    monkeypatch.setattr(pipeline, "export", lambda *_, **options: given.append(options["votes"]) or report)
+    monkeypatch.setattr(pipeline, "export", lambda *_, **options: given.append(options) or report)
     arguments = ("--calibration", drawn_csv, "--votes", drawn_votes, "--out", folder)
-    code, out, err = cli("export-int8", trained_edge, *arguments)
+    code, out, err = cli("export-int8", trained_edge, *arguments, "--balance", "0.5")
     assert code == 0, err
-    np.testing.assert_array_equal(given[0], read_votes(drawn_votes))
+    np.testing.assert_array_equal(given[0]["votes"], read_votes(drawn_votes))
+    assert given[0]["balance"] == 0.5
     for head in HEADS:
         assert f"edge, {head}: PyTorch fp32 {report.accuracy[head]:.2f} % of 35 held-out rows" in out
     assert out.count("edge-int8.tflite") == 2
     assert f"people: balance {report.people.balance:g}, unsure above" in out
+
+
+def test_a_balance_is_refused_where_it_is_none_or_has_nothing_to_choose_among(
+    cli, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    arguments = (
+        "export-int8",
+        trained_edge,
+        "--calibration",
+        drawn_csv,
+        "--out",
+        tmp_path / "out",
+        "--balance",
+    )
+    code, _, err = cli(*arguments, "3", "--votes", drawn_votes)
+    assert code == 2
+    assert "--balance" in err
+    both = pipeline._logits
+    monkeypatch.setattr(pipeline, "_logits", lambda *given: {"fer2013": both(*given)["fer2013"]})
+    code, _, err = cli(*arguments, "0.5", "--votes", drawn_votes)
+    assert code == 2
+    assert f"{trained_edge}: has no head people" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_of_arrays_calibrates_and_brings_its_votes(

@@ -98,3 +98,12 @@ def test_settings_come_from_the_rows_that_are_for_them():
     assert (people.prior, people.balance, people.unsure_above) == (tuple(COMMON.tolist()), 0.25, 1.0)
     fitting = (logits(*[fear] * 10), votes(*[{"happy": 10}] * 10))
     assert fit_people(fitting, selection, COMMON).unsure_above == 0
+
+
+def test_a_balance_that_is_given_is_what_the_limit_is_found_for():
+    """At T = 0 the faces of fear are called happy, from 0.25 on fear."""
+    fear = {"happy": 0.6, "fear": 0.3, "neutral": 0.1}
+    rows = (logits(*[fear] * 10), votes(*[{"fear": 10}] * 10))
+    assert fit_people(rows, rows, COMMON).unsure_above == 1
+    people = fit_people(rows, rows, COMMON, 0.0)
+    assert (people.balance, people.unsure_above) == (0.0, 0.0)
