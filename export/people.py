@@ -90,10 +90,11 @@ def fit_people(
     frequencies: NDArray[np.float64],
     balance: float | None = None,
 ) -> People:
-    """The settings of a model; with ``balance`` as given, None: as :func:`choose_balance` finds it.
+    """The settings of a model.
 
     ``fitting`` and ``selection``: calibrated logits and votes, (n, 9) each, of the rows that give the limit
-    of what is unsure, and of those that choose the balance. ``frequencies``: the prior, (7,).
+    of what is unsure, and of those by which :func:`choose_balance` chooses the balance where ``balance`` is
+    None. ``frequencies``: the prior, (7,).
     """
     if balance is None:
         balance = choose_balance(*selection, frequencies)

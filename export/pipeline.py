@@ -23,7 +23,7 @@ from fer_edge.kernels.contrast import normalize_contrast
 from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
 from fer_edge.models.manifest import SUFFIXES
-from fer_edge.models.people import People
+from fer_edge.models.people import MOST_BALANCE, People
 from fer_edge.models.reference import reference_answer
 from fer_edge.train.checkpoint import load_net
 from fer_edge.train.model import EmotionNet
@@ -59,10 +59,10 @@ def export(
 
     ``dataset`` supplies the calibration rows (from its Training rows) and the held-out rows for the
     check (those of PublicTest whose image is not in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
-    needed for a network that answers for people unless the checkpoint holds the settings; ``balance``: the
-    model's T, None: as the rows of the check choose it (:func:`.people.choose_balance`). Other models
-    that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not suffice,
-    ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``
+    needed for a network that answers for people unless the checkpoint holds the settings. ``balance``, 0 to
+    2, is the model's T; where it is None the rows of the check choose it (:func:`.people.choose_balance`).
+    Other models that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not
+    suffice or a balance has nothing to choose among, ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``
     is not set, ParityError where a file fails the check.
     """
     net, state = load_net(checkpoint)
@@ -71,6 +71,12 @@ def export(
             f"{checkpoint}: a {state['options']['model']} is a teacher and no device's model: "
             "train a student with --teacher"
         )
+    if balance is not None and net.people is None:
+        raise DataError(
+            f"{checkpoint}: has no head people, among whose answers --balance chooses; leave it out"
+        )
+    if balance is not None and not 0 <= balance <= MOST_BALANCE:
+        raise DataError(f"balance must be from 0 to {MOST_BALANCE:g}, got {balance}")
     name = model or state["options"]["model"]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise DataError(f"model name {name!r}: use letters, digits, - and _ only")
@@ -145,8 +151,6 @@ def _settings(
         "fer2013": fit_temperature(torch.from_numpy(logits["fer2013"]), torch.from_numpy(known.labels))
     }
     if "people" not in logits:
-        if balance is not None:
-            raise DataError(f"{checkpoint}: has no head people, among whose answers a balance chooses")
         return temperature, None
     training, votes = rows.training_votes, rows.check.votes
     if training is None or votes is None or known.votes is None or not votes.any() or not known.votes.any():
@@ -156,7 +160,10 @@ def _settings(
                 "(--votes CSV)"
             )
         if balance is not None:
-            raise DataError("a balance needs FER+ votes, by which the limit of what is unsure is found anew")
+            raise DataError(
+                f"{checkpoint}: a balance needs FER+ votes on rows of the check, by which the limit of what "
+                "is unsure is found; give --votes CSV, or leave --balance out"
+            )
         return temperature | {"people": 1.0}, People(**state["people"])
     temperature["people"] = fit_people_temperature(logits["people"], known.votes)
     scale = np.float32(temperature["people"])

@@ -69,8 +69,8 @@ class TrainOptions:
     label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016,
         arXiv:1512.00567).
     vote_weight: weight of the loss of the people head, on FER+ votes, where votes are given.
-    rare_weight: power of an emotion's frequency among the votes by which its part of that loss is divided, 0:
-        all count as often as they are; the shares that the head learns stay those of the votes.
+    rare_weight: power of an emotion's frequency among the votes by which its part of that loss is divided
+        (:func:`.losses.rare_weights`); the shares that the head learns stay those of the votes.
     people_distill_weight: share in that loss of what the teachers say people would answer, where
         teachers are given that do; the rest is of the votes.
     distill_weight, distill_temperature: share of the teachers' targets in the loss, and the
@@ -101,7 +101,7 @@ class TrainOptions:
     label_smoothing: float = _number(0.1, 0, 0.9, "share of the target that is spread over all classes")
     vote_weight: float = _number(0.5, 0, 100, "weight of the loss on FER+ votes")
     rare_weight: float = _number(
-        0.0, 0, 1, "how much more rare emotions count in the loss on votes, 0: no more"
+        0.0, 0, 1, "power of an emotion's frequency by which its part of the loss on votes is divided"
     )
     people_distill_weight: float = _number(
         0.5, 0, 1, "share of the teachers' answers, beside the votes, in the loss on votes"

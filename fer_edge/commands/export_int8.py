@@ -64,8 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--balance",
         type=BALANCE.parse,
         metavar="T",
-        help="the model's own T, by which rare emotions are favoured in people's answers, 0 to 2 (default: "
-        "of 0, 0.25, 0.5, 0.75 and 1 that with the largest sum of agreement and mean recall in the check)",
+        help="make T the model's own balance, 0 to 2: how far it favours rare emotions in people's answers "
+        "(default: of 0, 0.25, 0.5, 0.75 and 1 the one with the largest sum of agreement and mean recall)",
     )
     parser.add_argument("--force", action="store_true", help="replace a model of that name in --out")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

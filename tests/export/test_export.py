@@ -26,6 +26,7 @@ from fer_edge.export.parity import Parity, ParityError
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import ANSWERS, EMOTIONS
 from fer_edge.models.backends import load_onnxruntime
+from fer_edge.models.people import People
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
 from fer_edge.train.loop import fit
@@ -34,6 +35,8 @@ from fer_edge.train.options import Augmentation, TrainOptions
 from fer_edge.train.validation import predict_heads
 
 HEADS = ("people", "fer2013")
+BALANCE = 0.75
+"""Of the exported model; drawn faces would choose 0."""
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
 
 
@@ -57,7 +60,11 @@ def exporting(trained_edge, drawn_csv, drawn_votes, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "quantize", lambda *given: quantized.append(given) or quantize(*given))
         report = pipeline.export(
-            trained_edge, fer_edge.read_fer2013(drawn_csv), folder, votes=read_votes(drawn_votes)
+            trained_edge,
+            fer_edge.read_fer2013(drawn_csv),
+            folder,
+            votes=read_votes(drawn_votes),
+            balance=BALANCE,
         )
     return folder, report, quantized[0]
 
@@ -101,6 +108,7 @@ def test_manifest_holds_the_settings_of_people_and_both_temperatures(exported):
     assert entry["people"]["prior"] == pytest.approx([1 / 7] * 7, abs=1e-5)
     people = fer_edge.load_classifier(folder).people
     assert people == report.people
+    assert people.balance == BALANCE
     assert asdict(people) == {**entry["people"], "prior": tuple(entry["people"]["prior"])}
     assert entry["fitted_on"] == "held-out tenth of Training"
 
@@ -499,25 +507,25 @@ def test_report_is_printed_for_both_heads(cli, exporting, trained_edge, drawn_cs
 
 
 def test_a_balance_is_refused_where_it_is_none_or_has_nothing_to_choose_among(
-    cli, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
+    cli, trained_tiny, trained_edge, drawn_csv, tmp_path
 ):
-    arguments = (
-        "export-int8",
-        trained_edge,
-        "--calibration",
-        drawn_csv,
-        "--out",
-        tmp_path / "out",
-        "--balance",
-    )
-    code, _, err = cli(*arguments, "3", "--votes", drawn_votes)
-    assert code == 2
-    assert "--balance" in err
-    both = pipeline._logits
-    monkeypatch.setattr(pipeline, "_logits", lambda *given: {"fer2013": both(*given)["fer2013"]})
-    code, _, err = cli(*arguments, "0.5", "--votes", drawn_votes)
-    assert code == 2
-    assert f"{trained_edge}: has no head people" in err
+    state = checkpoint.load(trained_edge)
+    del state["format"]
+    settings = asdict(People((1 / 7,) * 7, 0.5, 1.0))
+    checkpoint.save(tmp_path / "settings.pt", state | {"people": settings})
+
+    def refusal(file: Path, balance: str) -> str:
+        code, _, err = cli(
+            "export-int8", file, "--calibration", drawn_csv, "--out", tmp_path / "out", "--balance", balance
+        )
+        assert code == 2
+        return err
+
+    assert "'3' is not a number from 0 to 2" in refusal(trained_edge, "3")
+    assert f"{trained_tiny}: has no head people" in refusal(trained_tiny, "0.5")
+    assert "settings.pt: a balance needs FER+ votes" in refusal(tmp_path / "settings.pt", "0.5")
+    with pytest.raises(fer_edge.DataError, match=r"from 0 to 2, got 2\.5"):
+        pipeline.export(trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", balance=2.5)
     assert not (tmp_path / "out").exists()
 
 

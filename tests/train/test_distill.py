@@ -224,8 +224,8 @@ def test_stored_answers_of_other_teachers_are_not_taken_for_these(cli, drawn, dr
 
 
 @pytest.mark.parametrize("way", ["votes", "teacher"])
-def test_rare_answers_count_more_in_the_loss_on_votes(drawn, tmp_path, way):
-    """1 of 20 says disgust to each face; an epoch of the same seed ends otherwise where that counts more."""
+def test_rare_weight_reaches_the_loss_on_votes_and_on_teachers_answers(drawn, tmp_path, way):
+    """1 of 20 says disgust to each face; an epoch of the same seed ends otherwise with the weights."""
     count = len(drawn.faces)
     votes = np.zeros((count, 9), np.float32)
     votes[:, 6], votes[:, 1] = 19, 1

@@ -32,34 +32,40 @@ _VOTES = torch.tensor(
 
 
 def test_rare_emotions_weigh_by_a_power_of_their_frequency():
-    weights = rare_weights(_VOTES, 0.5)
-    shares = (_VOTES / _VOTES.sum(1, keepdim=True)).sum(0)[:7]
-    shares /= shares.sum()
-    torch.testing.assert_close((weights[:7] * shares).sum(), torch.tensor(1.0))
-    torch.testing.assert_close(weights[1] / weights[6], (shares[6] / shares[1]) ** 0.5)
-    assert weights[5] > 1.5 * weights[1], "never voted for"
-    assert weights[7] == weights[8] == weights[:7].min()
-    assert weights.isfinite().all()
+    """Shares among the seven: disgust 1 of 8 in one row, neutral 1/3, 1/2 and 4/5, surprise and fear none."""
+    weights = rare_weights(_VOTES, 1)
+    frequencies = torch.tensor([0.1, 0.125, 0, 2 / 3 + 0.1, 0.375, 0, 1 / 3 + 0.5 + 0.8]) / 3
+    expected = torch.cat([frequencies.clamp(min=0.01) ** -1, frequencies[[6, 6]] ** -1])
+    # Five emotions with 1 each, and two of frequency 0: what the weights are on average.
+    torch.testing.assert_close(weights, expected / 5, rtol=1e-3, atol=0)
+    assert weights[2] == weights[5] == pytest.approx(20, rel=1e-3)
+    half = rare_weights(_VOTES, 0.5)
+    torch.testing.assert_close(half[1] / half[6], (frequencies[6] / frequencies[1]) ** 0.5)
+    torch.testing.assert_close((half[:7] * frequencies).sum(), torch.tensor(1.0))
     torch.testing.assert_close(rare_weights(_VOTES, 0), torch.ones(9))
+
+
+def test_where_nobody_votes_for_an_emotion_all_weigh_alike():
+    contempt = torch.zeros(4, 9)
+    contempt[:, 7] = 10
+    torch.testing.assert_close(rare_weights(contempt, 0.5), torch.ones(9))
 
 
 def test_weights_of_answers_change_what_counts_but_not_what_is_best():
     weights = rare_weights(_VOTES, 0.5)
     rows = torch.tensor([[0.1, 0.05, 0.05, 0.4, 0.1, 0.05, 0.2, 0.03, 0.02]])
     best = rows.log().requires_grad_()
-    for loss in (
-        vote_loss(best, rows, weights),
-        distillation_loss(best, best.detach().softmax(1), 1, weights),
-    ):
+    softened = (rows.log() / 2).softmax(1)
+    for loss in (vote_loss(best, rows, weights), distillation_loss(best, softened, 2, weights)):
         (slope,) = torch.autograd.grad(loss, best)
         torch.testing.assert_close(slope, torch.zeros_like(slope))
 
-    # A wrong share of disgust costs more than an equally wrong one of neutral.
     def cost(answer: int, weights: torch.Tensor | None) -> float:
         wrong = rows.clone()
         wrong[0, answer] *= 2
         return (vote_loss(wrong.log(), rows, weights) - vote_loss(rows.log(), rows, weights)).item()
 
+    # A wrong share of disgust costs more than an equally wrong one of neutral.
     assert cost(1, weights) / cost(6, weights) > 1.5 * cost(1, None) / cost(6, None)
 
 
