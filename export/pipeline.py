@@ -62,8 +62,8 @@ def export(
     needed for a network that answers for people unless the checkpoint holds the settings. ``balance``, 0 to
     2, is the model's T; where it is None the rows of the check choose it (:func:`.people.choose_balance`).
     Other models that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not
-    suffice or a balance has nothing to choose among, ModelError for a teacher that wants larger faces, and where ``model`` is already there and ``force``
-    is not set, ParityError where a file fails the check.
+    suffice or a balance has nothing to choose among, ModelError for a teacher that wants larger faces, and
+    where ``model`` is already there and ``force`` is not set, ParityError where a file fails the check.
     """
     net, state = load_net(checkpoint)
     if net.architecture.side != FACE_SIZE:
