@@ -365,6 +365,8 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
     given = {name for name in flags if getattr(arguments, name)}
     if arguments.data and holds_arrays(arguments.data):
         given.add("votes")  # which it may hold
+    if arguments.faces and not arguments.people_only:
+        given.add("votes")  # which the labels are
     for option, needed in _NEEDED_BY.items():
         if getattr(arguments, option) and not given.issuperset(needed):
             missing = " and ".join(flags[name] for name in needed)

@@ -152,6 +152,16 @@ def test_train_command_refuses_bad_options(cli, drawn_csv, tmp_path, arguments, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["--vote-weight", "--rare-weight"])
+def test_weights_of_votes_hold_for_a_users_labels_too(cli, tmp_path, option):
+    """They get as far as the folder, which is not there."""
+    folder = tmp_path / "mine"
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run", option, "0.5")
+    assert code == 2
+    assert f"{folder}: " in err
+    assert option not in err
+
+
 def test_train_command_without_labels_says_so(cli, tmp_path):
     path = tmp_path / "test.csv"
     path.write_text("pixels\n" + " ".join(["0"] * 2304) + "\n")
