@@ -63,7 +63,7 @@ def test_help_tells_the_defaults_that_are_in_use(cli):
     code, text, _ = cli("train", "--help")
     assert code == 0
     text = " ".join(text.split())
-    assert len(NUMBERS) == 17
+    assert len(NUMBERS) == 18
     for name in NUMBERS:
         usual, tuned = (f"{getattr(options, name):g}" for options in (TrainOptions(), FINE_TUNING))
         told = f"(default: {usual}" + ("" if tuned == usual else f"; {tuned} with --faces") + ")"
