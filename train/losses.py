@@ -13,15 +13,14 @@ from fer_edge.labels import EMOTIONS
 from .model import Heads
 from .options import TrainOptions
 
+LEAST_FREQUENCY = 0.01
+"""An emotion that is rarer among the votes weighs as much as one of this frequency."""
+
 
 def label_targets(labels: Tensor, smoothing: float) -> Tensor:
     """Target distributions, float32 (n, 7): ``smoothing`` spread evenly, the rest on the label."""
     classes = len(EMOTIONS)
     return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
-
-
-LEAST_FREQUENCY = 0.01
-"""What is rarer among the votes than this weighs no more than this."""
 
 
 def rare_weights(votes: Tensor, power: float) -> Tensor:

@@ -36,7 +36,7 @@ def test_rare_emotions_weigh_by_a_power_of_their_frequency():
     weights = rare_weights(_VOTES, 1)
     frequencies = torch.tensor([0.1, 0.125, 0, 2 / 3 + 0.1, 0.375, 0, 1 / 3 + 0.5 + 0.8]) / 3
     expected = torch.cat([frequencies.clamp(min=0.01) ** -1, frequencies[[6, 6]] ** -1])
-    # Five emotions with 1 each, and two of frequency 0: what the weights are on average.
+    # 1 / f times f is 1 for each of the five emotions that are voted for, so 1 / f is 5 on average.
     torch.testing.assert_close(weights, expected / 5, rtol=1e-3, atol=0)
     assert weights[2] == weights[5] == pytest.approx(20, rel=1e-3)
     half = rare_weights(_VOTES, 0.5)
