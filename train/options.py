@@ -193,4 +193,7 @@ def make_options(
         value = getattr(options, name)
         if not number.low <= value <= number.high:
             raise DataError(f"{flag(name)} must be from {number.low:g} to {number.high:g}, got {value}")
+    for name in ("rare_weight", "people_distill_weight"):
+        if given.get(name) and not options.vote_weight:
+            raise DataError(f"{flag(name)} does nothing with --vote-weight 0, which drops the loss on votes")
     return options

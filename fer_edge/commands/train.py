@@ -218,6 +218,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     fine_tuning = arguments.faces is not None
     options = make_options(given, fine_tuning=fine_tuning, poor_camera=bool(arguments.poor_camera))
     data, dataset = _own_faces(arguments) if fine_tuning else _fer2013(arguments)
+    if data.votes is None:
+        _refuse_without_votes(arguments)
     _print_rows(data, dataset)
     history = run(
         data,
@@ -363,7 +365,7 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         "people_only": "--people-only",
     }
     given = {name for name in flags if getattr(arguments, name)}
-    if arguments.data and holds_arrays(arguments.data):
+    if holds_arrays(_data(arguments)):
         given.add("votes")  # which it may hold
     if arguments.faces and not arguments.people_only:
         given.add("votes")  # which the labels are
@@ -371,8 +373,19 @@ def _refuse_idle(arguments: argparse.Namespace) -> None:
         if getattr(arguments, option) and not given.issuperset(needed):
             missing = " and ".join(flags[name] for name in needed)
             raise DataError(f"{flag(option)} does nothing without {missing}")
-    if arguments.detect and not arguments.faces and not (arguments.data and Path(arguments.data).is_dir()):
+    data = _data(arguments)
+    if arguments.detect and not arguments.faces and not (data and Path(data).is_dir()):
         raise DataError("--detect does nothing without --faces DIR or a folder as --data")
+
+
+def _refuse_without_votes(arguments: argparse.Namespace) -> None:
+    """Raise DataError for an option that would do nothing because an ``.npz`` has no votes."""
+    for option, needed in _NEEDED_BY.items():
+        if "votes" in needed and getattr(arguments, option):
+            raise DataError(
+                f"{flag(option)} does nothing without votes, and {_data(arguments)} has none; give "
+                "--votes CSV"
+            )
 
 
 def _first() -> bool:
@@ -419,10 +432,15 @@ def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[l
     return report
 
 
+def _data(arguments: argparse.Namespace) -> str:
+    """The path of the data, empty where none is given."""
+    return arguments.data or os.environ.get("FER2013_CSV", "")
+
+
 def _fer2013(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]:
     from ..train.data import load_training_data
 
-    path = arguments.data or os.environ.get("FER2013_CSV")
+    path = _data(arguments)
     if not path:
         raise DataError("no training data: give --data DATA or --faces DIR, or set FER2013_CSV")
     # Beside --faces it is meant for these.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from conftest import read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
+from fer_edge.fer2013.reader import read_fer2013
+from fer_edge.fer2013.votes import read_votes
 from fer_edge.train import checkpoint
 from fer_edge.train.options import FINE_TUNING, NUMBERS, POOR_CAMERA, TrainOptions
 from fer_edge.train.pretrained import exported_net
@@ -160,6 +163,43 @@ def test_weights_of_votes_hold_for_a_users_labels_too(cli, tmp_path, option):
     assert code == 2
     assert f"{folder}: " in err
     assert option not in err
+
+
+@pytest.mark.parametrize("named", ["by --data", "by the environment"])
+@pytest.mark.parametrize(
+    ("option", "others"),
+    [("--vote-weight", ()), ("--rare-weight", ()), ("--people-distill-weight", ("--teacher", "edge"))],
+)
+def test_weights_of_votes_need_votes_in_an_npz_file(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch, option, others, named
+):
+    dataset = read_fer2013(drawn_csv)
+    packed = tmp_path / "data.npz"
+    arrays = {"pixels": dataset.pixels, "labels": dataset.labels.astype(np.uint8), "usage": dataset.usage}
+    np.savez(packed, **arrays)
+    if named == "by the environment":
+        monkeypatch.setenv("FER2013_CSV", str(packed))
+    files = ("--data", packed) if named == "by --data" else ()
+    command = ("train", *files, *others, "--model", "tiny", "--epochs", "1", "--out", tmp_path / "run")
+    code, _, err = cli(*command, option, "0.5")
+    assert code == 2
+    assert f"{option} does nothing without votes, and {packed} has none; give --votes CSV" in err
+    assert not (tmp_path / "run").exists()
+    np.savez(packed, **arrays, votes=read_votes(drawn_votes))
+    code, _, err = cli(*command, option, "0.5")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("option", ["--rare-weight", "--people-distill-weight"])
+def test_what_is_about_votes_needs_the_loss_on_votes(cli, drawn_csv, drawn_votes, tmp_path, option):
+    files = ("--data", drawn_csv, "--votes", drawn_votes, "--teacher", "edge", "--out", tmp_path / "run")
+    code, _, err = cli("train", *files, option, "0.5", "--vote-weight", "0")
+    assert code == 2
+    assert f"{option} does nothing with --vote-weight 0" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = cli("train", *files, option, "-1", "--vote-weight", "0")
+    assert code == 2
+    assert f"{option} must be from 0 to 1" in err
 
 
 def test_train_command_without_labels_says_so(cli, tmp_path):
