@@ -35,12 +35,13 @@ def model_entry(
     temperature: dict[Labels, float],
     people: People | None,
     fitted_on: str,
+    balance_from: str | None,
     calibration: dict[str, Any],
 ) -> dict[str, Any]:
     """What the manifest records of a model before the check: files, training, calibration, versions.
 
     ``state`` is its checkpoint, ``files`` the converted ones by name; ``fitted_on`` says which rows gave
-    temperature and settings.
+    temperature and settings, ``balance_from`` what gave the balance T among these.
     """
     return {
         "architecture": state["architecture"],
@@ -56,7 +57,7 @@ def model_entry(
         "temperature": temperature,
         "fitted_on": fitted_on,
         "training_held_out": state.get("held_out"),
-        **({} if people is None else {"people": asdict(people)}),
+        **({} if people is None else {"people": asdict(people), "balance_from": balance_from}),
         "calibration": calibration,
         "versions": _versions(),
         "files": {

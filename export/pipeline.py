@@ -87,7 +87,7 @@ def export(
     # Rows that were trained on would make for too much confidence.
     unseen = _unseen(state) and len(rows.held_out) > 0
     fitting = (rows.held_out, _logits(net, rows.held_out.faces)) if unseen else (rows.check, raw)
-    temperature, people = _settings(checkpoint, state, rows, fitting, raw, balance)
+    temperature, people, balance_from = _settings(checkpoint, state, rows, fitting, raw, balance)
     deployed = InferenceNet(net, temperature)
     calibration = rows.calibration.copy()
     if net.architecture.contrast:
@@ -104,6 +104,7 @@ def export(
         parameters=sum(value.numel() for value in deployed.parameters()),
         temperature=temperature,
         people=people,
+        balance_from=balance_from,
         fitted_on="held-out tenth of Training" if unseen else "held-out rows of the check",
         calibration={"rows": len(rows.calibration), "seed": seed, "method": "min-max"},
     )
@@ -141,8 +142,8 @@ def _settings(
     fitting: tuple[Rows, Logits],
     checked: Logits,
     balance: float | None,
-) -> tuple[dict[Labels, float], People | None]:
-    """Temperatures of the outputs, and how predicted votes become answers.
+) -> tuple[dict[Labels, float], People | None, str | None]:
+    """Temperatures of the outputs, how predicted votes become answers, and what gave the balance of these.
 
     ``fitting``: rows to fit on, and the network's logits for them; ``checked``: those for ``rows.check``.
     """
@@ -151,7 +152,7 @@ def _settings(
         "fer2013": fit_temperature(torch.from_numpy(logits["fer2013"]), torch.from_numpy(known.labels))
     }
     if "people" not in logits:
-        return temperature, None
+        return temperature, None, None
     training, votes = rows.training_votes, rows.check.votes
     if training is None or votes is None or known.votes is None or not votes.any() or not known.votes.any():
         if "people" not in state:
@@ -164,7 +165,7 @@ def _settings(
                 f"{checkpoint}: a balance needs FER+ votes on rows of the check, by which the limit of what "
                 "is unsure is found; give --votes CSV, or leave --balance out"
             )
-        return temperature | {"people": 1.0}, People(**state["people"])
+        return temperature | {"people": 1.0}, People(**state["people"]), "the model it grew out of"
     temperature["people"] = fit_people_temperature(logits["people"], known.votes)
     scale = np.float32(temperature["people"])
     people = fit_people(
@@ -173,7 +174,7 @@ def _settings(
         prior(training),
         balance,
     )
-    return temperature, people
+    return temperature, people, "rows of the check" if balance is None else "given"
 
 
 def _logits(net: EmotionNet, faces: NDArray[np.uint8]) -> Logits:

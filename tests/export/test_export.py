@@ -111,6 +111,7 @@ def test_manifest_holds_the_settings_of_people_and_both_temperatures(exported):
     assert people.balance == BALANCE
     assert asdict(people) == {**entry["people"], "prior": tuple(entry["people"]["prior"])}
     assert entry["fitted_on"] == "held-out tenth of Training"
+    assert entry["balance_from"] == "given"
 
 
 @pytest.mark.parametrize("backend", ["litert", "onnx"])

@@ -204,6 +204,7 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     assert fer_edge.load_classifier(out / "model").people == fer_edge.load_classifier("nano").people
     entry = json.loads((out / "model" / "manifest.json").read_text())["models"]["nano"]
     assert entry["origin"][-1]["stage"] == "initial weights: bundled nano"
+    assert entry["balance_from"] == "the model it grew out of"
     assert entry["versions"]["fer-edge"] == fer_edge.__version__
     code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
     assert code == 0, err
