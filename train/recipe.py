@@ -40,12 +40,20 @@ class Recipe:
     """Options of each stage.
 
     ``shares`` is how a budget of time is split over the stages, by name; a stage that is not named has a
-    share of 1.
+    share of 1. ``student_on_cpu`` are the student's options that differ where there is no GPU, its length not
+    among them.
     """
 
     teachers: tuple[TrainOptions, ...]
     student: TrainOptions
     shares: Mapping[str, float] = field(default_factory=dict)
+    student_on_cpu: Mapping[str, Any] = field(default_factory=dict)
+
+    def on(self, kind: str) -> Recipe:
+        """The recipe as it is for this kind of device, ``cpu`` or ``cuda``."""
+        if kind != "cpu":
+            return self
+        return replace(self, student=replace(self.student, **self.student_on_cpu))
 
     def without(self, models: Sequence[str]) -> Recipe:
         """The recipe without the teachers of these architectures; raises DataError for one it has not."""
@@ -111,10 +119,17 @@ _STUDENT = TrainOptions(
 )
 _SHARES = {"teacher-1": 0.12, "teacher-2": 0.24, "teacher-3": 0.12, "teacher-4": 0.12, "student": 0.4}
 """How ten minutes of a large GPU are spent; a student's share includes the bank."""
+_ON_CPU = {"batch": 128, "learning_rate": 0.05}
+"""Large batches are for a GPU: on a CPU they take as long an image as small ones, which make more steps."""
 
 RECIPES = {
-    "edge": Recipe(_TEACHERS, _STUDENT, shares=_SHARES),
-    "nano": Recipe(_TEACHERS, replace(_STUDENT, model="nano", weight_decay=1e-4), shares=_SHARES),
+    "edge": Recipe(_TEACHERS, _STUDENT, shares=_SHARES, student_on_cpu=_ON_CPU),
+    "nano": Recipe(
+        _TEACHERS,
+        replace(_STUDENT, model="nano", weight_decay=1e-4),
+        shares=_SHARES,
+        student_on_cpu=_ON_CPU,
+    ),
 }
 """The recipes of the bundled models, by name."""
 
@@ -150,7 +165,8 @@ def follow(
     ``teachers`` (checkpoints, bundled models, or stored logits) replace the recipe's own; the student starts
     from ``initial_weights`` (a checkpoint or a bundled model) instead of random ones. Finished stages are
     not repeated; an interrupted one continues after its last whole epoch. ``recipe.json`` and every
-    checkpoint record which stages were run with which options and versions. Each stage hands on
+    checkpoint record which stages were run with which options and versions; what the student's options are
+    goes by the kind of device that the folder was begun on, here or elsewhere. Each stage hands on
     its last epoch, ``last.pt``, and the last stage's is the result: rates end at zero, so that a best
     epoch would be chosen by chance. With ``minutes`` (0: none) each stage takes its share of that time,
     however many epochs that makes. With ``piece_bytes`` each stage's weights alone are written into
@@ -160,7 +176,10 @@ def follow(
     world = join_world(device)
     start: EmotionNet | None = None
     given = {"teachers": list(teachers), "initial_weights": initial_weights, "minutes": minutes}
-    record = RecipeRecord(out, recipe.student.model, given, data, seed, world.size)
+    record = RecipeRecord(
+        out, recipe.student.model, given, data, seed=seed, processes=world.size, device=device
+    )
+    recipe = recipe.on(record.device)
     if initial_weights is not None:
         start = initial_net(recipe.student.model, data.faces, seed, initial_weights)
     own_teachers = () if teachers else recipe.teachers

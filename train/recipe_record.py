@@ -33,7 +33,15 @@ class RecipeRecord:
     """
 
     def __init__(
-        self, out: Path, student: str, given: dict[str, Any], data: TrainingData, seed: int, processes: int
+        self,
+        out: Path,
+        student: str,
+        given: dict[str, Any],
+        data: TrainingData,
+        *,
+        seed: int,
+        processes: int,
+        device: str,
     ) -> None:
         self._path = out / RECORD_NAME
         before = _read(self._path)
@@ -41,6 +49,11 @@ class RecipeRecord:
         _refuse_other(out, before, student, given, seed)
         self.begun = bool(before)
         """Whether an earlier command wrote it."""
+        self.device: str = before.get("device", "cuda" if before else torch.device(device).type)
+        """The kind of device that it was begun on, by which its options go: ``cpu`` or ``cuda``.
+
+        Earlier versions did not record it, and had those of a GPU everywhere.
+        """
         self._stages_before = before.get("stages", [])
         versions = {
             "fer-edge": __version__,
@@ -53,6 +66,7 @@ class RecipeRecord:
             "student": student,
             "seed": seed,
             "processes": processes,
+            "device": self.device,
             "rows": {"training": len(data.faces), "validation": len(data.val_faces)},
             "votes": data.votes is not None,
             "given": given,

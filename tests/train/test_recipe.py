@@ -193,8 +193,43 @@ def test_the_recipes_of_the_bundled_models_begin_with_nothing_of_them(name):
     stages = [f"teacher-{number}" for number in range(1, 5)] + ["student"]
     assert sum(shipped.minutes(10.0, stages).values()) == pytest.approx(9.2)
     assert shipped.minutes(10.0, ["student"]) == {"student": pytest.approx(9.2)}
-    for options in (*shipped.teachers, shipped.student):
+    small = shipped.on("cpu").student
+    assert (small.batch, shipped.student.batch) == (128, 512)
+    assert small.learning_rate < shipped.student.learning_rate
+    for options in (*shipped.teachers, shipped.student, small):
         make_options({key: value for key, value in vars(options).items() if key != "augmentation"})
+
+
+SMALL = replace(RECIPE, student=replace(BRIEF, ema=0.7), student_on_cpu={"batch": 31})
+
+
+def _batches(run):
+    return [
+        checkpoint.load(run / stage / "last.pt")["options"]["batch"] for stage in ("teacher-1", "student")
+    ]
+
+
+def test_a_student_has_other_options_where_there_is_no_gpu(drawn, tmp_path):
+    recipe.follow(SMALL, drawn, tmp_path)
+    assert _batches(tmp_path) == [35, 31]
+    assert json.loads((tmp_path / "recipe.json").read_text())["device"] == "cpu"
+
+
+@pytest.mark.parametrize("begun_by", ["a GPU", "a version that knew one set of options"])
+def test_a_folder_that_was_begun_on_a_gpu_keeps_its_options_on_a_cpu(drawn, tmp_path, begun_by):
+    def stop(stage, history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipe.follow(SMALL, drawn, tmp_path, report=stop)
+    path = tmp_path / "recipe.json"
+    record = json.loads(path.read_text())
+    del record["device"]
+    path.write_text(json.dumps({**record, **({"device": "cuda"} if begun_by == "a GPU" else {})}))
+    for _ in range(2):  # the second time there is nothing left to do
+        recipe.follow(SMALL, drawn, tmp_path)
+        assert _batches(tmp_path) == [35, 35]
+        assert json.loads(path.read_text())["device"] == "cuda"
 
 
 def test_a_recipe_can_do_without_some_of_its_teachers():
@@ -305,6 +340,7 @@ def test_train_command_follows_a_recipe_exports_and_resumes(
     assert log[0].startswith("stage,epoch,learning_rate,")
     assert [line.split(",")[:2] for line in log[1:3]] == [["teacher-1", "1"], ["student", "1"]]
     manifest = json.loads((out / "model" / "manifest.json").read_text())
+    assert manifest["models"]["tiny"]["balance_from"] == "rows of the check"
     origin = manifest["models"]["tiny"]["origin"]
     assert [stage["stage"] for stage in origin] == ["teacher-1"]
     assert fer_edge.load_classifier(out / "model").heads == ("people", "fer2013")
@@ -391,10 +427,10 @@ def test_recipe_options_that_do_not_go_together_are_refused(cli, drawn_csv, tmp_
 
 def test_a_recipe_with_what_only_another_version_takes_is_refused(drawn, tmp_path):
     given = {"teachers": None, "initial_weights": None, "minutes": None}
-    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1).write([])
-    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1)
+    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1, device="cpu").write([])
+    RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1, device="cpu")
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "given": {"beginning": "first.pt"}}))
     with pytest.raises(DataError, match=r"another version of fer-edge, with beginning first\.pt"):
-        RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1)
+        RecipeRecord(tmp_path, "edge", given, drawn, seed=0, processes=1, device="cpu")
