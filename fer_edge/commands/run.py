@@ -234,6 +234,11 @@ class _Run:
         if any(camera.watch.source.related for camera in cameras):
             let_others_ask(config, self._control, self._live, stack)
         _log_privacy(config, cameras)
+        watch = config.watch
+        if watch.balance is not None and watch.labels != "people":
+            _log.warning(
+                "balance %g does nothing with the labels of 2013: it is for people's answers", watch.balance
+            )
         if notifier.watchdog and self._silence >= notifier.watchdog:
             # Until then, a source that gives no frame is not lost.
             notifier.watch_every(self._silence + notifier.watchdog)

@@ -108,6 +108,9 @@ def test_command_asks_whom_it_is_told_to(cli, video, given, labels):
     assert code == 0, err
     words = r"1 face: \d+ of 10 would say happy" if labels == "people" else r"1 face: happy \d+ %"
     assert re.fullmatch(rf"frame 0  0\.00 s  {words}", out.splitlines()[0])
+    code, _, err = cli("run", video, "--balance", "0.5", *given)
+    assert code == 0, err
+    assert ("balance 0.5 does nothing with the labels of 2013" in err) == (labels == "fer2013")
 
 
 @pytest.mark.parametrize(
