@@ -126,7 +126,7 @@ RECIPES = {
     "edge": Recipe(_TEACHERS, _STUDENT, shares=_SHARES, student_on_cpu=_ON_CPU),
     "nano": Recipe(
         _TEACHERS,
-        replace(_STUDENT, model="nano", weight_decay=1e-4),
+        replace(_STUDENT, model="nano", people_distill_weight=0.8, weight_decay=1e-4),
         shares=_SHARES,
         student_on_cpu=_ON_CPU,
     ),
