@@ -35,13 +35,19 @@ def control_of(config: Config, results: Watch | WatchAll) -> Control:
     return Control(results, folder=folder, name=config.name)
 
 
-def let_others_ask(config: Config, control: Control, live: bool, stack: contextlib.ExitStack) -> None:
-    """Let this run be asked by other programs on this machine, by keys and by a button.
-
-    ``live``: whether messages about the socket are worth being shown. Errors as for
-    :func:`~fer_edge.control.button.button`.
-    """
+def open_button(config: Config, control: Control, stack: contextlib.ExitStack) -> None:
+    """Let a button mark events, if there is to be one; as :func:`~fer_edge.control.button.button`."""
     from ..control.button import button
+
+    if config.gpio_button:
+        stack.enter_context(button(control, config.gpio_button))
+
+
+def let_others_ask(config: Config, control: Control, live: bool, stack: contextlib.ExitStack) -> None:
+    """Let this run be asked by other programs on this machine and by keys.
+
+    ``live``: whether messages about the socket are worth being shown.
+    """
     from ..control.keys import keys
     from ..control.local import listening, listening_folder
     from ..control.requests import obey
@@ -52,7 +58,5 @@ def let_others_ask(config: Config, control: Control, live: bool, stack: contextl
     kept = control.folder if control.folder and (wanted or control.folder.is_dir()) else None
     folder = listening_folder(kept)
     stack.enter_context(listening(folder, config.name, functools.partial(obey, control), level))
-    if config.gpio_button:
-        stack.enter_context(button(control, config.gpio_button))
     if config.source != "-":
         stack.enter_context(keys(control))

@@ -40,6 +40,7 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
     if config.mqtt is None:
         return None
     from ..control.broker import tls_context
+    from ..control.folder import state_folder
     from ..outputs.mqtt.link import require_paho
 
     require_paho()
@@ -52,6 +53,7 @@ def broker_for(config: Config, cameras: Sequence[Watched]) -> Broker | None:
     if broker.tls:
         # Files that are no certificates are reported now, not when the broker answers.
         tls_context(broker)
+    state_folder(config.state_folder)
     return broker
 
 

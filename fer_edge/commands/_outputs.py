@@ -139,6 +139,9 @@ def _slow(config: Config, cameras: Sequence[Watched]) -> Wanted[SlowOutput]:
     for camera in cameras:
         for key, make in _pictures(camera):
             yield (camera.name, key), partial(_of_camera, camera, make)
+    if config.store:
+        yield ("store", config.store), partial(_store, config, cameras)
+    # Last, since opening them may empty a file, and what cannot be opened is found out by then.
     for camera in cameras:
         if camera.name is not None and camera.config.jsonl:
             lines = partial(_json_lines, camera.config, [camera])
@@ -148,8 +151,6 @@ def _slow(config: Config, cameras: Sequence[Watched]) -> Wanted[SlowOutput]:
             )
     if config.jsonl:
         yield ("jsonl", config.jsonl, *_kept(config)), partial(_json_lines, config, cameras)
-    if config.store:
-        yield ("store", config.store), partial(_store, config, cameras)
 
 
 def _kept(config: Config) -> tuple[Hashable, ...]:

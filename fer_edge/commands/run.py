@@ -20,7 +20,7 @@ from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
 from ._beside import Beside, OpenRun, add_all
-from ._control import control_of, let_others_ask
+from ._control import control_of, let_others_ask, open_button
 from ._extras import require_extras
 from ._live import live_of, metrics_of
 from ._mqtt import broker_for
@@ -138,8 +138,11 @@ class _Run:
         require_extras(config)
         door = open_door(config, stack)
         self._open_sources(door, stack)
-        self._open_outputs(door)
-        self._start(stack)
+        self._open_outputs(door, stack)
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(self._close_outputs)
+            self._start(stack)
+            undoing.pop_all()
 
     def recognize(self) -> None:
         """Hand results over until there are no more; then finish the outputs and say what was done."""
@@ -154,7 +157,7 @@ class _Run:
                         self._follow_file()
             finally:
                 self._notifier.stopping("finishing the outputs")
-                self._outputs.close(_summaries(self._results))
+                self._close_outputs()
         finally:
             with contextlib.suppress(OutputClosed, OutputError):
                 text = _result_text(self._results, self._outputs)
@@ -175,6 +178,11 @@ class _Run:
     def _labels(self) -> str:
         return ", ".join(camera.label for camera in self._cameras)
 
+    @property
+    def _is_related(self) -> bool:
+        """Whether the frames of any camera follow each other, unlike single pictures."""
+        return any(camera.watch.source.related for camera in self._cameras)
+
     def _open_sources(self, door: Door | None, stack: contextlib.ExitStack) -> None:
         from ..interrupts import ended_at_once
 
@@ -190,12 +198,17 @@ class _Run:
         if self._live:
             date_lines()
 
-    def _open_outputs(self, door: Door | None) -> None:
+    def _close_outputs(self) -> None:
+        self._outputs.close(_summaries(self._results))
+
+    def _open_outputs(self, door: Door | None, stack: contextlib.ExitStack) -> None:
         """Open the outputs; what could be wrong with one of ``beside`` is found out before any is opened."""
         from ..outputs.base import Outputs
 
         config, cameras, results = self._config, self._cameras, self._results
         self._control = control_of(config, results)
+        if self._is_related:
+            open_button(config, self._control, stack)
         figures = live_of(config, cameras, self._control.snapshot)
 
         def losses() -> Mapping[str, Losses]:
@@ -231,7 +244,7 @@ class _Run:
         config, cameras, notifier = self._config, self._cameras, self._notifier
         stack.enter_context(stopped_by_signals(self._results, self._outputs, but=self._signals_kept))
         _watch_board(config, self._results, len(cameras), stack)
-        if any(camera.watch.source.related for camera in cameras):
+        if self._is_related:
             let_others_ask(config, self._control, self._live, stack)
         _log_privacy(config, cameras)
         watch = config.watch

@@ -18,7 +18,7 @@ cv2 = pytest.importorskip("cv2")
 from pipeline.scripts import ScriptedSource
 from sources.pictures import write_film
 
-from fer_edge.errors import SourceLostError
+from fer_edge.errors import DataError, SourceLostError
 from fer_edge.sources.cameras import Camera
 
 
@@ -231,6 +231,41 @@ def test_command_refuses_bad_input_with_exit_code_2(cli, classifier, video, monk
     assert words in err
     assert out == ""
     assert "Traceback" not in err
+
+
+def test_a_run_that_is_refused_leaves_its_log_as_it_was(cli, classifier, video, tmp_path):
+    (tmp_path / "bad.db").write_bytes(b"nonsense" * 1000)
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    old.write_text('{"frame":7}\n')
+    for log in (old, new):
+        code, _, err = cli("run", video, "--jsonl", log, "--force", "--store", tmp_path / "bad.db")
+        assert code == 2
+        assert "bad.db: cannot be read as a store" in err
+    assert old.read_text() == '{"frame":7}\n'
+    assert not new.exists()
+
+
+def test_a_missing_button_is_found_out_before_files_are_made(cli, classifier, video, monkeypatch, tmp_path):
+    def missing(*_):
+        raise DataError("--gpio-button: no GPIO pins found")
+
+    monkeypatch.setattr("fer_edge.control.button.require_gpiozero", missing)
+    outputs = ["--store", tmp_path / "s.db", "--jsonl", tmp_path / "x.jsonl"]
+    before = {*tmp_path.iterdir()}
+    code, _, err = cli("run", video, *outputs, "--gpio-button", "17")
+    assert (code, err) == (2, "fer-edge run: --gpio-button: no GPIO pins found\n")
+    assert {*tmp_path.iterdir()} == before
+
+
+def test_a_run_that_cannot_start_closes_what_it_opened(cli, classifier, video, monkeypatch, tmp_path):
+    def fail(*_):
+        raise DataError("no keys")
+
+    monkeypatch.setattr("fer_edge.commands.run.let_others_ask", fail)
+    store = tmp_path / "s.db"
+    assert cli("run", video, "--store", store)[::2] == (2, "fer-edge run: no keys\n")
+    assert store.exists()
+    assert not store.with_name("s.db-wal").exists()
 
 
 def test_command_fails_with_1_when_the_camera_is_lost_but_keeps_what_it_has(
