@@ -75,7 +75,7 @@ def test_all_outputs_together_are_watched(tmp_path):
 def test_memory_threads_and_descriptors_stay_as_they_are_over_3000_frames(tmp_path, monkeypatch):
     """On a busy machine the eighth picture to wait for the video, and memory for it, may come late."""
     pytest.importorskip("skimage")
-    # What is freed is given back at once; glibc would keep more and more of it, up to 2 MB here.
+    # Pictures that are freed go back to the system at once, so that only what is in use counts.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "131072")
     given = ["--frames", "6000", "--warm-up", "3000", "--save-video"]
     code = soak.main([*given, "--json", str(tmp_path / "soak.json")])
