@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +49,8 @@ class Control:
 
     ``run``: what recognizes. ``store``: where sessions go, ``None`` for nowhere. ``folder``: where pause and
     masks are remembered, by ``name`` of the run, for the next one; ``None``: nowhere. A pause is remembered
-    for live sources only: pausing a camera must not stop a later run on a film.
+    for live sources only: pausing a camera must not stop a later run on a film. Runs of one name at a time
+    share what is remembered, and each changes only what is of its own cameras or was there when it began.
 
     Every method raises :class:`~fer_edge.errors.DataError` for what cannot be done.
     """
@@ -72,15 +72,17 @@ class Control:
         self.folder = folder
         """Where pause and masks are remembered."""
         self._path = folder and folder / f"control-{name}.json"
-        self._memory = recall(self._path) if self._path else Memory()
-        if self._memory.paused and self._live:
+        self._recalled = recall(self._path) if self._path else Memory()
+        self._stays_paused = bool(self._recalled.paused) and self._live
+        if self._stays_paused:
             _log.warning(
                 "paused, because the previous run was or may have been; continue with fer-edge resume"
             )
             run.pause()
+        self._drawn = {camera: self._recalled.masks.get(camera, ()) for camera in self._watches}
         for camera, watch in self._watches.items():
-            watch.cover(self._memory.masks.get(camera, ()))
-        for camera in self._memory.masks.keys() - self._watches.keys():
+            watch.cover(self._drawn[camera])
+        for camera in self._recalled.masks.keys() - self._watches.keys():
             _log.warning("masks drawn on %r are not used: no camera of this run has that name", camera)
 
     @property
@@ -108,7 +110,7 @@ class Control:
     def drawn(self, camera: str) -> tuple[Polygon, ...]:
         """The drawn masks of a camera, without configured ones."""
         self._watch(camera)
-        return tuple(self._memory.masks.get(camera, ()))
+        return self._drawn[camera]
 
     def set_masks(self, camera: str, polygons: Sequence[Polygon]) -> None:
         """Hide ``polygons`` of a camera, besides configured ones, instead of those drawn before.
@@ -119,8 +121,8 @@ class Control:
         masks = _checked(polygons)
         with self._changing():
             watch.cover(masks)
-            others = {name: many for name, many in self._memory.masks.items() if name != camera}
-            self._keep(replace(self._memory, masks={**others, **({camera: masks} if masks else {})}))
+            self._drawn[camera] = masks
+            self._keep()
 
     @property
     def session(self) -> str | None:
@@ -201,10 +203,10 @@ class Control:
                 self._run.resume()
             _log.warning("paused: nothing is recognized" if paused else "recognizing again")
             if self._live:
-                self._keep(replace(self._memory, paused=paused))
+                self._stays_paused = paused
+                self._keep()
 
-    def _keep(self, memory: Memory) -> None:
-        self._memory = memory
+    def _keep(self) -> None:
         if self._path is None:
             return
         try:
@@ -212,7 +214,17 @@ class Control:
         except FerEdgeError as error:
             _log.warning("%s; a restart will forget this", error)
             return
-        remember(self._path, memory)
+        remember(self._path, self._changed)
+
+    def _changed(self, kept: Memory) -> Memory:
+        """What is to be ``kept`` from now on: also what other runs of this name have added meanwhile."""
+        own = self._watches.keys()
+        masks = {camera: masks for camera, masks in kept.masks.items() if camera not in own}
+        masks |= {camera: masks for camera, masks in self._drawn.items() if masks}
+        paused = kept.paused
+        if self._live:
+            paused = paused | own if self._stays_paused else paused - own - self._recalled.paused
+        return Memory(paused, masks)
 
     def _watch(self, camera: str) -> Watch:
         if camera not in self._watches:

@@ -1,12 +1,14 @@
-"""What a run remembers over restarts: whether it is paused, and the masks that were drawn. A JSON file."""
+"""What runs of a name remember over restarts: what is paused, and the masks that were drawn. A JSON file."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from ..option import Polygon, polygon_of
 
 VERSION = 1
 
+ANY = ""
+"""Stands for cameras whose names are not known."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +29,8 @@ _log = logging.getLogger(__name__)
 class Memory:
     """What is remembered."""
 
-    paused: bool = False
+    paused: frozenset[str] = frozenset()
+    """Names of cameras; :data:`ANY` among them from a file that tells none."""
     masks: Mapping[str, tuple[Polygon, ...]] = field(default_factory=dict)
     """Drawn masks by name of the camera."""
 
@@ -41,24 +47,31 @@ def recall(path: Path) -> Memory:
     except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
         _log.warning("%s: ignored, so that drawn masks may be missing: %s", path, told)
-        return Memory(paused=True)
+        return Memory(paused=frozenset([ANY]))
 
 
-def remember(path: Path, memory: Memory) -> None:
-    """Write ``memory`` in one step, readable by this user only; a warning where that fails.
+def remember(path: Path, change: Callable[[Memory], Memory]) -> None:
+    """Write what ``change`` makes of what is remembered, in one step; a warning where that fails.
 
-    A file that :func:`recall` cannot read, as that of a later version, is kept beside it.
+    Only this user can read it. Other runs of the name may have written since it was recalled, and lose
+    nothing. A file that :func:`recall` cannot read, as that of a later version, is kept beside it.
     """
-    content = {"version": VERSION, "paused": memory.paused, "masks": dict(memory.masks)}
     try:
-        _keep_unread(path)
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(content, indent=1) + "\n")
-            stream.flush()
-            # After a loss of power, an empty file would tell of neither pause nor masks.
-            os.fsync(stream.fileno())
-        path.chmod(0o600)
-        sync_folder(path.parent)
+        with _alone(path.parent):
+            memory = change(_known(path))
+            content = {
+                "version": VERSION,
+                "paused": bool(memory.paused),
+                "paused_cameras": sorted(memory.paused),
+                "masks": dict(memory.masks),
+            }
+            with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+                stream.write(json.dumps(content, indent=1) + "\n")
+                stream.flush()
+                # After a loss of power, an empty file would tell of neither pause nor masks.
+                os.fsync(stream.fileno())
+            path.chmod(0o600)
+            sync_folder(path.parent)
     except (OSError, FerEdgeError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else error
         _log.warning("%s: not written, so that a restart will forget this: %s", path, told)
@@ -69,11 +82,12 @@ def _read(path: Path) -> Memory:
     return _memory_of(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _keep_unread(path: Path) -> None:
+def _known(path: Path) -> Memory:
+    """What ``path`` holds; nothing where it cannot be read, and is then kept under another name."""
     try:
-        _read(path)
+        return _read(path)
     except OSError:
-        return
+        return Memory()
     except (ValueError, RecursionError):
         kept = path.with_name(f"{path.name}.unread")
         # Copied, as without a file of this name a crash now would end the pause.
@@ -81,6 +95,20 @@ def _keep_unread(path: Path) -> None:
             shutil.copyfile(path, temporary)
         kept.chmod(0o600)
         _log.warning("%s: its content, which this version cannot read, is kept in %s", path, kept.name)
+        return Memory()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run is writing in ``folder``."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Where the file system has no locks, two runs write one after the other nearly always.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _memory_of(content: Any) -> Memory:
@@ -91,7 +119,14 @@ def _memory_of(content: Any) -> Memory:
     paused, masks = content.get("paused", False), content.get("masks", {})
     if not isinstance(paused, bool) or not isinstance(masks, dict):
         raise ValueError("paused must be true or false, and masks an object")
+    # A version that does not know it leaves it out.
+    cameras = content.get("paused_cameras", [])
+    if not isinstance(cameras, list) or not all(isinstance(camera, str) for camera in cameras):
+        raise ValueError("paused_cameras must be a list of names")
     for camera, polygons in masks.items():
         if not isinstance(polygons, list):
             raise ValueError(f"the masks of {camera!r} are no list")
-    return Memory(paused, {name: tuple(polygon_of(one) for one in many) for name, many in masks.items()})
+    return Memory(
+        frozenset(cameras or [ANY]) if paused else frozenset(),
+        {name: tuple(polygon_of(one) for one in many) for name, many in masks.items()},
+    )

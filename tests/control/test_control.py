@@ -119,7 +119,39 @@ def test_drawn_masks_are_kept_by_camera(tmp_path):
         Control(run, folder=tmp_path).set_masks("door", [SQUARE])
         Control(run, folder=tmp_path).pause()
     content = json.loads((tmp_path / "control-default.json").read_text())
-    assert content == {"version": 1, "paused": True, "masks": {"door": [[list(point) for point in SQUARE]]}}
+    assert content == {
+        "version": 1,
+        "paused": True,
+        "paused_cameras": ["door"],
+        "masks": {"door": [[list(point) for point in SQUARE]]},
+    }
+
+
+def test_runs_of_one_name_leave_each_other_what_they_remember(run, tmp_path):
+    with Watch(Script(), WatchOptions(camera="till"), Recognizer()) as other:
+        door, till = Control(run, folder=tmp_path), Control(other, folder=tmp_path)
+        door.set_masks("door", [SQUARE])
+        door.pause()
+        till.set_masks("till", [TRIANGLE])
+        till.pause()
+        till.resume()
+    with Watch(Script(), WatchOptions(camera="door"), Recognizer()) as next_run:
+        control = Control(next_run, folder=tmp_path)
+        assert (next_run.paused, control.drawn("door")) == (True, (SQUARE,))
+        control.resume()
+    with watching({"door": Script(), "till": Script()}) as both:
+        control = Control(both, folder=tmp_path)
+        assert not both.paused
+        assert control.masks("till") == (TRIANGLE,)
+
+
+def test_a_pause_ends_though_its_camera_is_called_otherwise_now(run, tmp_path):
+    Control(run, folder=tmp_path).pause()
+    for paused in (True, False):
+        with Watch(Script(), WatchOptions(camera="hall"), Recognizer()) as renamed:
+            control = Control(renamed, folder=tmp_path)
+            assert renamed.paused is paused
+            control.resume()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +183,8 @@ def test_bad_masks_are_refused_and_change_nothing(run, tmp_path, camera, polygon
         "[]",
         '{"version": 2}',
         '{"version": 1, "paused": 1}',
+        '{"version": 1, "paused": true, "paused_cameras": "door"}',
+        '{"version": 1, "paused": true, "paused_cameras": [1]}',
         '{"version": 1, "masks": {"door": 3}}',
         '{"version": 1, "paused": true, "masks": {"door": [[[0, 0]]]}}',
         "[" * 100_000,
