@@ -15,8 +15,8 @@ KeyPath = tuple[str | int, ...]
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Where each key of a TOML document begins: its line, from 1, by its path from the top.
 
-    ``("camera", 0, "name")`` is the key ``name`` of the first ``[[camera]]``. Keys within an inline table
-    have the line where the whole value begins. ``text`` has to be valid TOML.
+    ``("camera", 0, "name")`` is the key ``name`` of the first ``[[camera]]``. Keys within a table, or list
+    of tables, that is a value have the line where the value begins. ``text`` has to be valid TOML.
 
     ``tomllib`` tells no lines. It is asked at each line whether those since the last statement are a whole
     one: a text, list or table over many lines is one only at its end. So there is no second grammar here.
@@ -61,6 +61,11 @@ def _paths(table: Mapping[str, Any]) -> Iterator[KeyPath]:
         yield (key,)
         if isinstance(value, dict):
             yield from ((key, *path) for path in _paths(value))
+        elif isinstance(value, list):
+            for number, one in enumerate(value):
+                if isinstance(one, dict):
+                    yield (key, number)
+                    yield from ((key, number, *path) for path in _paths(one))
 
 
 def toml(value: Any) -> str:

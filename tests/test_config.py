@@ -192,6 +192,14 @@ def test_tables_of_cameras_of_every_version_are_read(sample):
     assert stream.watch.detect_size == usb.watch.detect_size == 160
 
 
+def test_tables_of_cameras_may_be_a_list(tmp_path):
+    text = 'camera = [{name = "door", source = 0},\n{name = "till", source = "a.mp4"}]'
+    door, till = load({}, {}, write(tmp_path, text)).config.cameras
+    assert (door.name, door.config.source, till.config.source) == ("door", "0", "a.mp4")
+    with pytest.raises(ConfigError, match=r"door\.toml, line 1: there are two cameras with the name 'door'"):
+        load({}, {}, write(tmp_path, text.replace("till", "door")))
+
+
 def test_a_key_of_a_later_version_ends_the_run_and_is_named(cli, tmp_path):
     path = write(tmp_path, "camera = 'demo'\nframes = 1\nhologram = true\n")
     code, out, err = cli("run", "--config", path)
@@ -381,7 +389,8 @@ key = 'no key'
 [[nor.this]]
 \'\'\'
 flat = { a = 1, b.c = 2 }
-
+row = [{ a = 1 },
+  { b = [{ c = 2 }] }]
 [table]
 key = 1
   [table.sub]   # [comment]
@@ -417,18 +426,20 @@ LINES = {
     ("text",): 11,
     ("literal",): 16,
     ("flat", "b", "c"): 19,
-    ("table",): 21,
-    ("table", "key"): 22,
-    ("table", "sub", "key"): 24,
-    ("table", "other one", "key"): 28,
-    ("camera", 0): 30,
-    ("camera", 0, "name"): 31,
-    ("camera", 0, "region", "left"): 33,
-    ("camera", 0, "mask", 0, "points"): 35,
-    ("camera", 0, "mask", 1, "points"): 38,
-    ("camera", 1, "name"): 41,
-    ("camera", 1, "mask", 0, "points"): 43,
-    ("after", "end"): 45,
+    ("row", 0, "a"): 20,
+    ("row", 1, "b", 0, "c"): 20,
+    ("table",): 22,
+    ("table", "key"): 23,
+    ("table", "sub", "key"): 25,
+    ("table", "other one", "key"): 29,
+    ("camera", 0): 31,
+    ("camera", 0, "name"): 32,
+    ("camera", 0, "region", "left"): 34,
+    ("camera", 0, "mask", 0, "points"): 36,
+    ("camera", 0, "mask", 1, "points"): 39,
+    ("camera", 1, "name"): 42,
+    ("camera", 1, "mask", 0, "points"): 44,
+    ("after", "end"): 46,
 }
 
 
