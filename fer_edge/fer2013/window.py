@@ -48,7 +48,10 @@ class LineWindow:
 
     @property
     def separator(self) -> str:
-        """What separates the fields of the lines that follow; in :attr:`text` commas stand for it."""
+        """What separates the fields of the lines that follow; in :attr:`text` commas stand for it.
+
+        And points for commas, as those of decimals, which would separate fields there.
+        """
         return self._separator
 
     @separator.setter
@@ -58,6 +61,7 @@ class LineWindow:
 
     def _put_commas(self, text: NDArray[np.uint8]) -> None:
         if self._separator != ",":
+            text[text == ord(",")] = ord(".")
             text[text == ord(self._separator)] = ord(",")
 
     @property

@@ -101,6 +101,15 @@ def test_semicolons_and_tabs_may_separate_fields(write, separator, pack):
         read_fer2013(write(pack((header + "".join(rows) + rows[0].replace('"3"', "7")).encode())))
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_no_separators(write, separator):
+    rows = [[str(code), text, "Training", "0,9,5"] for code, text in zip(LABELS, TEXTS, strict=True)]
+    text = "".join(separator.join(row) + "\n" for row in [["emotion", "pixels", "Usage", "score"], *rows])
+    data = read_fer2013(write(text))
+    np.testing.assert_array_equal(data.labels, LABELS)
+    np.testing.assert_array_equal(data.pixels, PIXELS)
+
+
 def test_a_comma_in_the_header_leaves_semicolons_and_tabs_alone(write):
     tabs = text_of(PIXELS[0], "\t")
     found = read_fer2013(write(f"note;more,pixels\na;b,{tabs}\n"))
