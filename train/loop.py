@@ -23,7 +23,7 @@ from .model import EmotionNet
 from .optimizer import Optimizer
 from .options import TrainOptions
 from .provenance import held_out_record
-from .resume import load_resumable, run_identity, save_epoch
+from .resume import complete_first, load_resumable, run_identity, save_epoch
 from .validation import validate
 
 _BANK_SHARE = 0.25
@@ -71,6 +71,8 @@ def fit(
     origin = origin or []
     if resume:
         state = load_resumable(out / "last.pt", options, identity)
+        if world.first:
+            complete_first(out, state)
         # A checkpoint of an older version lacks it.
         origin = state.get("origin") or origin
         net.load_state_dict(state["net"])

@@ -26,6 +26,9 @@ from .model import EmotionNet
 from .options import TrainOptions
 from .renamed import REMOVED
 
+_RESUMABLE = ("identity", "net", "averaged", "optimizer")
+"""What only last.pt has."""
+
 
 def save_epoch(
     out: Path,
@@ -56,23 +59,37 @@ def save_epoch(
         "finished": finished,
         "ema": learner.averaged_net.state_dict(),
     }
-    if best_row(history) is history[-1]:
-        checkpoint.save(out / "best.pt", state)
-    write_text(out / "metrics.csv", metrics_csv(history))
-    # Last, because an epoch that is in last.pt is not repeated.
     resumable = {
         "identity": identity,
         "net": learner.net.state_dict(),
         "averaged": learner.averaged.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
     }
-    checkpoint.save(out / "last.pt", state | resumable)
+    # Without last.pt, a folder with other files could be neither resumed nor begun anew.
+    first = len(history) == 1
+    if first:
+        checkpoint.save(out / "last.pt", state | resumable)
+    if best_row(history) is history[-1]:
+        checkpoint.save(out / "best.pt", state)
+    write_text(out / "metrics.csv", metrics_csv(history))
+    if not first:
+        # Last, because an epoch that is in last.pt is not repeated.
+        checkpoint.save(out / "last.pt", state | resumable)
+
+
+def complete_first(out: Path, state: dict[str, Any]) -> None:
+    """Write ``best.pt`` where the saving of the first epoch, the ``state`` of ``last.pt``, was cut off."""
+    if len(state["history"]) == 1 and not (out / "best.pt").exists():
+        left_out = {"format", *_RESUMABLE}
+        checkpoint.save(
+            out / "best.pt", {name: value for name, value in state.items() if name not in left_out}
+        )
 
 
 def load_resumable(path: Path, options: TrainOptions, identity: dict[str, int]) -> dict[str, Any]:
     """The checkpoint at ``path``; raises CheckpointError where this run would not continue that one."""
     state = checkpoint.load(path)
-    if not {"net", "averaged", "optimizer", "history", "identity"} <= state.keys():
+    if not {"history", *_RESUMABLE} <= state.keys():
         raise checkpoint.CheckpointError(f"{path}: has no training state; only last.pt can be resumed")
     # An older version's checkpoint lacks the options that came later, which it left at their defaults.
     defaults = asdict(TrainOptions())

@@ -203,10 +203,16 @@ def execute(arguments: argparse.Namespace) -> int:
             return _recipe(arguments, device) if arguments.recipe else _one_run(arguments, device)
     except KeyboardInterrupt:
         if _first():
-            # Fitting the head alone has no epochs.
-            how = f"; --resume continues after the last whole epoch in {arguments.out}"
-            print(f"\nstopped{'' if arguments.people_only else how}", file=sys.stderr)
+            print(f"\nstopped{_how_to_go_on(arguments)}", file=sys.stderr)
         return 130
+
+
+def _how_to_go_on(arguments: argparse.Namespace) -> str:
+    # Fitting the head alone has no epochs, and before the first is over there is nothing to go on from.
+    begun = arguments.out / ("recipe.json" if arguments.recipe else "last.pt")
+    if arguments.people_only or not begun.exists():
+        return ""
+    return f"; --resume continues after the last whole epoch in {arguments.out}"
 
 
 def _one_run(arguments: argparse.Namespace, device: str) -> int:

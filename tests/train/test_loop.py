@@ -240,6 +240,31 @@ def test_best_is_the_first_of_equals_but_for_a_lower_loss_and_survives_an_interr
     assert len(read_metrics(tmp_path)) == 4
 
 
+def test_a_first_save_that_is_cut_off_can_be_gone_on_from(drawn, tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    accuracies = iter([0.9, 0.5, 0.5] * 2)
+    monkeypatch.setattr(loop, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(accuracies)})
+    fit(drawn, QUICK, whole)
+    saved = checkpoint.save
+
+    def stop_at_best(path, state):
+        if path.name == "best.pt":
+            raise KeyboardInterrupt
+        saved(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", stop_at_best)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn, QUICK, cut)
+    assert [path.name for path in cut.iterdir()] == ["last.pt"]
+    monkeypatch.setattr(checkpoint, "save", saved)
+    fit(drawn, QUICK, cut, resume=True)
+    one, two = checkpoint.load(whole / "best.pt"), checkpoint.load(cut / "best.pt")
+    assert one.keys() == two.keys()
+    assert one["epoch"] == two["epoch"] == 1
+    assert all(torch.equal(one["ema"][key], two["ema"][key]) for key in one["ema"])
+
+
 def test_resume_with_other_images_or_from_best_is_refused(drawn, tmp_path):
     options = TrainOptions(model="tiny", epochs=1, batch=70)
     fit(drawn, options, tmp_path)

@@ -85,6 +85,23 @@ def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(cli, drawn_csv,
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("at", ["last.pt", "best.pt"])
+def test_ctrl_c_names_resume_where_there_is_something_to_resume(cli, drawn_csv, tmp_path, monkeypatch, at):
+    saved = checkpoint.save
+
+    def stop(path, state):
+        if path.name == at:
+            raise KeyboardInterrupt
+        saved(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", stop)
+    run = ["train", "--data", drawn_csv, "--model", "tiny", "--epochs", "1", "--out", tmp_path / "run"]
+    code, _, err = cli(*run)
+    assert code == 130
+    assert err.splitlines()[-1].startswith("stopped")
+    assert ("--resume continues" in err) == (at == "best.pt")
+
+
 def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_path):
     out = tmp_path / "runs" / "x"
     arguments = (
