@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import counted
 from ..labels import EMOTIONS
 from ..store.clock import DAY
-from .content_types import STACK, WEEKDAYS, Content, Curve, Heat, Piece, Table
+from .content_types import STACK, WEEKDAYS, Content, Curve, Piece, Table
 from .measures import Measure
 from .svg import Drawing, spread, text_width, ticks
 from .wording import percent, position, spoken
@@ -234,7 +234,7 @@ def _clock(wall: datetime, step: int) -> str:
 
 
 def presence(content: Content, width: int) -> Drawing:
-    """People at a time, over the same time as the emotions."""
+    """People at a time per camera, over the same time as the emotions."""
     wide = width == WIDE
     curve = content.curve
     height = 150 if wide else 130
@@ -244,7 +244,7 @@ def presence(content: Content, width: int) -> Drawing:
         width,
         height,
         "People over time",
-        f"People in sight at a time, at most {most:.1f}.",
+        f"People in sight at a time{content.per_camera}, at most {most:.1f}.",
         "presence",
     )
     frame = _over_time(content, width, 12, height, max(most, marks[-1]) * 1.05)
@@ -306,11 +306,13 @@ def piece(one: Piece, longest: int) -> Drawing:
     return drawing
 
 
-def heat(values: Heat, what: str, width: int) -> Drawing:
+def heat(content: Content, what: str, width: int) -> Drawing:
     """Weekday by hour: the darker, the more."""
+    assert content.heat is not None
     wide = width == WIDE
-    cells = values.happy if what == "happy" else values.people
-    title = "Share of happy by weekday and hour" if what == "happy" else "Visits an hour by weekday and hour"
+    cells = content.heat.happy if what == "happy" else content.heat.people
+    visits = f"Visits an hour by weekday and hour{content.per_camera}"
+    title = "Share of happy by weekday and hour" if what == "happy" else visits
     show: Callable[[float], str] = (lambda v: f"{100 * v:.0f}") if what == "happy" else (lambda v: f"{v:.0f}")
     left, top = (88.0 if wide else 30.0), 22.0
     size = (width - left - 4) / 24

@@ -189,8 +189,8 @@ def _curve(material: Material, span: tuple[int, int], options: Options) -> Curve
     people = np.where(observed > 0, 0.0, np.nan)
     shares, attention = np.full((count, len(EMOTIONS)), np.nan), np.full(count, np.nan)
     at = place[inside]
-    # The first and last step are observed in part only.
-    people[at] = found.present[inside] / np.clip(observed[at], 0.02, 1)
+    # Rounded times may leave a step people, but hardly any time: 20 ms are the least.
+    people[at] = found.present[inside] / np.maximum(observed[at], 20 / step)
     shares[at], attention[at] = found.shares[inside], found.attention[inside]
     return Curve(began, step, people, shares, attention)
 
@@ -202,20 +202,20 @@ def _length(found: Timeline, span: tuple[int, int]) -> int:
 
 
 def _observed(material: Material, began: Times, step: int, basis: Basis) -> Floats:
-    """Of each step the part in which a camera gave frames.
+    """Of each step the part in which a camera gave frames, added up over cameras.
 
-    ``basis``: what was counted in it. Seconds count in full where their middle lies in a session, so what was
-    observed is taken from its first such second to its last.
+    ``basis``: what was counted in it. A minute counts for the step that has its middle. Seconds count in full
+    where their middle lies in a session, so what was observed is taken from its first such second to its
+    last.
     """
     minutes = material.minutes
     if not len(minutes):
         return np.ones(len(began))
+    if basis == "minutes":
+        place = (minutes.began + minutes.ended) // 2 // step - began[0] // step
+        return np.bincount(place, minutes.observed, len(began))[: len(began)] * 1000 / step
     edges = np.append(began, began[-1] + step)
-    starts, ends = minutes.began, minutes.ended
-    if basis == "seconds":
-        starts = _to_seconds(starts, [session.began for session in material.sessions])
-        ends = _to_seconds(ends, [session.ended for session in material.sessions])
-    starts, ends = np.sort(starts), np.sort(ends)
+    starts, ends = (np.sort(times) for times in _watched(material))
 
     def passed(times: Times, at: Times) -> Floats:
         total = np.concatenate([[0], np.cumsum(times)])
@@ -223,6 +223,22 @@ def _observed(material: Material, began: Times, step: int, basis: Basis) -> Floa
         return np.asarray(at * count - total[count], np.float64)
 
     return np.diff(passed(starts, edges) - passed(ends, edges)) / step
+
+
+def _watched(material: Material) -> tuple[Times, Times]:
+    """Begins and ends (n,) of the times in which a camera gave frames: its minutes without its gaps."""
+    minutes, gaps = material.minutes, material.gaps
+    count = (len(minutes), len(minutes), len(gaps), len(gaps))
+    source = np.concatenate([minutes.source, minutes.source, gaps.source, gaps.source])
+    times = np.concatenate([minutes.began, minutes.ended, gaps.began, gaps.ended])
+    times = _to_seconds(times, [at for one in material.sessions for at in (one.began, one.ended)])
+    order = np.lexsort((times, source))
+    times = times[order]
+    watching = np.cumsum(np.repeat([1, -1, 0, 0], count)[order]) > 0
+    missing = np.cumsum(np.repeat([0, 0, 1, -1], count)[order]) > 0
+    # No minute goes on after the last time of a source, so that the next one is of the same source.
+    rows = np.flatnonzero(watching & ~missing)
+    return times[rows], times[rows + 1]
 
 
 def _to_seconds(times: Times, edges: Sequence[int]) -> Times:

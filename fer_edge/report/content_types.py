@@ -49,7 +49,7 @@ class Curve:
     began: Times
     step: int
     people: Floats
-    """People at a time; NaN where nothing was observed."""
+    """People at a time, per camera; NaN where nothing was observed."""
     shares: Floats
     """(t, 7); NaN where nobody was seen."""
     attention: Floats
@@ -91,7 +91,7 @@ class Heat:
     """By weekday (0 Monday) and hour, (7, 24) each; NaN where nothing was observed."""
 
     people: Floats
-    """Visits that began, by hour of observation."""
+    """Visits that began, by hour in which a camera observed."""
     happy: Floats
 
 
@@ -159,6 +159,12 @@ class Content:
     quality: Quality
     comparisons: Comparisons | None = None
     tables: tuple[Table, ...] = field(default=())
+
+    @property
+    def per_camera(self) -> str:
+        """What to add to the name of a mean over cameras: nothing if there is only one."""
+        cameras = {(source.device, source.camera) for source in self.material.sources}
+        return ", per camera" if len(cameras) > 1 else ""
 
     def time(self, at: int, seconds: bool = False) -> str:
         """A moment as the page writes it."""

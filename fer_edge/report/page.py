@@ -145,7 +145,8 @@ def _over_time(content: Content) -> str:
         + charts.sizes(lambda width: charts.emotions(content, width))
         + "</figure>"
         + names
-        + '<figure class="chart" data-over-time><figcaption>People in sight at a time</figcaption>'
+        + '<figure class="chart" data-over-time><figcaption>People in sight at a time'
+        + f"{content.per_camera}</figcaption>"
         + charts.sizes(lambda width: charts.presence(content, width))
         + "</figure>"
         + _details("Figures of this chart", _table_named(content, "timeline"), content),
@@ -260,12 +261,11 @@ def _by_time_of_week(content: Content) -> str:
         return ""
     body = ""
     if content.heat:
-        heat = content.heat
         for what, caption in (
-            ("people", "Visits per observed hour"),
+            ("people", f"Visits per observed hour{content.per_camera}"),
             ("happy", "Share of onlookers who would say happy, in percent"),
         ):
-            drawn = charts.sizes(lambda width, what=what: charts.heat(heat, what, width))  # type: ignore[misc]
+            drawn = charts.sizes(lambda width, what=what: charts.heat(content, what, width))  # type: ignore[misc]
             body += f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
         body += _details("Figures of these maps", _table_named(content, "hours"), content)
     if content.days:
@@ -573,6 +573,7 @@ def _data(content: Content) -> str:
         "step": curve.step,
         "times": [content.time(at, curve.step < MINUTE) for at in curve.began.tolist()],
         "people": [None if math.isnan(value) else round(value, 1) for value in curve.people.tolist()],
+        "per_camera": content.per_camera,
         "shares": [rounded(row) for row in curve.shares.tolist()],
     }
     return json.dumps(told, separators=(",", ":")).replace("<", "\\u003c")

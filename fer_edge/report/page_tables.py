@@ -42,7 +42,7 @@ def tables_of(found: Content, show_people: bool) -> tuple[Table, ...]:
     if found.days:
         tables.append(found.days)
     if found.heat:
-        tables.append(_heat_table(found.heat))
+        tables.append(_heat_table(found, found.heat))
     tables.append(_gaps_table(found))
     if show_people:
         tables.append(_people_table(found))
@@ -56,7 +56,14 @@ def _rows(*columns: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
 
 def _summary(found: Content) -> Table:
     rows = tuple(
-        (name, one.measure.label, one.value, one.measure.unit, one.people, one.basis)
+        (
+            name,
+            f"{one.measure.label}{found.per_camera}" if name == "present" else one.measure.label,
+            one.value,
+            one.measure.unit,
+            one.people,
+            one.basis,
+        )
         for name, one in found.figures.items()
     )
     return Table(
@@ -81,7 +88,7 @@ def _timeline_table(found: Content) -> Table:
         "Over time",
         (
             Column("began", "From", "time"),
-            Column("people", "People at a time", "number"),
+            Column("people", f"People at a time{found.per_camera}", "number"),
             *(column(name) for name in EMOTIONS),
             Column("attention", "Attention", "share"),
         ),
@@ -160,14 +167,14 @@ def _events_table(found: Content) -> Table:
     )
 
 
-def _heat_table(heat: Heat) -> Table:
+def _heat_table(found: Content, heat: Heat) -> Table:
     return Table(
         "hours",
         "By weekday and hour",
         (
             Column("weekday", "Weekday", "text"),
             Column("hour", "Hour", "count"),
-            Column("people", "Visits an hour", "number"),
+            Column("people", f"Visits an hour{found.per_camera}", "number"),
             Column("happy", "Happy", "share"),
         ),
         tuple(

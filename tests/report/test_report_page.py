@@ -367,6 +367,109 @@ def test_a_gap_breaks_the_charts_and_is_told():
     assert "More than 10 % of the time is missing" in text
 
 
+def watched(minutes=5, observed=20.0, cameras=("door",), seconds=False, began=0):
+    """Each camera has a person in sight while it gives frames: in the first ``observed`` s of each minute."""
+    count = minutes * len(cameras)
+    starts = np.tile(BEGAN + began + 60_000 * np.arange(minutes), len(cameras))
+    source = np.repeat(np.arange(len(cameras)), minutes)
+    one, none = np.full(count, observed), np.zeros(count)
+    table = Minutes(
+        source=source,
+        began=starts,
+        ended=starts + 60_000,
+        observed=one,
+        gap=60 - one,
+        frames=np.full(count, 100),
+        dropped=np.zeros(count, np.int64),
+        lost=np.zeros(count, np.int64),
+        people=np.ones(count, np.int64),
+        people_max=np.ones(count, np.int64),
+        visits_begun=np.ones(count, np.int64),
+        visits_ended=np.ones(count, np.int64),
+        dwell=one,
+        seen=one,
+        unsure=none,
+        attention=none,
+        unclear=none,
+        shares=np.tile(shares(happy=0.5), (count, 1)),
+    )
+    material = Material(tuple(Source("pi", name, "1") for name in cameras), minutes=table)
+    if not seconds:
+        return material
+    length = round(observed)
+    rows = Seconds(
+        np.repeat(np.arange(count), length),
+        (starts[:, None] + 1000 * np.arange(length)).ravel(),
+        np.ones(count * length),
+        np.zeros(count * length),
+        np.zeros(count * length),
+        np.zeros(count * length),
+        np.tile(shares(happy=0.5), (count * length, 1)),
+    )
+    return replace(
+        material,
+        seconds=rows,
+        people=visits_of(rows, source, np.arange(count), np.full(count, 80.0)),
+        gaps=Gaps(source, starts + 1000 * length, starts + 60_000, np.full(count, "no frames")),
+    )
+
+
+@pytest.mark.parametrize("minutes", [5, 300, 20_000])
+@pytest.mark.parametrize("observed", [0.25, 20, 60])
+def test_one_person_is_one_in_the_chart_of_minutes_with_gaps(minutes, observed):
+    made = content(watched(minutes, observed), zone=UTC)
+    assert made.figures["present"].value == pytest.approx(1)
+    np.testing.assert_allclose(made.curve.people, 1)
+
+
+def test_gaps_within_a_minute_are_holes_in_the_chart_of_seconds():
+    # Two cameras, 20 of each 60 s; the second camera's gaps begin and end 30 s later.
+    one = watched(3, seconds=True)
+    people = content(one, zone=UTC).curve.people
+    assert np.isnan(people.reshape(3, 60)).tolist() == [[False] * 20 + [True] * 40] * 3
+    np.testing.assert_allclose(people[~np.isnan(people)], 1)
+    both = joined([one, watched(3, cameras=("till",), seconds=True, began=30_000)])
+    people = content(both, zone=UTC).curve.people
+    np.testing.assert_allclose(people[~np.isnan(people)], 1)
+    assert np.isnan(people[:60]).tolist() == [False] * 20 + [True] * 10 + [False] * 20 + [True] * 10
+
+
+def test_gaps_are_taken_off_steps_that_they_lie_in_only_in_part():
+    # Steps of 5 s, of which the fourth is watched for 2 s.
+    material = watched(18, 17, seconds=True)
+    made = content(material, zone=UTC)
+    assert made.curve.step == 5000
+    np.testing.assert_allclose(made.curve.people.reshape(18, 12)[:, :4], 1)
+    assert np.isnan(made.curve.people.reshape(18, 12)[:, 4:]).all()
+
+
+@pytest.mark.parametrize("seconds", [False, True])
+def test_people_at_a_time_are_per_camera_in_measure_and_chart(seconds):
+    made = content(watched(4, 60, ("door", "till"), seconds), zone=UTC)
+    assert made.figures["present"].value == pytest.approx(1)
+    np.testing.assert_allclose(made.curve.people, 1)
+    text = html(made, "1", "today")
+    assert "<figcaption>People in sight at a time, per camera</figcaption>" in text
+    labels = {table.name: [column.label for column in table.columns] for table in made.tables}
+    assert "People at a time, per camera" in labels["timeline"]
+    summary = next(table for table in made.tables if table.name == "measures")
+    assert ("present", "People at a time, per camera") in [row[:2] for row in summary.rows]
+    alone = html(content(watched(4, 60, seconds=seconds), zone=UTC), "1", "today")
+    assert "<figcaption>People in sight at a time</figcaption>" in alone and "per camera" not in alone
+
+
+def test_visits_by_hour_are_per_camera():
+    zone = zone_called("Europe/Berlin")
+    other = replace(weeks(zone), sources=(Source("pi", "till", "1"),))
+    made = content(joined([weeks(zone), other]), zone=zone)
+    assert made.heat.people[0, 9] == pytest.approx(180)
+    text = html(made, "1", "today")
+    assert "<figcaption>Visits per observed hour, per camera</figcaption>" in text
+    assert "Visits an hour by weekday and hour, per camera" in text
+    hours = next(table for table in made.tables if table.name == "hours")
+    assert [column.label for column in hours.columns][2] == "Visits an hour, per camera"
+
+
 def test_a_film_is_told_by_position():
     material = replace(two_people(), sources=(Source("pi", "film.mp4", "1", "film.mp4"),))
     made = content(material, zone=zone_called("Asia/Tokyo"))

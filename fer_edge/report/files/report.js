@@ -25,7 +25,7 @@ for (const chart of document.querySelectorAll("[data-over-time]")) {
 			const lines = [data.times[step]];
 			if (data.people[step] === null) lines.push("no frames");
 			else {
-				lines.push(`${data.people[step]} in sight`);
+				lines.push(`${data.people[step]} in sight${data.per_camera}`);
 				if (shares) for (const name of data.order) lines.push(`${name} ${Math.round(100 * shares[data.names.indexOf(name)])} %`);
 			}
 			tip.textContent = lines.join("\n");
