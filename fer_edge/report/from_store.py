@@ -54,7 +54,7 @@ def read_store(
     progress: Progress | None = None,
     devices: Collection[str] | None = None,
 ) -> Material:
-    """Return what a store holds of what began in that time, also of visits and minutes that go on.
+    """Return what a store holds at one moment of what began in that time, also of what goes on.
 
     ``path``: a file, or the URL of a database. ``devices``: only what is of these, if all of them are there.
     Raises :class:`~fer_edge.errors.DataError` where it cannot be read.
@@ -62,7 +62,7 @@ def read_store(
     progress = progress or Progress()
     place = without_secrets(os.fspath(path))
     progress.begin(place, 4)
-    with open_store(os.fspath(path)) as store:
+    with open_store(os.fspath(path)) as store, store.at_one_moment():
         sources = Sources()
         # Devices of one name in several stores are renamed only later: such a new name is unknown here.
         names_there = {one.name for one in store.devices()}

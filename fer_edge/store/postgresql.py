@@ -198,6 +198,11 @@ class PostgresqlReader(StoreReader):
         self._connection = _Reading(connection)  # type: ignore[assignment]
 
     @contextlib.contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Nothing to do: all that is read from a database is of one moment anyhow."""
+        yield
+
+    @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
         import psycopg
 

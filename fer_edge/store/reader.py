@@ -71,6 +71,19 @@ class StoreReader:
         """Close the file."""
         self._connection.close()
 
+    @contextlib.contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Let all rows that are read within be of the moment of the first, also while others write the store.
+
+        Do not stay in it for long, as with :meth:`rows`.
+        """
+        with self._telling():
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
     def devices(self) -> list[Device]:
         """The devices whose rows there are; the one that writes the file is the first."""
         with self._telling():

@@ -99,6 +99,63 @@ def test_visits_that_go_on_count_and_are_marked(tmp_path):
     assert material.told == (f"{path}: 1 run without an end: it goes on, or was broken off.",)
 
 
+@pytest.fixture
+def going_on(tmp_path):
+    """A run that goes on: its output, which writes results at once, and results of people in sight."""
+    from fer_edge.outputs.store import StoreOutput
+
+    now = 0.0
+    results = made_run(1, ("door",), seconds=30, gaps=False)
+    output = StoreOutput(tmp_path / "shop.db", live=True, clock=lambda: now)
+    output.open()
+    for one in results:
+        now = one.monotonic
+        output.write(one)
+    output.flush()
+    yield output
+    output.close()
+
+
+def meanwhile(monkeypatch, name, table, write, **given):
+    """Let ``write`` run before ``table`` is read, by the method of that name with the options ``given``."""
+    method, waiting = getattr(StoreReader, name), [write]
+
+    def read_then(self, asked, *args, **options):
+        if asked == table and given.items() <= options.items() and waiting:
+            waiting.pop()()
+        return method(self, asked, *args, **options)
+
+    monkeypatch.setattr(StoreReader, name, read_then)
+    return waiting
+
+
+def test_a_visit_that_ends_while_the_store_is_read_counts(going_on, tmp_path, monkeypatch):
+    before = read_store(tmp_path / "shop.db")
+    assert before.people.cut.any()
+    waiting = meanwhile(monkeypatch, "columns", "visits", lambda: going_on.end({}), going_on=True)
+    found = read_store(tmp_path / "shop.db")
+    assert not waiting
+    same_people(found, before)
+    assert found.minutes.ended.tolist() == before.minutes.ended.tolist()
+    assert found.told == before.told
+    # What was written meanwhile is seen by whoever reads later.
+    assert not read_store(tmp_path / "shop.db").people.cut.any()
+
+
+def test_a_session_that_begins_while_the_store_is_read_is_left_out(going_on, tmp_path, monkeypatch):
+    def begin():
+        going_on.start_session("evening")
+        going_on.mark("A")
+        going_on.flush()
+
+    waiting = meanwhile(monkeypatch, "rows", "events", begin)
+    found = read_store(tmp_path / "shop.db")
+    assert not waiting
+    assert (found.sessions, found.events) == ((), ())
+    later = read_store(tmp_path / "shop.db")
+    assert [one.name for one in (*later.sessions, *later.events)] == ["evening", "A"]
+
+
 def test_a_session_and_its_marks_become_events(tmp_path):
     pytest.importorskip("pyarrow")
     from fer_edge.outputs.store import StoreOutput

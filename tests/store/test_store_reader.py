@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -110,6 +111,22 @@ def test_a_store_in_a_folder_that_cannot_be_written_to_is_read(path):
             assert len(list(store.rows("visits"))) == 1
     finally:
         path.parent.chmod(0o755)
+
+
+def test_what_is_read_at_one_moment_does_not_hold_up_the_writer_afterwards(path):
+    with StoreReader(path) as store, contextlib.closing(sqlite3.connect(path, timeout=0)) as writer:
+
+        def blocked():
+            return writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+        with store.at_one_moment():
+            assert len(list(store.rows("visits"))) == 1
+            writer.execute("UPDATE visit SET track = 77")
+            writer.commit()
+            assert [row["track"] for row in store.rows("visits")] != [77]
+            assert blocked()
+        assert [row["track"] for row in store.rows("visits")] == [77]
+        assert not blocked()
 
 
 def test_reading_loads_neither_numpy_nor_opencv(path):
