@@ -186,7 +186,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
     since, until = _aware(args.since, zone), _aware(args.until, zone)
     if since is not None and until is not None and since >= until:
         raise DataError(f"--from {since:%Y-%m-%d %H:%M} is not before --to {until:%Y-%m-%d %H:%M}")
-    material, scope = _material(args, since, until)
+    material, scope = _material(args, since, until, zone)
     with _telling(scope):
         found = content(
             material,
@@ -207,7 +207,7 @@ def _content(args: argparse.Namespace, zone: tzinfo) -> Content:
 
 
 def _material(
-    args: argparse.Namespace, since: datetime | None, until: datetime | None
+    args: argparse.Namespace, since: datetime | None, until: datetime | None, zone: tzinfo
 ) -> tuple[Material, str]:
     """What the report is about, and in words which part of everything that is."""
     from ..report.reading import read
@@ -235,7 +235,7 @@ def _material(
         from ..report.listed import with_events
 
         with _telling(scope):
-            material = with_events(material, args.events)
+            material = with_events(material, args.events, zone)
     return material, scope
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 
 from ..errors import DataError, printable
 from ..store.clock import DAY
@@ -12,15 +13,16 @@ from ..store.events import PlacedEvent, placed, problems, read_events
 from .material import Event, Material, Source
 
 
-def with_events(material: Material, path: str | os.PathLike[str]) -> Material:
+def with_events(material: Material, path: str | os.PathLike[str], zone: tzinfo | None = None) -> Material:
     """Return the material with the events of a list beside those that it has.
 
-    Offsets count from the begin of each session, else of each film, else from the first minute. An event
-    without an end lasts until the next one, unless it began more than a day too early. Anything odd, such as
-    an event after the end, is reported. Raises :class:`~fer_edge.errors.DataError` where the list cannot be
-    read, or none of its events lies within.
+    Offsets count from the begin of each session, else of each film, else from the first minute. Times that
+    name no zone are of ``zone``, by default the machine's. An event without an end lasts until the next one,
+    unless it began more than a day too early. Anything odd, such as an event after the end, is reported.
+    Raises :class:`~fer_edge.errors.DataError` where the list cannot be read, or none of its events lies
+    within.
     """
-    listed = read_events(path)
+    listed = read_events(path, zone)
     span = material.span
     if span is None:
         return material

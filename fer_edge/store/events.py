@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from ..errors import DataError, shortened
@@ -66,13 +66,13 @@ class PlacedEvent:
     """As told by the file; ``None`` where it tells none."""
 
 
-def read_events(path: str | os.PathLike[str]) -> list[ListedEvent]:
+def read_events(path: str | os.PathLike[str], zone: tzinfo | None = None) -> list[ListedEvent]:
     """Read a CSV file of events, in the order of the file.
 
-    Columns: ``time`` (a moment by ISO 8601, of the machine's zone where it names none) or ``offset``
-    (seconds, m:ss or h:mm:ss since the session or film began); ``name``; if wanted ``group``, and
-    ``duration`` or ``end``, an end being of the same kind as the begin. Other columns are ignored. Commas,
-    semicolons or tabs between them, UTF-8.
+    Columns: ``time`` (a moment by ISO 8601, of ``zone`` where it names none) or ``offset`` (seconds, m:ss or
+    h:mm:ss since the session or film began); ``name``; if wanted ``group``, and ``duration`` or ``end``, an
+    end being of the same kind as the begin. Other columns are ignored. Commas, semicolons or tabs between
+    them, UTF-8. ``zone``: the machine's by default.
 
     Raises :class:`~fer_edge.errors.DataError` with row and column for what is none of that.
     """
@@ -85,7 +85,7 @@ def read_events(path: str | os.PathLike[str]) -> list[ListedEvent]:
             continue
         if len(events) == MOST_EVENTS:
             raise DataError(f"{path}, row {line}: more than {MOST_EVENTS:,} events")
-        events.append(_event(path, line, len(events) + 1, columns, cells))
+        events.append(_event(path, line, len(events) + 1, columns, cells, zone))
     if not events:
         raise DataError(f"{path}: has no events; each is a row, as 0:01:30,Trailer A, below offset,name")
     return events
@@ -191,7 +191,12 @@ def _columns(header: Sequence[str], path: str | os.PathLike[str]) -> dict[str, i
 
 
 def _event(
-    path: str | os.PathLike[str], line: int, number: int, columns: dict[str, int], cells: Sequence[str]
+    path: str | os.PathLike[str],
+    line: int,
+    number: int,
+    columns: dict[str, int],
+    cells: Sequence[str],
+    zone: tzinfo | None,
 ) -> ListedEvent:
     def cell(column: str) -> str:
         index = columns.get(column)
@@ -201,7 +206,7 @@ def _event(
         return f"{path}, row {line}, column {column}"
 
     def moment(column: str, text: str, kind: str) -> datetime | float:
-        value = _time(text) if kind == "time" else _offset(text)
+        value = _time(text, zone) if kind == "time" else _offset(text)
         if value is None:
             wrong = f"{shortened(text, 40)!r} is not" if text else "is empty, not"
             raise DataError(f"{at(column)}: {wrong} {_AS_IN[kind]}")
@@ -239,13 +244,13 @@ def _text(text: str, place: str) -> str:
     return text
 
 
-def _time(text: str) -> datetime | None:
+def _time(text: str, zone: tzinfo | None) -> datetime | None:
     # Without a time of day it would be midnight, which nobody means.
     if not re.match(r"\d{4}-?\d\d-?\d\d[T ]\d", text):
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -323,6 +323,17 @@ def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, caps
     assert "1 person, 40 s observed, 15 events" in capsys.readouterr().out
 
 
+def test_listed_times_are_in_the_zone_of_the_report(tmp_path, local_zone):
+    local_zone("UTC")
+    store = lasting(tmp_path / "shop.db", 60)  # From 12:30 on, UTC.
+    (tmp_path / "scenes.csv").write_text("time,name\n2026-11-26T13:30:10,A\n2026-11-26 12:30:30Z,B\n")
+    arguments = ("--events", tmp_path / "scenes.csv", "--tables", tmp_path / "tables")
+    assert report(store, "-o", tmp_path / "r.html", "--zone", "Europe/Berlin", *arguments) == 0
+    with (tmp_path / "tables" / "events.csv").open(newline="") as stream:
+        rows = [(row["name"], row["began"]) for row in csv.DictReader(stream)]
+    assert rows == [("A", "2026-11-26T12:30:10.000Z"), ("B", "2026-11-26T12:30:30.000Z")]
+
+
 def test_the_report_is_about_the_marked_session(tmp_path, capsys):
     store = lasting(tmp_path / "day.db", 60, marked=[(20, 30, "evening")])
     page = tmp_path / "report.html"

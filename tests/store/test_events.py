@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -48,6 +49,23 @@ def test_moments_are_of_the_machines_zone_unless_they_say_otherwise(tmp_path, be
         datetime(2026, 7, 1, 10, 0, tzinfo=UTC),
     ]
     assert events[0].ended == datetime(2026, 11, 26, 19, 16, tzinfo=UTC)
+
+
+def test_moments_without_a_zone_are_of_the_one_that_is_given(tmp_path, berlin):
+    text = (
+        "name,time,end\nA,2026-11-26T20:15:30,2026-11-26 20:16\nB,2026-11-26T20:15:30Z,\n"
+        # Summer time ends on 1 November at 2:00, and begins on 8 March at 2:00.
+        "C,2026-11-01 01:30,\nD,2026-03-08 02:30,\n"
+    )
+    (tmp_path / "events.csv").write_text(text)
+    events = read_events(tmp_path / "events.csv", ZoneInfo("America/New_York"))
+    assert [one.began for one in events] == [
+        datetime(2026, 11, 27, 1, 15, 30, tzinfo=UTC),
+        datetime(2026, 11, 26, 20, 15, 30, tzinfo=UTC),
+        datetime(2026, 11, 1, 5, 30, tzinfo=UTC),
+        datetime(2026, 3, 8, 7, 30, tzinfo=UTC),
+    ]
+    assert events[0].ended == datetime(2026, 11, 27, 1, 16, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
