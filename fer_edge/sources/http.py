@@ -14,6 +14,7 @@ from typing import IO
 
 from ..errors import SourceError
 from .headers import HEAD_BYTES, picture_kind
+from .mjpeg import read_up_to
 from .urls import without_secrets
 
 _REFUSED = (401, 403, 404, 410)
@@ -97,7 +98,7 @@ def ask(url: str, timeout: float) -> Answer | None:
 def fetch(url: str, timeout: float, limit: int) -> bytes:
     """Return up to ``limit`` bytes of what ``url`` gives. Raises :data:`Errors`."""
     with _opened(url, timeout) as response:
-        return response.read(limit)
+        return read_up_to(Answer(response, b""), limit)
 
 
 def _opened(url: str, timeout: float) -> http.client.HTTPResponse:

@@ -8,6 +8,7 @@ import itertools
 import struct
 import threading
 import time
+import tracemalloc
 import warnings
 
 import pytest
@@ -260,6 +261,20 @@ def test_a_length_that_is_not_true_does_no_harm(server, length):
     server.answers["/snap"] = "image/jpeg", length, [jpeg(90)]
     with open_source(server.url + "/snap", SourceOptions(poll=0)) as source:
         assert [frame.image.shape for frame in source] == [(24, 32, 3)]
+
+
+@pytest.mark.parametrize("length", [None, 10**15])
+def test_a_picture_of_unknown_length_takes_the_memory_of_what_comes(server, length):
+    """And not of all that might come, 867 MB."""
+    server.answers["/snap"] = "image/jpeg", length, [jpeg(90)]
+    tracemalloc.start()
+    try:
+        with open_source(server.url + "/snap", POLLING) as source:
+            assert len(list(itertools.islice(source, 3))) == 3
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 def test_an_empty_answer_is_refused(server):
