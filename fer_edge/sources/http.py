@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from typing import IO
@@ -22,6 +24,9 @@ _REFUSED = (401, 403, 404, 410)
 
 _PLAYLISTS = (b"#EXTM3U", b"<", b"v=0")
 """Beginnings of lists of films, whose own length says nothing."""
+
+PICTURE_TIMEOUT = 60.0
+"""Seconds within which a picture comes whole, over a slow network too."""
 
 Errors = (OSError, http.client.HTTPException)
 """What reading an answer raises."""
@@ -57,6 +62,20 @@ class Answer:
         """What has come, without waiting for ``size`` bytes; nothing at the end."""
         return self.response.read1(size)
 
+    def read_picture(self, limit: int, closed: Callable[[], bool] = lambda: False) -> bytes:
+        """Return the content, from the first bytes on, and up to ``limit`` bytes behind them.
+
+        Raises :data:`Errors`, among them TimeoutError where more still comes after
+        :data:`PICTURE_TIMEOUT`, or when the source is ``closed``.
+        """
+        deadline = time.monotonic() + PICTURE_TIMEOUT
+
+        def check() -> None:
+            if closed() or time.monotonic() > deadline:
+                raise TimeoutError(f"the picture has no end within {PICTURE_TIMEOUT:g} s")
+
+        return self.head + read_up_to(self, limit, check)
+
     def close(self) -> None:
         self.response.close()
 
@@ -70,13 +89,7 @@ def ask(url: str, timeout: float) -> Answer | None:
     """
     name = without_secrets(url)
     try:
-        with contextlib.ExitStack() as failing:
-            response = _opened(url, timeout)
-            failing.callback(response.close)
-            head = b""
-            while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
-                head += part
-            failing.pop_all()
+        return _answer(url, timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _REFUSED:
@@ -92,13 +105,29 @@ def ask(url: str, timeout: float) -> Answer | None:
         raise SourceError(f"{name}: the stream cannot be opened: {_reason(error.reason)}") from error
     except (*Errors, ValueError):
         return None
+
+
+def fetch(url: str, timeout: float, limit: int, closed: Callable[[], bool]) -> bytes:
+    """Return the picture that ``url`` gives, or the first bytes of what is none.
+
+    ``limit``, ``closed`` and errors as for :meth:`Answer.read_picture`.
+    """
+    with contextlib.closing(_answer(url, timeout)) as answer:
+        if picture_kind(answer.head) is None:
+            # It may be a stream, which has no end.
+            return answer.head
+        return answer.read_picture(limit, closed)
+
+
+def _answer(url: str, timeout: float) -> Answer:
+    with contextlib.ExitStack() as failing:
+        response = _opened(url, timeout)
+        failing.callback(response.close)
+        head = b""
+        while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
+            head += part
+        failing.pop_all()
     return Answer(response, head)
-
-
-def fetch(url: str, timeout: float, limit: int) -> bytes:
-    """Return up to ``limit`` bytes of what ``url`` gives. Raises :data:`Errors`."""
-    with _opened(url, timeout) as response:
-        return read_up_to(Answer(response, b""), limit)
 
 
 def _opened(url: str, timeout: float) -> http.client.HTTPResponse:

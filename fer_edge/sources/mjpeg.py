@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..errors import SourceError
@@ -29,11 +29,15 @@ class Readable(Protocol):
     def close(self) -> None: ...
 
 
-def read_up_to(stream: Readable, count: int) -> bytes:
-    """Return the next ``count`` bytes of ``stream``, waiting for them; fewer at its end."""
+def read_up_to(stream: Readable, count: int, check: Callable[[], None] = lambda: None) -> bytes:
+    """Return the next ``count`` bytes of ``stream``, waiting for them; fewer at its end.
+
+    ``check`` is called after each read, and gives up by what it raises.
+    """
     parts = []
     # Not all at once: a read reserves memory for all it asks for.
     while count and (part := stream.read(min(CHUNK, count))):
+        check()
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -50,7 +50,8 @@ class SnapshotSource(Source):
             began = time.monotonic()
             try:
                 if content is None:
-                    content = fetch(self._url, self._timeout, content_limit(self._max_pixels))
+                    limit = content_limit(self._max_pixels)
+                    content = fetch(self._url, self._timeout, limit, self._closed.is_set)
                 image = decode(content, self.name, self._max_pixels)
             except (SourceError, *Errors) as error:
                 failed += 1

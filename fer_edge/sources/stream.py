@@ -12,7 +12,6 @@ from .film import film
 from .headers import HEAD_BYTES, picture_kind, picture_size
 from .http import Errors, ask
 from .images import content_limit
-from .mjpeg import read_up_to
 from .opencv_capture import live_frames, open_capture, patiently, positive_or_none
 from .options import SourceOptions
 from .password import with_password
@@ -42,8 +41,7 @@ def open_stream(url: str, options: SourceOptions) -> Source:
         return MjpegStream(answer, name, options.max_pixels)
     try:
         if answer.is_picture:
-            limit = content_limit(options.max_pixels)
-            content = answer.head + read_up_to(answer, limit)
+            content = answer.read_picture(content_limit(options.max_pixels))
             # A camera's next picture would be as large, and be waited for in vain.
             kind = picture_kind(content[:HEAD_BYTES])
             check_pixels(picture_size(kind, content) if kind else None, name, options.max_pixels)

@@ -18,7 +18,7 @@ from sources.pictures import encoded, grey, write_film
 from sources.web import MJPEG, jpeg, multipart, serving, whole
 
 from fer_edge.errors import SourceError, SourceLostError
-from fer_edge.sources import SourceOptions, open_source, stream
+from fer_edge.sources import SourceOptions, http, open_source, stream
 from fer_edge.sources.http import ask
 from fer_edge.sources.opencv_capture import FAILED_READS_ALLOWED
 
@@ -87,6 +87,61 @@ def test_snapshots_that_go_on_failing_are_a_lost_source(server):
         next(frames)
         with pytest.raises(SourceLostError, match="26 times in a row no picture"):
             next(frames)
+
+
+class Endless:
+    """A body that goes on after ``content`` for half a minute; ``over`` once it was sent to its end."""
+
+    def __init__(self, content):
+        self.content = content
+        self.over = False
+
+    def __iter__(self):
+        yield self.content
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            yield bytes(1 << 12)
+            time.sleep(0.01)
+        self.over = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "begins", "seconds"), [(MJPEG, b"--frame\r\n", http.PICTURE_TIMEOUT), ("image/jpeg", b"", 1.0)]
+)
+def test_a_snapshot_url_that_begins_to_stream_is_asked_again(server, monkeypatch, kind, begins, seconds):
+    body = Endless(begins + jpeg(100))
+    answers = itertools.chain([whole("image/jpeg", jpeg(20)), (kind, None, body)], itertools.repeat(None))
+    server.answers["/snap"] = lambda _: next(answers) or whole("image/jpeg", jpeg(60))
+    with open_source(server.url + "/snap", POLLING) as source:
+        monkeypatch.setattr(http, "PICTURE_TIMEOUT", seconds)
+        levels = [frame.image.mean() for frame in itertools.islice(source, 2)]
+    assert levels == pytest.approx([20, 60], abs=2)
+    assert not body.over
+
+
+def test_a_picture_without_an_end_is_refused(server, monkeypatch):
+    monkeypatch.setattr(http, "PICTURE_TIMEOUT", 1.0)
+    body = Endless(jpeg(20))
+    server.answers["/snap"] = "image/jpeg", None, body
+    with pytest.raises(SourceError, match=r"/snap: the stream cannot be opened: .* no end within 1 s"):
+        open_source(server.url + "/snap", POLLING)
+    assert not body.over
+
+
+def test_closing_ends_a_picture_without_an_end(server):
+    body = Endless(jpeg(20))
+    answers = iter([whole("image/jpeg", jpeg(20)), ("image/jpeg", None, body)])
+    server.answers["/snap"] = lambda _: next(answers)
+    source = open_source(server.url + "/snap", POLLING)
+    frames = iter(source)
+    next(frames)
+    reader = threading.Thread(target=list, args=(frames,))
+    reader.start()
+    while len(server.asked) < 2:
+        time.sleep(0.01)
+    source.close()
+    reader.join()
+    assert not body.over
 
 
 def test_closing_ends_the_wait_for_the_next_snapshot(server):
