@@ -94,26 +94,36 @@ def finder(index: int) -> Callable[[], int]:
     """Return what finds the camera that ``/dev/video<index>`` is now, under whatever number it is then.
 
     It raises :class:`~fer_edge.errors.SourceError` where it is not there. Among equal cameras the port
-    decides. A camera that is not on USB keeps its number.
+    decides, that at which it was found last: one at another port is taken for it only after it was looked
+    for in vain, with no equal one there. A camera that is not on USB keeps its number.
     """
     camera = camera_on_usb(index)
     if camera is None:
         return lambda: index
     twins = any(other.is_like(camera) and other.port != camera.port for other in _usb_cameras().values())
+    missed = False
 
     def find() -> int:
+        nonlocal camera, twins, missed
+        assert camera is not None
         found = {number: other for number, other in _usb_cameras().items() if other.is_like(camera)}
         here = [number for number, other in found.items() if other.port == camera.port]
         if here:
+            twins, missed = len(here) < len(found), False
             return min(here)
         if not found:
+            missed = True
             raise SourceError(f"{camera} is not plugged in")
-        if twins or len(found) > 1:
+        # What is elsewhere before this one was missed was there beside it.
+        twins = twins or not missed or len(found) > 1
+        if twins:
             raise SourceError(
                 f"{camera} is not plugged in at port {camera.port}, and equal cameras cannot be told apart: "
                 f"{_by_path(found)}"
             )
-        return min(found)
+        ((number, camera),) = found.items()
+        missed = False
+        return number
 
     return find
 

@@ -306,6 +306,56 @@ def test_of_equal_cameras_the_port_decides(bus):
     assert find() == 4
 
 
+def test_the_port_that_decides_is_where_the_camera_was_found_last(bus):
+    """An equal one at its former port is the neighbour's."""
+    bus.plug(0, "1-1.1")
+    source = open_camera("0")
+    bus.unplug(0, "1-1.1")
+    lost(source)
+    with pytest.raises(SourceError, match="is not plugged in"):
+        source.reopen()
+    bus.plug(2, "1-1.2")
+    source = source.reopen()
+    assert shown(source)[0] == 2
+    bus.plug(4, "1-1.1")
+    assert shown(source.reopen())[0] == 2
+    bus.unplug(2, "1-1.2")
+    with pytest.raises(SourceError, match=r"not plugged in at port 1-1\.2, and equal cameras"):
+        source.reopen()
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_an_equal_camera_that_came_later_is_not_taken(bus, stalls):
+    """Whether the first one was opened again beside it or not."""
+    bus.plug(0, "1-1")
+    source = open_camera("0")
+    bus.plug(2, "1-2")
+    if stalls:
+        source = source.reopen()
+    bus.unplug(0, "1-1")
+    lost(source)
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"not plugged in at port 1-1, and equal cameras"):
+            source.reopen()
+    bus.plug(4, "1-1")
+    assert shown(source.reopen())[0] == 4
+
+
+def test_of_two_that_come_while_a_camera_is_missed_none_is_taken(bus):
+    bus.plug(0, "1-1")
+    find = finder(0)
+    bus.unplug(0, "1-1")
+    with pytest.raises(SourceError, match="is not plugged in"):
+        find()
+    bus.plug(2, "1-2")
+    bus.plug(4, "1-3")
+    with pytest.raises(SourceError, match="cannot be told apart"):
+        find()
+    bus.unplug(4, "1-3")
+    with pytest.raises(SourceError, match="cannot be told apart"):
+        find()
+
+
 def test_a_camera_that_is_not_on_usb_keeps_its_number(bus):
     (bus.dev / "video3").touch()
     source = open_camera("3")
