@@ -107,6 +107,12 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     return Path(path).is_dir() or os.fspath(path).endswith(os.sep)
 
 
+def leads_to_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a folder, as far as this user may look; its name may be bad."""
+    # Path.is_dir raises for both before Python 3.14.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def has_content(path: str | os.PathLike[str]) -> bool:
     """Whether this is a file, other than an empty one, as ``mktemp`` makes them."""
     return Path(path).is_file() and Path(path).stat().st_size > 0

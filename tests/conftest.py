@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import csv
+import errno
 import importlib.util
 import os
 import shutil
@@ -194,6 +195,22 @@ def write(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch):
+    """Forbid to look at what is in a folder, also through links, as root may."""
+    look = os.stat
+
+    def forbidding(folder: Path) -> None:
+        def stat(path, *arguments, **options):
+            if not isinstance(path, int) and folder in Path(os.path.realpath(path)).parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return look(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "stat", stat)
+
+    return forbidding
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ This needs readers of pictures (``sources``) and the detector (``faces``): no lo
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -135,10 +136,14 @@ def iter_pictures(
 
 def read_face(path: Path, detector: FaceDetector | None = None) -> NDArray[np.uint8]:
     """One face, uint8 (48, 48); raises SourceError for what is no picture, or shows no face."""
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
         raise SourceError(f"{path}: a folder, which is not looked into")
     # A named pipe would be waited for.
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(mode):
         raise SourceError(f"{path}: not a file")
     image = read_image(path)
     if min(image.shape[:2]) < SMALLEST:

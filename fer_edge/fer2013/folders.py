@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,8 +71,9 @@ def list_pictures(folder: str | os.PathLike[str]) -> PictureFolder:
     - ``labels.csv`` with the columns ``file`` (a path from ``folder``) and ``emotion`` (a name), maybe
       ``Usage``, and others, each of which puts the pictures into groups.
 
-    Raises :class:`~fer_edge.errors.DataError` for another form, an emotion that is none, a file that is
-    missing or listed twice, with the line of ``labels.csv``, counted from 1 with the header.
+    Raises :class:`~fer_edge.errors.DataError` for another form, an emotion that is none, or is a link to
+    where this user may not look, a file that is missing or listed twice, with the line of ``labels.csv``,
+    counted from 1 with the header.
     """
     place = Path(folder)
     if not place.is_dir():
@@ -106,7 +108,17 @@ def _in_sub_folders(folder: Path) -> PictureFolder:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and _is_folder(path))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        # A whole emotion would be missing. Other names are left out, as those of files are.
+        if path.name in EMOTIONS or path.name in USAGES:
+            raise DataError(f"{path}: {error.strerror}") from error
+        return False
 
 
 def _emotion_folders(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SourceError, printable
+from ..files import leads_to_folder
 from .headers import HEAD_BYTES, picture_kind
 
 IMAGE_SUFFIXES = frozenset(
@@ -64,7 +65,7 @@ def _entries(
         return
     folders = []
     for entry in entries:
-        if not entry.is_dir():
+        if not leads_to_folder(entry):
             yield entry
         elif recursive and not entry.name.startswith("."):
             folders.append(entry)
@@ -82,8 +83,10 @@ def is_picture(path: Path) -> bool:
             return False
         with path.open("rb") as stream:
             return picture_kind(stream.read(HEAD_BYTES)) is not None or path.suffix.lower() in IMAGE_SUFFIXES
-    except OSError:
-        return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_symlink()
+    except OSError as error:
+        # A link may lead nowhere, or to a picture that nobody but its owner may read.
+        unreadable = isinstance(error, PermissionError) or not path.is_symlink()
+        return path.suffix.lower() in IMAGE_SUFFIXES and unreadable
 
 
 def left_out(content: FolderContent, recursive: bool) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..defaults import MAX_PIXELS
 from ..errors import MissingExtraError, SourceError
+from ..files import leads_to_folder
 from .animation import frame_count, warn_of_more
 from .base import Frame, Source
 from .decode import check_pixels, decode
@@ -41,7 +42,7 @@ class ImageSource(Source):
         given = Path(path)
         self.name = str(given)
         self._max_pixels = max_pixels
-        if not given.is_dir():
+        if not leads_to_folder(given):
             self.paths = [given]
             return
         content = read_folder(given, recursive)

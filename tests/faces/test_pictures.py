@@ -58,6 +58,18 @@ def test_what_shows_no_face_is_named_and_the_others_keep_their_labels(tmp_path):
     ]
 
 
+def test_a_link_to_where_nobody_may_look_is_named_and_the_others_keep_their_labels(tmp_path, forbid):
+    face = draw_face(3, np.random.default_rng(1))
+    write(tmp_path / "hidden" / "a.png", face)
+    write(tmp_path / "faces" / "happy" / "b.png", face)
+    for name in ("happy/a.png", "link"):
+        (tmp_path / "faces" / name).symlink_to(tmp_path / "hidden" / "a.png")
+    forbid(tmp_path / "hidden")
+    dataset, read = read_pictures(list_pictures(tmp_path / "faces"))
+    assert read.tolist() == [False, True]
+    assert dataset.skipped == (f"{tmp_path}/faces/happy/a.png: Permission denied",)
+
+
 def test_the_caller_may_refuse_faces(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / "happy" / f"{name}.png", draw_face(3, np.random.default_rng(1)))

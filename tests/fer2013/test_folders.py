@@ -48,6 +48,15 @@ def test_an_empty_sub_folder_is_an_emotion_still(folder):
     assert len(pictures.files) == 3
 
 
+@pytest.mark.parametrize("name", ["fear", "train"])
+def test_an_emotion_where_nobody_may_look_is_refused(folder, forbid, name):
+    (folder / ".hidden" / name).mkdir(parents=True)
+    (folder / name).symlink_to(folder / ".hidden" / name)
+    forbid(folder / ".hidden")
+    with pytest.raises(DataError, match=f"/{name}: Permission denied"):
+        list_pictures(folder)
+
+
 def test_train_and_test_folders_are_usages(tmp_path):
     for name in ("train/happy/1.jpg", "train/sad/1.jpg", "test/happy/1.jpg", "PrivateTest/sad/1.jpg"):
         touch(tmp_path / name)

@@ -83,6 +83,22 @@ def test_names_in_messages_cannot_drive_a_terminal(tmp_path, caplog):
     assert "\x1b" not in caplog.text
 
 
+def test_links_to_where_nobody_may_look_leave_the_others_readable(folder, forbid, caplog, cli):
+    hidden = folder / "more"
+    (folder / "0.png").symlink_to(hidden / "i.jpg")
+    (folder / "there").symlink_to(hidden / "deeper")
+    (hidden / "deeper").mkdir()
+    forbid(hidden)
+    source = open_source(folder)
+    assert "2 files are no picture: notes.txt, there" in caplog.text
+    assert levels(source) == list(range(8))
+    assert source.skipped == 1
+    assert f"{folder}/0.png: Permission denied; skipped" in caplog.text
+    code, out, err = cli("predict", hidden / "i.jpg", folder, "--crops")
+    assert (code, len(out.splitlines())) == (2, 8)
+    assert f"{hidden}/i.jpg: Permission denied" in err
+
+
 def test_predict_reads_a_folder_as_run_does(folder, cli):
     code, out, err = cli("predict", folder, "--recursive", "--crops")
     assert code == 0
