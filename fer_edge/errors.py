@@ -38,6 +38,10 @@ class WrongSourceError(SourceError):
     """A source that no waiting would bring: its name says nothing, is ambiguous, or needs what is missing."""
 
 
+class LargePictureError(SourceError):
+    """A picture has more pixels than may be read."""
+
+
 class OutputError(FerEdgeError, OSError):
     """An output cannot be written (any more)."""
 

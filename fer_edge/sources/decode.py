@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..defaults import MAX_PIXELS
-from ..errors import MissingExtraError, SourceError
+from ..errors import LargePictureError, MissingExtraError, SourceError
 from ..opencv import check_opencv
 from .behind import begins_a_film
 from .headers import HEAD_BYTES, picture_kind, picture_size
@@ -57,9 +57,9 @@ def decode(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[n
 
 
 def check_pixels(size: tuple[int, int] | None, name: str, max_pixels: int) -> None:
-    """Raise :class:`~fer_edge.errors.SourceError` where a picture of this ``size`` is too large."""
+    """Raise :class:`~fer_edge.errors.LargePictureError` where a picture of this ``size`` is too large."""
     if size is not None and size[0] * size[1] > max_pixels:
-        raise SourceError(
+        raise LargePictureError(
             f"{name}: {size[0]}x{size[1]} pixels are {size[0] * size[1] / 1e6:.4g} megapixels; at most "
             f"{max_pixels / 1e6:g} are read (--max-pixels allows more)"
         )

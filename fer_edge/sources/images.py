@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..defaults import MAX_PIXELS
-from ..errors import MissingExtraError, SourceError
+from ..errors import LargePictureError, MissingExtraError, SourceError
 from ..files import leads_to_folder
 from .animation import frame_count, warn_of_more
 from .base import Frame, Source
@@ -31,7 +31,8 @@ class ImageSource(Source):
     Images are known by what is in them. The files and sub-folders that are left out are counted and
     named in a warning. An unreadable image in a folder is logged as a warning, skipped, and counted in
     ``skipped``; if no image at all is readable, iterating ends with
-    :class:`~fer_edge.errors.SourceError`. A TIFF of several pages gives each.
+    :class:`~fer_edge.errors.SourceError`. A TIFF of several pages gives each, and those that are unreadable
+    are skipped as images are; one that is too large ends a file that is no folder's.
     """
 
     related = False
@@ -42,7 +43,8 @@ class ImageSource(Source):
         given = Path(path)
         self.name = str(given)
         self._max_pixels = max_pixels
-        if not leads_to_folder(given):
+        self._in_folder = leads_to_folder(given)
+        if not self._in_folder:
             self.paths = [given]
             return
         content = read_folder(given, recursive)
@@ -57,7 +59,7 @@ class ImageSource(Source):
         given = 0
         for path in self.paths:
             try:
-                for name, image in read_images(path, self._max_pixels, self._skip):
+                for name, image in read_images(path, self._max_pixels, self._skip_page):
                     yield Frame(image, 0.0, name)
                     given += 1
             except (SourceError, MissingExtraError) as error:
@@ -66,6 +68,12 @@ class ImageSource(Source):
                 self._skip(error)
         if not given:
             raise SourceError(f"{self.name}: none of the {self.skipped} images can be read")
+
+    def _skip_page(self, error: SourceError) -> None:
+        # Whoever names a file can allow more pixels.
+        if isinstance(error, LargePictureError) and not self._in_folder:
+            raise error
+        self._skip(error)
 
     def _skip(self, error: Exception) -> None:
         self.skipped += 1
@@ -125,8 +133,8 @@ def _further_pages(
         called = f"{name} page {number}"
         # Readers take the page that the file's header points to.
         pointer = page.offset.to_bytes(length, order)  # type: ignore[arg-type]
-        check_pixels((page.width, page.height), called, max_pixels)
         try:
+            check_pixels((page.width, page.height), called, max_pixels)
             image = decode(content[:start] + pointer + content[start + length :], called, max_pixels)
         except SourceError as error:
             if skip is None:

@@ -15,7 +15,7 @@ from sources.pictures import encoded, gradient, grey
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
 from fer_edge.sources.headers import tiff_pages
-from fer_edge.sources.images import ImageSource, read_image
+from fer_edge.sources.images import ImageSource, read_image, read_images
 
 
 @pytest.fixture
@@ -190,6 +190,19 @@ def test_each_page_of_a_tiff_is_held_to_the_limit(tmp_path):
     (tmp_path / "scan.tif").write_bytes(tiff(pages))
     with pytest.raises(SourceError, match=r"page 2: 50x40 pixels"):
         list(ImageSource(tmp_path / "scan.tif", max_pixels=1999))
+
+
+def test_a_page_of_a_tiff_that_is_too_large_costs_a_folder_no_other(tmp_path, caplog):
+    pages = [
+        Image.fromarray(grey(level, size)) for level, size in ((20, (8, 6)), (40, (50, 40)), (60, (9, 7)))
+    ]
+    (tmp_path / "scan.tif").write_bytes(tiff(pages))
+    source = ImageSource(tmp_path, max_pixels=1999)
+    assert levels(source) == [1, 3]
+    assert source.skipped == 1
+    assert "scan.tif page 2: 50x40 pixels" in caplog.text
+    with pytest.raises(SourceError, match="page 2: 50x40 pixels"):
+        list(read_images(tmp_path / "scan.tif", 1999))
 
 
 def test_stereo_pairs_give_the_first_picture_and_a_warning(tmp_path, caplog):
