@@ -6,6 +6,7 @@ crash, in native code.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import importlib.util
 import json
@@ -34,6 +35,9 @@ FIRST_PICTURE = 6.0
 
 PATIENCE = 40.0
 """Seconds after which a camera or picamera2 counts as hanging, on a slow board, too."""
+
+END_PATIENCE = 5.0
+"""Seconds for a process that hangs to end when it is killed."""
 
 BLACK = 6
 """Grey level that no pixel of a black picture exceeds, noise included."""
@@ -245,19 +249,29 @@ def _asked(work: Callable[..., dict[str, Any]], *arguments: str) -> dict[str, An
         return work(*arguments)
     listed = ", ".join(map(repr, arguments))
     code = f"import {__name__} as cameras; cameras.report(cameras.{work.__name__}({listed}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+        output, errors = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return {"error": f"hangs: no answer for {PATIENCE:g} s; unplug it, or sudo reboot"}
-    lines = done.stdout.splitlines()
-    if done.returncode == 0 and lines:
+    finally:
+        _end(process)
+    lines = output.splitlines()
+    if process.returncode == 0 and lines:
         answer: dict[str, Any] = json.loads(lines[-1])
         return answer
-    if done.returncode < 0:
-        return {"error": f"crashes in native code ({signal.Signals(-done.returncode).name}); sudo reboot"}
-    return {"error": (done.stderr.strip().splitlines() or ["gives no answer"])[-1]}
+    if process.returncode < 0:
+        return {"error": f"crashes in native code ({signal.Signals(-process.returncode).name}); sudo reboot"}
+    return {"error": (errors.strip().splitlines() or ["gives no answer"])[-1]}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process; one that hangs within the kernel is left behind."""
+    process.kill()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -353,6 +354,24 @@ def test_a_driver_that_hangs_or_crashes_is_a_finding(monkeypatch, tmp_path, seen
     seen(USB)
     (finding,) = doctor.try_all()
     assert (finding.state, words in finding.detail) == ("fault", True)
+
+
+def test_a_driver_that_not_even_a_kill_ends_is_a_finding(monkeypatch, tmp_path, seen):
+    stub = tmp_path / "python"
+    stub.write_text("#!/bin/sh\nexec sleep 60\n")
+    stub.chmod(0o755)
+    left = []
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: left.append(process))
+    monkeypatch.setattr(doctor.sys, "executable", str(stub))
+    monkeypatch.setattr(doctor, "PATIENCE", 0.5)
+    monkeypatch.setattr(doctor, "END_PATIENCE", 0.1)
+    seen(USB)
+    (finding,) = doctor.try_all()
+    assert "hangs: no answer for 0.5 s" in finding.detail
+    (process,) = left
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def test_a_check_that_fails_itself_is_a_finding_beside_the_others(monkeypatch):
