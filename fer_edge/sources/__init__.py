@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 
 from ..errors import SourceError, WrongSourceError
+from ..files import leads_to_folder
 from ..opencv import check_opencv
 from .animation import AnimationSource, frame_count
 from .base import Source
@@ -158,7 +159,7 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
     if is_camera_path(text):
         return open_camera(text, options)
     path = Path(STANDARD_INPUT if text == "-" else text)
-    if path.is_dir():
+    if leads_to_folder(path):
         return ImageSource(path, options.recursive, options.max_pixels)
     return _open_file(path, options)
 

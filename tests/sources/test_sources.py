@@ -140,6 +140,13 @@ def test_video_cut_short_gives_what_can_be_decoded(tmp_path):
 # Demo camera
 
 
+@pytest.mark.parametrize("command", ["run", "predict"])
+def test_a_name_that_is_too_long_is_bad_input(cli, command):
+    code, _, err = cli(command, "x" * 300)
+    assert code == 2
+    assert f"{'x' * 300}: File name too long" in err
+
+
 def test_demo_frames_are_the_same_on_every_run():
     pytest.importorskip("skimage")
     first, again = (take(DemoSource(paced=False), 40) for _ in range(2))
