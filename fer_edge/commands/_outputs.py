@@ -212,7 +212,7 @@ def _store(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
     return StoreOutput(
         config.store,
         watches[0].source.live,
-        max(watch.options.longest_pause(watch.source) for watch in watches),
+        lambda: max(watch.options.longest_pause(watch.source) for watch in watches),
         config.keep,
         config.keep_detail,
         starts[0] if len(starts) == 1 else starts,

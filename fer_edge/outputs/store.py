@@ -49,8 +49,9 @@ _log = logging.getLogger(__name__)
 class StoreOutput(SlowOutput):
     """Writes what results amount to: who came, how long, with which emotions.
 
-    ``live``: whether times are the machine's (a camera or stream) or positions in a film. ``pause``: seconds
-    from one frame to the next, at most, where nothing is wrong. ``keep``, ``keep_detail``: days. ``start``:
+    ``live``: whether times are the machine's (a camera or stream) or positions in a film. ``pause``: gives
+    the seconds from one frame to the next, at most, where nothing is wrong; called at each camera's first
+    frame, since a camera that is waited for does not tell before. ``keep``, ``keep_detail``: days. ``start``:
     the record that describes the run, of :func:`~fer_edge.outputs.jsonl.start_to_json`; of
     several cameras, those of all. ``events``: what is shown when, in a session ``title`` that goes on from
     the beginning; offsets count from the first result, or from the begin of the film.
@@ -69,7 +70,7 @@ class StoreOutput(SlowOutput):
         self,
         path: str | os.PathLike[str],
         live: bool,
-        pause: float = 0.0,
+        pause: Callable[[], float] = float,
         keep: float = KEEP,
         keep_detail: float = KEEP_DETAIL,
         start: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
@@ -83,7 +84,7 @@ class StoreOutput(SlowOutput):
         self._writer = StoreWriter(path, to_line(start or {}))
         self._live, self._clock = live, clock
         self._keep, self._keep_detail = keep, keep_detail
-        self._longest_step = longest_step(pause)
+        self._pause = pause
         self._boot = boot_id() or str(uuid.uuid4())
         self._film: str | None = None
         self._wall: WallClock | None = None
@@ -263,7 +264,7 @@ class StoreOutput(SlowOutput):
     def _tally(self, camera: str) -> CameraTally:
         assert self._wall is not None
         if camera not in self._cameras:
-            self._cameras[camera] = CameraTally(self._wall.origin, self._longest_step)
+            self._cameras[camera] = CameraTally(self._wall.origin, longest_step(self._pause()))
             self._cameras[camera].set_detail(self._detailed)
         return self._cameras[camera]
 

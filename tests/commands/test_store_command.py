@@ -7,6 +7,8 @@ import io
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +259,44 @@ def test_a_run_that_looks_seldom_has_no_gaps(cli, film, tmp_path):
     with StoreReader(store) as opened:
         assert list(opened.rows("gaps")) == []
         assert sum(row["observed"] for row in opened.rows("minutes")) == pytest.approx(4.8)
+
+
+def test_a_snapshot_that_was_waited_for_is_one_visit_as_if_it_had_been_there(monkeypatch, tmp_path):
+    pytest.importorskip("cv2")
+    from pipeline.scripts import ScriptedRecognizer
+    from sources.web import jpeg, serving, whole
+
+    from fer_edge.commands._outputs import Watched, open_outputs
+    from fer_edge.config import load
+    from fer_edge.pipeline.watch import Watch
+    from fer_edge.sources import await_any
+    from fer_edge.sources.reconnect import AbsentSource
+
+    monkeypatch.setattr("fer_edge.pipeline.reconnect.PAUSES", (0.1,))
+    store = tmp_path / "s.db"
+    with serving() as running:
+        running.answers["/snap.jpg"] = lambda _: (
+            404 if len(running.asked) == 1 else whole("image/jpeg", jpeg(20))
+        )
+        given = {
+            "source": running.url + "/snap.jpg",
+            "wait_for_camera": True,
+            "poll": 3.0,
+            "min_hits": 1,
+            "store": str(store),
+        }
+        config = load(given, {}).config
+        source = await_any(given["source"], config.watch.source_options)
+        assert isinstance(source, AbsentSource)
+        with Watch(source, config.watch, ScriptedRecognizer()) as watch:
+            (output,) = open_outputs(config, [Watched(config, watch)]).slow.values()
+            first = next(watch)
+    # Six pictures with one face, as they would come.
+    for seconds in range(0, 18, 3):
+        time = first.time + timedelta(seconds=seconds)
+        output.write(replace(first, monotonic=first.monotonic + seconds, time=time))
+    output.end({})
+    output.close()
+    with StoreReader(store) as opened:
+        assert [visit["seconds"] for visit in opened.rows("visits")] == [15]
+        assert list(opened.rows("gaps")) == []

@@ -45,6 +45,8 @@ class ScriptedRecognizer:
     have sharpness 0 in frame 0, 1 in frame 1, and so on by turns.
     """
 
+    model, backend, precision, labels = "script", "none", "int8", "people"
+
     def __init__(self, without=(), pause=0.0, said=(0, 1), people=EVEN):
         self.without, self.pause, self.said, self.people = without, pause, said, people
         self.detected, self.windows, self.classified, self.landmarks = [], [], [], []
