@@ -99,9 +99,9 @@ class Metrics:
             if ids is not None and len(ids):
                 counts.visits += int(np.count_nonzero(ids > counts.last_person))
                 counts.last_person = max(counts.last_person, int(ids.max()))
-            if result.gap is not None:
+            if result.gap is not None and result.gap.lost > 0:
                 counts.gaps += 1
-                counts.gap_seconds += result.gap.seconds
+                counts.gap_seconds += result.gap.lost
             counts.inference[bisect.bisect_left(BUCKETS, seconds)] += 1
             counts.inference_seconds += seconds
             counts.last = result.monotonic

@@ -82,6 +82,8 @@ class _Missed:
     since: float
     """By the monotonic clock."""
     gap: Gap
+    lost_before: float
+    """Seconds of all gaps before this one."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Feed:
     def drop(self, frame: Frame, gap: Gap | None) -> None:
         """Take back a ``frame`` that came with ``gap``, the latest to be yielded, as a pause began."""
         self._pace.pass_over()
-        self._miss(frame.monotonic - (gap.seconds if gap else 0.0), gap)
+        self._miss(frame.monotonic - (gap.seconds if gap else 0.0), gap, gap.lost if gap else 0.0)
 
     def newest(self, frame: Frame) -> Frame:
         """Return ``frame``, which was the latest to be yielded, or what a live source has given since."""
@@ -193,12 +195,15 @@ class Feed:
         if self._pause.on:
             self._report(State("paused", self._latest if self._loss else "", self._pause.lasting))
 
-    def _miss(self, since: float, before: Gap | None) -> None:
-        """Let the next frame report that none was given ``since`` then; a gap ``before`` began it."""
+    def _miss(self, since: float, before: Gap | None, counted: float = 0.0) -> None:
+        """Let the next frame report that none was given ``since`` then; a gap ``before`` began it.
+
+        ``counted``: seconds of that gap which are in the sum of all gaps already.
+        """
         if self._missed is None:
             ago = time.monotonic() - since
             gap = before or Gap(datetime.now(UTC) - timedelta(seconds=ago), ago, PAUSED)
-            self._missed = _Missed(since, gap)
+            self._missed = _Missed(since, gap, self._gap_seconds - counted)
 
     def _taken(self) -> Frame | None:
         """The next frame, or ``None`` after a moment without one."""
@@ -314,7 +319,8 @@ class Feed:
         """Return ``frame`` with all that was missed before it."""
         if self._missed is not None:
             missed, self._missed = self._missed, None
-            gap = replace(missed.gap, seconds=frame.monotonic - missed.since)
+            seconds, lost = frame.monotonic - missed.since, self._gap_seconds - missed.lost_before
+            gap = replace(missed.gap, seconds=seconds, paused=seconds - lost)
         return frame, gap
 
     def _received(self, frame: Frame) -> tuple[Frame, Gap | None]:

@@ -20,10 +20,19 @@ class Gap:
     """From that frame to the first one after the gap, by the monotonic clock."""
     reason: str
     """What was wrong first, without passwords; or :data:`PAUSED`."""
+    paused: float = 0.0
+    """Of ``seconds``, those of a pause in which the camera was not lost."""
+
+    @property
+    def lost(self) -> float:
+        """Seconds for which the camera was lost; 0 where there was only a pause."""
+        return self.seconds - self.paused
 
     def followed_by(self, later: Gap | None) -> Gap:
         """Return one for both, as long as the two together."""
-        return self if later is None else replace(self, seconds=self.seconds + later.seconds)
+        if later is None:
+            return self
+        return replace(self, seconds=self.seconds + later.seconds, paused=self.paused + later.paused)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from fer_edge.outputs.base import Losses
 from fer_edge.outputs.live import Live
 from fer_edge.outputs.metrics import Metrics, MetricsFile
 from fer_edge.periodic import every
-from fer_edge.pipeline.state import State
+from fer_edge.pipeline.state import PAUSED, State
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "prometheus.md"
@@ -89,6 +89,17 @@ def test_what_happened_is_counted_by_camera(clocks):
     assert told[of_door("visits_total")] == 2
     assert (told[of_door("gaps_total")], told[of_door("gap_seconds_total")]) == (1, 12.5)
     assert told["fer_edge_frames_total", (("camera", "till"),)] == 1
+
+
+def test_a_pause_is_no_loss_of_the_camera_but_one_within_it_is(clocks):
+    live, metrics = made(clocks)
+    take(live, metrics, gap=replace(gap(3600.0, PAUSED), paused=3600.0))
+    told = samples(metrics)
+    assert (told[of_door("gaps_total")], told[of_door("gap_seconds_total")]) == (0, 0)
+    take(live, metrics, gap=replace(gap(600.0, PAUSED), paused=588.0))
+    take(live, metrics, gap=gap(2.5))
+    told = samples(metrics)
+    assert (told[of_door("gaps_total")], told[of_door("gap_seconds_total")]) == (2, 14.5)
 
 
 def test_inference_is_a_histogram_of_seconds(clocks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ pytest.importorskip("cv2")
 
 from pipeline.scripts import ScriptedRecognizer
 from pipeline.several import Recognizer, Script, watching
-from pipeline.test_reconnect import UNPLUGGED, Lives
+from pipeline.test_reconnect import UNPLUGGED, Door, Lives
 
 from fer_edge.pipeline import reconnect
 from fer_edge.pipeline.options import WatchOptions
-from fer_edge.pipeline.state import PAUSED, State
+from fer_edge.pipeline.pace import Pace
+from fer_edge.pipeline.state import PAUSED, Gap, State
 from fer_edge.pipeline.watch import Watch
 from fer_edge.pipeline.watch_all import _States
+from fer_edge.sources.base import Frame
 from fer_edge.sources.reconnect import lasting
 
 PATIENCE = 30.0
@@ -75,6 +78,7 @@ def test_frames_of_a_camera_are_dropped_and_the_next_has_the_gap():
     assert gap.seconds == pytest.approx(results[3].monotonic - results[2].monotonic, abs=0.05)
     assert [result.gap for result in results[:3] + results[4:]] == [None] * 4
     assert results[3].image[0, 0, 0] != results[2].image[0, 0, 0] + 1
+    assert gap.lost == 0
     # Nobody knows who came and went meanwhile.
     assert [result.faces[0].track for result in results] == [1, 1, 1, 2, 2]
     assert run.summary.paused_seconds == pytest.approx(gap.seconds, abs=0.5)
@@ -152,7 +156,37 @@ def test_a_camera_lost_and_back_during_a_pause_is_one_gap():
     assert results[2].gap.seconds == pytest.approx(results[2].monotonic - results[1].monotonic, abs=0.1)
     # Counted as a loss of the camera, which it was as well.
     assert run.summary.gaps == 1
+    assert 0 < results[2].gap.lost == pytest.approx(run.summary.gap_seconds)
     assert results[2].timestamp >= results[1].timestamp
+
+
+def test_a_gap_tells_a_loss_from_the_pause_around_it():
+    feed = reconnect.Feed(Door(None, [], None), WatchOptions(), Pace(), bool, bool, print)
+    feed._slot = type("Slot", (), {"source": feed.source})()
+    image = np.zeros((48, 64, 3), np.uint8)
+
+    def back(at):
+        """A frame after a loss."""
+        feed._loss = reconnect._Loss("gone", at, Gap(datetime.now(UTC), 0.0, "gone"))
+        return feed._received(Frame(image, at, "door", at))
+
+    def resumed(at):
+        """Reason, length and loss of the gap before a frame with which a pause has ended."""
+        gap = feed._after_pause(*feed._received(Frame(image, at, "door", at)))[1]
+        return gap.reason, gap.seconds, gap.lost
+
+    feed._received(Frame(image, 100.0, "door", 100.0))
+    # Back with a frame that nobody looked at, since a pause began.
+    feed.drop(*back(105.0))
+    assert resumed(130.0) == ("gone", 30.0, 5.0)
+    feed._miss(130.0, None)
+    assert resumed(150.0) == (PAUSED, 20.0, 0.0)
+    # Lost and back within a pause.
+    feed._miss(150.0, None)
+    back(160.0)
+    back(163.0)
+    assert resumed(200.0) == (PAUSED, 50.0, 13.0)
+    assert feed.gap_seconds == 18.0
 
 
 def test_all_of_several_cameras_pause():

@@ -490,6 +490,7 @@ def test_gaps_add_up():
     assert first.followed_by(None) == first
     later = Gap(datetime(2026, 11, 27, tzinfo=UTC), 2.5, "silent")
     assert first.followed_by(later) == Gap(first.began, 7.5, "unplugged")
+    assert first.followed_by(replace(later, paused=2.0)) == Gap(first.began, 7.5, "unplugged", 2.0)
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan])
