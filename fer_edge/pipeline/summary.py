@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import deque
@@ -36,7 +37,7 @@ class Summary:
     seconds: float
     """From the first frame to the emotions of the last."""
     p50_ms: float
-    """Median time from frame to emotions over the latest 10,000 frames; NaN without frames."""
+    """Median time from frame to emotions over the latest 10,000 frames of each camera; NaN without frames."""
     p95_ms: float
     passed: int = 0
     """Passed over by choice: frames that were not to be looked at, or that came while the loop rested."""
@@ -121,8 +122,9 @@ class Tally:
 
     def add(self, others: Sequence[Tally]) -> None:
         """Add the times of the frames that ``others`` counted."""
-        for other in others:
-            self._latencies.extend(other._latencies)
+        # All that each kept, however many cameras there are. Copies, as for a summary.
+        kept = (self._latencies, *(other._latencies.copy() for other in others))
+        self._latencies = deque(itertools.chain.from_iterable(kept))
         began = [other for other in others if other.frames]
         self._started = min((other._started for other in began), default=0.0)
         self._ended = max((other._ended for other in began), default=0.0)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from fer_edge.pipeline.summary import Tally
+from fer_edge.pipeline.summary import LATENCIES_KEPT, Tally, summed
 
 
 def test_summary_in_words():
@@ -56,3 +56,12 @@ def test_a_tenth_of_a_film_may_be_missing():
         tally.count(0, 1.0)
     assert not tally.summary(0, 0, 10).damaged
     assert tally.summary(0, 0, 11).damaged
+
+
+def test_percentiles_of_several_cameras_are_over_the_frames_of_all():
+    tallies = [Tally(), Tally(), Tally()]
+    for tally, latency in zip(tallies, (30.0, 10.0, 20.0), strict=True):
+        for _ in range(LATENCIES_KEPT):
+            tally.count(0, latency)
+    whole = summed([tally.summary(0, 0, 0) for tally in tallies], tallies)
+    assert (whole.p50_ms, whole.p95_ms) == (20.0, 30.0)
