@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,13 +29,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     _check_place(target)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        # Not by tempfile, whose files are for their owner alone: the umask cannot be asked for without
+        # changing it, and what other threads create meanwhile would be open to all.
+        made = target.parent / f"{_PREFIX}{os.urandom(8).hex()}{target.suffix}"
+        made.touch(0o666, exist_ok=False)
+        temporary = made
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
         # Of a full disk, writing tells no name; of a folder like /proc, one that nobody gave.

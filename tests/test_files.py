@@ -27,6 +27,19 @@ def test_content_appears_under_its_name_with_ordinary_permissions(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_the_umask_stays_as_it_is(tmp_path, monkeypatch):
+    """It is the whole process's: files that other threads create meanwhile would have other permissions."""
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "umask", lambda mask: pytest.fail(f"umask changed to {mask:o}"))
+            write_text(tmp_path / "note.txt", "new")
+            write_text(tmp_path / "note.txt", "newer")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == 0o640
+
+
 def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path):
     target = tmp_path / "data.bin"
     target.write_bytes(b"old")
