@@ -195,19 +195,23 @@ def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
         value = state.get(name)
         return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
-    version, cameras = state.get("fer_edge"), state.get("cameras")
+    def text(value: Any) -> str | None:
+        return value if isinstance(value, str) else None
+
+    version, cameras = text(state.get("fer_edge")), state.get("cameras")
     listed = [one for one in cameras if isinstance(one, dict)] if isinstance(cameras, list) else []
     waiting = [one for one in listed if one.get("state") == "waiting"]
     told: dict[str, Any] = {name: number(name) for name in ("people", "people_today", "fps", "temperature")}
     told |= {
-        "fer_edge": version[:_LONGEST] if isinstance(version, str) else None,
+        "fer_edge": None if version is None else version[:_LONGEST],
         "paused": state.get("paused") is True,
         "throttled": state.get("throttled") is True,
         "cameras": len(listed),
         "problem": None,
     }
     if waiting:
-        told["problem"] = f"{waiting[0].get('name')}: {waiting[0].get('reason') or 'no frames'}"[:200]
+        name, reason = text(waiting[0].get("name")), text(waiting[0].get("reason"))
+        told["problem"] = f"{name or 'a camera'}: {reason or 'no frames'}"[:200]
     return told
 
 

@@ -6,7 +6,7 @@ Whoever may write to a topic may write anything there, so that each field has a 
 from __future__ import annotations
 
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ def parsed(payload: bytes) -> dict[str, Any]:
         raise BadPayload("not an object, as in {...}")
     version = found.get("version")
     if version != VERSION or isinstance(version, bool):
-        raise BadPayload(f"version {version!r:.20}; this fer-edge knows {VERSION}", "version")
+        raise BadPayload(f"version {_cut(version):.20}; this fer-edge knows {VERSION}", "version")
     return found
 
 
@@ -174,7 +174,8 @@ def answer_of(table: Table, told: Mapping[str, Any]) -> Answer | Refusal:
     given = told.get("id")
     id_ = given if isinstance(given, str) else None
     if told.get("ok") is not True:
-        return Refusal(id_, str(told.get("error"))[:200])
+        error = told.get("error")
+        return Refusal(id_, error[:200] if isinstance(error, str) else _cut(error))
     listed = told.get("rows")
     if not isinstance(listed, list) or len(listed) > _MOST_ROWS:
         raise BadPayload(f"rows must be a list of {_MOST_ROWS} at most")
@@ -191,14 +192,20 @@ def answer_of(table: Table, told: Mapping[str, Any]) -> Answer | Refusal:
     return Answer(id_, store_of(told), after, reached, last, more, tuple(rows), tuple(bad))
 
 
+def _cut(value: Any) -> str:
+    """``value`` as messages have it; of what is nested, only so much as no depth of it can overflow."""
+    return reprlib.repr(value)[:40]
+
+
 def _number(told: Mapping[str, Any], name: str, least: float, most: float, unknown: bool = False) -> Any:
     value = told.get(name)
     if value is None and unknown:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadPayload(f"{name} must be a number, not {value!r:.40}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadPayload(f"{name} must be a number, not {_cut(value)}")
+    # Infinity lies in no range, and neither do whole numbers that are too large to become a float.
     if not least <= value <= most:
-        raise BadPayload(f"{name} must be from {least:g} to {most:g}, not {value:g}")
+        raise BadPayload(f"{name} must be from {least:g} to {most:g}, not {_cut(value)}")
     return value
 
 
@@ -210,24 +217,24 @@ def _milliseconds(told: Mapping[str, Any], name: str) -> int:
 def _whole(told: Mapping[str, Any], name: str, least: int = 0, most: int = _MOST) -> int:
     value = told.get(name)
     if type(value) is not int or not least <= value < most:
-        raise BadPayload(f"{name} must be a whole number from {least} on, not {value!r:.40}")
+        raise BadPayload(f"{name} must be a whole number from {least} on, not {_cut(value)}")
     return value
 
 
 def _flag(told: Mapping[str, Any], name: str) -> int:
     value = told.get(name)
     if value not in (0, 1):
-        raise BadPayload(f"{name} must be 0 or 1, not {value!r:.40}")
+        raise BadPayload(f"{name} must be 0 or 1, not {_cut(value)}")
     return int(value)
 
 
 def _text(told: Mapping[str, Any], name: str) -> str:
     value = told.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME:
-        raise BadPayload(f"{name} must be a text of 1 to {_LONGEST_NAME} characters, not {value!r:.40}")
+        raise BadPayload(f"{name} must be a text of 1 to {_LONGEST_NAME} characters, not {_cut(value)}")
     # Half a pair of surrogates can be written in JSON but not in UTF-8; databases end texts at a NUL.
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise BadPayload(f"{name} has characters that no text has: {value!r:.40}")
+        raise BadPayload(f"{name} has characters that no text has: {_cut(value)}")
     return value
 
 
@@ -237,7 +244,7 @@ def _moment(told: Mapping[str, Any], name: str) -> int:
         moment = datetime.fromisoformat(text)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise BadPayload(
-            f"{name} must be a time such as 2026-11-26T12:00:00.000Z, not {text!r:.40}"
+            f"{name} must be a time such as 2026-11-26T12:00:00.000Z, not {_cut(text)}"
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

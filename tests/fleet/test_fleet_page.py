@@ -180,6 +180,15 @@ def test_texts_of_devices_are_never_markup(tmp_path):
         assert "<script>" not in page and " style=" not in page and "onclick" not in page
 
 
+def test_of_a_camera_that_waits_only_texts_are_told():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    board = Board(lambda: NOW)
+    board.show("shop", {"cameras": [{"name": deep, "state": "waiting", "reason": {"a": deep}}]})
+    assert board.snapshot()["devices"][0]["problem"] == "a camera: no frames"
+
+
 def test_the_board_may_be_looked_at_while_it_changes():
     board, over, faults = filled(), threading.Event(), []
 

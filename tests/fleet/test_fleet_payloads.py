@@ -28,6 +28,14 @@ def told(row):
     return json.loads(to_payload(row))
 
 
+def nested():
+    """More lists, each in another, than a text of them can be made of."""
+    made = []
+    for _ in range(100_000):
+        made = [made]
+    return made
+
+
 def named(table, row):
     return dict(zip(COLUMNS[table], row.values, strict=True))
 
@@ -86,13 +94,29 @@ def test_what_is_no_payload_is_refused_by_its_kind(payload, fault):
         {"people": 1.5}, {"people": 10**30}, {"frames": None}, {"lost": None},
         {"happy": 1.01}, {"happy": -0.1}, {"happy": "0.5"}, {"happy": True}, {"cut": 2}, {"cut": None},
         {"brightness": 256}, {"brightness": "96"}, {"face_brightness": -1}, {"dark": -0.5}, {"bright": True},
+        {"seconds": 10**400}, {"happy": -(10**400)}, {"brightness": 10**400}, {"seq": 10**400},
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:40],
 )  # fmt: skip
 def test_each_field_has_a_kind_and_a_range(wrong):
     told_row = {**told(minute(1)), **wrong}
     with pytest.raises(BadPayload, match=next(iter(wrong))):
         row_of("minutes", told_row)
+
+
+@pytest.mark.parametrize("name", ["seq", "camera", "began", "seconds", "cut"])
+def test_a_value_that_is_nested_too_deep_to_be_told_is_refused(name):
+    with pytest.raises(BadPayload, match=name):
+        row_of("minutes", {**told(minute(1)), name: nested()})
+
+
+def test_a_version_and_an_error_that_are_nested_too_deep_are_told_in_part(monkeypatch):
+    assert answer_of("visits", {"ok": False, "error": nested()}).told.startswith("[[[")
+    # As a Python whose parser goes deeper than its repr.
+    monkeypatch.setattr("fer_edge.fleet.payloads.json.loads", lambda *_, **__: {"version": nested()})
+    with pytest.raises(BadPayload, match="version") as caught:
+        parsed(b"{}")
+    assert caught.value.fault == "version"
 
 
 @pytest.mark.parametrize("name", ["seq", "camera", "began", "monotonic", "seconds", "people", "boot"])

@@ -16,6 +16,7 @@ from fer_edge.errors import OutputError
 from fer_edge.fleet.asking import BACK_OFF
 from fer_edge.fleet.database import SqliteDatabase
 from fer_edge.fleet.payloads import LARGEST
+from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.outputs.mqtt.publisher import Publisher, Telling
 from fer_edge.store.reader import StoreReader
 
@@ -112,6 +113,23 @@ def test_what_is_no_payload_is_counted_told_once_and_ends_nothing(path, hub, cap
         server.until(lambda: not hub.kept[link.client_id])
     lines = [one for one in caplog.messages if one.startswith("fleet: shop: ")]
     assert len(lines) == 1, lines
+
+
+def test_numbers_of_any_length_end_nothing_and_are_not_sent_again(path, hub):
+    huge = b"1" + b"0" * 400
+    answer = {"version": 1, "ok": True, "id": "a", "store": STORE, "after": 0, "next": 1, "last": 1}
+    answer |= {"rows": [minute(1, version=None, seen=-7)]}
+    with Serving(path, hub) as server:
+        server.say("shop", "minutes", to_payload(minute(1, seconds=-7)).replace(b"-7", huge))
+        server.say("shop", "people", to_payload(visit(1, first_smile=-7)).replace(b"-7", huge))
+        server.say("shop", "minutes/answer", to_payload(answer).replace(b"-7", huge))
+        server.say("shop", "minutes", to_payload(minute(1, seconds=-7)).replace(b"-7", b"9" * 5000))
+        server.say("shop", "minutes", minute(2))
+        server.until(lambda: server.fleet.book.written == 1)
+        assert server.board["counts"]["malformed"] == 4 == server.device("shop")["faults"]
+        link = next(iter(hub.links.values()))
+        server.until(lambda: not hub.kept[link.client_id])
+    assert seqs(path) == [2]
 
 
 def test_a_state_of_any_form_is_shown_as_far_as_it_is_known(path, hub):
