@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ..labels import EMOTIONS
 from ..outputs.mqtt.topics import VERSION
+from ..report.material import SLACK
 from ..store.clock import milliseconds
 from ..store.rows import MinuteRow, VisitRow, columns
 from ..store.schema import SHARE, TENTH
@@ -33,6 +34,8 @@ _MOST = 2**53
 """Whole numbers below are exact in JSON."""
 _MOST_SECONDS = 1e10
 _MOST_ROWS = 1000
+_EARLIEST, _LATEST = (milliseconds(datetime(year, 1, 1, tzinfo=UTC)) for year in (1900, 9000))
+"""Of the begin of a clock: any row of it, up to :data:`_MOST_SECONDS` later and as long, then has a date."""
 
 
 class BadPayload(ValueError):
@@ -116,6 +119,10 @@ def row_of(table: Table, told: Any) -> Row:
         raise BadPayload("a row is an object, as in {...}")
     began = _milliseconds(told, "monotonic")
     origin = _moment(told, "began") - began
+    if not _EARLIEST <= origin < _LATEST:
+        raise BadPayload(
+            f"began less monotonic must be a time from 1900 to 9000; began is {_cut(told['began'])}"
+        )
     figures = {"began": began, "length": _milliseconds(told, "seconds"), "cut": _flag(told, "cut")}
     for name in _DURATIONS[table]:
         figures[name] = _milliseconds(told, name)
@@ -139,6 +146,7 @@ def row_of(table: Table, told: Any) -> Row:
         for name in ("size", "yaw", "pitch"):
             tenths = _number(told, name, -1e5, 1e5, unknown=True)
             values[name] = None if tenths is None else round(tenths * TENTH)
+    _refuse_contradictions(values)
     film = told.get("film")
     return Row(
         _whole(told, "seq", 1),
@@ -149,6 +157,23 @@ def row_of(table: Table, told: Any) -> Row:
         origin,
         tuple(values[name] for name in COLUMNS[table]),
     )
+
+
+def _refuse_contradictions(values: Mapping[str, int | None]) -> None:
+    """Raise :class:`BadPayload` where figures contradict each other: a report would refuse the whole store.
+
+    What differs by :data:`~fer_edge.report.material.SLACK` exactly is refused, as a report may do, which has
+    fractions.
+    """
+    seen = values["seen"] or 0
+    for name in ("unsure", "attention", "unclear"):
+        if (values[name] or 0) - seen >= SLACK * 1000:
+            raise BadPayload(f"{name} is more than seen")
+    shares = [share for name in EMOTIONS if (share := values[name]) is not None]
+    if shares and len(shares) < len(EMOTIONS):
+        raise BadPayload(f"some shares are missing, others not: there are {len(shares)} of {len(EMOTIONS)}")
+    if shares and abs(sum(shares) - SHARE) >= SLACK * SHARE:
+        raise BadPayload(f"the shares must sum to 1, not {sum(shares) / SHARE:g}")
 
 
 _BEGAN = COLUMNS["minutes"].index("began")

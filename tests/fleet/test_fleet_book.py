@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("paho.mqtt.enums")
 from fleet.fleet_devices import BEGAN, BOOT, STORE, minute, visit
 from outputs.mqtt_broker import WrittenStore
+from results import face, result, tracked
 
 from fer_edge.cli import main
 from fer_edge.errors import DataError, OutputError
+from fer_edge.faces.quality import MEAN_FACE
 from fer_edge.fleet.book import Book
 from fer_edge.fleet.database import SqliteDatabase
 from fer_edge.fleet.payloads import row_of
 from fer_edge.fleet.schema import tables
 from fer_edge.outputs.mqtt.feed import to_payload
+from fer_edge.report.from_store import read_store
 from fer_edge.store.reader import StoreReader
 from fer_edge.store.schema import TABLES, VERSION
-from fer_edge.store.writer import StoreWriter
+from fer_edge.store.tally import CameraTally
+from fer_edge.store.writer import Batch, ClockState, StoreWriter
 
 
 def row(told, table="minutes"):
@@ -197,6 +203,37 @@ def test_the_views_hold_what_the_store_of_a_device_holds(path, tmp_path):
         found = [one[0] for one in columns.execute(f"SELECT * FROM {name}").description]
         assert found == [column.name for column in table.columns]
     columns.close()
+
+
+def test_whatever_a_device_writes_passes(path, tmp_path):
+    random = np.random.default_rng(5)
+    tally, now = CameraTally(BEGAN, longest_step=5000), 0
+    for _ in range(3000):
+        now += int(random.integers(1, 1500))
+        # Mostly one or two of some people, each of another mind, some looking away.
+        faces = [
+            replace(
+                face(track=int(track), box=(0, 0, 60, 60), unsure=bool(random.integers(2))),
+                probabilities=random.dirichlet(np.full(7, 0.3)).astype(np.float32),
+                landmarks=(MEAN_FACE[:, :2] * random.uniform(0.8, 1.3, (5, 1)) + 100).astype(np.float32),
+            )
+            for track in random.choice(np.arange(1, 40), random.integers(0, 4), replace=False)
+        ]
+        tally.take(replace(result(), faces=tracked(*faces)), now)
+    tally.end()
+    rows = [("door", one) for one in tally.rows]
+    writer = StoreWriter(tmp_path / "device.db", "{}")
+    writer.write(Batch(ClockState("boot", None, BEGAN), rows, [], 0, now))
+    writer.close()
+    with StoreReader(tmp_path / "device.db") as store, Opened(path) as opened:
+        source = opened.book.source("shop", "a store")
+        for table in ("minutes", "visits"):
+            made = [*store.rows(table)]
+            assert len(made) > 30
+            for one in made:
+                opened.book.take(source, table, row(one, table))
+        opened.book.commit()
+    assert len(read_store(path).people) == len(made)
 
 
 def test_the_commands_for_stores_take_it(path, tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 pytest.importorskip("paho.mqtt.enums")
@@ -21,7 +22,10 @@ from fer_edge.fleet.payloads import (
     row_of,
     store_of,
 )
+from fer_edge.labels import EMOTIONS
 from fer_edge.outputs.mqtt.feed import to_payload
+from fer_edge.report.material import Minutes
+from fer_edge.store.clock import at
 
 
 def told(row):
@@ -51,10 +55,12 @@ def test_a_minute_is_stored_in_milliseconds_and_parts_of_ten_thousand():
 
 
 def test_a_visit_has_its_face_and_what_is_unknown_stays_unknown():
-    values = named("visits", row_of("visits", told(visit(1, first_smile=None, happy=None))))
+    values = named("visits", row_of("visits", told(visit(1, first_smile=None))))
     assert values["track"] == 1 and values["smile"] == 5000 and values["first_smile"] is None
     assert values["size"] == 805 and values["yaw"] is None and values["pitch"] == -35
-    assert values["happy"] is None and values["sad"] == 1000
+    assert values["happy"] == values["sad"] == 1000
+    values = named("visits", row_of("visits", told(visit(1, **dict.fromkeys(EMOTIONS)))))
+    assert values["happy"] is None and values["sad"] is None
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,61 @@ def test_a_field_that_is_missing_is_named(name):
     del row[name]
     with pytest.raises(BadPayload, match=name):
         row_of("minutes", row)
+
+
+@pytest.mark.parametrize("table", ["minutes", "visits"])
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"happy": 1, "neutral": 1}, "the shares must sum to 1, not 2.5"),
+        (dict.fromkeys(EMOTIONS, 0), "the shares must sum to 1, not 0"),
+        ({"happy": None}, "there are 6 of 7"),
+        ({**dict.fromkeys(EMOTIONS), "happy": 1}, "there are 1 of 7"),
+        ({"attention": 74.377}, "attention is more than seen"),
+        ({"unsure": 80}, "unsure is more than seen"),
+        ({"unclear": 1e9}, "unclear is more than seen"),
+        ({"began": "9999-12-31T23:59:59Z", "seconds": 1e10}, "a time from 1900 to 9000"),
+        ({"began": "0001-01-01T00:00:00+14:00", "monotonic": 0}, "a time from 1900 to 9000"),
+        ({"began": "2026-11-26T12:00:00Z", "monotonic": 1e10}, "a time from 1900 to 9000"),
+    ],
+    ids=str,
+)
+def test_a_row_that_contradicts_itself_is_refused(table, wrong, reason):
+    made = minute(1) if table == "minutes" else visit(1)
+    with pytest.raises(BadPayload, match=reason):
+        row_of(table, {**told(made), **wrong})
+
+
+@pytest.mark.parametrize("field", ["attention", "neutral"])
+def test_whatever_contradictions_pass_a_report_takes_too(field):
+    passed = []
+    # From -30 to 30 parts of ten thousand, and 0 to 3 ms.
+    steps = [n / 1000 for n in range(4)] if field == "attention" else [n / 10_000 for n in range(-30, 31)]
+    for step in steps:
+        row = told(minute(1, **{field: (74.375 if field == "attention" else 0.4) + step}))
+        try:
+            values = named("minutes", row_of("minutes", row))
+        except BadPayload:
+            continue
+        passed.append(round(step * 10_000))
+        columns = {name: [values[name]] for name in ("began", "frames", "dropped", "lost", "people")}
+        columns |= {name: [values[name]] for name in ("people_max", "visits_begun", "visits_ended")}
+        lengths = ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear")
+        columns |= {name: [values[name] / 1000] for name in lengths}
+        shares = np.array([[values[name] / 10_000 for name in EMOTIONS]], np.float32)
+        Minutes(source=[0], ended=[values["began"] + values["length"]], shares=shares, **columns)
+    assert passed == ([0, 10] if field == "attention" else [*range(-19, 20)])
+
+
+def test_rows_of_any_clock_that_passes_have_a_date():
+    farthest = told(minute(1, origin=BEGAN))
+    farthest |= {"began": "8999-12-31T23:59:59Z", "monotonic": 0}
+    last = row_of("minutes", farthest).origin
+    # Another row of that boot, after the most seconds that any may have, which lasts as long.
+    assert at(last + 2 * round(1e10 * 1000)).year == 9633
+    assert (
+        row_of("minutes", {**farthest, "began": "1970-01-01T00:00:00Z", "monotonic": 12.5}).origin == -12_500
+    )
 
 
 def test_fields_that_nobody_knows_yet_are_passed_over():

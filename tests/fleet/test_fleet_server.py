@@ -12,12 +12,14 @@ pytest.importorskip("paho.mqtt.enums")
 from fleet.fleet_devices import STORE, AnsweringDevice, Serving, SessionBroker, minute, visit
 from outputs.mqtt_broker import PLACE, FakeControl, WrittenStore, state
 
+from fer_edge.cli import main
 from fer_edge.errors import OutputError
 from fer_edge.fleet.asking import BACK_OFF
 from fer_edge.fleet.database import SqliteDatabase
 from fer_edge.fleet.payloads import LARGEST
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.outputs.mqtt.publisher import Publisher, Telling
+from fer_edge.report.from_store import read_store
 from fer_edge.store.reader import StoreReader
 
 
@@ -130,6 +132,20 @@ def test_numbers_of_any_length_end_nothing_and_are_not_sent_again(path, hub):
         link = next(iter(hub.links.values()))
         server.until(lambda: not hub.kept[link.client_id])
     assert seqs(path) == [2]
+
+
+def test_a_row_that_contradicts_itself_spoils_no_report(path, hub, tmp_path):
+    bad = [{"happy": 1, "neutral": 1}, {"sad": None}, {"attention": 99}]
+    bad.append({"began": "9999-12-31T23:59:59Z", "seconds": 1e9})
+    with Serving(path, hub) as server:
+        for seq, wrong in enumerate(bad, start=1):
+            server.say("shop", "minutes", minute(seq, **wrong))
+            server.say("shop", "people", visit(seq, **wrong))
+        server.say("shop", "minutes", minute(9))
+        server.until(lambda: server.fleet.book.written == 1)
+        assert server.board["counts"]["malformed"] == 8
+    assert main(["store", str(path)]) == 0
+    assert len(read_store(path).minutes) == 1
 
 
 def test_a_state_of_any_form_is_shown_as_far_as_it_is_known(path, hub):
