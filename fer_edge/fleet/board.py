@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..outputs.mqtt.topics import OFFLINE, ONLINE, STOPPED
+from .payloads import BadPayload
 
 VERSION = 1
 """Of :meth:`Board.snapshot`."""
@@ -76,11 +77,17 @@ class Board:
         return name in self._devices or len(self._devices) < MOST_DEVICES
 
     def load(self, name: str, seen: float | None, told: str) -> None:
-        """Take what was kept of a device."""
+        """Take what was kept of a device, but for what cannot be shown: earlier versions kept that, too."""
         kept = json.loads(told)
+        shown = {key: value for key, value in kept.get("told", {}).items() if _is_json(value)}
+        minute = kept.get("minute")
         with self._lock:
             self._devices[name] = Shown(
-                name, kept.get("availability", OFFLINE), seen, kept.get("told", {}), kept.get("minute")
+                name,
+                kept.get("availability", OFFLINE),
+                seen,
+                shown,
+                minute if minute is None or _has_date(minute) else None,
             )
 
     def unsaved(self) -> list[tuple[str, float | None, str]]:
@@ -111,9 +118,13 @@ class Board:
             self._of(name).availability = availability
 
     def show(self, name: str, state: Mapping[str, Any]) -> None:
-        """Take the state of a device."""
+        """Take the state of a device. Raises :class:`~fer_edge.fleet.payloads.BadPayload`."""
+        told = _shown(state)
+        for key, value in told.items():
+            if not _is_json(value):
+                raise BadPayload(f"{key} is infinite, or has characters that no text has: {value!r:.40}")
         with self._lock:
-            self._of(name).told = _shown(state)
+            self._of(name).told = told
 
     def has_minutes(self, name: str, until: int) -> None:
         """A minute came that ended then."""
@@ -213,6 +224,23 @@ def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
         name, reason = text(waiting[0].get("name")), text(waiting[0].get("reason"))
         told["problem"] = f"{name or 'a camera'}: {reason or 'no frames'}"[:200]
     return told
+
+
+def _is_json(value: Any) -> bool:
+    """Whether ``value`` can be written as the page is: without infinity and half pairs of surrogates."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return False
+    return True
+
+
+def _has_date(milliseconds: int) -> bool:
+    try:
+        _iso(milliseconds / 1000)
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True
 
 
 def _iso(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sqlite3
 
 import pytest
@@ -157,6 +158,54 @@ def test_a_state_of_any_form_is_shown_as_far_as_it_is_known(path, hub):
         told = server.device("shop")
         assert told["people"] is None and told["temperature"] is None and len(told["fer_edge"]) == 100
         assert json.loads(json.dumps(server.board))
+
+
+def as_the_page_has_it(board):
+    pytest.importorskip("starlette")
+    from fer_edge.outputs.page.answers import as_json
+
+    return json.loads(as_json(board).body)["devices"]
+
+
+BEYOND_JSON = [
+    b'{"version": 1, "people": 1e999}',
+    b'{"version": 1, "temperature": -1e999}',
+    b'{"version": 1, "fer_edge": "\\ud800"}',
+    b'{"version": 1, "cameras": [{"state": "waiting", "name": "door", "reason": "\\udc00"}]}',
+    b'{"version": 1, "cameras": [{"state": "waiting", "name": "\\ud800"}]}',
+]
+
+
+def test_a_state_that_the_page_cannot_have_is_refused_and_the_one_before_stays(path, hub):
+    with Serving(path, hub) as server:
+        server.say("shop", "availability", b"online", retain=True)
+        server.say("shop", "state", {"version": 1, "people": 3}, qos=0)
+        for payload in BEYOND_JSON:
+            server.say("shop", "state", payload, qos=0)
+        server.until(lambda: server.fleet.board.counts["messages"] == 7)
+        assert as_the_page_has_it(server.board)[0]["people"] == 3
+        assert server.board["counts"]["malformed"] == 5 == server.device("shop")["faults"]
+        assert "no text has" in server.device("shop")["fault"]
+
+
+def test_what_an_earlier_version_kept_does_not_take_the_page_down(path, hub):
+    with Serving(path, hub):
+        pass
+    connection = sqlite3.connect(path)
+    told = {"people": math.inf, "people_today": 4, "fer_edge": "\ud800", "temperature": -math.inf}
+    told |= {"problem": "door: \udc00", "cameras": 1}
+    kept = [
+        ("shop", json.dumps({"availability": "online", "told": told, "minute": 10**15})),
+        ("bar", json.dumps({"availability": "online", "told": {}, "minute": -(10**30)})),
+    ]
+    connection.executemany("INSERT INTO fleet_device VALUES (?, 1790000000000, ?)", kept)
+    connection.commit()
+    connection.close()
+    with Serving(path, hub) as server:
+        bar, shop = as_the_page_has_it(server.board)
+    assert (shop["people"], shop["people_today"], shop["cameras"]) == (None, 4, 1)
+    assert shop["fer_edge"] is shop["problem"] is shop["temperature"] is shop["minutes_until"] is None
+    assert bar["name"] == "bar" and bar["minutes_until"] is None
 
 
 def test_a_gap_is_asked_for_and_closed(path, hub):
