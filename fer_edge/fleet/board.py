@@ -38,7 +38,7 @@ class Shown:
     told: dict[str, Any] = field(default_factory=dict)
     """Of its state, what is shown."""
     minute: int | None = None
-    """Time up to which minutes have arrived: milliseconds since 1970."""
+    """When the minute ended that came last: milliseconds since 1970."""
     missing: int = 0
     lost: int = 0
     faults: int = 0
@@ -127,10 +127,12 @@ class Board:
             self._of(name).told = told
 
     def has_minutes(self, name: str, until: int) -> None:
-        """A minute came that ended then."""
+        """A minute came that ended then.
+
+        Devices send theirs in order, and the next one may be earlier: with it, a device corrects its clock.
+        """
         with self._lock:
-            one = self._of(name)
-            one.minute = max(one.minute or 0, until)
+            self._of(name).minute = until
 
     def misses(self, name: str, missing: int, lost: int) -> None:
         """So many rows of a device are not here."""

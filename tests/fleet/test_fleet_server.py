@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
 
@@ -377,6 +378,24 @@ def test_after_a_restart_the_devices_are_shown_as_they_were(path, hub):
     with Serving(path, hub) as server:
         after = server.device("shop")
         assert after == before and after["missing"] == 3
+
+
+def test_minutes_until_follows_a_clock_that_is_put_right(path, hub):
+    in_2037 = round(datetime(2037, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    with Serving(path, hub) as server:
+        server.say("shop", "minutes", minute(1, origin=in_2037))
+        server.until(lambda: server.fleet.book.written == 1)
+        assert server.device("shop")["minutes_until"].startswith("2037-01-01T")
+    with Serving(path, hub) as server:
+        assert server.device("shop")["minutes_until"].startswith("2037-01-01T")
+        server.say("shop", "minutes", minute(2))
+        server.until(lambda: server.fleet.book.written == 1)
+        assert server.device("shop")["minutes_until"] == "2026-09-21T14:16:20.000Z"
+    with Serving(path, hub) as server:
+        assert server.device("shop")["minutes_until"] == "2026-09-21T14:16:20.000Z"
+    with StoreReader(path) as store:
+        ends = [f"{one['ended']:%Y-%m-%d %H:%M:%S}" for one in store.rows("minutes")]
+    assert ends == ["2026-09-21 14:15:20", "2026-09-21 14:16:20"]
 
 
 def test_names_beyond_the_most_are_counted_and_dropped(path, hub, monkeypatch):
