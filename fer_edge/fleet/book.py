@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
+from ..store.clock import DAY
 from .database import Database, Work
 from .limits import HISTORY
 from .payloads import COLUMNS, Row, Table
@@ -16,6 +18,20 @@ MOST_SOURCES = 50_000
 
 DELETED_AT_ONCE = 2000
 """Rows of each table that one step deletes."""
+
+OVER_AFTER = DAY
+"""Milliseconds without a row after which a boot is over: until then, its device may yet set its clock."""
+
+_NEWEST = "(SELECT max(minute.began) FROM minute WHERE minute.clock = clock.id)"
+DELETE = (
+    "DELETE FROM {row} WHERE (device, seq) IN (SELECT t.device, t.seq FROM ("
+    f"SELECT clock.id, CASE WHEN coalesce(fleet_clock.heard, 0) < ? OR {_NEWEST} >= ? - clock.origin "
+    f"THEN ? - clock.origin ELSE {_NEWEST} - ? END AS until "
+    "FROM clock LEFT JOIN fleet_clock ON fleet_clock.clock = clock.id"
+    # Without being told to begin with clocks, SQLite reads all rows.
+    ") AS c CROSS JOIN {row} AS t ON t.clock = c.id AND t.began < c.until LIMIT ?)"
+)
+"""Deletes rows that began before the time, by their clock, before which rows are too old."""
 
 TABLES: tuple[Table, ...] = get_args(Table)
 
@@ -65,10 +81,12 @@ class _Pending:
 
 class Book:
     """Takes rows and writes them some at a time. ``history``: see
-    :data:`~fer_edge.fleet.limits.HISTORY`."""
+    :data:`~fer_edge.fleet.limits.HISTORY`. ``wall``: seconds since 1970."""
 
-    def __init__(self, database: Database, history: int = HISTORY) -> None:
-        self._database, self._history = database, history
+    def __init__(
+        self, database: Database, history: int = HISTORY, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._database, self._history, self._wall = database, history, wall
         self._sources: dict[tuple[str, str], Source] = {}
         self._by_store: dict[str, Source] = {}
         self.current: dict[str, Source] = {}
@@ -195,23 +213,25 @@ class Book:
         self._pending, self._changed = [], {}
         return changed
 
-    def delete(self, before: int) -> bool:
-        """Delete some rows that began ``before``, in milliseconds since 1970; whether more may be left.
+    def delete(self, keep: float) -> bool:
+        """Delete some rows that are older than ``keep`` days; whether more may be left.
 
-        Raises :class:`~fer_edge.errors.OutputError`.
+        While a boot goes on, its device may not have set its clock yet: rows must then also be so much older
+        than its newest minute. Raises :class:`~fer_edge.errors.OutputError`.
         """
+        now, age = self._now(), round(keep * DAY)
         left = False
         with self._database.transaction() as work:
             for row in _ROW.values():
-                # Without being told to begin with clocks, SQLite reads all rows.
                 deleted = work.many(
-                    f"DELETE FROM {row} WHERE (device, seq) IN (SELECT t.device, t.seq FROM clock "
-                    f"CROSS JOIN {row} AS t ON t.clock = clock.id AND t.began < ? - clock.origin LIMIT ?)",
-                    [(before, DELETED_AT_ONCE)],
+                    DELETE.format(row=row), [(now - OVER_AFTER, now, now - age, age, DELETED_AT_ONCE)]
                 )
                 left |= deleted == DELETED_AT_ONCE
         self._database.shrink()
         return left
+
+    def _now(self) -> int:
+        return round(self._wall() * 1000)
 
     def _forget(self) -> None:
         self._cameras.clear()
@@ -242,6 +262,13 @@ class Book:
                     f"({', '.join('?' * len(names))}) ON CONFLICT DO NOTHING",
                     found,
                 )
+        at = _KEYS.index("clock")
+        heard = {numbers[at] for found in rows.values() for numbers in found}
+        work.many(
+            "INSERT INTO fleet_clock (clock, heard) VALUES (?, ?) "
+            "ON CONFLICT (clock) DO UPDATE SET heard = excluded.heard",
+            [(clock, self._now()) for clock in heard],
+        )
         progress = [
             (source.id, table, spans.settled, spans.last, source.lost[table], source.begun[table])
             for source in self._changed

@@ -16,7 +16,7 @@ from ..store import postgresql
 from ..store.schema import VERSION as STORE_VERSION
 from ..store.schema import changes, statements, telling_what_it_is, version_of
 from ..store.writer import locked
-from .schema import VERSION, tables
+from .schema import CLOCKS, VERSION, tables
 
 if TYPE_CHECKING:
     import psycopg
@@ -291,6 +291,7 @@ def _checked(place: str, work: Work, changes_of: Callable[[int], Iterable[str]])
             f"{place}: a store of version {store}, of a fleet {version}; this fer-edge knows up to "
             f"{STORE_VERSION} and {VERSION}: update it, or name another store"
         )
+    work.run(CLOCKS)
     if store < STORE_VERSION:
         for statement in changes_of(store):
             work.run(statement)

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 VERSION = 1
 """Of the tables below; the table ``fleet`` has it. It rises with any change that others would get wrong."""
 
+CLOCKS = (
+    "CREATE TABLE IF NOT EXISTS fleet_clock ("
+    "clock BIGINT PRIMARY KEY REFERENCES clock, heard BIGINT NOT NULL)"
+)
+"""Of each clock when a row of it arrived last, in milliseconds since 1970. Earlier stores lack the table."""
+
 _DDL = (
     # The client of this store at brokers, and the versions of both sets of tables.
     "CREATE TABLE fleet (version INTEGER NOT NULL, store INTEGER NOT NULL, uuid TEXT NOT NULL)",
@@ -20,6 +26,7 @@ _DDL = (
     "PRIMARY KEY (device, kind))",
     # What the page shows of a device until it speaks again.
     "CREATE TABLE fleet_device (name TEXT PRIMARY KEY, seen INTEGER, told TEXT NOT NULL)",
+    CLOCKS,
 )
 
 

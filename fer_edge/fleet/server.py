@@ -111,11 +111,11 @@ class Fleet:
         self._broker, self._database, self._make, self._clock = broker, database, make_link, clock
         self._id = database.open()
         self.board = Board(wall)
-        self.book = Book(database, limits.history)
+        self.book = Book(database, limits.history, wall)
         self.book.load()
         self._load_board()
         self.asker = Asker(self.book, self._send, limits.asks)
-        self._keep_days, self._wall = limits.keep, wall
+        self._keep_days = limits.keep
         self._delete_at = clock() + DELETE_SECONDS
         self._over = threading.Event()
         self._link: Link | None = None
@@ -423,9 +423,8 @@ class Fleet:
         if self._keep_days is None or now < self._delete_at or self.board.database is not None:
             return
         self._delete_at = now + DELETE_SECONDS
-        before = round((self._wall() - self._keep_days * 86_400) * 1000)
         try:
-            if self.book.delete(before):
+            if self.book.delete(self._keep_days):
                 self._delete_at = now + COMMIT_SECONDS
         except OutputError as error:
             self._tell_database(error, now)

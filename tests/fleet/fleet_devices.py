@@ -135,7 +135,7 @@ class Clock:
 class Serving:
     """A fleet server in a thread, at a broker without a network."""
 
-    def __init__(self, path, hub, *, pace=50.0, database=None, **limits):
+    def __init__(self, path, hub, *, pace=50.0, database=None, wall=time.time, **limits):
         self.hub, self.clock = hub, Clock(pace)
         self.fleet = Fleet(
             PLACE,
@@ -143,6 +143,7 @@ class Serving:
             Limits(**limits),
             hub.session_link,
             self.clock,
+            wall,
         )
         self._thread = threading.Thread(target=self.fleet.run, daemon=True)
 

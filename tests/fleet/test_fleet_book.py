@@ -19,12 +19,14 @@ from results import face, result, tracked
 from fer_edge.cli import main
 from fer_edge.errors import DataError, OutputError
 from fer_edge.faces.quality import MEAN_FACE
-from fer_edge.fleet.book import Book
-from fer_edge.fleet.database import SqliteDatabase
+from fer_edge.fleet.book import DELETE, Book
+from fer_edge.fleet.database import SqliteDatabase, database_of
 from fer_edge.fleet.payloads import row_of
 from fer_edge.fleet.schema import tables
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.report.from_store import read_store
+from fer_edge.store.clock import at
+from fer_edge.store.postgresql import open_store
 from fer_edge.store.reader import StoreReader
 from fer_edge.store.schema import TABLES, VERSION
 from fer_edge.store.tally import CameraTally
@@ -42,9 +44,10 @@ def path(tmp_path):
 
 class Opened:
     def __init__(self, path, history=10_000):
-        self.database = SqliteDatabase(path)
+        self.database = database_of(str(path))
         self.database.open()
-        self.book = Book(self.database, history)
+        self.now = BEGAN / 1000
+        self.book = Book(self.database, history, lambda: self.now)
         self.book.load()
 
     def tell(self, name, *seqs, store=STORE, table="minutes", commit=True, **changed):
@@ -343,12 +346,95 @@ def test_rows_that_are_too_old_are_deleted_and_do_not_come_back_as_missing(path)
         opened.tell("shop", *range(1, 101))
         opened.tell("shop", *range(1, 6), table="visits")
         opened.tell("bar", 1, 2, 3, store="other", origin=BEGAN + 86_400_000)
-        assert not opened.book.delete(BEGAN + 98 * 60_000)
+        opened.now += 98 * 60 + 30 * 86_400
+        assert not opened.book.delete(30)
     assert seqs(path, "shop") == [98, 99, 100] and seqs(path, "bar") == [1, 2, 3]
     assert seqs(path, "shop", "visits") == []
     with Opened(path) as opened:
         assert opened.book.current["shop"].missing == 0
         assert opened.book.current["shop"].lost == {"minutes": 0, "visits": 0}
+
+
+def test_rows_of_a_clock_that_is_not_set_yet_are_kept_until_its_boot_is_over(path):
+    check_rows_of_a_clock_that_is_not_set(path)
+
+
+def check_rows_of_a_clock_that_is_not_set(place):
+    """``place``: a file, or the URL of a database; for PostgreSQL, too."""
+    behind = BEGAN - BOOT - 40 * 86_400_000
+
+    def there():
+        with open_store(str(place)) as store:
+            rows = {(one["device"], one["boot"], one["seq"]) for one in store.rows("minutes")}
+            return sorted(rows), [one["seq"] for one in store.rows("visits")]
+
+    def telling(opened, *rows, **changed):
+        opened.tell("shop", *rows, **changed)
+        opened.now += 60
+
+    with Opened(place) as opened:
+        opened.tell("bar", 1, store="other", origin=behind, boot="over")
+        opened.now += 86_400
+        # A visit may come before the first minute of its boot.
+        telling(opened, 1, table="visits", began=minute(1, origin=behind)["began"])
+        assert not opened.book.delete(30)
+        telling(opened, 1, 2, origin=behind)
+        assert not opened.book.delete(30)
+    kept = [("shop", "b1", 1), ("shop", "b1", 2)]
+    assert there() == (kept, [1])
+    with Opened(place) as opened:
+        opened.now += 2 * 86_400
+        # Of a boot that goes on, too, what is older than its newest minute by so much is deleted.
+        telling(opened, 2 + 30 * 24 * 60, origin=behind)
+        assert not opened.book.delete(30)
+        assert there() == ([kept[1], ("shop", "b1", 2 + 30 * 24 * 60)], [])
+        # The device sets its clock.
+        telling(opened, 4 + 30 * 24 * 60)
+        opened.now = BEGAN / 1000 + 32 * 86_400
+        assert not opened.book.delete(30)
+    assert there() == ([("shop", "b1", 2 + 30 * 24 * 60), ("shop", "b1", 4 + 30 * 24 * 60)], [])
+    with Opened(place) as opened:
+        # No row, of whatever time, makes others of its boot older than their dates.
+        opened.tell("till", 1, store="third")
+        opened.tell("till", 2, store="third", monotonic=1e9, began=at(BEGAN - BOOT + 10**12))
+        opened.now += 60
+        assert not opened.book.delete(30)
+        assert [one[2] for one in there()[0] if one[0] == "till"] == [1, 2]
+    with Opened(place) as opened:
+        telling(opened, 50_000, origin=behind - 40 * 86_400_000, boot="never set")
+        opened.now += 86_000
+        assert not opened.book.delete(30)
+        assert ("shop", "never set", 50_000) in there()[0]
+        opened.now += 600
+        assert not opened.book.delete(30)
+    assert ("shop", "never set", 50_000) not in there()[0]
+
+
+def test_a_store_without_what_was_heard_of_clocks_goes_on(path):
+    with Opened(path) as opened:
+        opened.tell("shop", 1)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE fleet_clock")
+    connection.commit()
+    connection.close()
+    with Opened(path) as opened:
+        opened.tell("shop", 2)
+        assert opened.database._connection.execute("SELECT * FROM fleet_clock").fetchall() == [(1, BEGAN)]
+        opened.now += 3 * 86_400
+        assert not opened.book.delete(2)
+    assert seqs(path) == []
+
+
+def test_deleting_reads_only_rows_that_are_too_old(path):
+    with Opened(path) as opened:
+        told = [
+            one[3]
+            for one in opened.database._connection.execute(
+                f"EXPLAIN QUERY PLAN {DELETE.format(row='visit')}", (0, 0, 0, 0, 1)
+            )
+        ]
+    assert any("visit_time (clock=? AND began<?)" in one for one in told), told
+    assert any("minute_time (clock=?)" in one for one in told), told
 
 
 def test_a_step_deletes_so_many_rows_and_gives_their_room_back(path, monkeypatch):
@@ -357,7 +443,8 @@ def test_a_step_deletes_so_many_rows_and_gives_their_room_back(path, monkeypatch
         opened.tell("shop", *range(1, 2001))
         opened.database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         size = path.stat().st_size
-        assert [opened.book.delete(BEGAN * 2) for _ in range(3)] == [True, True, False]
+        opened.now *= 2
+        assert [opened.book.delete(1) for _ in range(3)] == [True, True, False]
         opened.database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert path.stat().st_size < size / 2
     assert seqs(path, "shop") == []

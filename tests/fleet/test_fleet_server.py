@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 pytest.importorskip("paho.mqtt.enums")
-from fleet.fleet_devices import STORE, AnsweringDevice, Serving, SessionBroker, minute, visit
+from fleet.fleet_devices import BEGAN, BOOT, STORE, AnsweringDevice, Serving, SessionBroker, minute, visit
 from outputs.mqtt_broker import PLACE, FakeControl, WrittenStore, state
 
 from fer_edge.cli import main
@@ -19,6 +19,7 @@ from fer_edge.errors import OutputError
 from fer_edge.fleet.asking import BACK_OFF
 from fer_edge.fleet.database import SqliteDatabase
 from fer_edge.fleet.payloads import LARGEST
+from fer_edge.fleet.server import DELETE_SECONDS
 from fer_edge.outputs.mqtt.feed import to_payload
 from fer_edge.outputs.mqtt.publisher import Publisher, Telling
 from fer_edge.report.from_store import read_store
@@ -459,12 +460,32 @@ def test_a_device_that_has_told_nothing_for_long_is_asked_for_its_last_rows(path
 
 
 def test_rows_are_kept_for_so_many_days(path, hub):
-    with Serving(path, hub, pace=300.0, keep=1) as server:
-        server.fleet._wall = lambda: minute(2)["began"].timestamp() + 86_400
+    now = [minute(4)["began"].timestamp()]
+    with Serving(path, hub, pace=300.0, keep=2, wall=lambda: now[0]) as server:
         for seq in range(1, 4):
             server.say("shop", "minutes", minute(seq))
         server.until(lambda: server.fleet.book.written == 3)
+        now[0] = minute(2)["began"].timestamp() + 2 * 86_400
         server.until(lambda: seqs(path) == [2, 3])
+
+
+def test_rows_of_a_device_whose_clock_is_not_set_yet_are_kept_also_by_a_new_server(path, hub):
+    now = [minute(4)["began"].timestamp()]
+    behind = BEGAN - BOOT - 40 * 86_400_000
+    for seq in (1, 2):
+        with Serving(path, hub, pace=600.0, keep=30, wall=lambda: now[0]) as server:
+            made = minute(seq, origin=behind)
+            server.say("shop", "people", visit(seq, began=made["began"]))
+            server.say("shop", "minutes", made)
+            server.until(lambda server=server: server.fleet.book.written == 2)
+            over = server.clock() + 2 * DELETE_SECONDS
+            server.until(lambda server=server, over=over: server.clock() > over)
+    with Serving(path, hub, keep=30, wall=lambda: now[0]) as server:
+        server.say("shop", "minutes", minute(3))
+        server.until(lambda: server.fleet.book.written == 1)
+    assert seqs(path) == [1, 2, 3] and seqs(path, table="visits") == [1, 2]
+    with StoreReader(path) as store:
+        assert [one["began"] for one in store.rows("minutes")] == [minute(seq)["began"] for seq in (1, 2, 3)]
 
 
 def test_a_broker_that_stops_sending_is_given_a_new_session(path, hub):

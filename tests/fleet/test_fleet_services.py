@@ -311,6 +311,22 @@ def test_both_databases_give_the_same_rows_summaries_and_reports(mosquitto, post
         assert one.read_text() == (tmp_path / "csv2" / one.name).read_text(), one.name
 
 
+def test_rows_of_a_clock_that_is_not_set_yet_are_kept_in_both_databases(store):
+    from fleet.test_fleet_book import check_rows_of_a_clock_that_is_not_set
+
+    check_rows_of_a_clock_that_is_not_set(store)
+
+
+def test_a_database_without_what_was_heard_of_clocks_goes_on(postgresql):
+    database = database_of(postgresql.database())
+    for _ in range(2):
+        database.open()
+        with database.transaction() as work:
+            assert work.all("SELECT clock, heard FROM fleet_clock") == []
+            work.run("DROP TABLE fleet_clock")
+        database.close()
+
+
 def test_a_database_without_a_store_or_of_another_encoding_is_refused(postgresql, tmp_path, capsys):
     url = postgresql.database()
     assert main(["store", url]) == 2
