@@ -27,7 +27,7 @@ def live_of(
         return None
     from ..outputs.live import Live
 
-    names = [camera.watch.options.camera or camera.watch.source.name for camera in cameras]
+    names = [camera.watch.camera for camera in cameras]
     return Live(names, device=config.mqtt_name, store=config.store, told=told)
 
 

@@ -245,9 +245,7 @@ def _start(watch: Watch) -> dict[str, Any]:
         "labels": classifier.labels,
     }
     source = watch.source
-    return start_to_json(
-        __version__, source.name, options["camera"] or source.name, source.live, model, options
-    )
+    return start_to_json(__version__, source.name, watch.camera, source.live, model, options)
 
 
 def _refuse_misfits(camera: Watched) -> None:

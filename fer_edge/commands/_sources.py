@@ -61,15 +61,12 @@ def _with_colour(config: Config, colour: bool) -> WatchOptions:
 
 
 def _open_source(config: Config, options: WatchOptions) -> Source:
-    from ..sources import await_any, first_camera, open_camera, open_source
-    from ..sources.reconnect import opened_or_awaited
+    from ..sources import await_any, await_first, first_camera, open_camera, open_source
 
     opening = options.source_options
     given = config.source if config.source is not None else next(iter(config.camera), None)
     if options.wait_for_camera:
-        if given is None:
-            return opened_or_awaited("the first camera", lambda: first_camera(opening))
-        return await_any(given, opening)
+        return await_first(opening) if given is None else await_any(given, opening)
     if given is not None:
         return open_camera(given, opening) if config.source is None else open_source(given, opening)
     source = first_camera(opening)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +68,9 @@ class Control:
         self._callbacks: list[Callable[[], None]] = []
         self._marked = 0
         watches = [run] if isinstance(run, Watch) else [*run.watches.values()]
-        self._watches = {watch.options.camera or watch.source.name: watch for watch in watches}
+        self._watches = {watch.camera: watch for watch in watches}
+        # A camera that was waited for may be another one than its name says.
+        self._kept_as = {camera: camera for camera in self._watches}
         self._live = any(watch.source.live for watch in watches)
         self.folder = folder
         """Where pause and masks are remembered."""
@@ -82,6 +85,8 @@ class Control:
         self._drawn = {camera: self._recalled.masks.get(camera, ()) for camera in self._watches}
         for camera, watch in self._watches.items():
             watch.cover(self._drawn[camera])
+            if watch.options.camera is None:
+                watch.on_opened = functools.partial(self._take_over, camera)
         for camera in self._recalled.masks.keys() - self._watches.keys():
             _log.warning("masks drawn on %r are not used: no camera of this run has that name", camera)
 
@@ -193,6 +198,21 @@ class Control:
         for callback in callbacks:
             callback()
 
+    def _take_over(self, camera: str, name: str) -> None:
+        """Hide what was drawn on the source ``name``, which ``camera`` turned out to be."""
+        before = self._kept_as[camera]
+        if name == before:
+            return
+        with self._changing():
+            self._kept_as[camera] = name
+            _log.warning("%s is there, and this run calls it %r; masks are those of %s", name, camera, name)
+            if self._drawn[camera] != self._recalled.masks.get(before, ()):
+                # Drawn for whatever camera comes.
+                self._keep()
+                return
+            self._drawn[camera] = self._recalled.masks.get(name, ())
+            self._watches[camera].cover(self._drawn[camera])
+
     def _set_paused(self, paused: bool) -> None:
         if paused == self.paused:
             return
@@ -219,8 +239,9 @@ class Control:
     def _changed(self, kept: Memory) -> Memory:
         """What is to be ``kept`` from now on: also what other runs of this name have added meanwhile."""
         own = self._watches.keys()
-        masks = {camera: masks for camera, masks in kept.masks.items() if camera not in own}
-        masks |= {camera: masks for camera, masks in self._drawn.items() if masks}
+        drawn = {self._kept_as[camera]: masks for camera, masks in self._drawn.items()}
+        masks = {camera: masks for camera, masks in kept.masks.items() if camera not in drawn}
+        masks |= {camera: masks for camera, masks in drawn.items() if masks}
         paused = kept.paused
         if self._live:
             paused = paused | own if self._stays_paused else paused - own - self._recalled.paused

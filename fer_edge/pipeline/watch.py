@@ -99,6 +99,8 @@ class Watch(Iterator[FrameResult]):
     ) -> None:
         self.options = options or WatchOptions()
         self._on_state = on_state or (lambda _: None)
+        self.on_opened: Callable[[str], None] = lambda _: None
+        """Called with the name of a source that was opened again, before its first frame is looked at."""
         self._admission, self._shared = admission or _at_once, admission is not None
         self._stop = threading.Event()
         # Reentrant, because a signal handler may run within a step.
@@ -110,6 +112,8 @@ class Watch(Iterator[FrameResult]):
         self._pause = Pause()
         with contextlib.ExitStack() as opening:
             self.source = source if isinstance(source, Source) else opening.enter_context(self._open(source))
+            self.camera = self.options.camera or self.source.name
+            """What results call the camera, whatever a source that is opened again is called."""
             self._pace = self._paced()
             self.recognizer = recognizer or recognizer_of(self.options)
             self._opened = opening.pop_all()
@@ -344,7 +348,10 @@ class Watch(Iterator[FrameResult]):
     def _fed(self) -> Generator[tuple[Frame, Gap | None], None, None]:
         with contextlib.closing(iter(self._feed)) as frames:
             for frame, gap in frames:
-                self.source, self._tally.dropped = self._feed.source, self._feed.dropped
+                self._tally.dropped = self._feed.dropped
+                if self.source is not self._feed.source:
+                    self.source = self._feed.source
+                    self.on_opened(self.source.name)
                 yield frame, gap
             self._tally.dropped = self._feed.dropped
 
@@ -364,7 +371,7 @@ class Watch(Iterator[FrameResult]):
         result = FrameResult(
             index=self._tally.frames,
             source=frame.name,
-            camera=self.options.camera or self.source.name,
+            camera=self.camera,
             timestamp=frame.timestamp,
             monotonic=frame.monotonic,
             time=datetime.now(UTC) - timedelta(seconds=age),

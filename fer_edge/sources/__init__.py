@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from numbers import Integral
@@ -43,6 +44,7 @@ __all__ = [
     "StreamSource",
     "VideoSource",
     "await_any",
+    "await_first",
     "device_of",
     "first_camera",
     "has_camera",
@@ -56,6 +58,8 @@ __all__ = [
 ]
 
 DEFAULTS = SourceOptions()
+
+_NUMBERED = re.compile(r"(?:/dev/video)?(\d+)")
 
 
 def open_any(source: str | int | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
@@ -81,10 +85,23 @@ def await_any(source: str | int | os.PathLike[str], options: SourceOptions = DEF
     return opened_or_awaited(place_name(text), lambda: open_any(text, options))
 
 
+def await_first(options: SourceOptions = DEFAULTS) -> Source:
+    """Open as :func:`first_camera` does; what stands for a camera that is not there waits for one.
+
+    It has the name of the one that is seen, else that which a first camera nearly always gets. Errors as for
+    :func:`await_any`.
+    """
+    place = None
+    with contextlib.suppress(SourceError):
+        place = _first_place()
+    return opened_or_awaited(place_name(place or "0"), lambda: first_camera(options))
+
+
 def place_name(source: str | int | os.PathLike[str]) -> str:
-    """Return what messages call a ``source`` that is not open; without passwords."""
+    """Return the name that a ``source`` has once it is open; without passwords."""
     text = _text(source)
-    return f"camera {text}" if text.isdecimal() else without_secrets(text)
+    camera = _NUMBERED.fullmatch(text)
+    return f"camera {int(camera[1])}" if camera else without_secrets(text)
 
 
 def is_camera(text: str) -> bool:
@@ -120,7 +137,7 @@ def _text(source: str | int | os.PathLike[str]) -> str:
 
 def has_camera() -> bool:
     """Whether :func:`first_camera` finds a camera."""
-    return bool(list_cameras()) or has_picamera()
+    return _first_place() is not None
 
 
 def first_camera(options: SourceOptions = DEFAULTS) -> Source:
@@ -129,15 +146,20 @@ def first_camera(options: SourceOptions = DEFAULTS) -> Source:
     Raises :class:`~fer_edge.errors.SourceError` that lists what could be given where there is none,
     and where the one there is cannot be opened.
     """
-    cameras = list_cameras()
-    if cameras:
-        return open_camera(str(cameras[0].index), options)
-    if has_picamera():
-        return open_camera("picamera2", options)
+    place = _first_place()
+    if place is not None:
+        return open_camera(place, options)
     raise SourceError(
         "no camera found: give a film, an image, a folder or a URL, or --camera with N (of /dev/videoN), "
         "picamera2, or demo for the built-in demo camera"
     )
+
+
+def _first_place() -> str | None:
+    cameras = list_cameras()
+    if cameras:
+        return str(cameras[0].index)
+    return "picamera2" if has_picamera() else None
 
 
 def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
@@ -197,8 +219,8 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
         return DemoSource(paced=not options.unpaced)
     if spec == "picamera2":
         return lasting(lambda: PiCameraSource(colour=options.colour, turn=options.turn))
-    if camera := re.fullmatch(r"(?:/dev/video)?(\d+)", spec):
-        return _numbered(int(camera[1]), f"camera {int(camera[1])}")
+    if camera := _NUMBERED.fullmatch(spec):
+        return _numbered(int(camera[1]), place_name(spec))
     if is_usb_name(spec):
         return _numbered(find_usb_camera(spec), spec)
     if is_camera_path(spec) or spec.startswith("/dev/"):

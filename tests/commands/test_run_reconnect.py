@@ -18,6 +18,8 @@ from sources.web import MJPEG, jpeg, multipart, serving
 
 from fer_edge.config import load
 from fer_edge.option import LIMIT
+from fer_edge.sources.cameras import Camera
+from fer_edge.sources.demo import DemoSource
 
 # Clocks, signals and processes under an emulator are the emulator's.
 pytestmark = pytest.mark.heavy
@@ -133,6 +135,27 @@ def test_a_camera_that_is_missing_at_the_start_is_waited_for(cli, monkeypatch):
     assert first.endswith("; waiting for it")
     assert f": {url}: there after " in second
     assert "3 frames in" in out
+
+
+def test_the_first_camera_has_one_name_and_its_masks_also_where_it_comes_late(cli, tmp_path, monkeypatch):
+    class First(DemoSource):
+        name = "camera 0"
+
+    listed = iter([[], [], []])
+    monkeypatch.setattr(
+        "fer_edge.sources.list_cameras", lambda: next(listed, [Camera(0, "late", "uvcvideo", True)])
+    )
+    monkeypatch.setattr("fer_edge.sources.has_picamera", lambda: False)
+    monkeypatch.setattr("fer_edge.sources.open_camera", lambda *_: First())
+    whole = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    kept = {"version": 1, "paused": False, "masks": {"camera 0": [whole]}}
+    (tmp_path / "control-default.json").write_text(json.dumps(kept))
+    log = tmp_path / "log.jsonl"
+    code, _, err = cli("run", "--wait-for-camera", "--frames", 20, "--jsonl", log, "--state-folder", tmp_path)
+    assert (code, "waiting for it" in err, next(listed, None)) == (0, True, None)
+    start, *frames, _ = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {start["camera"], *(one["camera"] for one in frames)} == {"camera 0"}
+    assert not any(one.get("faces") for one in frames), "faces under the remembered mask"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import logging
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("cv2")
@@ -22,6 +24,7 @@ from fer_edge.control.requests import obey
 from fer_edge.errors import DataError
 from fer_edge.pipeline.options import WatchOptions
 from fer_edge.pipeline.watch import Watch
+from fer_edge.sources.reconnect import AbsentSource
 
 TRIANGLE = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
 SQUARE = ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2), (0.1, 0.2))
@@ -246,6 +249,69 @@ def test_masks_of_a_camera_that_is_called_otherwise_now_are_named(run, tmp_path,
     ]
     control.set_masks("door", [])
     assert [*json.loads((tmp_path / "control-default.json").read_text())["masks"]] == ["till"]
+
+
+class Late(Script):
+    """A camera that is called otherwise than what stood for it; its pictures are bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.name = "picamera2"
+
+    def __iter__(self):
+        for frame in super().__iter__():
+            yield replace(frame, image=np.full_like(frame.image, 255))
+
+
+def awaited(**options):
+    absent = AbsentSource("camera 0", "camera 0: is not there", Late)
+    return Watch(absent, WatchOptions(min_hits=1, **options), Recognizer())
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("fer_edge.pipeline.reconnect.PAUSES", (0.01,))
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_camera_that_comes_late_under_another_name_gets_its_own_masks(tmp_path, caplog):
+    path = tmp_path / "control-default.json"
+    masks = {"camera 0": [SQUARE], "picamera2": [TRIANGLE]}
+    path.write_text(json.dumps({"version": 1, "paused": False, "masks": masks}))
+    with awaited() as run:
+        control = Control(run, folder=tmp_path)
+        changes = []
+        control.on_change(lambda: changes.append(control.snapshot()["masks"]))
+        result = next(run)
+        assert control.cameras == (result.camera,) == ("camera 0",)
+        assert changes == [{"camera 0": [list(TRIANGLE)]}]
+        assert result.image.any() and not result.image[0, :30].any(), "the first picture shows what is masked"
+        assert (
+            "picamera2 is there, and this run calls it 'camera 0'; masks are those of picamera2"
+            in caplog.messages
+        )
+        control.set_masks(result.camera, [])
+    assert json.loads(path.read_text())["masks"] == {"camera 0": [[list(point) for point in SQUARE]]}
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_what_was_drawn_before_a_camera_came_hides_its_first_picture(tmp_path):
+    with awaited() as run:
+        control = Control(run, folder=tmp_path)
+        control.set_masks("camera 0", [TRIANGLE])
+        picture = next(run).image
+        assert picture.any() and not picture[0, :30].any()
+    with Watch(Late(), WatchOptions(), Recognizer()) as run:
+        assert Control(run, folder=tmp_path).drawn("picamera2") == (TRIANGLE,)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_camera_that_was_given_a_name_keeps_its_masks_whatever_its_source_is_called(tmp_path):
+    with awaited(camera="door") as run:
+        control = Control(run, folder=tmp_path)
+        control.set_masks("door", [TRIANGLE])
+        assert (next(run).camera, control.drawn("door")) == ("door", (TRIANGLE,))
+    assert [*json.loads((tmp_path / "control-default.json").read_text())["masks"]] == ["door"]
 
 
 def test_what_is_remembered_is_on_the_disk_before_it_takes_the_place_of_what_was(run, tmp_path, monkeypatch):

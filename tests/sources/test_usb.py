@@ -18,6 +18,7 @@ from fer_edge.sources import (
     open_any,
     open_camera,
     open_source,
+    place_name,
     usb,
     v4l2,
 )
@@ -375,6 +376,13 @@ def test_a_camera_is_waited_for_under_each_of_its_names(bus):
             source.reopen()
     bus.plug(0)
     assert [shown(source.reopen())[0] for source in waiting.values()] == [0, 0, 0]
+
+
+def test_what_stands_for_a_camera_has_the_name_that_it_will_have(bus):
+    waiting = [await_any(name) for name in ("0", "00")]
+    bus.plug(0)
+    assert [shown(source.reopen()) for source in waiting] == [(0, source.name) for source in waiting]
+    assert open_camera("/dev/video0").name == place_name("/dev/video0") == "camera 0"
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "-", "", "usb:nonsense"])
