@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import log
 from .commands import COMMANDS, set_up
-from .errors import FerEdgeError, is_out_of_memory, printable
+from .errors import FerEdgeError, described, is_out_of_memory, printable
 from .interrupts import ended_at_once
 from .service import journal
 
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FER_EDGE_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        text = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(_describe(error)))
+        text = _NO_MEMORY if is_out_of_memory(error) else _masked(printable(described(error)))
         _report(f"fer-edge {parsed.command}: {text}", logging.ERROR)
         _flush_stdout()
         return _exit_code(error)
@@ -288,17 +288,6 @@ def _masked(message: str) -> str:
     from .sources.urls import with_urls_masked
 
     return with_urls_masked(message)
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, FerEdgeError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = str(error).strip().partition("\n")[0][:300]
-    if isinstance(error, ValueError):
-        return text
-    return f"{type(error).__name__}: {text} (FER_EDGE_DEBUG=1 shows where)"
 
 
 def _exit_code(error: Exception) -> int:

@@ -96,6 +96,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, ImportError) and _NOT_LOADED in str(error)
 
 
+def described(error: Exception) -> str:
+    """What a message says of ``error``: where the name of a file is known, that first."""
+    if isinstance(error, FerEdgeError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = str(error).strip().partition("\n")[0][:300]
+    if isinstance(error, ValueError):
+        return text
+    return f"{type(error).__name__}: {text} (FER_EDGE_DEBUG=1 shows where)"
+
+
 SHOWN = 16
 """Characters of somebody's text that a message repeats."""
 

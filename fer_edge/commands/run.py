@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import GROUPS, OPTIONS, Config, Loaded, load, reloaded, to_toml
-from ..errors import FerEdgeError, OutputError, printable
+from ..errors import FerEdgeError, OutputError, described, printable
 from ..log import date_lines, set_level
 from ..option import nonempty
 from ._arguments import add_option
@@ -286,9 +286,9 @@ class _Run:
             # Before outputs are opened, which record the options.
             _adjust(results, new.config)
             opened = open_outputs(new.config, watched(new.config, results), self._opened)
-        except (FerEdgeError, ValueError) as error:
+        except (FerEdgeError, ValueError, OSError) as error:
             _adjust(results, self._config)
-            _log.error("configuration not read again, the old one goes on: %s", error)
+            _log.error("configuration not read again, the old one goes on: %s", described(error))
             return
         session = self._control.session
         self._outputs.exchange(*self._all_outputs(opened), new.config.require, _summaries(results))

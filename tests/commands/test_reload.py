@@ -18,6 +18,7 @@ pytest.importorskip("skimage", reason="scikit-image is not installed")
 pytestmark = pytest.mark.heavy
 
 PATIENCE = 60.0
+SUFFIXES = {"jsonl": ".jsonl", "save_video": ".mkv", "save_image": ".png", "store": ".db"}
 
 
 def records(path):
@@ -98,6 +99,22 @@ def test_a_bad_new_file_is_one_line_and_the_old_configuration_goes_on(started, t
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
     assert [one["type"] for one in records(tmp_path / "a.jsonl")].count("end") == 1
+
+
+@pytest.mark.parametrize("key", ["jsonl", "save_video", "save_image", "store"])
+def test_a_name_that_no_file_can_have_is_one_line_and_the_old_configuration_goes_on(started, tmp_path, key):
+    file, name = tmp_path / "door.toml", "x" * 300 + SUFFIXES[key]
+    file.write_text('camera = "demo"\njsonl = "a.jsonl"\n')
+    process = started("--config", "door.toml")
+    await_frames(tmp_path / "a.jsonl")
+    file.write_text('camera = "demo"\nmin_score = 1\n' + f'{key} = "{name}"\n')
+    told = reload(process)
+    assert told.startswith(f"configuration not read again, the old one goes on: {name}: ")
+    assert told.endswith("File name too long")
+    found = await_frames(tmp_path / "a.jsonl", 20)
+    assert any(one["faces"] for one in found[-20:]), "min_score was taken over"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
 
 
 def test_flags_still_come_first(started, tmp_path):
