@@ -50,6 +50,10 @@ def watched(config: Config, results: Watch | WatchAll) -> list[Watched]:
     return [Watched(one.config, results.watches[one.name], one.name) for one in config.cameras]
 
 
+Written = frozenset[tuple[str, Path]]
+"""Names of outputs, each with a file or folder of its own."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """The outputs of a run, each by what makes it another one."""
@@ -58,6 +62,8 @@ class Opened:
     """Written at once."""
     slow: Mapping[Hashable, SlowOutput] = field(default_factory=dict)
     """With a thread each."""
+    written: Written = frozenset()
+    """What the run has written until now, outputs that are finished included."""
 
     @property
     def store(self) -> StoreOutput | None:
@@ -73,6 +79,7 @@ _NONE = Opened()
 def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _NONE) -> Opened:
     """Open what ``config`` and the ``cameras`` ask for; of what was open ``before`` all that stays the same.
 
+    Files that the run has written are continued, and none of its pictures is lost, also with ``force``.
     Raises :class:`~fer_edge.errors.DataError` for an output that cannot be opened, would replace an input, or
     is one file with another; nothing that was open before is touched then.
     """
@@ -85,9 +92,9 @@ def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _N
     _refuse_conflicts(config, cameras)
     with contextlib.ExitStack() as undoing:
         direct = dict(_open(_direct(config, cameras), before.direct, undoing))
-        slow = dict(_open(_slow(config, cameras), before.slow, undoing))
+        slow = dict(_open(_slow(config, cameras, before.written), before.slow, undoing))
         undoing.pop_all()
-    return Opened(direct, slow)
+    return Opened(direct, slow, before.written.union(_written(config, cameras)))
 
 
 T = TypeVar("T", bound="Output | SlowOutput")
@@ -135,29 +142,40 @@ def _direct(config: Config, cameras: Sequence[Watched]) -> Wanted[Output]:
         )
 
 
-def _slow(config: Config, cameras: Sequence[Watched]) -> Wanted[SlowOutput]:
+def _slow(config: Config, cameras: Sequence[Watched], written: Written) -> Wanted[SlowOutput]:
     for camera in cameras:
-        for key, make in _pictures(camera):
+        for key, make in _pictures(camera, written):
             yield (camera.name, key), partial(_of_camera, camera, make)
     if config.store:
         yield ("store", config.store), partial(_store, config, cameras)
     # Last, since opening them may empty a file, and what cannot be opened is found out by then.
     for camera in cameras:
         if camera.name is not None and camera.config.jsonl:
-            lines = partial(_json_lines, camera.config, [camera])
+            lines = partial(_json_lines, camera.config, [camera], written)
             yield (
                 (camera.name, "jsonl", camera.config.jsonl, *_kept(camera.config)),
                 partial(_of_camera, camera, lines),
             )
     if config.jsonl:
-        yield ("jsonl", config.jsonl, *_kept(config)), partial(_json_lines, config, cameras)
+        yield ("jsonl", config.jsonl, *_kept(config)), partial(_json_lines, config, cameras, written)
 
 
 def _kept(config: Config) -> tuple[Hashable, ...]:
     return (*config.keep_files, config.keep_free) if config.keep_files else ()
 
 
-def _pictures(camera: Watched) -> Wanted[SlowOutput]:
+def _written(config: Config, cameras: Sequence[Watched]) -> Iterator[tuple[str, Path]]:
+    own = [camera.config for camera in cameras]
+    files = [("jsonl", one.jsonl) for one in (config, *own)]
+    files += [
+        (name, file) for one in own for name, file in (("video", one.save_video), ("image", one.save_image))
+    ]
+    for name, file in files:
+        if file and file != "-":
+            yield name, resolved(file)
+
+
+def _pictures(camera: Watched, written: Written) -> Wanted[SlowOutput]:
     from ..outputs.image import ImageOutput
     from ..outputs.keeping import Limits
     from ..outputs.video import VideoOutput
@@ -176,12 +194,16 @@ def _pictures(camera: Watched) -> Wanted[SlowOutput]:
                 config.force,
                 config.unsure,
                 keep,
+                ("video", resolved(config.save_video)) in written,
             ),
         )
     if config.save_image:
+        # Those in a folder that this run has written are not written again.
+        own = is_folder(config.save_image) and ("image", resolved(config.save_image)) in written
+        force = config.force or own
         yield (
             ("image", config.save_image, config.unsure),
-            partial(ImageOutput, config.save_image, source.paths, config.force, config.unsure, _root(source)),
+            partial(ImageOutput, config.save_image, source.paths, force, config.unsure, _root(source)),
         )
 
 
@@ -192,12 +214,13 @@ def _of_camera(camera: Watched, make: Callable[[], SlowOutput]) -> SlowOutput:
     return output
 
 
-def _json_lines(config: Config, cameras: Sequence[Watched]) -> SlowOutput:
+def _json_lines(config: Config, cameras: Sequence[Watched], written: Written) -> SlowOutput:
     from ..outputs.jsonl import JsonLinesOutput
     from ..outputs.keeping import Limits
 
     assert config.jsonl is not None
-    mode: Mode = "append" if config.append else "overwrite" if config.force else "new"
+    own = config.jsonl != "-" and ("jsonl", resolved(config.jsonl)) in written
+    mode: Mode = "append" if config.append or own else "overwrite" if config.force else "new"
     keep = Limits.of(config.keep_files, config.keep_free)
     return JsonLinesOutput(config.jsonl, mode, [_start(camera.watch) for camera in cameras], keep)
 

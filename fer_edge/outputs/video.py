@@ -57,7 +57,8 @@ class VideoOutput(SlowOutput):
     to names that are taken. Where a source was lost for :data:`LONGEST_STILL`, a segment ends and the
     next begins when it is back; after shorter gaps the film goes on, with the last picture standing
     still meanwhile, and all times are kept. ``fps``: the source's frames a second, where they come
-    evenly. ``keep``: what is kept of a live source's segments. Frames of another size than the first are
+    evenly. ``keep``: what is kept of a live source's segments. ``continued``: go on with what another output
+    of this run wrote, in a further segment, and replace nothing. Frames of another size than the first are
     scaled to it. Raises :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, a
     folder that cannot be written to, or ``keep`` where the source is not live.
     """
@@ -73,6 +74,7 @@ class VideoOutput(SlowOutput):
         force: bool = False,
         unsure: bool = True,
         keep: Limits | None = None,
+        continued: bool = False,
     ) -> None:
         self._path = Path(path)
         self._unsure = unsure
@@ -80,15 +82,15 @@ class VideoOutput(SlowOutput):
             raise DataError(f"{path}: the name of a video must end in {', '.join(SUFFIXES)}")
         if keep and not live:
             raise DataError(f"{path}: parts of a film are not deleted; --keep-files is for cameras")
-        check_target(self._path, force=force or live)
-        self._live, self._fps, self._segment, self._force = live, fps, segment, force
+        check_target(self._path, force=force or live or continued)
+        self._live, self._fps, self._segment, self._force = live, fps, segment, force and not continued
         self._cancelled = False
         self._encoder: Encoder | None = None
         self._size = (0, 0)
         self._times: list[float] = []
         self._began = datetime.now(UTC)
         self._file: _File | None = None
-        self._latest: Path | None = None
+        self._latest = self._path if continued else None
         self._is_pipe = is_special(path)
         self._reserve, self._largest = _RESERVE, _LARGEST
         self._keeper: Keeper | None = None

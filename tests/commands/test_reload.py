@@ -7,10 +7,19 @@ import json
 import re
 import signal
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+cv2 = pytest.importorskip("cv2")
+
+from fer_edge.commands._outputs import Watched, open_outputs
+from fer_edge.config import load
 from fer_edge.control.local import ask
+from fer_edge.errors import DataError
+from fer_edge.sources import ImageSource
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 
@@ -115,6 +124,69 @@ def test_a_name_that_no_file_can_have_is_one_line_and_the_old_configuration_goes
     assert any(one["faces"] for one in found[-20:]), "min_score was taken over"
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("mode", ["", "append = true\n", "force = true\n"])
+def test_other_limits_leave_the_json_lines_of_the_run(started, tmp_path, mode):
+    file = tmp_path / "door.toml"
+    head = 'camera = "demo"\njsonl = "a.jsonl"\nkeep_files = ["{}"]\n' + mode
+    file.write_text(head.format("1G"))
+    process = started("--config", "door.toml")
+    before = await_frames(tmp_path / "a.jsonl", 5)
+    file.write_text(head.format("2G"))
+    assert reload(process) == "configuration read again, changed: keep_files"
+    after = await_frames(tmp_path / "a.jsonl", 5)
+    assert after[: len(before)] == before, "what was written before is lost"
+    file.write_text(head.format("2G") + 'keep_free = "1M"\n')
+    assert reload(process) == "configuration read again, changed: keep_free"
+    await_frames(tmp_path / "a.jsonl", 5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    found = records(tmp_path / "a.jsonl")
+    assert found[: len(after)] == after
+    frames = [one["frame"] for one in found if one["type"] == "frame"]
+    assert frames == sorted(set(frames))
+
+
+@pytest.mark.parametrize("changed", ['segment = "1h"', "unsure = false"])
+def test_other_options_leave_the_video_of_the_run(started, tmp_path, changed):
+    file = tmp_path / "door.toml"
+    head = 'camera = "demo"\nunpaced = true\njsonl = "a.jsonl"\nsave_video = "a.mkv"\nforce = true\n'
+    file.write_text(head)
+    process = started("--config", "door.toml")
+    # So many that a piece of the video is written.
+    await_frames(tmp_path / "a.jsonl", 100)
+    file.write_text(head + changed)
+    assert reload(process) == f"configuration read again, changed: {changed.split()[0]}"
+    await_frames(tmp_path / "a.jsonl", 100)
+    process.send_signal(signal.SIGTERM)
+    process.wait(PATIENCE)
+    parts = [tmp_path / "a.mkv", *tmp_path.glob("a-*.mkv")]
+    counts = []
+    for path in parts:
+        film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        counts.append(sum(1 for _ in iter(film.grab, False)))
+    assert len(counts) == 2 and counts[0] >= 100 and counts[1] > 0
+
+
+def test_images_that_the_run_has_written_refuse_no_reload(tmp_path):
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    out = tmp_path / "out"
+    config = load({"source": str(tmp_path), "save_image": f"{out}/"}, {}).config
+    source = ImageSource(tmp_path)
+
+    def opened(config, *before):
+        return open_outputs(config, [Watched(config, SimpleNamespace(source=source))], *before)
+
+    first = opened(config)
+    (out / "a.png.png").write_bytes(b"written by this run")
+    other = replace(config, unsure=False)
+    second = opened(other, first)
+    assert [*first.slow.values()] != [*second.slow.values()]
+    assert (out / "a.png.png").read_bytes() == b"written by this run"
+    with pytest.raises(DataError, match=r"a\.png\.png: exists already"):
+        opened(other)
 
 
 def test_flags_still_come_first(started, tmp_path):
