@@ -129,7 +129,7 @@ def _direct(config: Config, cameras: Sequence[Watched]) -> Wanted[Output]:
             partial(WindowOutput, wait=not related, unsure=config.unsure, named=named),
         )
     # STATUS= says that it works; who looked how, minute by minute, is nothing for the system's journal.
-    if config.jsonl != "-" and not journal.reads(sys.stdout):
+    if not gives_lines(config) and not journal.reads(sys.stdout):
         yield (
             ("console", config.unsure),
             partial(
@@ -140,6 +140,11 @@ def _direct(config: Config, cameras: Sequence[Watched]) -> Wanted[Output]:
                 named=named,
             ),
         )
+
+
+def gives_lines(config: Config) -> bool:
+    """Whether JSON lines, of all cameras or of one, go to standard output, which no other text may."""
+    return "-" in (config.jsonl, *(camera.config.jsonl for camera in config.cameras))
 
 
 def _slow(config: Config, cameras: Sequence[Watched], written: Written) -> Wanted[SlowOutput]:

@@ -24,7 +24,7 @@ from ._control import control_of, let_others_ask, open_button
 from ._extras import require_extras
 from ._live import live_of, metrics_of
 from ._mqtt import broker_for
-from ._outputs import Opened, Watched, open_outputs, watched
+from ._outputs import Opened, Watched, gives_lines, open_outputs, watched
 from ._page import open_door
 from ._sources import longest_silence, open_loop
 
@@ -370,4 +370,4 @@ def _adjust(results: Watch | WatchAll, config: Config) -> None:
 
 
 def _messages(config: Config) -> TextIO:
-    return sys.stderr if config.jsonl == "-" else sys.stdout
+    return sys.stderr if gives_lines(config) else sys.stdout

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,9 @@ _LOOK_EVERY = 1.0
 
 _LARGEST = 100_000_000
 """Bytes after which a new file is begun where old ones may be deleted."""
+
+_WHOLE_LINES = threading.Lock()
+"""Held while one of several outputs writes to stdout: a pipe takes a long line in parts."""
 
 Mode = Literal["new", "append", "overwrite"]
 
@@ -129,7 +133,8 @@ class JsonLinesOutput(SlowOutput):
         line = to_line(record)
         with self._named_errors():
             if self._path is None:
-                write_line(sys.stdout, line, lambda: self._cancelled)
+                with _WHOLE_LINES:
+                    write_line(sys.stdout, line, lambda: self._cancelled)
             else:
                 self._look()
                 self._append(line.encode() + b"\n")

@@ -290,6 +290,21 @@ def test_a_run_of_several_cameras_writes_common_and_own_outputs(cli, tmp_path, m
     assert cv2.imread("last-door.png").max() > 100
 
 
+@pytest.mark.parametrize("also", ["", 'jsonl = "-"\n'], ids=["one", "both"])
+def test_lines_of_a_camera_on_stdout_are_alone_there(cli, tmp_path, monkeypatch, also):
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(
+        'frames = 10\n[[camera]]\nname = "door"\nsource = "demo"\njsonl = "-"\n'
+        '[[camera]]\nname = "till"\nsource = "demo"\n' + also
+    )
+    code, out, err = cli("run", "--config", "c.toml")
+    assert code == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert {one["camera"] for one in found if one["type"] == "start"} == {"door", *["till"] * bool(also)}
+    assert "all: 10 frames" in err
+
+
 def test_two_cameras_write_one_store_with_rows_of_both(cli, tmp_path, monkeypatch):
     pytest.importorskip("skimage")
     monkeypatch.chdir(tmp_path)

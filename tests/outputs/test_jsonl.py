@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -297,6 +298,27 @@ def test_reader_that_leaves_ends_the_run_without_noise():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 7
+
+
+def test_long_lines_of_two_outputs_into_a_pipe_stay_whole():
+    program = (
+        "import threading\n"
+        "from fer_edge.outputs.jsonl import JsonLinesOutput\n"
+        "from results import face, result\n"
+        "def write(first):\n"
+        "    output = JsonLinesOutput('-')\n"
+        "    for index in range(100): output.write(result(*[face()] * 40, index=first + index))\n"
+        "threads = [threading.Thread(target=write, args=(first,)) for first in (0, 100)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    here = Path(__file__).parents[1]
+    written = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, cwd=here
+    ).stdout
+    lines = written.splitlines()
+    assert min(map(len, lines)) > 2 * select.PIPE_BUF
+    assert sorted(json.loads(line)["frame"] for line in lines) == [*range(200)]
 
 
 def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
