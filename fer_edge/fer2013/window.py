@@ -50,7 +50,7 @@ class LineWindow:
     def separator(self) -> str:
         """What separates the fields of the lines that follow; in :attr:`text` commas stand for it.
 
-        And points for commas, as those of decimals, which would separate fields there.
+        Commas within fields, as in decimals, are points there.
         """
         return self._separator
 
