@@ -147,6 +147,37 @@ def test_counters_must_not_go_back_or_vanish():
     assert len(scraped(FIGURES.format(frames=2, people=1), "").problems) == 1
 
 
+COUNTERS = """\
+# TYPE fer_edge_frames_total counter
+fer_edge_frames_total{{camera="demo"}} 5
+# TYPE fer_edge_faces_total counter
+fer_edge_faces_total{{camera="demo"}} 0
+# TYPE fer_edge_gaps_total counter
+fer_edge_gaps_total{{camera="demo"}} {gaps}
+# TYPE fer_edge_inference_seconds histogram
+fer_edge_inference_seconds_bucket{{camera="demo",le="+Inf"}} 5
+fer_edge_inference_seconds_sum{{camera="demo"}} 1
+fer_edge_inference_seconds_count{{camera="demo"}} 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("reasons", "counted", "told"),
+    [
+        ((), 0, None),
+        (("paused", "unplugged", "paused"), 1, None),
+        (("paused", "unplugged"), 2, "2 gaps, 1 in lines"),
+        (("unplugged", "unplugged"), 1, "1 gaps, 2 in lines"),
+    ],
+)
+def test_the_counter_of_gaps_is_held_against_the_losses_in_the_lines_not_the_pauses(reasons, counted, told):
+    records = frames(100, 101, 102, 103, 104)
+    records += [{"type": "gap", "monotonic": 103, "lost": 0, "reason": reason} for reason in reasons]
+    outcome = Outcome()
+    together.check_figures(scraped(COUNTERS.format(gaps=counted)), records, outcome)
+    assert outcome.problems == ([] if told is None else [f"demo: {told}"])
+
+
 def problems_of_growth(first=0, rise=0, threads=(), descriptors=()):
     """Of 40 samples, one a minute from minute ``first`` on; more is needed in the last ten of them."""
     samples = [Sample(600 * k, 60.0 * (first + k), 150_000_000 + rise * k, 17, 24 + k % 2) for k in range(40)]

@@ -62,6 +62,7 @@ from together_scene import (
 )
 
 from fer_edge.outputs.mqtt.feed import to_payload
+from fer_edge.pipeline.state import PAUSED
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from outputs.mosquitto import Mosquitto, passwords, reading
@@ -139,7 +140,10 @@ def check_figures(device: Device, records: Sequence[Record], outcome: Outcome) -
     """Hold the last figures for Prometheus against the JSON lines."""
     frames = [record for record in records if record["type"] == "frame"]
     lost = sum(record["lost"] for record in records if record["type"] == "gap")
-    gaps = sum(record["type"] == "gap" and not record["lost"] for record in records)
+    # Times without a camera: neither lines that are missing, nor pauses.
+    gaps = sum(
+        record["type"] == "gap" and not record["lost"] and record["reason"] != PAUSED for record in records
+    )
     told = device.figure("fer_edge_frames_total")
     outcome.injected += len(device.scrapes)
     outcome.kept |= {
