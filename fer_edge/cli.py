@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
+import errno
 import importlib
 import io
 import itertools
@@ -45,6 +46,8 @@ _WITH_PICTURES = frozenset({"run", "predict", "bench"})
 _HELP = frozenset({"-h", "--help"})
 
 _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_USER_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+"""Of further such errors: a name is too long, or leads round in a ring of links."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -296,6 +299,8 @@ def _exit_code(error: Exception) -> int:
         return 1
     if isinstance(error, FerEdgeError):
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in _USER_ERRNOS:
+        return 2
     return 2 if isinstance(error, (ValueError, ModuleNotFoundError, *_USER_OS_ERRORS)) else 1
 
 

@@ -165,9 +165,10 @@ def load_classifier(
     ONNX Runtime), ``litert`` or ``onnx``; ``precision`` is ``int8`` or ``fp32``; ``threads`` counts
     the CPU threads of one inference, 1 to 256; ``labels`` is the question: ``people``, what ten people
     would say, or ``fer2013``, the label of 2013; ``balance``, 0 to 2, is how much rare emotions are favoured
-    among people's answers (:func:`.people.choose`), ``None``: as the model was exported. Raises
-    ValueError for other values, ModelError for a missing, damaged or foreign file and for one that
-    cannot answer that question, MissingRuntimeError where no runtime is installed that loads.
+    among people's answers (:func:`.people.choose`), ``None``: as the model was exported; nothing
+    changes with it for ``fer2013``. Raises ValueError for other values, ModelError for a missing,
+    damaged or foreign file and for one that cannot answer that question, MissingRuntimeError where
+    no runtime is installed that loads.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}; got {backend!r}")

@@ -84,7 +84,7 @@ class Recognizer:
     are level, as far as the detector's landmarks tell (YuNet's follow a tilted head only in part); the
     bundled model was not trained on such faces. ``labels``: ``people``, what ten people would say, or
     ``fer2013``, the labels of 2013. ``balance``: how much rare emotions are favoured among people's
-    answers, 0 to 2; ``None``: as the model was exported.
+    answers, 0 to 2; ``None``: as the model was exported; nothing changes with it for ``fer2013``.
 
     Raises :class:`~fer_edge.errors.ModelError` for a model that is missing or does not fit,
     :class:`~fer_edge.errors.MissingRuntimeError` for a backend or engine that is not installed,

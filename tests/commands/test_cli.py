@@ -34,6 +34,26 @@ def test_no_command_prints_help_and_is_a_usage_error(cli):
     assert all(command in err for command in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "{name}.csv"),
+        ("report", "{name}.db", "--out", "out.html"),
+        ("store", "{name}.db"),
+        ("bench", "--model", "{name}.onnx"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_name_that_is_too_long_is_bad_input(cli, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    name = "x" * 300
+    code, _, err = cli(*(one.format(name=name) for one in arguments))
+    assert code == 2
+    assert name in err
+    assert err.rstrip().endswith("File name too long")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_option_is_told_with_the_one_that_was_meant(cli):
     code, _, err = cli("run", "--camra", "demo")
     assert code == 2
