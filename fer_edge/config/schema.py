@@ -171,7 +171,9 @@ class Config:
         metavar="DIR",
         shown="~/.local/state/fer-edge, or what systemd gives",
     )
-    window: bool = option(False, "output", "show the annotated frames; q quits")
+    window: bool = option(
+        False, "output", "show the annotated frames, by an OpenCV with windows (opencv-python); q quits"
+    )
     unsure: bool = option(
         True,
         "output",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtraError, OutputError
+from ..errors import DataError, MissingExtraError, OutputError
 from ..files import atomic_path, check_target
 from ..labels import EMOTIONS
 from ..pipeline.result import FrameResult
@@ -37,6 +37,9 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5
 
 FILE_SECONDS = 15.0
 """Between two writings of a file: Prometheus' usual interval."""
+
+_BEGIN = b"# HELP fer_edge_"
+"""Of a file of figures."""
 
 _log = logging.getLogger(__name__)
 
@@ -210,11 +213,13 @@ class Metrics:
 class MetricsFile:
     """Keeps the figures in a file, for the node exporter's textfile collector.
 
-    Raises :class:`~fer_edge.errors.DataError` where the file cannot be made.
+    A file of figures that a killed run left is replaced. Raises :class:`~fer_edge.errors.DataError` where the
+    file cannot be made, and for one of other content, which would be lost.
     """
 
     def __init__(self, path: str, metrics: Metrics) -> None:
         check_target(path, force=True)
+        _refuse_other(Path(path))
         self._path, self._metrics = Path(path), metrics
         self.write()
 
@@ -238,6 +243,18 @@ class MetricsFile:
             _log.warning(
                 "metrics: %s: is left, and cannot be deleted: %s", self._path, error.strerror or error
             )
+
+
+def _refuse_other(path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(len(_BEGIN))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    if begin and begin != _BEGIN:
+        raise DataError(f"{path}: exists already, and holds no figures of fer-edge; name another file")
 
 
 class _Collected(Collector):

@@ -427,7 +427,7 @@ def locked(path: Path) -> int:
         os.close(descriptor)
         raise DataError(
             f"{path}: another fer-edge writes it already{f' (process {writer})' if writer else ''}; end that "
-            "one, or name another file"
+            "one, or name another file with --store"
         ) from error
     # On a full disk nobody learns who it is.
     with contextlib.suppress(OSError):

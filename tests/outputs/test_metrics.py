@@ -208,6 +208,24 @@ def test_the_file_holds_what_is_rendered_and_goes_with_the_run(clocks, tmp_path)
         MetricsFile(str(tmp_path / "missing" / "a.prom"), metrics)
 
 
+def test_a_file_of_other_content_is_refused_and_left_alone(clocks, tmp_path):
+    _, metrics = made(clocks)
+    path = tmp_path / "notes.prom"
+    path.write_text("# HELP node_notes Mine.\n")
+    with pytest.raises(DataError, match=r"notes\.prom: exists already, and holds no figures of fer-edge"):
+        MetricsFile(str(path), metrics)
+    assert path.read_text() == "# HELP node_notes Mine.\n"
+
+
+@pytest.mark.parametrize("left", [b"", b"# HELP fer_edge_build_info Version"])
+def test_figures_that_a_killed_run_left_are_replaced(clocks, tmp_path, left):
+    _, metrics = made(clocks)
+    path = tmp_path / "fer-edge.prom"
+    path.write_bytes(left)
+    MetricsFile(str(path), metrics)
+    assert path.read_bytes() == metrics.render(process=False)[0]
+
+
 def test_a_full_disk_under_the_file_is_told_in_words_and_leaves_the_old_figures(
     clocks, tmp_path, monkeypatch, caplog
 ):

@@ -324,8 +324,6 @@ class Routes:
             await asyncio.get_running_loop().run_in_executor(self._reader, work)
         except DataError as error:
             raise HTTPException(refusal, str(error)) from error
-        except OSError as error:
-            raise HTTPException(500, f"it could not be kept: {error.strerror or error}") from error
         return as_json(self._sources.controls.snapshot())
 
     def _take(self, kind: str, camera: str) -> bool:
