@@ -162,17 +162,20 @@ fer_edge_inference_seconds_count{{camera="demo"}} 5
 
 
 @pytest.mark.parametrize(
-    ("reasons", "counted", "told"),
+    ("paused", "counted", "told"),
     [
         ((), 0, None),
-        (("paused", "unplugged", "paused"), 1, None),
-        (("paused", "unplugged"), 2, "2 gaps, 1 in lines"),
-        (("unplugged", "unplugged"), 1, "1 gaps, 2 in lines"),
+        ((6.5, 0, 6.5), 1, None),
+        ((6.5, 3.25), 1, None),
+        ((6.5, 0), 2, "2 gaps, 1 in lines"),
+        ((0, 0), 1, "1 gaps, 2 in lines"),
     ],
 )
-def test_the_counter_of_gaps_is_held_against_the_losses_in_the_lines_not_the_pauses(reasons, counted, told):
+def test_the_counter_of_gaps_is_held_against_the_losses_in_the_lines_not_the_pauses(paused, counted, told):
     records = frames(100, 101, 102, 103, 104)
-    records += [{"type": "gap", "monotonic": 103, "lost": 0, "reason": reason} for reason in reasons]
+    records += [
+        {"type": "gap", "monotonic": 103, "lost": 0, "seconds": 6.5, "paused": seconds} for seconds in paused
+    ]
     outcome = Outcome()
     together.check_figures(scraped(COUNTERS.format(gaps=counted)), records, outcome)
     assert outcome.problems == ([] if told is None else [f"demo: {told}"])

@@ -62,7 +62,6 @@ from together_scene import (
 )
 
 from fer_edge.outputs.mqtt.feed import to_payload
-from fer_edge.pipeline.state import PAUSED
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from outputs.mosquitto import Mosquitto, passwords, reading
@@ -142,7 +141,8 @@ def check_figures(device: Device, records: Sequence[Record], outcome: Outcome) -
     lost = sum(record["lost"] for record in records if record["type"] == "gap")
     # Times without a camera: neither lines that are missing, nor pauses.
     gaps = sum(
-        record["type"] == "gap" and not record["lost"] and record["reason"] != PAUSED for record in records
+        record["type"] == "gap" and not record["lost"] and record["seconds"] > record["paused"]
+        for record in records
     )
     told = device.figure("fer_edge_frames_total")
     outcome.injected += len(device.scrapes)

@@ -232,6 +232,7 @@ def gap_to_json(gap: Gap, camera: str) -> dict[str, Any]:
         camera=camera,
         began=utc_text(gap.began),
         seconds=round(gap.seconds, 3),
+        paused=round(gap.paused, 3),
         reason=gap.reason,
     )
 

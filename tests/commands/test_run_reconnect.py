@@ -65,7 +65,7 @@ def test_a_lost_stream_is_opened_again_and_the_gap_recorded(cli, tmp_path):
     records = [json.loads(line) for line in log.read_text().splitlines()]
     (at,) = (index for index, record in enumerate(records) if record["type"] == "gap")
     told, after = records[at : at + 2]
-    assert (told["reason"], told["lost"]) == (f"{url}: the stream stopped", 0)
+    assert (told["reason"], told["lost"], told["paused"]) == (f"{url}: the stream stopped", 0, 0)
     assert after["timestamp"] - records[at - 1]["timestamp"] == pytest.approx(told["seconds"], abs=0.1)
     assert (records[-1]["summary"]["gaps"], records[-1]["summary"]["frames"]) == (1, 30)
     assert records[-1]["summary"]["gap_seconds"] == told["seconds"]

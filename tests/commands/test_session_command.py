@@ -134,6 +134,7 @@ def test_a_pause_records_nothing_and_outlasts_a_restart(started, cli, tmp_path, 
     ended(process)
     (gap,) = [one for one in map(json.loads, lines.read_text().splitlines()) if one["type"] == "gap"]
     assert (gap["reason"], gap["camera"], gap["seconds"] > 1.5) == ("paused", "demo camera", True)
+    assert gap["paused"] == gap["seconds"]
     with StoreReader(tmp_path / "shop.db") as store:
         (gap,) = store.rows("gaps")
         visits = [*store.rows("visits")]

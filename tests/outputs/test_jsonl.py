@@ -23,6 +23,7 @@ from fer_edge.outputs.base import OutputClosed
 from fer_edge.outputs.jsonl import (
     JsonLinesOutput,
     face_to_json,
+    gap_to_json,
     picture_to_json,
     start_to_json,
     summary_to_json,
@@ -81,8 +82,15 @@ def test_a_gap_of_the_camera_is_a_record_before_the_frame_after_it(tmp_path):
         "camera": "door",
         "began": "2026-11-26T12:30:00.000Z",
         "seconds": 12.346,
+        "paused": 0.0,
         "reason": "camera 0: unplugged",
     }
+
+
+def test_a_gap_says_how_much_of_it_was_a_pause():
+    lasting = replace(gap(), reason="paused", seconds=12.3456, paused=10.3)
+    told = gap_to_json(lasting, "door")
+    assert (told["seconds"], told["paused"], told["reason"]) == (12.346, 10.3, "paused")
 
 
 def test_a_limit_that_is_infinite_is_none():
