@@ -160,7 +160,7 @@ def check_figures(device: Device, records: Sequence[Record], outcome: Outcome) -
     faces, lines = device.figure("fer_edge_faces_total"), sum(len(record["faces"]) for record in frames)
     outcome.check(lines <= faces <= lines + lost, f"{device.name}: {faces} faces, {lines} in lines")
     count = device.figure("fer_edge_gaps_total")
-    outcome.check(gaps <= count <= gaps + lost, f"{device.name}: {count} gaps, {gaps} in lines")
+    outcome.check(gaps <= count <= gaps + lost, f"{device.name}: {count:g} gaps, {gaps} in lines")
     numbers = [record["frame"] for record in frames]
     outcome.check(numbers == sorted(set(numbers)), f"{device.name}: frames are not in order")
     outcome.problems += device.problems
