@@ -35,11 +35,12 @@ class Memory:
     """Drawn masks by name of the camera."""
 
 
-def recall(path: Path) -> Memory:
-    """Read what was remembered; a pause alone, with a warning, from a file that is not what it should be.
+_UNREADABLE = Memory(paused=frozenset([ANY]))
+"""What a file stands for that cannot be read: it must not reveal what was paused or masked for privacy."""
 
-    A damaged file must not reveal what was paused or masked for somebody's privacy.
-    """
+
+def recall(path: Path) -> Memory:
+    """Read what was remembered; a pause alone, with a warning, from a file that is not what it should be."""
     try:
         return _read(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +48,7 @@ def recall(path: Path) -> Memory:
     except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else shortened(str(error), 200)
         _log.warning("%s: ignored, so that drawn masks may be missing: %s", path, told)
-        return Memory(paused=frozenset([ANY]))
+        return _UNREADABLE
 
 
 def remember(path: Path, change: Callable[[Memory], Memory]) -> None:
@@ -83,11 +84,13 @@ def _read(path: Path) -> Memory:
 
 
 def _known(path: Path) -> Memory:
-    """What ``path`` holds; nothing where it cannot be read, and is then kept under another name."""
+    """As :func:`recall`, in silence; content that is not what it should be is kept under another name."""
     try:
         return _read(path)
-    except OSError:
+    except FileNotFoundError:
         return Memory()
+    except OSError:
+        return _UNREADABLE
     except (ValueError, RecursionError):
         kept = path.with_name(f"{path.name}.unread")
         # Copied, as without a file of this name a crash now would end the pause.
@@ -95,7 +98,7 @@ def _known(path: Path) -> Memory:
             shutil.copyfile(path, temporary)
         kept.chmod(0o600)
         _log.warning("%s: its content, which this version cannot read, is kept in %s", path, kept.name)
-        return Memory()
+        return _UNREADABLE
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -206,6 +207,28 @@ def test_a_bad_file_is_told_and_pauses_what_is_live(run, tmp_path, caplog, conte
     assert not Control(run, folder=tmp_path).paused
     control.pause()
     assert json.loads((tmp_path / "control-default.json").read_text())["paused"] is True
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": 2}', None])
+def test_a_film_leaves_a_bad_file_pausing_what_is_live(run, tmp_path, monkeypatch, content):
+    """``None``: good content that may not be read."""
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = tmp_path / "control-default.json"
+    path.write_text(content or '{"version": 1, "paused": true}')
+    with monkeypatch.context() as patched, Watch(Script(live=False), WatchOptions(), Recognizer()) as film:
+        if content is None:
+            patched.setattr(Path, "read_text", forbidden)
+        control = Control(film, folder=tmp_path)
+        assert not film.paused
+        control.set_masks(*control.cameras, [SQUARE])
+    assert [*json.loads(path.read_text())["masks"].values()] == [[[list(point) for point in SQUARE]]]
+    after = Control(run, folder=tmp_path)
+    assert run.paused
+    after.resume()
+    assert not Control(run, folder=tmp_path).paused
 
 
 def test_there_is_a_sample_of_every_version():
