@@ -7,6 +7,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -208,7 +209,7 @@ class Control:
             _log.warning("%s is there, and this run calls it %r; masks are those of %s", name, camera, name)
             if self._drawn[camera] != self._recalled.masks.get(before, ()):
                 # Drawn for whatever camera comes.
-                self._keep()
+                self._keep(functools.partial(self._moved, camera, before))
                 return
             self._drawn[camera] = self._recalled.masks.get(name, ())
             self._watches[camera].cover(self._drawn[camera])
@@ -226,7 +227,7 @@ class Control:
                 self._stays_paused = paused
                 self._keep()
 
-    def _keep(self) -> None:
+    def _keep(self, change: Callable[[Memory], Memory] | None = None) -> None:
         if self._path is None:
             return
         try:
@@ -234,7 +235,7 @@ class Control:
         except FerEdgeError as error:
             _log.warning("%s; a restart will forget this", error)
             return
-        remember(self._path, self._changed)
+        remember(self._path, change or self._changed)
 
     def _changed(self, kept: Memory) -> Memory:
         """What is to be ``kept`` from now on: also what other runs of this name have added meanwhile."""
@@ -246,6 +247,17 @@ class Control:
         if self._live:
             paused = paused | own if self._stays_paused else paused - own - self._recalled.paused
         return Memory(paused, masks)
+
+    def _moved(self, camera: str, before: str, kept: Memory) -> Memory:
+        """As :meth:`_changed`, without what was drawn on ``camera`` under its name ``before``."""
+        memory = self._changed(kept)
+        # Another run of this name may have drawn on that camera itself.
+        if memory.masks.get(before, ()) != self._drawn[camera]:
+            return memory
+        masks = {name: masks for name, masks in memory.masks.items() if name != before}
+        if before in self._recalled.masks:
+            masks[before] = self._recalled.masks[before]
+        return replace(memory, masks=masks)
 
     def _watch(self, camera: str) -> Watch:
         if camera not in self._watches:

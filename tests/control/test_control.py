@@ -329,6 +329,34 @@ def test_what_was_drawn_before_a_camera_came_hides_its_first_picture(tmp_path):
 
 
 @pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    ("before", "drawn", "after"),
+    [
+        ({}, [TRIANGLE], {"picamera2": [TRIANGLE]}),
+        ({"camera 0": [SQUARE]}, [TRIANGLE], {"camera 0": [SQUARE], "picamera2": [TRIANGLE]}),
+        ({"camera 0": [SQUARE], "picamera2": [TRIANGLE]}, [], {"camera 0": [SQUARE]}),
+    ],
+)
+def test_what_was_drawn_before_a_camera_came_is_kept_for_no_other_one(tmp_path, before, drawn, after):
+    path = tmp_path / "control-default.json"
+    path.write_text(json.dumps({"version": 1, "paused": False, "masks": before}))
+    with awaited() as run:
+        Control(run, folder=tmp_path).set_masks("camera 0", drawn)
+        next(run)
+    assert json.loads(path.read_text())["masks"] == json.loads(json.dumps(after))
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_what_another_run_drew_on_the_camera_that_was_waited_for_stays(tmp_path):
+    with awaited() as run, awaited() as other:
+        Control(run, folder=tmp_path).set_masks("camera 0", [TRIANGLE])
+        Control(other, folder=tmp_path).set_masks("camera 0", [SQUARE])
+        next(run)
+    masks = json.loads((tmp_path / "control-default.json").read_text())["masks"]
+    assert masks == json.loads(json.dumps({"camera 0": [SQUARE], "picamera2": [TRIANGLE]}))
+
+
+@pytest.mark.usefixtures("no_pauses")
 def test_a_camera_that_was_given_a_name_keeps_its_masks_whatever_its_source_is_called(tmp_path):
     with awaited(camera="door") as run:
         control = Control(run, folder=tmp_path)
