@@ -132,5 +132,13 @@ def refuse_input(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLik
     target = Path(path)
     if target.exists() and not is_special(target):
         for name in inputs:
-            if Path(name).exists() and target.samefile(name):
+            if _are_same(target, name):
                 raise DataError(f"{target}: is also the input, which would be lost; choose another name")
+
+
+def _are_same(path: Path, other: str | os.PathLike[str]) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        # Not there, not to be looked at, or a name that no file can have: not what is written.
+        return False

@@ -120,6 +120,18 @@ def test_targets_that_cannot_be_are_refused_by_name(tmp_path):
     check_target(tmp_path / "input.csv", [tmp_path / "missing.csv"], force=True)
 
 
+def test_an_input_that_cannot_be_looked_at_refuses_no_target(tmp_path, forbid):
+    target, hidden = tmp_path / "out.csv", tmp_path / "hidden"
+    target.write_text("old")
+    hidden.mkdir()
+    (tmp_path / "link").symlink_to(hidden / "a.png")
+    forbid(hidden)
+    inputs = [tmp_path / "link", tmp_path / ("x" * 300), "a\0b"]
+    check_target(target, inputs, force=True)
+    with pytest.raises(DataError, match="is also the input"):
+        check_target(target, [*inputs, target], force=True)
+
+
 def test_a_file_with_content_is_kept_unless_forced(tmp_path):
     taken, empty = tmp_path / "taken.csv", tmp_path / "empty.csv"
     taken.write_text("mine")

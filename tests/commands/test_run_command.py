@@ -139,6 +139,33 @@ def test_command_keeps_every_image_of_a_folder_that_it_reads(
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "out"}
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ("--jsonl", "log.jsonl", "--append"),
+        ("--jsonl", "log.jsonl", "--force"),
+        ("--save-image", "out/", "--force"),
+    ],
+)
+def test_command_reads_the_others_beside_a_forbidden_link_where_its_output_exists(
+    cli, classifier, tmp_path, astronaut, monkeypatch, forbid, outputs
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("in", "out", "hidden"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite("in/a.png", astronaut)
+    (tmp_path / "in" / "0.png").symlink_to(tmp_path / "hidden" / "a.png")
+    (tmp_path / "log.jsonl").write_text('{"type": "end"}\n')
+    (tmp_path / "out" / "a.png.png").write_bytes(b"before")
+    forbid(tmp_path / "hidden")
+    code, _, err = cli("run", "in", *outputs)
+    assert code == 0
+    assert "in/0.png: Permission denied; skipped" in err
+    told = [json.loads(line).get("source") for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    saved = cv2.imread("out/a.png.png") is not None
+    assert ("in/a.png" in told, saved) == ("--jsonl" in outputs, "--save-image" in outputs)
+
+
 def test_command_refuses_a_folder_for_the_pictures_of_a_film(cli, classifier, video, tmp_path):
     for folder in (tmp_path, f"{tmp_path}/new/"):
         code, _, err = cli("run", video, "--save-image", folder)
