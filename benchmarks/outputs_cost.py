@@ -185,7 +185,7 @@ def opened(
             summary=lambda: run.summary,
             losses=losses,
             live=True,
-            silence=10.0,
+            silence=lambda: 10.0,
             door=door,
             figures=figures,
             metrics=metrics_of(config, figures, cameras, losses),

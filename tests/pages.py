@@ -211,7 +211,9 @@ def served(
     control = Asked(cameras)
     live = Live(cameras, told=control.snapshot, store=store)
     metrics = Metrics(live, {"version": "0"})
-    page = PageOutput(door, cameras, live, control, metrics.render, store, silence=silence, **dict(limits))
+    page = PageOutput(
+        door, cameras, live, control, metrics.render, store, silence=lambda: silence, **dict(limits)
+    )
     page.start()
     try:
         yield Served(page, live, control, door)

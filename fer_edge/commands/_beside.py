@@ -38,8 +38,8 @@ class OpenRun:
     """What the outputs did not write so far."""
     live: bool
     """Whether any source goes on by itself."""
-    silence: float
-    """Seconds that may pass without a frame."""
+    silence: Callable[[], float]
+    """Gives the seconds that may pass without a frame; a camera that is waited for changes them."""
     door: Door | None
     figures: Live | None
     metrics: Metrics | None

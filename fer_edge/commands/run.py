@@ -133,7 +133,9 @@ class _Run:
             # SIGABRT is how systemd ends what hangs; the journal then says where.
             faulthandler.enable()
         self._notifier.extend(_START_SECONDS)
-        self._alive = Heartbeat(self._notifier, lambda: self._results.summary.frames)
+        self._alive = Heartbeat(
+            self._notifier, lambda: self._results.summary.frames, silence=self._longest_silence
+        )
         self._beside = Beside()
         require_extras(config)
         door = open_door(config, stack)
@@ -183,6 +185,10 @@ class _Run:
         """Whether the frames of any camera follow each other, unlike single pictures."""
         return any(camera.watch.source.related for camera in self._cameras)
 
+    def _longest_silence(self) -> float:
+        """Seconds that may pass without a frame, with the sources and options as they are now."""
+        return max(longest_silence(camera.watch) for camera in self._cameras)
+
     def _open_sources(self, door: Door | None, stack: contextlib.ExitStack) -> None:
         from ..interrupts import ended_at_once
 
@@ -194,7 +200,6 @@ class _Run:
             self._results = open_loop(config, config.window or full, stack, self._on_state, self._on_camera)
         self._cameras = watched(config, self._results)
         self._live = any(camera.watch.source.live for camera in self._cameras)
-        self._silence = max(longest_silence(camera.watch) for camera in self._cameras)
         if self._live:
             date_lines()
 
@@ -221,7 +226,7 @@ class _Run:
             summary=lambda: results.summary,
             losses=losses,
             live=self._live,
-            silence=self._silence,
+            silence=self._longest_silence,
             door=door,
             figures=figures,
             metrics=metrics_of(config, figures, cameras, losses),
@@ -252,9 +257,7 @@ class _Run:
             _log.warning(
                 "balance %g does nothing with the labels of 2013: it is for people's answers", watch.balance
             )
-        if notifier.watchdog and self._silence >= notifier.watchdog:
-            # Until then, a source that gives no frame is not lost.
-            notifier.watch_every(self._silence + notifier.watchdog)
+        self._alive.adapt()
         self._beside.start(stack)
         notifier.ready(f"started on {self._labels}")
 

@@ -21,13 +21,19 @@ class Heartbeat:
     There is no thread and no timer: what systemd hears is that a frame was processed, or that a lost source
     is still being tried. It hears this four times within the time of its watchdog at most, and the status
     every :data:`STATUS_SECONDS`, or at once when it is another one. ``frames``: how many were processed
-    so far.
+    so far. ``silence``: seconds that may pass without a frame; asked for each time, since a camera that is
+    waited for does not tell before it is there.
     """
 
     def __init__(
-        self, notifier: Notifier, frames: Callable[[], int], clock: Callable[[], float] = time.monotonic
+        self,
+        notifier: Notifier,
+        frames: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+        silence: Callable[[], float] = float,
     ) -> None:
-        self._notifier, self._frames, self._clock = notifier, frames, clock
+        self._notifier, self._frames, self._clock, self._silence = notifier, frames, clock, silence
+        self._wanted = notifier.watchdog
         self._interval = STATUS_SECONDS
         if notifier.watchdog:
             self._interval = min(STATUS_SECONDS, notifier.watchdog / _BEATS)
@@ -42,6 +48,7 @@ class Heartbeat:
         told = (state.name, state.reason)
         if told == self._told and passed < self._interval:
             return
+        self.adapt()
         frames = self._frames()
         if state.name == "running":
             rate = f", {(frames - self._told_frames) / passed:.1f} a second" if told == self._told else ""
@@ -52,3 +59,13 @@ class Heartbeat:
             status = f"waiting for camera: {state.reason}"
         self._notifier.alive(status)
         self._told, self._told_at, self._told_frames = told, now, frames
+
+    def adapt(self) -> None:
+        """Let systemd wait for longer than no frame may come, where it wants to hear something before."""
+        if self._wanted is None:
+            return
+        silence = self._silence()
+        # Until then, a source that gives no frame is not lost.
+        seconds = self._wanted + (silence if silence >= self._wanted else 0.0)
+        if seconds != self._notifier.watchdog:
+            self._notifier.watch_every(seconds)

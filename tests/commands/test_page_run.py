@@ -74,6 +74,31 @@ def test_an_address_that_is_taken_is_refused_before_a_camera_is_opened(cli, port
     assert f"--page 127.0.0.1:{port}: Address already in use; choose another" in err
 
 
+def test_a_snapshot_that_was_waited_for_is_healthy_between_its_frames(cli, classifier, monkeypatch):
+    pytest.importorskip("cv2")
+    from sources.web import jpeg, serving, whole
+
+    from fer_edge.outputs.page.page import PageOutput
+
+    write, healthy = PageOutput.write, []
+
+    def looked_at(page, result):
+        write(page, result)
+        for seconds in (29, 31):
+            monkeypatch.setattr(page, "_clock", lambda later=seconds: time.monotonic() + later)
+            healthy.append(page.health()[0])
+
+    monkeypatch.setattr(PageOutput, "write", looked_at)
+    monkeypatch.setattr("fer_edge.pipeline.reconnect.PAUSES", (0.1,))
+    with serving() as running:
+        running.answers["/snap.jpg"] = lambda _: (
+            404 if len(running.asked) == 1 else whole("image/jpeg", jpeg(20))
+        )
+        given = ("--wait-for-camera", "--poll", 3, "--every", 10, "--page", "127.0.0.1:0", "--frames", 1)
+        code, _, err = cli("run", running.url + "/snap.jpg", *given)
+    assert (code, "waiting for it" in err, healthy) == (0, True, [True, False])
+
+
 def test_a_bad_certificate_is_refused_before_a_camera_is_opened(cli, tmp_path):
     code, out, err = cli(
         "run", "--camera", "/dev/none", "--page", ":0", "--page-tls", f"{tmp_path}/a,{tmp_path}/b"

@@ -18,6 +18,8 @@ from fer_edge.service.notify import Notifier, notifier_from
 
 pytest.importorskip("cv2")
 
+from sources.web import jpeg, serving, whole
+
 RUN = [sys.executable, "-m", "fer_edge", "run"]
 
 
@@ -220,6 +222,27 @@ def test_a_pause_is_told_and_keeps_the_service_alive(manager, reason, status):
     assert manager.told()[1:] == [{"WATCHDOG": "1", "STATUS": status}] * 3
 
 
+def test_systemd_waits_for_longer_than_no_frame_may_come_as_it_is_then(manager):
+    clock, silence = Clock(), [15.0]
+    notifier = Notifier(manager.address, watchdog=20.0)
+    alive = Heartbeat(notifier, Frames(), clock, lambda: silence[0])
+    alive.adapt()
+    assert manager.told() == []
+    silence[0] = 30.0
+    for _ in range(2):
+        clock.now += STATUS_SECONDS
+        alive(RUNNING)
+    running = {"WATCHDOG": "1", "STATUS": "frames processed: 0"}
+    assert [one | {"STATUS": running["STATUS"]} for one in manager.told()] == [
+        {"WATCHDOG_USEC": "50000000", "STATUS": running["STATUS"]},
+        running,
+        running,
+    ]
+    silence[0] = 15.0
+    alive.adapt()
+    assert (manager.told(), notifier.watchdog) == ([{"WATCHDOG_USEC": "20000000"}], 20.0)
+
+
 @pytest.fixture
 def service(tmp_path):
     """Starts ``fer-edge run`` as systemd would, with a watchdog of half a second; ends it."""
@@ -251,6 +274,21 @@ def test_a_run_is_ready_lives_and_stops_in_this_order(manager, service):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert manager.told()[-1] == {"STOPPING": "1", "STATUS": "finishing the outputs"}
+
+
+@pytest.mark.heavy
+def test_a_snapshot_that_was_waited_for_has_the_time_that_its_pace_needs(manager, service):
+    with serving() as running:
+        running.answers["/snap.jpg"] = lambda _: (
+            404 if len(running.asked) == 1 else whole("image/jpeg", jpeg(20))
+        )
+        given = ("--wait-for-camera", "--poll", "3", "--every", "10", "--jsonl", os.devnull, "--append")
+        service(manager, running.url + "/snap.jpg", *given)
+        told = []
+        while not told or "frames processed" not in told[-1].get("STATUS", ""):
+            told.append(manager.next())
+    # First what any source may be silent for, then ten pictures' time, each with what systemd had asked for.
+    assert [one["WATCHDOG_USEC"] for one in told if "WATCHDOG_USEC" in one] == ["15500000", "30500000"]
 
 
 @pytest.mark.heavy

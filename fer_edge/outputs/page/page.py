@@ -116,7 +116,7 @@ class PageOutput:
     """Serves the page while a run goes on; an output that is written to in the thread of the loop.
 
     ``figures``, ``controls``, ``metrics``: where the answers come from. ``store``: the file that the run
-    writes. ``silence``: seconds without a frame after which the page says that something is wrong.
+    writes. ``silence``: gives the seconds without a frame after which the page says that something is wrong.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class PageOutput:
         metrics: Callable[[], tuple[bytes, str]],
         store: Path | None = None,
         unsure: bool = True,
-        silence: float = 10.0,
+        silence: Callable[[], float] = lambda: 10.0,
         clock: Callable[[], float] = time.monotonic,
         **limits: Any,
     ) -> None:
@@ -215,7 +215,7 @@ class PageOutput:
             reason = "no frame was processed yet"
         elif not counts["running"] and "paused" not in states:
             reason = "no camera gives frames"
-        elif now - latest > self._silence:
+        elif now - latest > self._silence():
             reason = f"no frame was processed for {now - latest:.0f} s"
         if reason is not None:
             return False, {"ok": False, "reason": reason, **counts}
