@@ -203,9 +203,8 @@ def _pictures(camera: Watched, written: Written) -> Wanted[SlowOutput]:
             ),
         )
     if config.save_image:
-        # Those in a folder that this run has written are not written again.
-        own = is_folder(config.save_image) and ("image", resolved(config.save_image)) in written
-        force = config.force or own
+        # A file gets the last picture again; those in a folder are not written again.
+        force = config.force or ("image", resolved(config.save_image)) in written
         yield (
             ("image", config.save_image, config.unsure),
             partial(ImageOutput, config.save_image, source.paths, force, config.unsure, _root(source)),

@@ -189,6 +189,23 @@ def test_images_that_the_run_has_written_refuse_no_reload(tmp_path):
         opened(other)
 
 
+def test_a_picture_that_the_run_has_written_refuses_no_reload(started, tmp_path):
+    file, last = tmp_path / "door.toml", tmp_path / "last.png"
+    head = 'camera = "demo"\njsonl = "a.jsonl"\nsave_image = "last.png"\n'
+    file.write_text(head)
+    process = started("--config", "door.toml")
+    for changed in ("unsure = false\n", ""):
+        await_frames(tmp_path / "a.jsonl", 5)
+        file.write_text(head + changed)
+        assert reload(process) == "configuration read again, changed: unsure"
+        assert cv2.imread(str(last)) is not None
+    last.unlink()
+    await_frames(tmp_path / "a.jsonl", 5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert cv2.imread(str(last)) is not None
+
+
 def test_flags_still_come_first(started, tmp_path):
     file = tmp_path / "door.toml"
     file.write_text("")
