@@ -63,7 +63,9 @@ class Opened:
     slow: Mapping[Hashable, SlowOutput] = field(default_factory=dict)
     """With a thread each."""
     written: Written = frozenset()
-    """What the run has written until now, outputs that are finished included."""
+    """JSON lines and pictures that the run has written until now, outputs that are finished included."""
+    begun: set[Path] = field(default_factory=set)
+    """Videos of films, each added when its file is begun, which comes later than its output."""
 
     @property
     def store(self) -> StoreOutput | None:
@@ -73,16 +75,14 @@ class Opened:
         return cast("StoreOutput", stores[0]) if stores else None
 
 
-_NONE = Opened()
-
-
-def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _NONE) -> Opened:
+def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened | None = None) -> Opened:
     """Open what ``config`` and the ``cameras`` ask for; of what was open ``before`` all that stays the same.
 
     Files that the run has written are continued, and none of its pictures is lost, also with ``force``.
     Raises :class:`~fer_edge.errors.DataError` for an output that cannot be opened, would replace an input, or
     is one file with another; nothing that was open before is touched then.
     """
+    before = before or Opened()
     for camera in cameras:
         _refuse_misfits(camera)
     if config.store and len({camera.watch.source.live for camera in cameras}) > 1:
@@ -92,9 +92,9 @@ def open_outputs(config: Config, cameras: Sequence[Watched], before: Opened = _N
     _refuse_conflicts(config, cameras)
     with contextlib.ExitStack() as undoing:
         direct = dict(_open(_direct(config, cameras), before.direct, undoing))
-        slow = dict(_open(_slow(config, cameras, before.written), before.slow, undoing))
+        slow = dict(_open(_slow(config, cameras, before.written, before.begun), before.slow, undoing))
         undoing.pop_all()
-    return Opened(direct, slow, before.written.union(_written(config, cameras)))
+    return Opened(direct, slow, before.written.union(_written(config, cameras)), before.begun)
 
 
 T = TypeVar("T", bound="Output | SlowOutput")
@@ -147,9 +147,11 @@ def gives_lines(config: Config) -> bool:
     return "-" in (config.jsonl, *(camera.config.jsonl for camera in config.cameras))
 
 
-def _slow(config: Config, cameras: Sequence[Watched], written: Written) -> Wanted[SlowOutput]:
+def _slow(
+    config: Config, cameras: Sequence[Watched], written: Written, begun: set[Path]
+) -> Wanted[SlowOutput]:
     for camera in cameras:
-        for key, make in _pictures(camera, written):
+        for key, make in _pictures(camera, written, begun):
             yield (camera.name, key), partial(_of_camera, camera, make)
     if config.store:
         yield ("store", config.store), partial(_store, config, cameras)
@@ -172,15 +174,13 @@ def _kept(config: Config) -> tuple[Hashable, ...]:
 def _written(config: Config, cameras: Sequence[Watched]) -> Iterator[tuple[str, Path]]:
     own = [camera.config for camera in cameras]
     files = [("jsonl", one.jsonl) for one in (config, *own)]
-    files += [
-        (name, file) for one in own for name, file in (("video", one.save_video), ("image", one.save_image))
-    ]
+    files += [("image", one.save_image) for one in own]
     for name, file in files:
         if file and file != "-":
             yield name, resolved(file)
 
 
-def _pictures(camera: Watched, written: Written) -> Wanted[SlowOutput]:
+def _pictures(camera: Watched, written: Written, begun: set[Path]) -> Wanted[SlowOutput]:
     from ..outputs.image import ImageOutput
     from ..outputs.keeping import Limits
     from ..outputs.video import VideoOutput
@@ -199,7 +199,7 @@ def _pictures(camera: Watched, written: Written) -> Wanted[SlowOutput]:
                 config.force,
                 config.unsure,
                 keep,
-                ("video", resolved(config.save_video)) in written,
+                begun,
             ),
         )
     if config.save_image:

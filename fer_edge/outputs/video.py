@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, OutputError
-from ..files import check_target, has_content, is_special, sync_folder
+from ..files import check_target, has_content, is_special, resolved, sync_folder
 from ..pipeline.result import FrameResult
 from .base import SlowOutput, write_all
 from .containers import Avi, Container, FragmentedMp4, Matroska, Packet
@@ -57,10 +57,11 @@ class VideoOutput(SlowOutput):
     to names that are taken. Where a source was lost for :data:`LONGEST_STILL`, a segment ends and the
     next begins when it is back; after shorter gaps the film goes on, with the last picture standing
     still meanwhile, and all times are kept. ``fps``: the source's frames a second, where they come
-    evenly. ``keep``: what is kept of a live source's segments. ``continued``: go on with what another output
-    of this run wrote, in a further segment, and replace nothing. Frames of another size than the first are
-    scaled to it. Raises :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, a
-    folder that cannot be written to, or ``keep`` where the source is not live.
+    evenly. ``keep``: what is kept of a live source's segments. ``begun``: the files of recorded sources that
+    outputs of one run have begun, each of which adds its own: none is replaced, and where ``path`` is one of
+    them, the film goes on in a further segment. Frames of another size than the first are scaled to it.
+    Raises :class:`~fer_edge.errors.DataError` for another suffix, a file that exists, a folder that cannot be
+    written to, or ``keep`` where the source is not live.
     """
 
     name = "video"
@@ -74,7 +75,7 @@ class VideoOutput(SlowOutput):
         force: bool = False,
         unsure: bool = True,
         keep: Limits | None = None,
-        continued: bool = False,
+        begun: set[Path] | None = None,
     ) -> None:
         self._path = Path(path)
         self._unsure = unsure
@@ -82,15 +83,16 @@ class VideoOutput(SlowOutput):
             raise DataError(f"{path}: the name of a video must end in {', '.join(SUFFIXES)}")
         if keep and not live:
             raise DataError(f"{path}: parts of a film are not deleted; --keep-files is for cameras")
-        check_target(self._path, force=force or live or continued)
-        self._live, self._fps, self._segment, self._force = live, fps, segment, force and not continued
+        self._begun = set() if begun is None else begun
+        check_target(self._path, force=force or live or resolved(path) in self._begun)
+        self._live, self._fps, self._segment, self._force = live, fps, segment, force
         self._cancelled = False
         self._encoder: Encoder | None = None
         self._size = (0, 0)
         self._times: list[float] = []
         self._began = datetime.now(UTC)
         self._file: _File | None = None
-        self._latest = self._path if continued else None
+        self._latest: Path | None = None
         self._is_pipe = is_special(path)
         self._reserve, self._largest = _RESERVE, _LARGEST
         self._keeper: Keeper | None = None
@@ -227,6 +229,8 @@ class VideoOutput(SlowOutput):
             self._keeper.tidy(None)
         descriptor, path = self._create(times[0])
         self._latest = path
+        if not (self._live or self._is_pipe):
+            self._begun.add(path.resolve())
         head = container.head(*self._size, private)
         return _File(descriptor, path, container, head, times[0], self._reserve, lambda: self._cancelled)
 
@@ -237,15 +241,15 @@ class VideoOutput(SlowOutput):
             return os.open(self._path, flags), self._path
         if self._live:
             path = dated(self._path, self._began)
-        elif self._latest is None:
+        elif (first := self._path.resolve()) not in self._begun:
             # A link stays, and what it names is written.
-            path = self._path.resolve()
+            path = first
         else:
             seconds = int(time)
             stamp = f"{seconds // 3600:02}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
             path = self._path.with_stem(f"{self._path.stem}-{stamp}")
         for number in itertools.count(2):
-            replaced = path.exists() and not self._live and path != self._latest
+            replaced = path.exists() and not self._live and path.resolve() not in self._begun
             if replaced and (self._force or not has_content(path)):
                 return os.open(path, flags | os.O_TRUNC, 0o666), path
             with contextlib.suppress(FileExistsError):

@@ -15,11 +15,13 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
+from results import result
+
 from fer_edge.commands._outputs import Watched, open_outputs
 from fer_edge.config import load
 from fer_edge.control.local import ask
 from fer_edge.errors import DataError
-from fer_edge.sources import ImageSource
+from fer_edge.sources import ImageSource, open_source
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 
@@ -187,6 +189,34 @@ def test_images_that_the_run_has_written_refuse_no_reload(tmp_path):
     assert (out / "a.png.png").read_bytes() == b"written by this run"
     with pytest.raises(DataError, match=r"a\.png\.png: exists already"):
         opened(other)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(("before", "names"), [(0, ["v.mkv"]), (1, ["v-00h00m01s.mkv", "v.mkv"])])
+def test_the_video_of_a_film_has_its_plain_name_whenever_the_reload_comes(
+    film, tmp_path, force, before, names
+):
+    """``before``: frames from before the reload, which are written when the next output is open already."""
+    path = tmp_path / "video" / "v.mkv"
+    path.parent.mkdir()
+    if force:
+        path.write_bytes(b"of another run")
+    config = load({"source": str(film), "save_video": str(path), "force": force}, {}).config
+    with open_source(film) as source:
+
+        def opened(config, *before):
+            return open_outputs(config, [Watched(config, SimpleNamespace(source=source))], *before)
+
+        first = opened(config)
+        (old,) = first.slow.values()
+        for index in range(before):
+            old.write(result(index=index, timestamp=float(index)))
+        (new,) = opened(replace(config, unsure=False), first).slow.values()
+        old.close()
+        new.write(result(index=1, timestamp=1.0))
+        new.close()
+    assert sorted(part.name for part in path.parent.iterdir()) == names
+    assert all(cv2.VideoCapture(str(path.parent / name), cv2.CAP_FFMPEG).read()[0] for name in names)
 
 
 def test_a_picture_that_the_run_has_written_refuses_no_reload(started, tmp_path):

@@ -188,9 +188,9 @@ def test_a_later_segment_replaces_nothing_unless_forced(tmp_path):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_video_that_is_continued_replaces_nothing(tmp_path, force):
-    path = tmp_path / "out.mkv"
-    record(VideoOutput(path, segment=1), [0.0, 0.5, 1.0])
-    record(VideoOutput(path, force=force, continued=True), [1.2, 1.3, 1.4])
+    path, begun = tmp_path / "out.mkv", set()
+    record(VideoOutput(path, segment=1, begun=begun), [0.0, 0.5, 1.0])
+    record(VideoOutput(path, force=force, begun=begun), [1.2, 1.3, 1.4])
     parts = ["out.mkv", "out-00h00m01s.mkv", "out-00h00m01s-2.mkv"]
     assert [len(film(tmp_path / part).times) for part in parts] == [2, 1, 3]
 
