@@ -94,8 +94,9 @@ def finder(index: int) -> Callable[[], int]:
     """Return what finds the camera that ``/dev/video<index>`` is now, under whatever number it is then.
 
     It raises :class:`~fer_edge.errors.SourceError` where it is not there. Among equal cameras the port
-    decides, that at which it was found last: one at another port is taken for it only after it was looked
-    for in vain, with no equal one there. A camera that is not on USB keeps its number.
+    decides, that at which it was found last. One at another port is taken for it only where it is alone and
+    no two were seen at once, and has a serial number or comes after no equal one was there at all. A camera
+    that is not on USB keeps its number.
     """
     camera = camera_on_usb(index)
     if camera is None:
@@ -114,9 +115,9 @@ def finder(index: int) -> Callable[[], int]:
         if not found:
             missed = True
             raise SourceError(f"{camera} is not plugged in")
-        # What is elsewhere before this one was missed was there beside it.
-        twins = twins or not missed or len(found) > 1
-        if twins:
+        twins = twins or len(found) > 1
+        # Without a serial number, what is elsewhere before this one was missed may have been there beside it.
+        if twins or not (missed or camera.serial):
             raise SourceError(
                 f"{camera} is not plugged in at port {camera.port}, and equal cameras cannot be told apart: "
                 f"{_by_path(found)}"

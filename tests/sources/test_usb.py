@@ -68,7 +68,8 @@ class Bus:
         self.bury(self.devices / port)
 
     def bury(self, folder):
-        folder.rename(self.devices / f"gone-{len(list(self.devices.iterdir()))}")
+        gone = len(list(self.devices.glob("gone-*")))
+        folder.rename(self.devices / f"gone-{gone}")
 
 
 class Capture:
@@ -355,6 +356,66 @@ def test_of_two_that_come_while_a_camera_is_missed_none_is_taken(bus):
     bus.unplug(4, "1-3")
     with pytest.raises(SourceError, match="cannot be told apart"):
         find()
+
+
+def test_a_camera_with_a_serial_number_is_known_at_once_at_another_port(bus):
+    """As a USB 3 camera that falls back to USB 2, before it is looked for."""
+    bus.plug(0, "2-1", serial="8F2A")
+    bus.plug(6, "1-3", serial="B2")
+    source = open_camera("0")
+    bus.unplug(0, "2-1")
+    bus.plug(2, "1-1", serial="8F2A")
+    lost(source)
+    source = source.reopen()
+    assert shown(source) == (2, "camera 0")
+    assert shown(source.reopen())[0] == 2
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_serial_number_that_two_cameras_have_tells_none(bus, later):
+    """``later``: the second one comes after the first was opened, and is seen when that stalls."""
+    bus.plug(0, "1-1", serial="0001")
+    if not later:
+        bus.plug(2, "1-2", serial="0001")
+    find = finder(0)
+    if later:
+        bus.plug(2, "1-2", serial="0001")
+        assert find() == 0
+    bus.unplug(0, "1-1")
+    with pytest.raises(SourceError, match=r"not plugged in at port 1-1, and equal cameras"):
+        find()
+
+
+def test_a_camera_that_changed_its_port_too_fast_is_taken_once_it_was_away(bus):
+    bus.plug(0, "2-1")
+    source = open_camera("0")
+    bus.unplug(0, "2-1")
+    bus.plug(2, "1-1")
+    lost(source)
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"not plugged in at port 2-1, and equal cameras"):
+            source.reopen()
+    bus.unplug(2, "1-1")
+    with pytest.raises(SourceError, match=r"is not plugged in$"):
+        source.reopen()
+    bus.plug(4, "1-1")
+    assert shown(source.reopen())[0] == 4
+
+
+def test_of_two_that_were_away_none_is_taken_for_the_other(bus):
+    """As where a hub loses its power, and the neighbour is back first."""
+    bus.plug(0, "1-1")
+    bus.plug(2, "1-2")
+    find = finder(0)
+    bus.unplug(0, "1-1")
+    bus.unplug(2, "1-2")
+    with pytest.raises(SourceError, match=r"is not plugged in$"):
+        find()
+    bus.plug(2, "1-2")
+    with pytest.raises(SourceError, match=r"not plugged in at port 1-1, and equal cameras"):
+        find()
+    bus.plug(0, "1-1")
+    assert find() == 0
 
 
 def test_a_camera_that_is_not_on_usb_keeps_its_number(bus):
