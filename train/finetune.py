@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_edge.errors import DataError, SourceError
 from fer_edge.faces.pictures import read_pictures
-from fer_edge.fer2013.folders import USAGES, PictureFolder, list_pictures
+from fer_edge.fer2013.folders import PictureFolder, list_pictures, usages_of
 from fer_edge.fer2013.reader import FerDataset
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS, VOTERS
 
@@ -36,10 +36,11 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
     The whole picture, or its largest centred square, is the face; with ``detect`` the most certain
     face in it is. The other forms of :func:`~fer_edge.fer2013.folders.list_pictures` do as well.
     Every fifth picture of a class has Usage ``PublicTest``, the others ``Training``, unless the folder
-    says which pictures are of either. Where it says so of ``Training`` alone, every fifth of these has
-    ``PublicTest``; pictures of any other Usage keep it. What cannot be read, shows no face or repeats
-    another picture is skipped and named in ``skipped``. Raises DataError for a folder that is no emotion,
-    and for a class with too few pictures, or with none to train on.
+    says which pictures are of either (:func:`~fer_edge.fer2013.folders.usages_of`). Where it says so of
+    ``Training`` alone, every fifth of these has ``PublicTest``; pictures of any other Usage keep it. What
+    cannot be read, shows no face or repeats another picture is skipped and named in ``skipped``. Raises
+    DataError for a folder that is no emotion, and for a class with too few pictures, or with none to train
+    on.
     """
     pictures, dataset, read = _usable(folder, detect)
     labels = pictures.labels[read]
@@ -70,16 +71,11 @@ def read_faces(folder: str | os.PathLike[str], *, detect: bool = False) -> FerDa
 
 
 def _parts(pictures: PictureFolder) -> NDArray[np.str_]:
-    """The Usage of all n pictures, where it is one of :data:`USAGES`, in any capitals, as FER-2013 calls it.
-
-    Where a list has validation pictures, those of its test keep ``test``, and are left out.
-    """
+    """The Usage of all n pictures, where ``usages_of`` knows it, in any capitals, as FER-2013 calls it."""
     if pictures.usage is None or not any(pictures.usage.tolist()):
         return np.full(len(pictures.files), "Training")
     words = [word.casefold() for word in pictures.usage.tolist()]
-    known = {word.casefold(): usage for word, usage in USAGES.items()}
-    if {"val", "validation"} & set(words):
-        del known["test"]
+    known = {word.casefold(): usage for word, usage in usages_of(words).items()}
     return np.array([known.get(word, word) for word in words], np.str_)
 
 

@@ -36,8 +36,9 @@ EPILOG = """examples:
   fer-edge evaluate photos --detect
 
 a folder holds happy/*.jpg, sad/*.jpg … (angry, disgust, fear, happy, sad, surprise, neutral); or
-such folders in train/ (Usage Training) and test/ or validation/ (Usage PublicTest; Kaggle's test/
-holds the images of PublicTest and PrivateTest); or labels.csv with the columns file and emotion.
+such folders in train/ (Usage Training) and test/, val/ or validation/ (Usage PublicTest; Kaggle's
+test/ holds the images of PublicTest and PrivateTest; beside val/ or validation/, test/ is
+PrivateTest); or labels.csv with the columns file and emotion.
 Each further column of labels.csv, such as gender, gives figures by group, unless it has more
 than 20 different values
 
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--usage",
         metavar="U",
         help="evaluate only rows of this Usage, e.g. PublicTest; of a folder: train/ is Training, test/ "
-        "PublicTest",
+        "PublicTest, or PrivateTest beside val/ or validation/",
     )
     parser.add_argument(
         "--detect",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +36,10 @@ USAGES: Mapping[str, str] = {
 """Sub-folders that hold the emotions' folders, and the Usage that they stand for.
 
 The folder ``test`` of Kaggle's images of FER-2013 holds those of PublicTest and PrivateTest, and nothing
-tells them apart.
+tells them apart. Beside ``val`` or ``validation`` it is another, see :func:`usages_of`.
 """
+
+_WITH_VALIDATION: Mapping[str, str] = {**USAGES, "test": "PrivateTest"}
 
 _WANTED = (
     f"want sub-folders named {', '.join(EMOTIONS)}, or train/ and test/ with such ones in them, or a "
@@ -63,11 +65,19 @@ class PictureFolder:
     """Which columns are no groups, and why."""
 
 
+def usages_of(parts: Collection[str]) -> Mapping[str, str]:
+    """The Usage that each name of :data:`USAGES` stands for in a data set with these ``parts``.
+
+    Beside a part to validate on, ``test`` is kept for the end: it neither selects nor checks a model.
+    """
+    return USAGES if {"val", "validation"}.isdisjoint(parts) else _WITH_VALIDATION
+
+
 def list_pictures(folder: str | os.PathLike[str]) -> PictureFolder:
     """List the labelled pictures of ``folder``, which has one of three forms:
 
     - ``happy/*.jpg``: sub-folders named after the emotions, as in Kaggle's images of FER-2013;
-    - ``train/happy/*.jpg``: such folders in folders of :data:`USAGES`;
+    - ``train/happy/*.jpg``: such folders in folders of :data:`USAGES`, see :func:`usages_of`;
     - ``labels.csv`` with the columns ``file`` (a path from ``folder``) and ``emotion`` (a name), maybe
       ``Usage``, and others, each of which puts the pictures into groups.
 
@@ -91,12 +101,13 @@ def _in_sub_folders(folder: Path) -> PictureFolder:
     labels: list[int] = []
     usage: list[str] = []
     emotions = set()
+    meanings = usages_of([part.name for part in usages])
     for part in usages or [folder]:
         for path in _emotion_folders(part):
             entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
             files += entries
             labels += [EMOTIONS.index(path.name)] * len(entries)
-            usage += [USAGES.get(part.name, "")] * len(entries)
+            usage += [meanings.get(part.name, "")] * len(entries)
             emotions.add(path.name)
     return PictureFolder(
         folder,

@@ -72,6 +72,20 @@ def test_train_and_test_folders_are_usages(tmp_path):
     assert pictures.labels.tolist() == [4, 3, 3, 4]
 
 
+@pytest.mark.parametrize("validation", ["val", "validation"])
+def test_a_test_folder_beside_one_to_validate_on_is_kept_for_the_end(tmp_path, validation):
+    for name in ("train/happy/1.jpg", f"{validation}/happy/1.jpg", "test/happy/1.jpg", "test/sad/1.jpg"):
+        touch(tmp_path / name)
+    pictures = list_pictures(tmp_path)
+    usage = dict(zip(names(pictures), pictures.usage.tolist(), strict=True))
+    assert usage == {
+        "train/happy/1.jpg": "Training",
+        f"{validation}/happy/1.jpg": "PublicTest",
+        "test/happy/1.jpg": "PrivateTest",
+        "test/sad/1.jpg": "PrivateTest",
+    }
+
+
 def test_a_list_gives_labels_usage_and_groups(folder):
     write_list(
         folder,

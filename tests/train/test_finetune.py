@@ -17,7 +17,10 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 import fer_edge
+from fer_edge.export.calibration import choose_rows
+from fer_edge.faces.pictures import read_labelled
 from fer_edge.labels import LABELS
+from fer_edge.train.data import load_training_data
 from fer_edge.train.finetune import frozen_net, read_faces, read_training_faces, training_data
 from fer_edge.train.loop import fit
 from fer_edge.train.options import TrainOptions
@@ -77,6 +80,38 @@ def test_train_and_test_folders_split_as_they_say(folder):
     dataset = read_faces(folder)
     assert dataset.labels[dataset.usage == "PublicTest"].tolist() == [0] * 4 + [3] * 4
     assert len(dataset) == 45
+
+
+def sort_into(folder, counts):
+    """Move so many pictures of each emotion into sub-folders of these names, and delete the rest."""
+    files = {name: sorted((folder / name).iterdir()) for name in ("angry", "happy", "surprise")}
+    for place, count in counts.items():
+        for emotion, paths in files.items():
+            (folder / place / emotion).mkdir(parents=True)
+            for path in paths[:count]:
+                path.rename(folder / place / emotion / path.name)
+            del paths[:count]
+    for emotion in files:
+        shutil.rmtree(folder / emotion)
+
+
+@pytest.mark.parametrize("way", ["--faces", "--data", "--calibration"])
+def test_pictures_of_a_test_folder_beside_one_to_validate_on_select_nothing(folder, way):
+    sort_into(folder, {"train": 8, "val": 3, "test": 4})
+    allowed = {face.tobytes() for place in ("train", "val") for face in _faces_in(folder / place)}
+    validating = {face.tobytes() for face in _faces_in(folder / "val")}
+    if way == "--calibration":
+        choice = choose_rows(read_labelled(folder), None, 24, 1)
+        selecting, seen = choice.check.faces, choice.calibration
+    else:
+        data = training_data(read_faces(folder)) if way == "--faces" else load_training_data(folder)[0]
+        selecting, seen = data.val_faces, data.faces
+    assert {face.tobytes() for face in selecting} == validating
+    assert {face.tobytes() for face in seen} <= allowed
+
+
+def _faces_in(folder):
+    return read_labelled(folder).pixels
 
 
 def test_a_list_of_pictures_does_as_well(folder):
