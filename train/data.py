@@ -84,7 +84,7 @@ def on_device(
     bank: Bank | None = None
     live: tuple[EmotionNet, ...] = ()
     if isinstance(teacher, Answers):
-        stored = Heads(moved(teacher.fer2013), None if teacher.people is None else moved(teacher.people))
+        stored = teacher.on(device)
     elif teacher is not None:
         nets = tuple(folded_copy(net).to(device) for net in teacher)
         if options.bank:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,24 @@ from .teachers import mean_answers
 _BATCH = 256
 
 
+def load_teachers(
+    names: Sequence[str | os.PathLike[str]], faces: NDArray[np.uint8]
+) -> tuple[list[EmotionNet], list[Answers]]:
+    """The networks among the teachers of these names, and what files (.npz) hold of answers to the faces.
+
+    Raises DataError where such a file has answers to other faces, and as :func:`.pretrained.pretrained_net`.
+    """
+    files = [name for name in names if _is_stored(name)]
+    nets = [pretrained_net(name) for name in names if not _is_stored(name)]
+    return nets, [load_answers(name, faces) for name in files]
+
+
+def _is_stored(name: str | os.PathLike[str]) -> bool:
+    return Path(name).suffix == ".npz"
+
+
 def teacher_answers(
-    checkpoints: Sequence[str | os.PathLike[str]],
+    names: Sequence[str | os.PathLike[str]],
     faces: NDArray[np.uint8],
     *,
     device: str = "cpu",
@@ -33,12 +50,15 @@ def teacher_answers(
 ) -> Answers:
     """Logits for uint8 faces (n, 48, 48), averaged over teachers, shifts or crops, and mirroring.
 
-    Under ``torchrun`` each process does its share, and all get the whole. Raises as
-    :func:`.pretrained.pretrained_net`.
+    A file of stored answers counts as one teacher, however many gave them. Under ``torchrun`` each process
+    does its share, and all get the whole. Raises as :func:`load_teachers`.
     """
     world = join_world(device)
-    share = torch.from_numpy(np.ascontiguousarray(faces[world.rank :: world.size])).to(device)
-    teachers = [pretrained_net(name).to(device) for name in checkpoints]
+    own = slice(world.rank, None, world.size)
+    share = torch.from_numpy(np.ascontiguousarray(faces[own])).to(device)
+    nets, files = load_teachers(names, faces)
+    teachers = [net.to(device) for net in nets]
+    stored = [answers.on(share.device).map(itemgetter(own)) for answers in files]
     bar = tqdm(
         share.split(_BATCH),
         desc="teachers",
@@ -46,7 +66,11 @@ def teacher_answers(
         leave=False,
         disable=None if world.first else True,
     )
-    parts = [mean_answers(teachers, part, bfloat16) for part in bar]
+    parts = []
+    for number, part in enumerate(bar):
+        rows = slice(number * _BATCH, (number + 1) * _BATCH)
+        given = [heads.map(itemgetter(rows)) for heads in stored]
+        parts.append(mean_answers(teachers, part, bfloat16, stored=given))
     fer2013, people = combine_heads(parts, torch.cat).map(
         lambda logits: world.gather_shares(logits, len(faces)).cpu()
     )
@@ -62,14 +86,13 @@ def prepare_teachers(
     device: str = "cpu",
     bfloat16: bool = False,
 ) -> Answers | tuple[EmotionNet, ...]:
-    """What a run learns from its teachers: checkpoints, exported models, or a file of stored answers (.npz).
+    """What a run learns from its teachers: checkpoints, exported models, or files of stored answers (.npz).
 
-    Their answers, from the run's folder ``out`` where they are stored there already; or, ``live`` or for
-    a bank, the networks themselves, which a file of answers cannot give. Raises
-    CheckpointError, DataError (also where those stored in ``out`` came from other teachers), ModelError,
-    MissingExtraError.
+    Their answers on average, from the run's folder ``out`` where they are stored there already; or, ``live``
+    or for a bank, the networks themselves, which a file of answers cannot give. Raises CheckpointError,
+    DataError (also where those stored in ``out`` came from other teachers), ModelError, MissingExtraError.
     """
-    stored_files = [teacher for teacher in teachers if Path(teacher).suffix == ".npz"]
+    stored_files = [teacher for teacher in teachers if _is_stored(teacher)]
     if live and stored_files:
         raise DataError(
             f"{stored_files[0]}: holds logits of plain images, but live teachers answer to augmented ones; "

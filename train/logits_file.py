@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fer_edge.errors import DataError
 from fer_edge.files import atomic_path
 from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 
+from .model import Heads
 from .renamed import current_stages
 
 LOGITS_NAME = "teacher_logits.npz"
@@ -29,6 +31,11 @@ class Answers:
 
     fer2013: NDArray[np.float32]
     people: NDArray[np.float32] | None = None
+
+    def on(self, device: torch.device) -> Heads:
+        """The same as tensors on the device."""
+        people = None if self.people is None else torch.from_numpy(self.people).to(device)
+        return Heads(torch.from_numpy(self.fer2013).to(device), people)
 
 
 def save_answers(

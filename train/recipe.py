@@ -208,7 +208,7 @@ def follow(
         run.stage(stage, options, data, net)
     if not teachers:
         teachers = tuple(str(out / stage / "last.pt") for stage in names)
-    # Stored logits that are given are all there is to learn from.
+    # Stored logits answer to plain images, so with some among them all teachers do.
     stored = any(Path(teacher).suffix == ".npz" for teacher in teachers)
     student = replace(recipe.student, seed=seed, bank=0 if stored else recipe.student.bank)
     answers = prepare_teachers(

@@ -23,20 +23,22 @@ SHIFTS: Shifts = ((-1, 0), (1, 0))
 
 @torch.no_grad()
 def mean_answers(
-    teachers: Sequence[EmotionNet], faces: Tensor, bfloat16: bool = False, shifts: Shifts = SHIFTS
+    teachers: Sequence[EmotionNet],
+    faces: Tensor,
+    bfloat16: bool = False,
+    shifts: Shifts = SHIFTS,
+    stored: Sequence[Heads] = (),
 ) -> Heads:
     """Mean logits, float32 (n, 7) and (n, 9), of uint8 faces (n, 48, 48), over teachers and :func:`views`.
 
     Of the teachers, in evaluation mode, those with a people head answer for people; None where none has.
+    ``stored`` logits for the same faces count as one teacher each.
     """
-    return mean_heads(
-        [
-            mean_heads(
-                [_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture, shifts)]
-            )
-            for teacher in teachers
-        ]
-    )
+    answers = [
+        mean_heads([_answer(teacher, view, bfloat16) for view in views(faces, teacher.architecture, shifts)])
+        for teacher in teachers
+    ]
+    return mean_heads([*answers, *stored])
 
 
 def live_answers(teachers: Sequence[EmotionNet], inputs: Sequence[Tensor]) -> Heads:

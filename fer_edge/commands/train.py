@@ -82,8 +82,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="learn from a larger model (repeat for several): a checkpoint, an exported model (a bundled "
-        "one's name, a folder or .onnx file of export-int8), or stored logits (.npz)",
+        help="learn from a larger model (repeat for several, which are averaged): a checkpoint, an "
+        "exported model (a bundled one's name, a folder or .onnx file of export-int8), or stored logits "
+        "(.npz), which count as one",
     )
     parser.add_argument(
         "--initial-weights",

@@ -202,6 +202,31 @@ def test_train_command_distils_and_stores_the_logits(cli, drawn, drawn_csv, tmp_
     assert losses[0] == losses[1]
 
 
+def test_stored_logits_are_averaged_with_the_answers_of_other_teachers(cli, drawn, drawn_csv, tmp_path):
+    count = len(drawn.faces)
+    files = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    rng = np.random.default_rng(1)
+    one, two = (rng.normal(size=(count, 7)).astype(np.float32) for _ in files)
+    people = rng.normal(size=(count, 9)).astype(np.float32)
+    save_answers(files[0], Answers(one, people), drawn.faces, [])
+    save_answers(files[1], Answers(two), drawn.faces, [])
+    (tmp_path / "teacher").mkdir()
+    fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path / "teacher")
+    network = tmp_path / "teacher" / "last.pt"
+    its = teacher_answers([network], drawn.faces).fer2013
+    given = [argument for name in (files[0], network, files[1]) for argument in ("--teacher", name)]
+    run = ("train", "--data", drawn_csv, "--model", "tiny", "--epochs", 1, "--batch", 70, "--threads", 1)
+    code, _, err = cli(*run, *given, "--out", tmp_path / "student")
+    assert code == 0, err
+    answers = load_answers(tmp_path / "student" / LOGITS_NAME, drawn.faces)
+    np.testing.assert_allclose(answers.fer2013, (one + two + its) / 3, atol=1e-5)
+    np.testing.assert_allclose(answers.people, people, atol=1e-6)
+    save_answers(files[1], Answers(two[1:]), drawn.faces[1:], [])
+    code, _, err = cli(*run, *given, "--out", tmp_path / "second")
+    assert code == 2
+    assert f"{files[1]}: the logits are for {count - 1} other training images, not for these" in err
+
+
 def test_stored_answers_of_other_teachers_are_not_taken_for_these(cli, drawn, drawn_csv, tmp_path):
     """A run that ended in its first epoch leaves its teachers' answers, but no checkpoint."""
     for name, seed in (("one", 1), ("two", 2)):
