@@ -58,7 +58,7 @@ def fit(
     """
     started = time.perf_counter()
     world = join_world(device)
-    _refuse(options, data, world)
+    refuse_unfit(options, data, world)
     target = torch.device(device)
     prepare_device(target)
     torch.manual_seed(options.seed)
@@ -132,7 +132,8 @@ def fit(
     return history
 
 
-def _refuse(options: TrainOptions, data: TrainingData, world: World) -> None:
+def refuse_unfit(options: TrainOptions, data: TrainingData, world: World) -> None:
+    """Raise TrainingError where these processes cannot train with these options on these data."""
     if min(options.batch, len(data.faces)) < world.size:
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
     if options.minutes and world.size > 1:

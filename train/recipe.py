@@ -17,9 +17,9 @@ from fer_edge.errors import DataError
 from .architectures import EFFICIENTNET, FACE_TEACHER
 from .checkpoint import load, save_weights
 from .data import TrainingData
-from .distill import prepare_teachers
+from .distill import load_teachers, prepare_teachers
 from .distributed import World, join_world
-from .loop import fit
+from .loop import fit, refuse_unfit
 from .model import EmotionNet
 from .options import HARD_LIGHT, TrainOptions
 from .pretrained import initial_net, require_public_weights
@@ -186,6 +186,10 @@ def follow(
     for options in own_teachers:
         require_public_weights(options.model)
     names = [f"{_TEACHER_STAGE}{number}" for number in range(1, len(own_teachers) + 1)]
+    # Before the record, which holds every later command in this folder to what this one was given.
+    for options in (*own_teachers, recipe.student):
+        refuse_unfit(replace(options, minutes=minutes), data, world)
+    load_teachers(teachers, data.faces)
     if world.first:
         out.mkdir(parents=True, exist_ok=True)
     world.barrier()

@@ -91,6 +91,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")
     if arguments.rows < 1:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
+    if arguments.seed < 0:
+        raise DataError(f"--seed must be at least 0, got {arguments.seed}")
     dataset = read_labelled(arguments.calibration)
     votes_path = arguments.votes
     if not votes_path and arguments.calibration == os.environ.get("FER2013_CSV"):

@@ -305,7 +305,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         raise DataError(
             f"--recipe decides everything but --seed and --minutes, so it goes without {', '.join(given)}"
         )
-    minutes = make_options({"minutes": arguments.minutes or 0.0}).minutes
+    numbers = {name: value for name in free if (value := getattr(arguments, name)) is not None}
+    options = make_options(numbers)
     if not arguments.no_export:
         require_export()
     from ..train.recipe import RECIPES, follow
@@ -329,17 +330,18 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     _print_rows(data, dataset)
 
     def report(stage: str, history: list[dict[str, float]]) -> None:
-        _reporter(arguments.out / stage, None if minutes else recipe.epochs(stage), f"{stage}  ")(history)
+        epochs = None if options.minutes else recipe.epochs(stage)
+        _reporter(arguments.out / stage, epochs, f"{stage}  ")(history)
 
     results = follow(
         recipe,
         data,
         arguments.out,
-        seed=1 if arguments.seed is None else arguments.seed,
+        seed=options.seed,
         teachers=tuple(arguments.teacher),
         initial_weights=arguments.initial_weights,
         device=device,
-        minutes=minutes,
+        minutes=options.minutes,
         piece_bytes=None if arguments.split_size is None else arguments.split_size * 1_000_000,
         report=report,
     )

@@ -404,6 +404,15 @@ def test_folding_does_not_change_the_logits(trained_edge):
     assert not [module for module in InferenceNet(net).modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
 
+@pytest.mark.parametrize(("option", "least"), [("--rows", 1), ("--seed", 0)])
+def test_a_number_below_its_least_is_named(cli, trained_tiny, drawn_csv, tmp_path, option, least):
+    out = tmp_path / "exported"
+    code, _, err = cli("export-int8", trained_tiny, "--calibration", drawn_csv, "--out", out, option, -1)
+    assert code == 2
+    assert f"{option} must be at least {least}, got -1\n" in err
+    assert not out.exists()
+
+
 def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     cli, exported, trained_edge, trained_tiny, drawn_csv, tmp_path
 ):

@@ -19,8 +19,10 @@ from fer_edge.export.parity import ExportReport, Parity
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.train import bank, checkpoint, dlib_weights, epoch, loop, recipe
+from fer_edge.train.distributed import World
+from fer_edge.train.divergence import TrainingError
 from fer_edge.train.finetune import frozen_net
-from fer_edge.train.logits_file import load_answers
+from fer_edge.train.logits_file import Answers, load_answers, save_answers
 from fer_edge.train.loop import fit
 from fer_edge.train.options import Augmentation, TrainOptions, make_options
 from fer_edge.train.pretrained import exported_net
@@ -308,6 +310,35 @@ def test_what_a_student_cannot_begin_with_is_told_before_teachers_are_trained(dr
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_takes_its_folder_only_when_its_teachers_can_teach(drawn, tmp_path):
+    answers = Answers(np.zeros((3, 7), np.float32))
+    save_answers(tmp_path / "others.npz", answers, drawn.faces[:3], [])
+    (tmp_path / "first").mkdir()
+    fit(drawn, TrainOptions(model="tiny", epochs=1, batch=70), tmp_path / "first")
+    good = tmp_path / "first" / "last.pt"
+    state = checkpoint.load(good)
+    del state["format"], state["ema"]["classifier.bias"]
+    checkpoint.save(tmp_path / "damaged.pt", state)
+    for name, message in (("others.npz", "3 other training images"), ("damaged.pt", "damaged")):
+        with pytest.raises(fer_edge.FerEdgeError, match=message):
+            recipe.follow(RECIPE, drawn, tmp_path / "run", teachers=(str(good), str(tmp_path / name)))
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("processes", "minutes", "message"),
+    [(2, 1.0, "--minutes goes with one process only"), (36, 0.0, "a batch of 35 cannot be shared by 36")],
+)
+def test_a_recipe_takes_its_folder_only_when_the_processes_can_share_its_work(
+    drawn, tmp_path, monkeypatch, processes, minutes, message
+):
+    monkeypatch.setattr(recipe, "join_world", lambda device: World(0, processes))
+    monkeypatch.setattr(World, "barrier", lambda self: None)
+    with pytest.raises(TrainingError, match=message):
+        recipe.follow(RECIPE, drawn, tmp_path / "run", minutes=minutes)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_goes_on_only_with_what_it_was_begun_with(drawn, tmp_path):
     def stop(stage, history):
         raise KeyboardInterrupt
@@ -414,6 +445,7 @@ def test_a_recipe_refuses_before_it_begins_data_that_its_export_would_refuse(cli
         (("--recipe", "edge", "--poor-camera"), "goes without --poor-camera"),
         (("--recipe", "nano", "--initial-weights", "edge"), "not of the architecture 'nano'"),
         (("--recipe", "nano", "--initial-weights", "none.pt"), "no such checkpoint"),
+        (("--recipe", "edge", "--seed", "-1"), "--seed must be from 0"),
         (("--recipe", "edge", "--without", "mega"), "'mega' is no teacher of this recipe"),
         (("--recipe", "edge", "--without", "vgg", "--teacher", "edge"), "which --teacher replaces"),
     ],

@@ -162,6 +162,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--faces", ""), "argument --faces: must not be empty"),
         (("--out", ""), "argument --out: must not be empty"),
         (("--mixup", "-1"), "--mixup must be from 0 to 10"),
+        (("--seed", "-1"), "--seed must be from 0 to"),
         (("--teacher", "none.pt"), "no such checkpoint"),
     ],
 )
