@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from fer_edge.errors import FerEdgeError
+
+RunKind = Literal["plain", "fine-tuning", "recipe"]
+"""Kinds of run by what their user may change: a recipe fixes the rate, fine-tuning where it begins."""
 
 
 class TrainingError(FerEdgeError, RuntimeError):
@@ -34,11 +38,12 @@ def refuse_infinite(net: nn.Module, averaged: nn.Module, row: dict[str, float]) 
         raise DivergedError(f"weights became infinite, or no numbers, {where}")
 
 
-def way_out(out: Path, history: Sequence[dict[str, float]]) -> str:
-    """What can be done after a run diverged that had saved these rows."""
+def way_out(out: Path, history: Sequence[dict[str, float]], kind: RunKind) -> str:
+    """What can be done after a run of this kind diverged that had saved these rows."""
+    saved = f"{out / 'last.pt'} keeps epoch {history[-1]['epoch']:.0f}" if history else "nothing was saved"
+    if kind == "recipe":
+        return f"{saved} of this stage: start anew with another --seed and another --out"
     if not history:
-        return "nothing was saved: try a lower --learning-rate"
-    return (
-        f"{out / 'last.pt'} keeps epoch {history[-1]['epoch']:.0f}: start anew with a lower --learning-rate "
-        "and another --out, or train that further with --initial-weights"
-    )
+        return f"{saved}: try a lower --learning-rate"
+    anew = f"{saved}: start anew with a lower --learning-rate and another --out"
+    return f"{anew}, or train that further with --initial-weights" if kind == "plain" else anew

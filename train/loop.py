@@ -17,7 +17,7 @@ from .averaging import AveragedNet
 from .budget import REPORTS, Budget
 from .data import DeviceData, TrainingData, on_device
 from .distributed import World, join_world
-from .divergence import DivergedError, TrainingError, refuse_infinite, way_out
+from .divergence import DivergedError, RunKind, TrainingError, refuse_infinite, way_out
 from .epoch import Learner, train_epoch
 from .model import EmotionNet
 from .optimizer import Optimizer
@@ -42,6 +42,7 @@ def fit(
     stage: str = "training",
     origin: list[dict[str, Any]] | None = None,
     people: dict[str, Any] | None = None,
+    kind: RunKind = "plain",
 ) -> list[dict[str, float]]:
     """Train, and write ``last.pt``, ``best.pt`` and ``metrics.csv`` into ``out`` after every epoch.
 
@@ -53,8 +54,8 @@ def fit(
     and ``origin``, one entry for each run that this one builds on; and ``people``, the settings of the model
     it grew out of, for an export without votes. Returns one row of :data:`.metrics.METRICS` a report.
     Raises TrainingError where a batch has fewer images than there are processes, where several share a
-    budget of time, and where loss or weights become infinite or no numbers (that epoch is not saved),
-    CheckpointError where the run to be resumed had other options.
+    budget of time, and where loss or weights become infinite or no numbers (that epoch is not saved; the
+    ``kind`` of the run decides on the advice), CheckpointError where the run to be resumed had other options.
     """
     started = time.perf_counter()
     world = join_world(device)
@@ -112,7 +113,7 @@ def fit(
                 row |= _validated(learner, rows, options)
             refuse_infinite(net, averaged.module, row)
         except DivergedError as error:
-            raise TrainingError(f"{error}; {way_out(out, history)}") from error
+            raise TrainingError(f"{error}; {way_out(out, history, kind)}") from error
         row["seconds"] = time.perf_counter() - started
         started = time.perf_counter()
         history.append(row)

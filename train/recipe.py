@@ -266,6 +266,7 @@ class _Run:
             on_epoch=lambda history: self._report(name, history),
             stage=name,
             origin=self.origin,
+            kind="recipe",
         )
         self._finish(name, options, history, load(folder / "last.pt"))
 

@@ -72,4 +72,5 @@ def run(
         on_epoch=on_epoch,
         origin=origin,
         people=people,
+        kind="fine-tuning" if fine_tuning else "plain",
     )

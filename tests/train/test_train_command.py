@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
-from conftest import read_metrics
+from conftest import draw_face, read_metrics
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.fer2013.votes import read_votes
-from fer_edge.train import checkpoint
+from fer_edge.labels import EMOTIONS
+from fer_edge.train import checkpoint, loop, recipe
+from fer_edge.train.divergence import DivergedError
 from fer_edge.train.options import FINE_TUNING, NUMBERS, POOR_CAMERA, TrainOptions
 from fer_edge.train.pretrained import exported_net
 
@@ -83,6 +87,59 @@ def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(cli, drawn_csv,
     assert code == 1
     assert "in epoch 1; nothing was saved: try a lower --learning-rate" in err
     assert list(out.iterdir()) == []
+
+
+@pytest.fixture
+def diverging(monkeypatch):
+    """Let every run diverge in its second epoch."""
+    train = loop.train_epoch
+
+    def diverge(learner, data, options, epoch, *others):
+        if epoch == 1:
+            raise DivergedError("loss became nan")
+        return train(learner, data, options, epoch, *others)
+
+    monkeypatch.setattr(loop, "train_epoch", diverge)
+
+
+def test_a_plain_run_that_diverges_may_take_a_lower_rate_or_go_on_from_what_it_kept(
+    cli, drawn_csv, tmp_path, diverging
+):
+    out = tmp_path / "run"
+    code, _, err = cli("train", "--data", drawn_csv, "--out", out, "--model", "tiny", "--batch", 70)
+    assert code == 1
+    assert (
+        f"{out / 'last.pt'} keeps epoch 1: start anew with a lower --learning-rate and another --out, "
+        "or train that further with --initial-weights\n"
+    ) in err
+
+
+def test_a_recipe_that_diverges_is_told_of_no_option_that_it_refuses(
+    cli, drawn_csv, tmp_path, monkeypatch, diverging
+):
+    brief = TrainOptions(model="tiny", epochs=2, batch=35, warmup=0.2)
+    own = recipe.Recipe((replace(brief, epochs=1),), brief)
+    monkeypatch.setitem(recipe.RECIPES, "nano", own)
+    out = tmp_path / "run"
+    code, _, err = cli("train", "--recipe", "nano", "--no-export", "--data", drawn_csv, "--out", out)
+    assert code == 1
+    last = out / "student" / "last.pt"
+    assert f"{last} keeps epoch 1 of this stage: start anew with another --seed and another --out\n" in err
+
+
+def test_fine_tuning_that_diverges_is_told_of_no_option_that_it_refuses(cli, tmp_path, diverging):
+    folder, out = tmp_path / "mine", tmp_path / "run"
+    rng = np.random.default_rng(3)
+    for emotion in ("angry", "happy"):
+        (folder / emotion).mkdir(parents=True)
+        for index in range(6):
+            face = draw_face(EMOTIONS.index(emotion), rng)
+            cv2.imwrite(str(folder / emotion / f"{index}.png"), face)
+    code, _, err = cli("train", "--faces", folder, "--out", out, "--model", "nano")
+    assert code == 1
+    assert (
+        f"{out / 'last.pt'} keeps epoch 1: start anew with a lower --learning-rate and another --out\n" in err
+    )
 
 
 @pytest.mark.parametrize("at", ["last.pt", "best.pt"])
