@@ -93,7 +93,9 @@ class TrainOptions:
 
     model: str = "edge"
     epochs: int = _number(80, 1, 10_000, "length of the run")
-    warmup: float = _number(3.0, 0, 10_000, "epochs of linear learning-rate ramp")
+    warmup: float = _number(
+        3.0, 0, 10_000, "epochs of linear learning-rate ramp; not given, at most a fifth of --epochs"
+    )
     batch: int = _number(128, 1, 1_000_000, "images a step, over all processes")
     optimizer: str = "sgd"
     learning_rate: float = _number(0.1, 1e-9, 100, "peak learning rate")
@@ -138,6 +140,10 @@ FINE_TUNING = TrainOptions(
 """Defaults for some hundred images of one's own."""
 
 
+_WARMUP_SHARE = 0.2
+"""Of the epochs, at most, that a warm-up takes that is not given."""
+
+
 @dataclass(frozen=True)
 class Number:
     """An option that is a number: its type, range, explanation, and defaults of both kinds of run."""
@@ -171,11 +177,17 @@ def flag(option: str) -> str:
 
 
 def make_options(
-    given: Mapping[str, Any], *, fine_tuning: bool = False, poor_camera: bool = False
+    given: Mapping[str, Any],
+    *,
+    fine_tuning: bool = False,
+    poor_camera: bool = False,
+    before: Mapping[str, Any] | None = None,
 ) -> TrainOptions:
     """The defaults, or those of :data:`FINE_TUNING`, with the ``given`` options changed.
 
-    Raises DataError for a value that is out of range or unknown.
+    A warm-up that is not given takes at most a fifth of the run, which could otherwise end before its rate
+    falls. ``before``: the options of the run that is to go on, whose warm-up counts if it is the default in
+    full, or given. Raises DataError for a value that is out of range or unknown.
     """
     if given.get("minutes") and "epochs" in given:
         raise DataError("--minutes and --epochs both say how long to train; give one of them")
@@ -193,7 +205,19 @@ def make_options(
         value = getattr(options, name)
         if not number.low <= value <= number.high:
             raise DataError(f"{flag(name)} must be from {number.low:g} to {number.high:g}, got {value}")
+    if "warmup" not in given and (before or {}).get("warmup") != options.warmup:
+        options = replace(options, warmup=min(options.warmup, _WARMUP_SHARE * options.epochs))
+    if before is None and options.warmup >= options.epochs:
+        raise DataError(
+            f"--warmup must be below {_length(options)}, or the learning rate never falls; "
+            f"got {options.warmup:g}"
+        )
     for name in ("rare_weight", "people_distill_weight"):
         if given.get(name) and not options.vote_weight:
             raise DataError(f"{flag(name)} does nothing with --vote-weight 0, which drops the loss on votes")
     return options
+
+
+def _length(options: TrainOptions) -> str:
+    epochs = f"{options.epochs} epochs"
+    return f"{epochs}, the scale of --minutes" if options.minutes else f"the {epochs} of the run"

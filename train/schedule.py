@@ -8,7 +8,7 @@ from .options import TrainOptions
 
 
 def learning_rate(options: TrainOptions, epoch: float) -> float:
-    """Linear ramp over ``warmup`` epochs, then half a cosine down to zero at ``epochs``."""
+    """Linear ramp over ``warmup`` epochs, fewer than ``epochs``, then half a cosine to zero at ``epochs``."""
     if epoch < options.warmup:
         return options.learning_rate * max(epoch, 1e-3) / options.warmup
     progress = (epoch - options.warmup) / max(options.epochs - options.warmup, 1e-9)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, MissingExtraError
 from ..option import nonempty, positive_int
@@ -223,7 +223,12 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     names = ("model", "optimizer", "bfloat16", "compile", "live_teachers", *NUMBERS)
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     fine_tuning = arguments.faces is not None
-    options = make_options(given, fine_tuning=fine_tuning, poor_camera=bool(arguments.poor_camera))
+    options = make_options(
+        given,
+        fine_tuning=fine_tuning,
+        poor_camera=bool(arguments.poor_camera),
+        before=_options_before(arguments),
+    )
     data, dataset = _own_faces(arguments) if fine_tuning else _fer2013(arguments)
     if data.votes is None:
         _refuse_without_votes(arguments)
@@ -250,6 +255,17 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         if fine_tuning:
             _export(arguments.out / "best.pt", dataset, arguments.out / "model")
     return 0
+
+
+def _options_before(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """The options of the run that is to be resumed; None where there is none."""
+    from ..train.checkpoint import load
+
+    last = arguments.out / "last.pt"
+    if not arguments.resume or not last.exists():
+        return None
+    options: dict[str, Any] = load(last)["options"]
+    return options
 
 
 def _people_only(arguments: argparse.Namespace, device: str) -> int:

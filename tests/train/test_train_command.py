@@ -18,6 +18,7 @@ from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import EMOTIONS
 from fer_edge.train import checkpoint, loop, recipe
 from fer_edge.train.divergence import DivergedError
+from fer_edge.train.loop import fit
 from fer_edge.train.options import FINE_TUNING, NUMBERS, POOR_CAMERA, TrainOptions
 from fer_edge.train.pretrained import exported_net
 
@@ -53,6 +54,30 @@ def test_a_resumed_run_keeps_what_it_began_with(cli, drawn_csv, tmp_path):
     code, _, err = cli(*arguments, "--initial-weights", "edge", "--resume")
     assert code == 2
     assert "--initial-weights edge: the run in" in err
+
+
+@pytest.mark.parametrize("given", [(), ("--warmup", 3)])
+def test_a_run_whose_warm_up_is_longer_than_itself_is_resumed(cli, drawn, drawn_csv, tmp_path, given):
+    """As versions began it that had one default for runs of any length."""
+    options = TrainOptions(model="tiny", epochs=2, batch=70)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    fit(drawn, options, whole)
+
+    def stop(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn, options, parts, on_epoch=stop)
+    run = ("train", "--data", drawn_csv, "--model", "tiny", "--epochs", 2, "--batch", 70, "--resume")
+    code, _, err = cli(*run, "--out", parts, *given)
+    assert code == 0, err
+    one, two = (checkpoint.load(folder / "last.pt") for folder in (whole, parts))
+    assert two["options"]["warmup"] == 3
+    assert all(torch.equal(one["ema"][key], two["ema"][key]) for key in one["ema"])
+    code, _, err = cli(*run, "--out", parts, "--warmup", 0.4)
+    assert code == 2
+    assert "warmup was 3.0, now 0.4" in err
 
 
 @pytest.mark.parametrize("name", ["best.pt", "metrics.csv", "recipe.json", "model/manifest.json"])
@@ -220,6 +245,8 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--out", ""), "argument --out: must not be empty"),
         (("--mixup", "-1"), "--mixup must be from 0 to 10"),
         (("--seed", "-1"), "--seed must be from 0 to"),
+        (("--epochs", "3", "--warmup", "3"), "--warmup must be below the 3 epochs of the run, or the"),
+        (("--minutes", "1", "--warmup", "80"), "below 80 epochs, the scale of --minutes, or the"),
         (("--teacher", "none.pt"), "no such checkpoint"),
     ],
 )
