@@ -146,7 +146,13 @@ def load_training_data(
         dataset = replace(dataset, votes=read_votes(votes, len(dataset), dataset.usage))
     if dataset.votes is not None:
         ballots = people_votes(dataset.votes)
-        training &= ballots.any(1)
+        voted = training & ballots.any(1)
+        if training.any() and not voted.any():
+            raise DataError(
+                f"{votes or path}: no Training row has votes that count: a single vote for an answer is left "
+                "out as an outlier, and so is a row that six call no face; want votes of several people a row"
+            )
+        training = voted
     held_out = training & held_out_tenth(dataset.pixels)
     training &= ~held_out
     if not training.any() or not validation.any():

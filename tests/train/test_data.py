@@ -41,6 +41,19 @@ def test_votes_drop_rows_that_are_not_faces(tmp_path):
     assert (data.votes.argmax(1) == data.labels).all()
 
 
+@pytest.mark.parametrize("row", ["0,1,0,0,0,0,0,0,0,0", "1,0,0,2,0,0,0,0,1,6"])
+def test_votes_of_which_none_counts_are_refused_with_the_reason(cli, tmp_path, row):
+    """One annotator; or a crowd that sees no faces."""
+    path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
+    votes = write_votes(tmp_path / "votes.csv", [index % 7 for index in range(21)])
+    lines = votes.read_text().splitlines()
+    votes.write_text("\n".join([lines[0], *[row] * 14, *lines[15:]]) + "\n")
+    code, _, err = cli("train", "--data", path, "--votes", votes, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{votes}: no Training row has votes that count: a single vote for an answer is left out" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_votes_of_another_length_are_refused(cli, tmp_path):
     path = write_csv(tmp_path / "data.csv", {"Training": 2, "PublicTest": 1})
     votes = write_votes(tmp_path / "votes.csv", [0, 1, 2])
