@@ -41,7 +41,7 @@ def train_people_only(
     weight_decay: float | None = None,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Fit the people head of a checkpoint or exported model, and write ``last.pt`` and ``metrics.csv``.
+    """Fit the people head of a checkpoint or exported model, and write ``last.pt``, then ``metrics.csv``.
 
     With ``own`` labelled faces, of ``own_weight``, it is moved by these instead, see
     :func:`.people_faces.move_people`. The weight decay, where none is given, is :data:`WEIGHT_DECAY`, or that
@@ -94,8 +94,9 @@ def train_people_only(
         "held_out": held_out_record(data, origin),
         "ema": {name: value.cpu() for name, value in net.state_dict().items()},
     }
-    write_text(out / "metrics.csv", metrics_csv([row]))
+    # First the result, without which a folder with other files could not be begun anew.
     checkpoint.save(out / "last.pt", state)
+    write_text(out / "metrics.csv", metrics_csv([row]))
     return row
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +45,22 @@ def test_the_fitted_head_is_the_optimum_over_faces_and_their_mirror_images(voted
     (value + decay / 2 * weight.square().sum()).backward()
     assert weight.grad.abs().max() < 2e-5
     assert bias.grad.abs().max() < 2e-5
+
+
+def test_a_save_that_fails_leaves_a_folder_that_is_taken_again(voted, tmp_path, monkeypatch):
+    (tmp_path / "first").mkdir()
+    fit(replace(voted, votes=None), TrainOptions(model="tiny", epochs=1, batch=70), tmp_path / "first")
+    before, out = str(tmp_path / "first" / "last.pt"), tmp_path / "people"
+
+    def fill_the_disk(path, state):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as full:
+        full.setattr(checkpoint, "save", fill_the_disk)
+        with pytest.raises(OSError, match="No space left"):
+            train_people_only(voted, out, initial_weights=before)
+    train_people_only(voted, out, initial_weights=before)
+    assert {path.name for path in out.iterdir()} == {"last.pt", "metrics.csv"}
 
 
 def test_all_else_stays_to_the_bit_and_the_run_is_reported(voted, tmp_path):
