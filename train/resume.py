@@ -78,12 +78,16 @@ def save_epoch(
 
 
 def complete_first(out: Path, state: dict[str, Any]) -> None:
-    """Write ``best.pt`` where the saving of the first epoch, the ``state`` of ``last.pt``, was cut off."""
-    if len(state["history"]) == 1 and not (out / "best.pt").exists():
+    """Write what is missing beside ``last.pt``, the ``state``, where saving the first epoch was cut off."""
+    if len(state["history"]) > 1:
+        return
+    if not (out / "best.pt").exists():
         left_out = {"format", *_RESUMABLE}
         checkpoint.save(
             out / "best.pt", {name: value for name, value in state.items() if name not in left_out}
         )
+    if not (out / "metrics.csv").exists():
+        write_text(out / "metrics.csv", metrics_csv(state["history"]))
 
 
 def load_resumable(path: Path, options: TrainOptions, identity: dict[str, int]) -> dict[str, Any]:

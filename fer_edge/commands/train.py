@@ -55,6 +55,7 @@ _NEEDED_BY = {
 _MOST_THREADS = 1024
 _MOST_FACES_WEIGHT = 100
 _SKIPPED_SHOWN = 20
+_CURVE = "learning_curve.png"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -245,6 +246,8 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         on_epoch=_reporter(arguments.out, None if options.minutes else options.epochs),
     )
     if _first():
+        if arguments.resume:
+            _complete_curve(arguments.out)
         best = best_row(history)
         whose = "of the head people" if fine_tuning else "agreement with people"
         people = f", {whose} {best['val_people']:.2%}," if "val_people" in best else ""
@@ -363,6 +366,8 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     )
     if _first():
         for result in results:
+            if arguments.resume:
+                _complete_curve(arguments.out / result.stage)
             people = "" if result.val_people is None else f", agreement with people {result.val_people:.2%},"
             print(
                 f"{result.stage}: validation accuracy {result.val_accuracy:.2%}{people} after {result.epoch} "
@@ -441,7 +446,6 @@ def _print_skipped(dataset: FerDataset) -> None:
 
 def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
     """Prints a line and draws the learning curve at each report; ``epochs`` is None with a budget of time."""
-    from ..checks.plots import save_learning_curve
 
     def report(history: list[dict[str, float]]) -> None:
         row = history[-1]
@@ -452,9 +456,23 @@ def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[l
             f"validation {row['val_accuracy']:.2%}{people}  {row['seconds']:.0f} s",
             flush=True,
         )
-        save_learning_curve(folder / "learning_curve.png", history)
+        _draw_curve(folder, history)
 
     return report
+
+
+def _draw_curve(folder: Path, history: list[dict[str, float]]) -> None:
+    from ..checks.plots import save_learning_curve
+
+    save_learning_curve(folder / _CURVE, history)
+
+
+def _complete_curve(folder: Path) -> None:
+    """Draw the learning curve of a run that is over where its only report was cut off before that."""
+    from ..train.checkpoint import load
+
+    if not (folder / _CURVE).exists():
+        _draw_curve(folder, load(folder / "last.pt")["history"])
 
 
 def _data(arguments: argparse.Namespace) -> str:

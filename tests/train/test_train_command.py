@@ -80,6 +80,35 @@ def test_a_run_whose_warm_up_is_longer_than_itself_is_resumed(cli, drawn, drawn_
     assert "warmup was 3.0, now 0.4" in err
 
 
+WRITTEN = ["last.pt", "best.pt", "metrics.csv", "learning_curve.png"]
+"""By a run, after its first epoch, in this order."""
+
+
+@pytest.mark.parametrize("kind", ["run", "recipe"])
+@pytest.mark.parametrize("saved", [1, 2, 3])
+def test_a_run_of_one_epoch_that_was_cut_off_while_it_saved_is_completed(
+    cli, drawn_csv, tmp_path, monkeypatch, kind, saved
+):
+    out = tmp_path / "run"
+    if kind == "run":
+        options, folder = ("--model", "tiny", "--epochs", 1, "--batch", 70), out
+    else:
+        brief = TrainOptions(model="tiny", epochs=1, batch=70)
+        monkeypatch.setitem(recipe.RECIPES, "nano", recipe.Recipe((brief,), brief))
+        options, folder = ("--recipe", "nano", "--no-export"), out / "teacher-1"
+    run = ("train", "--data", drawn_csv, "--out", out, *options)
+    code, _, err = cli(*run)
+    assert code == 0, err
+    assert {path.name for path in folder.iterdir()} == set(WRITTEN)
+    metrics = (folder / "metrics.csv").read_text()
+    for name in WRITTEN[saved:]:
+        (folder / name).unlink()
+    code, _, err = cli(*run, "--resume")
+    assert code == 0, err
+    assert {path.name for path in folder.iterdir()} == set(WRITTEN)
+    assert (folder / "metrics.csv").read_text() == metrics
+
+
 @pytest.mark.parametrize("name", ["best.pt", "metrics.csv", "recipe.json", "model/manifest.json"])
 def test_a_new_run_overwrites_no_results(cli, drawn_csv, tmp_path, name):
     out = tmp_path / "run"
