@@ -61,6 +61,22 @@ class Architecture:
         """Pixels a side of what the first convolution sees."""
         return self.crop or self.side
 
+    @property
+    def output_side(self) -> int:
+        """Pixels a side of what the last stage gives."""
+        side = self.input_side // self.stem_stride
+        if self.stem_pool:
+            bare = (self.input_side - self.stem_kernel) // self.stem_stride + 1
+            side = (bare - self.stem_pool) // 2 + 1
+        for stage in self.stages:
+            side = side // stage.stride if stage.block in ("pooled", "plain") else -(-side // stage.stride)
+        return side
+
+    @property
+    def least_batch(self) -> int:
+        """Images that a step needs: of a single one of one pixel in the end, batch norms have no variance."""
+        return 2 if self.output_side == 1 else 1
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for checkpoints."""
         return asdict(self)

@@ -53,7 +53,7 @@ def fit(
     ``torchrun`` every process takes its share of each batch. Its checkpoints record the ``stage``,
     and ``origin``, one entry for each run that this one builds on; and ``people``, the settings of the model
     it grew out of, for an export without votes. Returns one row of :data:`.metrics.METRICS` a report.
-    Raises TrainingError where a batch has fewer images than there are processes, where several share a
+    Raises TrainingError where a batch has too few images for the processes, where several share a
     budget of time, and where loss or weights become infinite or no numbers (that epoch is not saved; the
     ``kind`` of the run decides on the advice), CheckpointError where the run to be resumed had other options.
     """
@@ -135,8 +135,15 @@ def fit(
 
 def refuse_unfit(options: TrainOptions, data: TrainingData, world: World) -> None:
     """Raise TrainingError where these processes cannot train with these options on these data."""
-    if min(options.batch, len(data.faces)) < world.size:
+    batch = min(options.batch, len(data.faces))
+    if batch < world.size:
         raise TrainingError(f"a batch of {options.batch} cannot be shared by {world.size} processes")
+    least = ARCHITECTURES[options.model].least_batch
+    if batch // world.size < least:
+        raise TrainingError(
+            f"--model {options.model} needs at least {least} images of a batch in each process, since its "
+            f"last batch norms take the spread over them alone; {batch} are too few for {world.size}"
+        )
     if options.minutes and world.size > 1:
         raise TrainingError("--minutes goes with one process only: several would not end with the same step")
 

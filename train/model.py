@@ -177,20 +177,19 @@ class EmotionNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.fixed_statistics = False
-        blocks, size = _stem(architecture)
+        blocks = _stem(architecture)
         channels = architecture.stem
         for stage in architecture.stages:
             for index in range(stage.repeats):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(_block(stage, channels, stride))
                 channels = stage.channels
-                size = size // stride if stage.block in ("pooled", "plain") else -(-size // stride)
         if architecture.head:
             blocks.append(_conv(channels, architecture.head, 1))
             channels = architecture.head
         self.features = nn.Sequential(*blocks)
         # A fixed window instead of AdaptiveAvgPool2d, which ONNX export turns into a float ReduceMean.
-        self.pool = nn.AvgPool2d(size)
+        self.pool = nn.AvgPool2d(architecture.output_side)
         self.dropout = nn.Dropout(architecture.dropout)
         self.classifier = nn.Linear(channels, len(EMOTIONS))
         self.people: nn.Linear | None = None
@@ -278,14 +277,13 @@ def _initialize_head(head: nn.Linear) -> None:
     nn.init.zeros_(head.bias)
 
 
-def _stem(architecture: Architecture) -> tuple[list[nn.Module], int]:
-    """The first blocks, and the side of what they give."""
+def _stem(architecture: Architecture) -> list[nn.Module]:
+    """The first blocks."""
     kernel, stride, window = architecture.stem_kernel, architecture.stem_stride, architecture.stem_pool
     if not window:
-        return [_conv(1, architecture.stem, kernel, stride)], architecture.input_side // stride
+        return [_conv(1, architecture.stem, kernel, stride)]
     stem = _conv(1, architecture.stem, kernel, stride, activation=nn.ReLU, border=False)
-    size = (architecture.input_side - kernel) // stride + 1
-    return [stem, nn.MaxPool2d(window, 2)], (size - window) // 2 + 1
+    return [stem, nn.MaxPool2d(window, 2)]
 
 
 def _block(stage: Stage, inputs: int, stride: int) -> nn.Module:

@@ -199,6 +199,12 @@ def make_options(
         raise DataError(f"--model {options.model!r}: known are {', '.join(ARCHITECTURES)}")
     if options.optimizer not in OPTIMIZERS:
         raise DataError(f"--optimizer {options.optimizer!r}: known are {', '.join(OPTIMIZERS)}")
+    least = ARCHITECTURES[options.model].least_batch
+    if 1 <= options.batch < least:
+        raise DataError(
+            f"--batch must be at least {least} with --model {options.model}, whose last batch norms take the "
+            f"spread over the images alone, got {options.batch}"
+        )
     if options.bank and options.live_teachers:
         raise DataError("--bank goes without --live-teachers: it is in their place")
     for name, number in NUMBERS.items():

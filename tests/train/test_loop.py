@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 
 from fer_edge.fer2013.duplicates import HELD_OUT_RULE
 from fer_edge.train import checkpoint, loop
+from fer_edge.train.architectures import ARCHITECTURES, Architecture, Stage
 from fer_edge.train.data import TrainingData
 from fer_edge.train.distributed import World
 from fer_edge.train.divergence import TrainingError
@@ -203,6 +204,18 @@ def test_processes_share_each_batch_without_overlap():
     for whole, *parts in zip(alone, *shares, strict=True):
         assert [len(part) for part in parts] == [4, 4, 4]
         assert sorted(torch.cat(parts).tolist()) == sorted(whole.tolist())
+
+
+def test_a_network_that_needs_two_images_gets_them_in_each_step_and_process(drawn, tmp_path, monkeypatch):
+    """Its features have one pixel; 124 faces make three batches of 41, and one is left."""
+    stages = (Stage("pooled", 1, 8, 1, 7), Stage("pooled", 1, 8, 1, 3))
+    monkeypatch.setitem(ARCHITECTURES, "narrow", Architecture(stem=8, stages=stages, head=0))
+    assert len(fit(drawn, replace(QUICK, model="narrow", epochs=1, batch=41), tmp_path)) == 1
+    for batch, processes in ((1, 1), (3, 2)):
+        monkeypatch.setattr(loop, "join_world", lambda device, size=processes: World(0, size))
+        message = f"narrow needs at least 2 images .*; {batch} are too few for {processes}"
+        with pytest.raises(TrainingError, match=message):
+            fit(drawn, replace(QUICK, model="narrow", batch=batch), tmp_path)
 
 
 def test_best_is_the_first_of_equals_but_for_a_lower_loss_and_survives_an_interruption(

@@ -33,6 +33,17 @@ def test_every_parameter_gets_a_gradient():
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_an_architecture_knows_how_many_images_its_batch_norms_need(model):
+    architecture = ARCHITECTURES[model]
+    net, least = EmotionNet(architecture).train(), architecture.least_batch
+    assert least == (2 if model == "face-teacher" else 1)
+    net(torch.randn(least, 1, 48, 48))
+    if least > 1:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            net(torch.randn(least - 1, 1, 48, 48))
+
+
 def test_normalization_makes_grey_minus_128_of_steps_of_a_64th():
     grey = torch.arange(256, dtype=torch.uint8).repeat(9).reshape(1, 48, 48)
     assert torch.equal(normalize(grey)[0, 0] * 64, grey[0].float() - 128)

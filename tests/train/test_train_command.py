@@ -275,6 +275,7 @@ def test_train_command_writes_metrics_curve_and_checkpoints(cli, drawn_csv, tmp_
         (("--mixup", "-1"), "--mixup must be from 0 to 10"),
         (("--seed", "-1"), "--seed must be from 0 to"),
         (("--epochs", "3", "--warmup", "3"), "--warmup must be below the 3 epochs of the run, or the"),
+        (("--model", "face-teacher", "--batch", "1"), "--batch must be at least 2 with --model face-teacher"),
         (("--minutes", "1", "--warmup", "80"), "below 80 epochs, the scale of --minutes, or the"),
         (("--teacher", "none.pt"), "no such checkpoint"),
     ],
