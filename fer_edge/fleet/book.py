@@ -23,15 +23,21 @@ OVER_AFTER = DAY
 """Milliseconds without a row after which a boot is over: until then, its device may yet set its clock."""
 
 _NEWEST = "(SELECT max(minute.began) FROM minute WHERE minute.clock = clock.id)"
-DELETE = (
-    "DELETE FROM {row} WHERE (device, seq) IN (SELECT t.device, t.seq FROM ("
-    f"SELECT clock.id, CASE WHEN coalesce(fleet_clock.heard, 0) < ? OR {_NEWEST} >= ? - clock.origin "
-    f"THEN ? - clock.origin ELSE {_NEWEST} - ? END AS until "
-    "FROM clock LEFT JOIN fleet_clock ON fleet_clock.clock = clock.id"
-    # Without being told to begin with clocks, SQLite reads all rows.
-    ") AS c CROSS JOIN {row} AS t ON t.clock = c.id AND t.began < c.until LIMIT ?)"
+OUTDATED = (
+    "SELECT c.id, c.until FROM (SELECT clock.id, "
+    f"CASE WHEN coalesce(fleet_clock.heard, 0) < ? OR {_NEWEST} >= ? - clock.origin "
+    f"THEN ? - clock.origin ELSE {_NEWEST} - ? END AS until, "
+    "(SELECT min(t.began) FROM {row} AS t WHERE t.clock = clock.id) AS first "
+    "FROM clock LEFT JOIN fleet_clock ON fleet_clock.clock = clock.id) AS c WHERE c.first < c.until LIMIT ?"
 )
-"""Deletes rows that began before the time, by their clock, before which rows are too old."""
+"""Clocks of rows that are too old, and the time by each before which they are."""
+
+# Joined with the clocks, PostgreSQL would read all rows, and search the newest minute once for each.
+DELETE = (
+    "DELETE FROM {row} WHERE (device, seq) IN "
+    "(SELECT device, seq FROM {row} WHERE clock = ? AND began < ? LIMIT ?)"
+)
+"""Deletes rows of a clock that began before that time."""
 
 TABLES: tuple[Table, ...] = get_args(Table)
 
@@ -220,13 +226,16 @@ class Book:
         than its newest minute. Raises :class:`~fer_edge.errors.OutputError`.
         """
         now, age = self._now(), round(keep * DAY)
+        ages = (now - OVER_AFTER, now, now - age, age)
         left = False
         with self._database.transaction() as work:
             for row in _ROW.values():
-                deleted = work.many(
-                    DELETE.format(row=row), [(now - OVER_AFTER, now, now - age, age, DELETED_AT_ONCE)]
-                )
-                left |= deleted == DELETED_AT_ONCE
+                rest = DELETED_AT_ONCE
+                for clock, until in work.all(OUTDATED.format(row=row), (*ages, DELETED_AT_ONCE)):
+                    rest -= work.many(DELETE.format(row=row), [(clock, until, rest)])
+                    if not rest:
+                        left = True
+                        break
         self._database.shrink()
         return left
 

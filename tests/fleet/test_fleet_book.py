@@ -19,7 +19,7 @@ from results import face, result, tracked
 from fer_edge.cli import main
 from fer_edge.errors import DataError, OutputError
 from fer_edge.faces.quality import MEAN_FACE
-from fer_edge.fleet.book import DELETE, Book
+from fer_edge.fleet.book import DELETE, OUTDATED, Book
 from fer_edge.fleet.database import SqliteDatabase, database_of
 from fer_edge.fleet.payloads import row_of
 from fer_edge.fleet.schema import tables
@@ -429,12 +429,14 @@ def test_deleting_reads_only_rows_that_are_too_old(path):
     with Opened(path) as opened:
         told = [
             one[3]
+            for statement, values in ((OUTDATED, (0, 0, 0, 0, 1)), (DELETE, (1, 0, 1)))
             for one in opened.database._connection.execute(
-                f"EXPLAIN QUERY PLAN {DELETE.format(row='visit')}", (0, 0, 0, 0, 1)
+                f"EXPLAIN QUERY PLAN {statement.format(row='visit')}", values
             )
         ]
     assert any("visit_time (clock=? AND began<?)" in one for one in told), told
     assert any("minute_time (clock=?)" in one for one in told), told
+    assert not any(one.startswith(("SCAN t", "SCAN minute", "SCAN visit")) for one in told), told
 
 
 def test_a_step_deletes_so_many_rows_and_gives_their_room_back(path, monkeypatch):
@@ -448,6 +450,18 @@ def test_a_step_deletes_so_many_rows_and_gives_their_room_back(path, monkeypatch
         opened.database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert path.stat().st_size < size / 2
     assert seqs(path, "shop") == []
+
+
+def test_a_step_deletes_no_more_than_that_of_several_clocks_together(path, monkeypatch):
+    monkeypatch.setattr("fer_edge.fleet.book.DELETED_AT_ONCE", 70)
+    with Opened(path) as opened:
+        for number in range(4):
+            opened.tell("shop", *range(40 * number + 1, 40 * number + 41), boot=f"b{number}")
+        opened.now *= 2
+        left = []
+        while seqs(path, "shop"):
+            left.append((opened.book.delete(1), len(seqs(path, "shop"))))
+    assert left == [(True, 90), (True, 20), (False, 0)]
 
 
 def test_a_run_does_not_write_into_a_fleet_s_store(path):

@@ -317,6 +317,56 @@ def test_rows_of_a_clock_that_is_not_set_yet_are_kept_in_both_databases(store):
     check_rows_of_a_clock_that_is_not_set(store)
 
 
+class Counted:
+    """A database that tells how its rows were looked up by each transaction."""
+
+    def __init__(self, database):
+        self._database = database
+        self.shrink = database.shrink
+
+    @contextlib.contextmanager
+    def transaction(self):
+        with self._database.transaction() as work:
+            yield work
+            self.read_in_order, self.searches = map(
+                int,
+                work.all(
+                    "SELECT sum(seq_tup_read), sum(idx_scan) FROM pg_stat_xact_user_tables "
+                    "WHERE relname IN ('minute', 'visit')"
+                )[0],
+            )
+
+
+def test_deleting_reads_only_rows_that_are_too_old_in_postgresql(postgresql):
+    from fleet.fleet_devices import BEGAN, BOOT
+    from fleet.test_fleet_book import row
+
+    from fer_edge.fleet.book import Book
+
+    boots, minutes = 20, 400
+    database = database_of(postgresql.database())
+    database.open()
+    now = [BEGAN / 1000 + minutes * 60]
+    book = Book(database, wall=lambda: now[0])
+    book.load()
+    source = book.source("shop", "a store")
+    for seq in range(boots * minutes):
+        made = minute(seq % minutes, boot=f"boot {seq // minutes}", origin=BEGAN - BOOT)
+        book.take(source, "minutes", row(made | {"seq": seq + 1}))
+    book.commit()
+    database._connection.execute("ANALYZE")
+    counted = book._database = Counted(database)
+    assert not book.delete(1)
+    # Of each clock the newest minute and the first row of both tables.
+    assert counted.read_in_order == 0 and counted.searches <= 2 * 3 * boots
+    now[0] += 86_401
+    assert not book.delete(1 + 350 / 1440)
+    assert counted.read_in_order == 0 and counted.searches <= 2 * 3 * boots + boots * (1 + 51)
+    with database.transaction() as work:
+        assert work.all("SELECT count(*) FROM minute") == [(boots * (minutes - 51),)]
+    database.close()
+
+
 def test_a_database_without_what_was_heard_of_clocks_goes_on(postgresql):
     database = database_of(postgresql.database())
     for _ in range(2):
