@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from .from_store import (
     PEOPLE,
     SECONDS,
     WHERE,
+    Odd,
     Sources,
     closed,
     gaps_of,
     minutes_of,
     people_of,
     seconds_of,
+    told_of_odd,
 )
 from .material import Event, Material, Seconds, Session
 from .progress import Progress
@@ -45,9 +48,10 @@ def read_parquet(folder: Path, progress: Progress | None = None) -> Material:
     progress = progress or Progress()
     progress.begin(str(folder), 4)
     sources = Sources()
-    people = people_of(_chunks(folder, _PEOPLE, (*WHERE, *PEOPLE)), sources)
+    odd: Odd = Counter()
+    people = people_of(_chunks(folder, _PEOPLE, (*WHERE, *PEOPLE)), sources, odd)
     progress.step(1)
-    minutes = minutes_of(_chunks(folder, ("minutes",), (*WHERE, *MINUTES), LIGHT), sources)
+    minutes = minutes_of(_chunks(folder, ("minutes",), (*WHERE, *MINUTES), LIGHT), sources, odd)
     progress.step(1)
     seconds = seconds_of(_chunks(folder, ("seconds",), (*WHERE, *SECONDS)), people, sources)
     progress.step(1)
@@ -56,7 +60,7 @@ def read_parquet(folder: Path, progress: Progress | None = None) -> Material:
     sessions, events = _sessions(folder)
     if sessions:
         seconds = _once(seconds)
-    told = []
+    told = told_of_odd(str(folder), odd)
     if not (folder / "minutes.parquet").exists():
         told.append(printable(f"{folder}: no minutes.parquet: the time observed is not known."))
     return Material(sources.known, people, seconds, minutes, gaps, sessions, events, told=tuple(told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import counted
+from ..errors import counted, printable
 from ..labels import EMOTIONS
 from ..sources.urls import without_secrets
 from ..store.clock import milliseconds
@@ -46,6 +47,12 @@ SECONDS = ("track", "began", "seen", "unsure", "attention", "unclear", *EMOTIONS
 
 Chunk = Mapping[str, NDArray[Any]]
 
+Odd = Counter[str]
+"""Rows left out because their figures contradict each other, by what a row is.
+
+A fleet's store may have some of a time when the server did not yet refuse them.
+"""
+
 
 def read_store(
     path: str | os.PathLike[str],
@@ -76,9 +83,10 @@ def read_store(
                 for one in only
             )
 
-        people = people_of(rows("visits", PEOPLE), sources)
+        odd: Odd = Counter()
+        people = people_of(rows("visits", PEOPLE), sources, odd)
         progress.step(1)
-        minutes = minutes_of(rows("minutes", (*MINUTES, *LIGHT)), sources)
+        minutes = minutes_of(rows("minutes", (*MINUTES, *LIGHT)), sources, odd)
         progress.step(1)
         seconds = seconds_of(rows("seconds", SECONDS), people, sources)
         progress.step(1)
@@ -87,6 +95,7 @@ def read_store(
         sessions, events = _sessions(store, last)
         settings, told = _runs(store, place)
         progress.step(1)
+    told += told_of_odd(place, odd)
     return Material(sources.known, people, seconds, minutes, gaps, sessions, events, settings, tuple(told))
 
 
@@ -111,41 +120,53 @@ class Sources:
         return np.array([codes.setdefault(key, len(codes)) for key in keys], np.int32)
 
 
-def people_of(rows: Iterable[Chunk], sources: Sources) -> People:
-    """Visits with the columns :data:`WHERE` and :data:`PEOPLE`."""
-    return People.joined(
-        [
-            People(
-                source=sources.codes(chunk),
-                track=chunk["track"].astype(np.int64),
-                began=chunk["began"],
-                ended=chunk["ended"],
-                **_floats(chunk, ("seen", "unsure", "attention", "unclear", "smile", "first_smile", "size")),
-                shares=_shares(chunk),
-                cut=chunk["cut"] > 0,
-            )
-            for chunk in rows
-        ]
-    )
+def people_of(rows: Iterable[Chunk], sources: Sources, odd: Odd) -> People:
+    """Visits with the columns :data:`WHERE` and :data:`PEOPLE`; counts in ``odd`` what it leaves out."""
+    found = []
+    for chunk in rows:
+        people, count = People.sound(
+            source=sources.codes(chunk),
+            track=chunk["track"].astype(np.int64),
+            began=chunk["began"],
+            ended=chunk["ended"],
+            **_floats(chunk, ("seen", "unsure", "attention", "unclear", "smile", "first_smile", "size")),
+            shares=_shares(chunk),
+            cut=chunk["cut"] > 0,
+        )
+        found.append(people)
+        odd["visit"] += count
+    return People.joined(found)
 
 
-def minutes_of(rows: Iterable[Chunk], sources: Sources) -> Minutes:
-    """Minutes with the columns :data:`WHERE` and :data:`MINUTES`, and :data:`LIGHT` where they have these."""
+def minutes_of(rows: Iterable[Chunk], sources: Sources, odd: Odd) -> Minutes:
+    """Minutes with the columns :data:`WHERE` and :data:`MINUTES`, and :data:`LIGHT` where they have these.
+
+    Counts in ``odd`` what it leaves out.
+    """
     counts = ("frames", "dropped", "lost", "people", "people_max", "visits_begun", "visits_ended")
-    return Minutes.joined(
-        [
-            Minutes(
-                source=sources.codes(chunk),
-                began=chunk["began"],
-                ended=chunk["ended"],
-                **_counts(chunk, counts),
-                **_floats(chunk, ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear")),
-                shares=_shares(chunk),
-                **_floats(chunk, [name for name in LIGHT if name in chunk]),
-            )
-            for chunk in rows
-        ]
-    )
+    found = []
+    for chunk in rows:
+        minutes, count = Minutes.sound(
+            source=sources.codes(chunk),
+            began=chunk["began"],
+            ended=chunk["ended"],
+            **_counts(chunk, counts),
+            **_floats(chunk, ("observed", "gap", "dwell", "seen", "unsure", "attention", "unclear")),
+            shares=_shares(chunk),
+            **_floats(chunk, [name for name in LIGHT if name in chunk]),
+        )
+        found.append(minutes)
+        odd["minute"] += count
+    return Minutes.joined(found)
+
+
+def told_of_odd(place: str, odd: Odd) -> list[str]:
+    """What the reader is told of rows that were left out."""
+    return [
+        printable(f"{place}: {counted(count, row)} with figures that contradict each other; left out.")
+        for row, count in odd.items()
+        if count
+    ]
 
 
 def seconds_of(rows: Iterable[Chunk], people: People, sources: Sources) -> Seconds:

@@ -9,7 +9,7 @@ time at which the run began, as in the store. Durations are seconds. What is not
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
@@ -84,6 +84,10 @@ class Columns:
     """A table; ``len`` is its number of rows."""
 
     def __post_init__(self) -> None:
+        self._convert()
+        self._check()
+
+    def _convert(self) -> None:
         rows: int | None = None
         for one in fields(self):
             given = np.asarray(getattr(self, one.name))
@@ -105,31 +109,35 @@ class Columns:
             if len(given) != rows:
                 raise ValueError(f"{where} has {len(given)} rows; the columns before it have {rows}")
             object.__setattr__(self, one.name, given.astype(dtype, copy=False))
-        self._check()
 
     def _check(self) -> None:
-        """Raise ValueError where columns contradict each other."""
+        for wrong, what in self._contradictions():
+            self._refuse(wrong, what)
+
+    def _contradictions(self) -> Iterator[tuple[Bools, str]]:
+        """Yield which rows (n,) contradict themselves, and how."""
+        yield from ()
 
     def _refuse(self, wrong: NDArray[Any], what: str) -> None:
         if wrong.any():
             raise ValueError(f"{type(self).__name__}, row {int(np.argmax(wrong))}: {what}")
 
-    def _check_seen(self) -> None:
+    def _contradictions_in_seen(self) -> Iterator[tuple[Bools, str]]:
         names = [name for name in ("seen", "unsure", "attention", "unclear") if hasattr(self, name)]
         seen = np.asarray(self.seen, np.float64)  # type: ignore[attr-defined]
         for name in names:
             values = getattr(self, name)
-            self._refuse(~(values >= 0), f"{name} is negative or missing")
-            self._refuse(values > seen + SLACK, f"{name} is more than seen")
+            yield ~(values >= 0), f"{name} is negative or missing"
+            yield values > seen + SLACK, f"{name} is more than seen"
         shares = self.shares  # type: ignore[attr-defined]
         missing = np.isnan(shares).sum(axis=1)
-        self._refuse((missing > 0) & (missing < len(EMOTIONS)), "some shares are missing, others not")
-        self._refuse(shares.min(axis=1) < -SLACK, "a share is negative")
+        yield (missing > 0) & (missing < len(EMOTIONS)), "some shares are missing, others not"
+        yield shares.min(axis=1) < -SLACK, "a share is negative"
         total: Floats = shares.sum(axis=1, dtype=np.float64)
-        self._refuse((total < 1 - SLACK) | (total > 1 + SLACK), "the shares do not sum to 1")
+        yield (total < 1 - SLACK) | (total > 1 + SLACK), "the shares do not sum to 1"
 
-    def _check_order(self) -> None:
-        self._refuse(self.ended < self.began, "it ends before it begins")  # type: ignore[attr-defined]
+    def _contradictions_in_order(self) -> Iterator[tuple[Bools, str]]:
+        yield self.ended < self.began, "it ends before it begins"  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -138,6 +146,18 @@ class Columns:
     def empty(cls) -> Self:
         """A table without rows."""
         return cls(**{one.name: [] for one in fields(cls)})
+
+    @classmethod
+    def sound(cls, **columns: ArrayLike) -> tuple[Self, int]:
+        """A table without the rows that contradict themselves, and how many these are."""
+        table = object.__new__(cls)
+        for one in fields(cls):
+            object.__setattr__(table, one.name, columns.get(one.name, one.default))
+        table._convert()
+        wrong = np.zeros(len(table), np.bool_)
+        for rows, _ in table._contradictions():
+            wrong |= rows
+        return table.take(~wrong), int(wrong.sum())
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The rows that a mask (n,) or indices (m,) name, in that order."""
@@ -183,9 +203,12 @@ class People(Columns):
     cut: Bools = column(np.bool_)
     """Whether the visit was broken off, or goes on: its end is not known."""
 
+    def _contradictions(self) -> Iterator[tuple[Bools, str]]:
+        yield from self._contradictions_in_order()
+        yield from self._contradictions_in_seen()
+
     def _check(self) -> None:
-        self._check_order()
-        self._check_seen()
+        super()._check()
         self._refuse(self.source < 0, "the source is negative")
 
     @property
@@ -213,11 +236,14 @@ class Seconds(Columns):
     unclear: Shares = column(np.float32)
     shares: Shares = column(np.float32, len(EMOTIONS))
 
+    def _contradictions(self) -> Iterator[tuple[Bools, str]]:
+        yield from self._contradictions_in_seen()
+        yield ~((self.seen > 0) & (self.seen <= 1 + SLACK)), "seen is not above 0 and at most 1"
+        yield np.isnan(self.shares[:, 0]), "the shares are missing"
+
     def _check(self) -> None:
-        self._check_seen()
+        super()._check()
         self._refuse(self.person < 0, "the person is negative")
-        self._refuse(~((self.seen > 0) & (self.seen <= 1 + SLACK)), "seen is not above 0 and at most 1")
-        self._refuse(np.isnan(self.shares[:, 0]), "the shares are missing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,9 +277,12 @@ class Minutes(Columns):
     """Seconds of ``seen`` in which the face was too dark."""
     bright: Floats = column(np.float64, default=math.nan)
 
+    def _contradictions(self) -> Iterator[tuple[Bools, str]]:
+        yield from self._contradictions_in_order()
+        yield from self._contradictions_in_seen()
+
     def _check(self) -> None:
-        self._check_order()
-        self._check_seen()
+        super()._check()
         self._refuse(self.source < 0, "the source is negative")
 
 
@@ -266,8 +295,11 @@ class Gaps(Columns):
     ended: Times = column(np.int64)
     reason: NDArray[np.str_] = column(np.str_)
 
+    def _contradictions(self) -> Iterator[tuple[Bools, str]]:
+        yield from self._contradictions_in_order()
+
     def _check(self) -> None:
-        self._check_order()
+        super()._check()
         self._refuse(self.source < 0, "the source is negative")
 
 

@@ -273,6 +273,41 @@ def test_a_report_is_made_of_one_device_some_or_all(path, tmp_path, capsys):
     assert "bar, shop" in capsys.readouterr().err
 
 
+def test_a_report_leaves_out_rows_that_contradict_themselves(path, tmp_path, capsys, monkeypatch):
+    check_rows_that_contradict_themselves(path, tmp_path, capsys, monkeypatch)
+
+
+def check_rows_that_contradict_themselves(place, folder, capsys, monkeypatch):
+    """``place``: a file, or the URL of a database; for PostgreSQL, too."""
+    pytest.importorskip("scipy")
+    with Opened(place) as opened:
+        # As a server stored them that did not refuse them yet.
+        with monkeypatch.context() as context:
+            context.setattr("fer_edge.fleet.payloads._refuse_contradictions", lambda values: None)
+            opened.tell("shop", 2, happy=1.0)
+            opened.tell("shop", 3, attention=80.0)
+            opened.tell("shop", 2, table="visits", happy=None)
+        opened.tell("shop", 1, 4)
+        opened.tell("shop", 1, 3, 4, table="visits")
+    left_out = "2 minutes with figures that contradict each other; left out."
+    out = folder / "report.html"
+    assert main(["report", str(place), "-o", str(out), "--zone", "UTC"]) == 0
+    captured = capsys.readouterr()
+    assert "3 people, 1 min 59 s observed" in captured.out
+    assert captured.err.count(left_out) == 1
+    assert captured.err.count("1 visit with figures that contradict each other; left out.") == 1
+    page = out.read_text()
+    assert left_out in page and "1 visit with figures that contradict each other" in page
+    # As Parquet, such a store is the same.
+    pytest.importorskip("pyarrow")
+    assert main(["store", str(place), "--parquet", str(folder / "tables")]) == 0
+    again = ["report", str(folder / "tables"), "-o", str(folder / "again.html"), "--zone", "UTC"]
+    capsys.readouterr()
+    assert main(again) == 0
+    captured = capsys.readouterr()
+    assert "3 people, 1 min 59 s observed" in captured.out and left_out in captured.err
+
+
 class Failing:
     """A database of which the next transactions fail at their end."""
 

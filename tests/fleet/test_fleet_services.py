@@ -317,6 +317,12 @@ def test_rows_of_a_clock_that_is_not_set_yet_are_kept_in_both_databases(store):
     check_rows_of_a_clock_that_is_not_set(store)
 
 
+def test_a_report_of_both_leaves_out_rows_that_contradict_themselves(store, tmp_path, capsys, monkeypatch):
+    from fleet.test_fleet_book import check_rows_that_contradict_themselves
+
+    check_rows_that_contradict_themselves(store, tmp_path, capsys, monkeypatch)
+
+
 class Counted:
     """A database that tells how its rows were looked up by each transaction."""
 

@@ -1,5 +1,6 @@
 """Tests of the columns in memory that a report is made of."""
 
+from dataclasses import fields
 from datetime import UTC
 
 import numpy as np
@@ -74,6 +75,21 @@ def two_devices():
         told=("a gap",),
     )
     return door, hall
+
+
+def test_rows_that_contradict_themselves_are_left_out_and_counted():
+    made = people([0] * 6, range(6), [0] * 6, [2000] * 6)
+    columns = {one.name: getattr(made, one.name) for one in fields(People)}
+    shares = made.shares.copy()
+    shares[1] *= 2
+    shares[2, 3] = np.nan
+    shares[5] = np.nan
+    attention, ended = made.attention.copy(), made.ended.copy()
+    attention[3], ended[4] = 2.5, -1
+    sound, count = People.sound(**{**columns, "shares": shares, "attention": attention, "ended": ended})
+    assert sound.track.tolist() == [0, 5] and count == 4
+    sound, count = Gaps.sound(source=[0, 0], began=[5, 5], ended=[6, 4], reason=["a", "b"])
+    assert sound.reason.tolist() == ["a"] and count == 1
 
 
 def test_empty_material_has_tables_of_the_right_shape():
