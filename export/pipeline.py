@@ -62,7 +62,8 @@ def export(
     needed for a network that answers for people unless the checkpoint holds the settings. ``balance``, 0 to
     2, is the model's T; where it is None the rows of the check choose it (:func:`.people.choose_balance`).
     Other models that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not
-    suffice or a balance has nothing to choose among, ModelError for a teacher that wants larger faces, and
+    suffice, were cut out of pictures in another way than those that the checkpoint learned from, or a balance
+    has nothing to choose among, ModelError for a teacher that wants larger faces, and
     where ``model`` is already there and ``force`` is not set, ParityError where a file fails the check.
     """
     net, state = load_net(checkpoint)
@@ -71,6 +72,7 @@ def export(
             f"{checkpoint}: a {state['options']['model']} is a teacher and no device's model: "
             "train a student with --teacher"
         )
+    _refuse_other_cut(checkpoint, state.get("detected"), dataset.detected)
     if balance is not None and net.people is None:
         raise DataError(
             f"{checkpoint}: has no head people, among whose answers --balance chooses; leave it out"
@@ -133,6 +135,26 @@ def export(
         write_text(staging / entry["training_log"], training_log(state))
         publish(folder, staging, name, entry, force)
     return report
+
+
+def _refuse_other_cut(
+    checkpoint: str | os.PathLike[str], learned: bool | None, calibrating: bool | None
+) -> None:
+    """Raise DataError where pictures calibrate that were not read as those that the network learned from.
+
+    ``learned``: None in checkpoints of earlier versions, too, which did not record it.
+    """
+    if learned is None or calibrating is None or learned == calibrating:
+        return
+    if learned:
+        raise DataError(
+            f"{checkpoint}: learned from faces found in pictures, and whole pictures would calibrate it; add "
+            "--detect"
+        )
+    raise DataError(
+        f"{checkpoint}: learned from whole pictures, and faces found in pictures would calibrate it; leave "
+        "--detect out"
+    )
 
 
 def _settings(

@@ -40,6 +40,7 @@ class TrainingData:
     val_labels and val_votes likewise; teacher: stored answers, or the networks that are to give them during
     training, or None. calibration_faces are the tenth of Training's images that
     is not learned from (:func:`~fer_edge.fer2013.duplicates.held_out_tenth`), None where there is none.
+    detected: as :attr:`~fer_edge.fer2013.reader.FerDataset.detected`.
     """
 
     faces: NDArray[np.uint8]
@@ -50,6 +51,7 @@ class TrainingData:
     teacher: Answers | tuple[EmotionNet, ...] | None = None
     val_votes: NDArray[np.float32] | None = None
     calibration_faces: NDArray[np.uint8] | None = None
+    detected: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,29 @@ def device_generator(device: torch.device, seed: int) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
+def read_data(
+    path: str | os.PathLike[str],
+    votes: str | os.PathLike[str] | None = None,
+    *,
+    skip_bad: bool = False,
+    detect: bool = False,
+) -> FerDataset:
+    """Read a CSV, and the votes in the same row order.
+
+    Instead of a CSV ``path`` may be an ``.npz`` file of arrays, which may hold the votes as well, or a folder
+    of pictures, in each of which ``detect`` finds the face: see
+    :func:`~fer_edge.faces.pictures.read_labelled`. Raises DataError.
+    """
+    if votes is not None and skip_bad:
+        raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
+    if votes is not None and Path(path).is_dir():
+        raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
+    dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
+    if votes is None:
+        return dataset
+    return replace(dataset, votes=read_votes(votes, len(dataset), dataset.usage))
+
+
 def load_training_data(
     path: str | os.PathLike[str],
     votes: str | os.PathLike[str] | None = None,
@@ -121,29 +146,19 @@ def load_training_data(
     skip_bad: bool = False,
     detect: bool = False,
 ) -> tuple[TrainingData, FerDataset]:
-    """Read the CSV, and the votes in the same row order; returns the split data and the whole set.
-
-    Instead of a CSV ``path`` may be an ``.npz`` file of arrays, which may hold the votes as well, see
-    :func:`~fer_edge.fer2013.arrays.read_arrays`.
+    """Read data as :func:`read_data` does; returns the split data and the whole set.
 
     Training rows train, but for a tenth of their images, chosen by their content, that is held out for
     calibration; PublicTest rows whose image is not in Training validate. Data without a Usage gives
     another tenth of its images to validation. With votes, Training rows without votes that count are left
-    out: most are no faces. ``path`` may be a folder of pictures instead, in each of which ``detect`` finds
-    the face: see :func:`~fer_edge.faces.pictures.read_labelled`. Raises DataError.
+    out: most are no faces. Raises DataError.
     """
-    if votes is not None and skip_bad:
-        raise DataError("--votes needs a CSV without bad rows: votes are matched by row")
-    if votes is not None and Path(path).is_dir():
-        raise DataError(f"{path}: is a folder; --votes needs a CSV, since votes are matched by row")
-    dataset = read_labelled(path, skip_bad=skip_bad, detect=detect)
+    dataset = read_data(path, votes, skip_bad=skip_bad, detect=detect)
     if dataset.labels is None:
         raise DataError(f"{path}: has no emotion column, so there is nothing to learn from")
     labels = dataset.labels.astype(np.int64)
     training, validation = _split(dataset)
     ballots = None
-    if votes is not None:
-        dataset = replace(dataset, votes=read_votes(votes, len(dataset), dataset.usage))
     if dataset.votes is not None:
         ballots = people_votes(dataset.votes)
         voted = training & ballots.any(1)
@@ -175,6 +190,7 @@ def load_training_data(
         labels[validation],
         val_votes=votes_of(validation),
         calibration_faces=dataset.pixels[held_out],
+        detected=dataset.detected,
     )
     return data, dataset
 

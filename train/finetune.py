@@ -166,6 +166,7 @@ def training_data(dataset: FerDataset) -> TrainingData:
         val_faces=dataset.pixels[validating],
         val_labels=labels[validating],
         val_votes=votes[validating],
+        detected=dataset.detected,
     )
 
 

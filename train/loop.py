@@ -85,6 +85,7 @@ def fit(
         "stage": stage,
         "origin": origin,
         "held_out": held_out_record(data, origin),
+        "detected": data.detected,
         **({"people": people} if people else {}),
     }
 

@@ -92,6 +92,7 @@ def train_people_only(
         "stage": STAGE,
         "origin": origin,
         "held_out": held_out_record(data, origin),
+        "detected": data.detected,
         "ema": {name: value.cpu() for name, value in net.state_dict().items()},
     }
     # First the result, without which a folder with other files could not be begun anew.

@@ -15,6 +15,7 @@ from ..labels import EMOTIONS, Labels
 from ..option import nonempty
 from ._arguments import add_model_arguments, add_options
 from ._json import to_json
+from ._skipped import skipped_reported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,6 @@ frequent vote, if it is one of the seven emotions; "majority of eight" those of 
 the votes go to one of these or contempt (Barsoum et al. 2016)"""
 
 _PARTS = {"all": "all rows", "not_in_training": "not in Training"}
-_SKIPPED_SHOWN = 20
 _COLUMNS = 100
 """Width above which the groups' table has intervals for all emotions together only."""
 
@@ -98,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _refuse(arguments)
     classifier = _load_classifier(arguments)
     pieces, pictures = _read(arguments)
-    pieces = _skipped_reported(pieces)
+    pieces = skipped_reported(pieces)
     if arguments.votes:
         pieces = add_votes(pieces, arguments.votes)
     classified = classify(classifier, pieces, arguments.usage, str(arguments.data))
@@ -177,18 +177,6 @@ def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureF
     for note in pictures.notes:
         print(printable(note), file=sys.stderr)
     return iter_pictures(pictures, detect=arguments.detect), pictures
-
-
-def _skipped_reported(pieces: Iterator[FerDataset]) -> Iterator[FerDataset]:
-    """The ``pieces``; says on stderr what was wrong with the first rows that were left out, and how many."""
-    count = 0
-    for piece in pieces:
-        for message in piece.skipped[: max(0, _SKIPPED_SHOWN - count)]:
-            print(f"skipped: {printable(message)}", file=sys.stderr)
-        count += len(piece.skipped)
-        yield piece
-    if count > _SKIPPED_SHOWN:
-        print(f"skipped: {count - _SKIPPED_SHOWN} more", file=sys.stderr)
 
 
 def _without_face(

@@ -13,6 +13,7 @@ from ..errors import DataError, MissingExtraError
 from ..option import BALANCE
 from ._json import to_json
 from ._renamed import renamed_names_reported
+from ._skipped import print_skipped
 
 HELP = (
     "Turn a training checkpoint into int8 files for LiteRT and ONNX Runtime, check them on held-out rows "
@@ -23,6 +24,7 @@ NAME-fp32.onnx, which --precision fp32 takes
 
 examples:
   fer-edge export-int8 runs/mine/best.pt --calibration fer2013.csv --out exported
+  fer-edge export-int8 runs/mine/best.pt --calibration photos --detect --out exported
   fer-edge run --camera demo --model exported
 
 refuses to write weights that lose more than 1 point, or whose ONNX and TFLite files agree on
@@ -56,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="FER+ votes in the same row order, for a network that answers for people; default: FERPLUS_CSV, "
         "where FER2013_CSV is what calibrates",
     )
+    parser.add_argument(
+        "--detect",
+        action="store_true",
+        help="find the face in each picture of a folder, as for a network that was trained with --detect",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows of a CSV and say which")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the files")
     parser.add_argument("--model", metavar="NAME", help="name of the model (default: its architecture)")
     parser.add_argument("--rows", type=int, default=512, help="calibration rows (default: %(default)s)")
@@ -84,8 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_export()
     from ..export.pipeline import export
-    from ..faces.pictures import read_labelled
-    from ..fer2013.votes import read_votes
+    from ..train.data import read_data
 
     if not arguments.calibration:
         raise DataError("no calibration data: give --calibration CSV or set FER2013_CSV")
@@ -93,17 +100,17 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
     if arguments.seed < 0:
         raise DataError(f"--seed must be at least 0, got {arguments.seed}")
-    dataset = read_labelled(arguments.calibration)
-    votes_path = arguments.votes
-    if not votes_path and arguments.calibration == os.environ.get("FER2013_CSV"):
-        votes_path = os.environ.get("FERPLUS_CSV")
-    votes = read_votes(votes_path, len(dataset), dataset.usage) if votes_path else dataset.votes
+    votes = arguments.votes or None
+    if votes is None and arguments.calibration == os.environ.get("FER2013_CSV"):
+        votes = os.environ.get("FERPLUS_CSV") or None
+    dataset = read_data(arguments.calibration, votes, skip_bad=arguments.skip_bad, detect=arguments.detect)
+    print_skipped(dataset)
     with renamed_names_reported():
         report = export(
             arguments.checkpoint,
             dataset,
             arguments.out,
-            votes=votes,
+            votes=dataset.votes,
             model=arguments.model,
             calibration_rows=arguments.rows,
             seed=arguments.seed,

@@ -14,6 +14,7 @@ from ..option import nonempty, positive_int
 from ..train.options import NUMBERS, Number, flag, make_options
 from ..train.renamed import OPTIONS as RENAMED_OPTIONS
 from ._renamed import accept_former_name, renamed_names_reported
+from ._skipped import print_skipped
 
 if TYPE_CHECKING:
     from ..fer2013.reader import FerDataset
@@ -54,7 +55,6 @@ _NEEDED_BY = {
 }
 _MOST_THREADS = 1024
 _MOST_FACES_WEIGHT = 100
-_SKIPPED_SHOWN = 20
 _CURVE = "learning_curve.png"
 
 
@@ -292,7 +292,7 @@ def _people_only(arguments: argparse.Namespace, device: str) -> int:
         from ..train.finetune import read_training_faces
 
         own = read_training_faces(arguments.faces, detect=arguments.detect)
-        _print_skipped(own)
+        print_skipped(own)
         print(f"{len(own)} faces to move the people head by")
     data, dataset = _fer2013(arguments)
     _print_rows(data, dataset)
@@ -376,7 +376,9 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
         trained = arguments.out / results[-1].stage / "last.pt"
         if arguments.no_export:
             votes = f" --votes {arguments.votes or 'VOTES'}" if data.votes is not None else ""
-            print(f"to export: fer-edge export-int8 {trained} --calibration CSV{votes} --out DIR")
+            read = f"{' --detect' if data.detected else ''}{' --skip-bad' if arguments.skip_bad else ''}"
+            like = f"{'CSV' if data.detected is None else 'PHOTOS'}{votes}{read}"
+            print(f"to export: fer-edge export-int8 {trained} --calibration {like} --out DIR")
         else:
             _export(trained, dataset, arguments.out / "model")
     return 0
@@ -426,7 +428,7 @@ def _first() -> bool:
 def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     if not _first():
         return
-    _print_skipped(dataset)
+    print_skipped(dataset)
     neither = len(dataset) - len(data.faces) - len(data.val_faces)
     rest = f", {neither} of another Usage left out" if neither else ""
     print(
@@ -435,13 +437,6 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
         f"{f', {len(dataset.skipped)} skipped' if dataset.skipped else ''}",
         flush=True,
     )
-
-
-def _print_skipped(dataset: FerDataset) -> None:
-    for message in dataset.skipped[:_SKIPPED_SHOWN]:
-        print(f"skipped: {message}", file=sys.stderr)
-    if len(dataset.skipped) > _SKIPPED_SHOWN:
-        print(f"skipped: {len(dataset.skipped) - _SKIPPED_SHOWN} more", file=sys.stderr)
 
 
 def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:

@@ -85,7 +85,8 @@ def read_pictures(
         skipped += piece.skipped
         count += len(piece)
     usage = None if pictures.usage is None else pictures.usage[read]
-    return FerDataset(faces[:count], pictures.labels[read], usage, tuple(skipped)), read
+    dataset = FerDataset(faces[:count], pictures.labels[read], usage, tuple(skipped), detected=detect)
+    return dataset, read
 
 
 def iter_pictures(
@@ -129,6 +130,7 @@ def iter_pictures(
             tuple(skipped),
             tuple((start + 1 + np.flatnonzero(~read)).tolist()),
             start + 1,
+            detected=detect,
         )
     if not found:
         raise DataError(f"{pictures.folder}: none of {len(pictures.files)} pictures shows a face; {first}")

@@ -49,6 +49,9 @@ class FerDataset:
     votes: NDArray[np.uint8] | None = None
     """(n,10), FER+ votes in ``VOTE_COLUMNS`` order; None where none were read beside the rows."""
 
+    detected: bool | None = None
+    """Of pictures, whether the detector found the face in each; None where faces were cut out already."""
+
     @property
     def rows(self) -> NDArray[np.int64]:
         """The number in the file of each row, int64 (n,), from 1, the header not counted."""

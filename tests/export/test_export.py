@@ -9,6 +9,7 @@ import platform
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import write_csv
@@ -22,13 +23,15 @@ from fer_edge.export import pipeline, tflite
 from fer_edge.export.calibration import choose_rows
 from fer_edge.export.convert import Converted, quiet
 from fer_edge.export.network import InferenceNet, short_half
-from fer_edge.export.parity import Parity, ParityError
+from fer_edge.export.parity import ExportReport, Parity, ParityError
+from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import ANSWERS, EMOTIONS
 from fer_edge.models.backends import load_onnxruntime
 from fer_edge.models.people import People
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
+from fer_edge.train.data import load_training_data
 from fer_edge.train.loop import fit
 from fer_edge.train.model import EmotionNet, normalize
 from fer_edge.train.options import Augmentation, TrainOptions
@@ -38,6 +41,7 @@ HEADS = ("people", "fer2013")
 BALANCE = 0.3
 """Of the exported model; none that the rule could choose."""
 FILES = {"edge-int8.tflite", "edge-fp32.tflite", "edge-int8.onnx", "edge-fp32.onnx"}
+NO_REPORT = ExportReport("tiny", 70, {}, {}, None, {}, {}, 0, {})
 
 
 @pytest.fixture(scope="module")
@@ -558,6 +562,102 @@ def test_a_file_of_arrays_calibrates_and_brings_its_votes(
     np.testing.assert_array_equal(found, votes)
     np.testing.assert_array_equal(dataset.pixels, csv.pixels)
     np.testing.assert_array_equal(dataset.labels, csv.labels)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of photographs of one face, in two emotions: 20 to train on, 4 to check on."""
+    skimage = pytest.importorskip("skimage.data")
+    astronaut = skimage.astronaut()[:, :, ::-1]
+    folder = tmp_path_factory.mktemp("photos")
+    for part, count in (("train", 10), ("test", 2)):
+        for emotion, step in (("happy", 1), ("sad", -1)):
+            (folder / part / emotion).mkdir(parents=True)
+            for index in range(count):
+                last = 300 + 4 * index + (2 if part == "test" else 0)
+                cv2.imwrite(str(folder / part / emotion / f"{index}.png"), astronaut[:last, ::step])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_on_photos(photos, tmp_path_factory):
+    """Checkpoints of networks that learned from the photographs, by whether the faces were found in them."""
+    stages = (Stage("fused", 1, 8, 1, 2),)
+    found = {}
+    for detect in (True, False):
+        net = EmotionNet(Architecture(stem=8, stages=stages, head=16, dropout=0.0), people=False)
+        folder = tmp_path_factory.mktemp(f"detect-{detect}")
+        data, _ = load_training_data(photos, detect=detect)
+        fit(data, TrainOptions(epochs=1, batch=4, warmup=0, ema=0.5), folder, start=net)
+        found[detect] = folder / "best.pt"
+    return found
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_photographs_calibrate_only_as_they_were_learned_from(
+    cli, photos, trained_on_photos, tmp_path, learned
+):
+    assert checkpoint.load(trained_on_photos[learned])["detected"] is learned
+    given = ("export-int8", trained_on_photos[learned], "--calibration", photos, "--out", tmp_path / "out")
+    code, _, err = cli(*given, *([] if learned else ["--detect"]))
+    assert code == 2
+    assert ("add --detect" if learned else "leave --detect out") in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_photographs_are_read_for_an_export_as_they_are_for_training(
+    cli, photos, trained_on_photos, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(pipeline, "export", lambda _, data, *__, **___: given.append(data) or NO_REPORT)
+    command = ("export-int8", trained_on_photos[True], "--calibration", photos, "--out", tmp_path / "out")
+    for options in ((), ("--detect",)):
+        code, _, err = cli(*command, *options)
+        assert code == 0, err
+        learned = load_training_data(photos, detect=bool(options))[1]
+        np.testing.assert_array_equal(given[-1].pixels, learned.pixels)
+        np.testing.assert_array_equal(given[-1].usage, learned.usage)
+    assert not np.array_equal(given[0].pixels, given[1].pixels)
+
+
+def test_a_checkpoint_that_does_not_tell_how_its_data_were_cut_is_exported_with_either(
+    photos, trained_on_photos, tmp_path, monkeypatch
+):
+    state = checkpoint.load(trained_on_photos[True])
+    checkpoint.save(
+        tmp_path / "old.pt", {name: state[name] for name in state.keys() - {"format", "detected"}}
+    )
+
+    class Reached(Exception):
+        pass
+
+    def reached(*_):
+        raise Reached
+
+    monkeypatch.setattr(pipeline, "choose_rows", reached)
+    for detect in (True, False):
+        with pytest.raises(Reached):
+            pipeline.export(
+                tmp_path / "old.pt", read_labelled(photos, detect=detect), tmp_path / "out", model="tiny"
+            )
+
+
+def test_bad_rows_are_skipped_for_an_export_as_for_training(
+    cli, trained_edge, drawn_csv, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(pipeline, "export", lambda _, data, *__, **___: given.append(data) or NO_REPORT)
+    bad = tmp_path / "bad.csv"
+    bad.write_text(drawn_csv.read_text() + "3,1 2 3,Training\n")
+    command = ("export-int8", trained_edge, "--calibration", bad, "--out", tmp_path / "out")
+    code, _, err = cli(*command)
+    assert code == 2 and not given
+    code, _, err = cli(*command, "--skip-bad")
+    assert code == 0, err
+    assert err.count("skipped: ") == 1 and "row 211" in err
+    np.testing.assert_array_equal(given[0].pixels, fer_edge.read_fer2013(drawn_csv).pixels)
+    code, _, err = cli(*command, "--skip-bad", "--votes", tmp_path / "votes.csv")
+    assert code == 2 and "votes are matched by row" in err
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/abs", "x.onnx"])

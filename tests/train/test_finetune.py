@@ -328,6 +328,8 @@ def test_images_without_a_face_are_skipped_when_faces_are_looked_for(tmp_path):
     cv2.imwrite(str(tmp_path / "sad" / "sky.png"), np.full((100, 100, 3), 200, np.uint8))
     dataset = read_faces(tmp_path, detect=True)
     assert len(dataset) == 10
+    assert dataset.detected and training_data(dataset).detected
+    assert training_data(read_faces(tmp_path)).detected is False
     assert len(dataset.skipped) == 1
     assert "sky.png: shows no face" in dataset.skipped[0]
     assert fer_edge.load_classifier().answer(dataset.pixels).emotions.tolist() == [3] * 10
