@@ -63,11 +63,11 @@ def export(
     2, is the model's T; where it is None the rows of the check choose it (:func:`.people.choose_balance`).
     Other models that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not
     suffice, were cut out of pictures in another way than those that the checkpoint learned from, or a balance
-    has nothing to choose among, ModelError for a teacher that wants larger faces, and
-    where ``model`` is already there and ``force`` is not set, ParityError where a file fails the check.
+    has nothing to choose among, ModelError for a teacher, which looks at larger faces or at a part of them,
+    and where ``model`` is already there and ``force`` is not set, ParityError where a file fails the check.
     """
     net, state = load_net(checkpoint)
-    if net.architecture.side != FACE_SIZE:
+    if net.architecture.input_side != FACE_SIZE:
         raise ModelError(
             f"{checkpoint}: a {state['options']['model']} is a teacher and no device's model: "
             "train a student with --teacher"

@@ -667,6 +667,25 @@ def test_a_model_name_cannot_leave_the_folder(trained_edge, drawn_csv, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("crop", [44, 0])
+def test_a_network_that_looks_at_a_part_of_the_face_is_refused_before_anything_is_converted(
+    trained_tiny, drawn_csv, tmp_path, monkeypatch, crop
+):
+    class Reached(Exception):
+        pass
+
+    def reached(*_):
+        raise Reached
+
+    monkeypatch.setattr(pipeline, "choose_rows", reached)
+    state = checkpoint.load(trained_tiny)
+    state["architecture"]["crop"] = crop
+    checkpoint.save(tmp_path / "vgg.pt", {name: state[name] for name in state.keys() - {"format"}})
+    with pytest.raises(fer_edge.ModelError if crop else Reached, match="is a teacher" if crop else ""):
+        pipeline.export(tmp_path / "vgg.pt", fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained_edge, drawn_csv, tmp_path):
     (tmp_path / "edge-int8.onnx").write_text("precious")
     with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx: exists already"):
