@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.errors import FerEdgeError
+from fer_edge.errors import FerEdgeError, ModelError
 from fer_edge.fer2013.votes import top_votes
 from fer_edge.labels import Labels
 from fer_edge.models.classifier import load_classifier
@@ -88,7 +89,8 @@ def check_files(
 ) -> ExportReport:
     """Run the four files of a model, described by a manifest in ``folder``, on the held-out ``rows``.
 
-    ``reference``: the logits of the PyTorch network, (n, k) by output, divided by the ``temperature``.
+    ``reference``: the logits of the PyTorch network, (n, k) by output, divided by the ``temperature``. Raises
+    ParityError where a file cannot be loaded, or does not answer with finite numbers.
     """
     right = {head: _truth(head, rows) for head in reference}
 
@@ -104,8 +106,13 @@ def check_files(
     for precision in PRECISIONS:
         for backend, suffix in SUFFIXES.items():
             path = folder / f"{name}-{precision}{suffix}"
-            classifier = load_classifier(path, backend, precision, labels="fer2013")
-            found = answers[precision, backend] = classifier.logits(rows.faces)
+            try:
+                classifier = load_classifier(path, backend, precision, labels="fer2013")
+                found = answers[precision, backend] = classifier.logits(rows.faces)
+            except ModelError as error:
+                # The folder is one that only the export knows.
+                told = str(error).replace(os.fspath(path), path.name)
+                raise ParityError(f"nothing was written: {told}") from error
             parity[path.name] = {
                 head: Parity(
                     accuracy=accuracy(head, found[head]),

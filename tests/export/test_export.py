@@ -28,6 +28,7 @@ from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import ANSWERS, EMOTIONS
 from fer_edge.models.backends import load_onnxruntime
+from fer_edge.models.manifest import TensorSpec
 from fer_edge.models.people import People
 from fer_edge.train import checkpoint
 from fer_edge.train.architectures import Architecture, Stage
@@ -684,6 +685,24 @@ def test_a_network_that_looks_at_a_part_of_the_face_is_refused_before_anything_i
     with pytest.raises(fer_edge.ModelError if crop else Reached, match="is a teacher" if crop else ""):
         pipeline.export(tmp_path / "vgg.pt", fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_cannot_be_loaded_fails_the_check_under_its_own_name(
+    cli, trained_tiny, drawn_csv, tmp_path, monkeypatch
+):
+    ends = {"int8": TensorSpec("int8", 1 / 64, 0), "fp32": TensorSpec("float32", 1.0, 0)}
+    broken = [
+        Converted(backend, precision, b"TFL3" * 9, ends[precision], {"fer2013": ends[precision]})
+        for backend in ("litert", "onnx")
+        for precision in ("int8", "fp32")
+    ]
+    monkeypatch.setattr(pipeline, "convert", lambda *_: broken)
+    out = tmp_path / "out"
+    code, _, err = cli("export-int8", trained_tiny, "--calibration", drawn_csv, "--out", out)
+    assert code == 1
+    assert "nothing was written: edge-int8.tflite: LiteRT cannot load it" in err
+    assert ".export-" not in err
+    assert list(out.iterdir()) == []
 
 
 def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained_edge, drawn_csv, tmp_path):
