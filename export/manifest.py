@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_edge import __version__
-from fer_edge.errors import ModelError
+from fer_edge.errors import DataError, ModelError
 from fer_edge.files import write_text
 from fer_edge.labels import EMOTIONS, Labels
 from fer_edge.models.manifest import MANIFEST_FORMAT, MANIFEST_NAME, PRECISIONS, SUFFIXES, read_manifest
@@ -99,6 +99,15 @@ def publish(folder: Path, staging: Path, name: str, entry: dict[str, Any], force
         write_text(folder / MANIFEST_NAME, _json(manifest))
     finally:
         os.close(lock)
+
+
+def refuse_file(folder: Path) -> None:
+    """Raise DataError where ``folder`` is something else already, or what it lies in is."""
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise DataError(
+            f"{there}: is no folder; --out names the folder that the model's files are written into"
+        )
 
 
 def refuse_overwriting(folder: Path, name: str, force: bool) -> None:

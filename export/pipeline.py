@@ -32,7 +32,7 @@ from fer_edge.train.validation import predict_heads
 
 from .calibration import Choice, Rows, choose_rows
 from .convert import convert
-from .manifest import model_entry, publish, refuse_overwriting, write_manifest
+from .manifest import model_entry, publish, refuse_file, refuse_overwriting, write_manifest
 from .network import InferenceNet
 from .parity import FEW_ROWS, ExportReport, check_files, check_int8_input, refuse_bad
 from .people import fit_people, fit_people_temperature, prior
@@ -61,11 +61,14 @@ def export(
     check (those of PublicTest whose image is not in Training). ``votes``, uint8 (n, 10), are its FER+ votes,
     needed for a network that answers for people unless the checkpoint holds the settings. ``balance``, 0 to
     2, is the model's T; where it is None the rows of the check choose it (:func:`.people.choose_balance`).
-    Other models that ``out`` already holds stay. Raises CheckpointError, DataError where the rows do not
-    suffice, were cut out of pictures in another way than those that the checkpoint learned from, or a balance
-    has nothing to choose among, ModelError for a teacher, which looks at larger faces or at a part of them,
-    and where ``model`` is already there and ``force`` is not set, ParityError where a file fails the check.
+    Other models that ``out`` already holds stay. Raises CheckpointError, DataError where ``out`` is no
+    folder, or the rows do not suffice, were cut out of pictures in another way than those that the checkpoint
+    learned from, or a balance has nothing to choose among, ModelError for a teacher, which looks at larger
+    faces or at a part of them, and where ``model`` is already there and ``force`` is not set, ParityError
+    where a file fails the check.
     """
+    folder = Path(out)
+    refuse_file(folder)
     net, state = load_net(checkpoint)
     if net.architecture.input_side != FACE_SIZE:
         raise ModelError(
@@ -82,7 +85,6 @@ def export(
     name = model or state["options"]["model"]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise DataError(f"model name {name!r}: use letters, digits, - and _ only")
-    folder = Path(out)
     refuse_overwriting(folder, name, force)
     rows = choose_rows(dataset, votes, calibration_rows, seed)
     raw = _logits(net, rows.check.faces)

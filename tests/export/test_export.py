@@ -705,6 +705,20 @@ def test_a_file_that_cannot_be_loaded_fails_the_check_under_its_own_name(
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("inside", ["", "models/edge"])
+def test_a_file_as_folder_is_refused_before_anything_is_converted(
+    cli, trained_tiny, drawn_csv, tmp_path, monkeypatch, inside
+):
+    monkeypatch.setattr(pipeline, "convert", None)
+    (tmp_path / "edge.tflite").write_text("precious")
+    code, _, err = cli(
+        *("export-int8", trained_tiny, "--calibration", drawn_csv, "--out", tmp_path / "edge.tflite" / inside)
+    )
+    assert code == 2
+    assert f"{tmp_path / 'edge.tflite'}: is no folder; --out names the folder" in err
+    assert (tmp_path / "edge.tflite").read_text() == "precious"
+
+
 def test_a_foreign_file_under_the_name_of_an_output_is_not_replaced(trained_edge, drawn_csv, tmp_path):
     (tmp_path / "edge-int8.onnx").write_text("precious")
     with pytest.raises(fer_edge.ModelError, match=r"edge-int8\.onnx: exists already"):
