@@ -34,7 +34,8 @@ class Confusion:
 def save_confusion(path: str | os.PathLike[str], title: str, matrices: Sequence[Confusion]) -> None:
     """Write confusion matrices side by side as a PNG."""
     figure = _figure(6.2 * len(matrices), 5.8)
-    figure.suptitle(title, fontsize=11)
+    # The names of files may have dollar signs, between which matplotlib sees formulas.
+    figure.suptitle(title, fontsize=11, parse_math=False)
     ticks = range(len(EMOTIONS))
     for index, matrix in enumerate(matrices, start=1):
         axes = figure.add_subplot(1, len(matrices), index)

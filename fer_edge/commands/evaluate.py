@@ -117,12 +117,13 @@ def execute(arguments: argparse.Namespace) -> int:
         "file": classifier.file.path.name,
         "heads": list(heads),
     }
-    if arguments.confusion:
-        _save_confusion(arguments, report["file"], heads)
     if arguments.json:
         print(to_json(report | _as_json(evaluation)))
     else:
         _print(report, evaluation)
+    # Behind the figures, which are not lost then where the picture cannot be written.
+    if arguments.confusion:
+        _save_confusion(arguments, report["file"], heads)
     return 0
 
 

@@ -334,6 +334,28 @@ def test_confusion_matrices_of_both_heads_are_drawn_and_not_overwritten(
     assert both[1] == 2 * one[1]
 
 
+def test_a_name_with_dollar_signs_is_no_formula_of_the_confusion_matrices(cli, faces_csv, tmp_path, answers):
+    pytest.importorskip("matplotlib")
+    data = faces_csv.rename(tmp_path / "a$x$_$^$.csv")
+    code, _, err = cli("evaluate", data, "--confusion", tmp_path / "confusion.png")
+    assert code == 0, err
+    assert cv2.imread(str(tmp_path / "confusion.png")) is not None
+
+
+def test_figures_are_printed_where_the_confusion_matrices_cannot_be_written(
+    cli, faces_csv, tmp_path, answers, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fer_edge.checks.plots.save_confusion", full)
+    code, out, err = cli("evaluate", faces_csv, "--confusion", tmp_path / "confusion.png", "--json")
+    assert code == 1 and "No space left" in err
+    assert json.loads(out)["all"]["fer2013"]["labels"]["rows"] == 4
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("form", ["csv", "npz"])
 def test_pixels_are_not_kept(cli, tmp_path, answers, form):
