@@ -23,6 +23,11 @@ def label_targets(labels: Tensor, smoothing: float) -> Tensor:
     return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
 
 
+def vote_shares(votes: Tensor) -> Tensor:
+    """The ``votes`` (n, k) of each row as shares of them; rows without votes stay zeros."""
+    return votes / votes.sum(1, keepdim=True).clamp(min=1e-6)
+
+
 def rare_weights(votes: Tensor, power: float) -> Tensor:
     """Weights of people's answers in the loss on votes, (9,): an emotion's frequency to minus ``power``.
 
@@ -30,8 +35,7 @@ def rare_weights(votes: Tensor, power: float) -> Tensor:
     :data:`LEAST_FREQUENCY`. Weighted by them the seven weights are 1 on average; contempt and unknown weigh
     as much as the commonest emotion. Where nobody votes for any of the seven all weights are 1.
     """
-    emotions = votes[:, : len(EMOTIONS)]
-    shares = (emotions / emotions.sum(1, keepdim=True).clamp(min=1e-6)).sum(0) + 1e-6
+    shares = vote_shares(votes[:, : len(EMOTIONS)]).sum(0) + 1e-6
     frequencies = shares / shares.sum()
     weights = frequencies.clamp(min=LEAST_FREQUENCY) ** -power
     weights = weights / (weights * frequencies).sum()
@@ -69,9 +73,8 @@ def vote_loss(logits: Tensor, votes: Tensor, weights: Tensor | None = None) -> T
 
     ``weights``: of the answers, as :func:`rare_weights` gives them.
     """
-    total = votes.sum(1, keepdim=True)
-    losses = row_cross_entropies(logits, votes / total.clamp(min=1e-6), weights)
-    voted = (total[:, 0] > 0).float()
+    losses = row_cross_entropies(logits, vote_shares(votes), weights)
+    voted = (votes.sum(1) > 0).float()
     return (losses * voted).sum() / voted.sum().clamp(min=1)
 
 

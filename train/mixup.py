@@ -5,14 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .losses import vote_shares
+
 
 def mix(
     inputs: Tensor, targets: dict[str, Tensor], share: float, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Blend each image with another of the batch, and all its targets alike.
+    """Blend each image with another of the batch, and all its targets alike, ``votes`` as shares of them.
 
     ``share`` of the first in the blend, one a batch, comes from Beta(strength, strength).
     """
+    if "votes" in targets:
+        # Outliers are left out, so that faces have different numbers of votes.
+        targets = {**targets, "votes": vote_shares(targets["votes"])}
     order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
 
     def blend(values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from fer_edge.train.losses import (
     rare_weights,
     soft_cross_entropy,
     vote_loss,
+    vote_shares,
 )
 from fer_edge.train.mixup import mix
 from fer_edge.train.model import EmotionNet
@@ -84,6 +85,25 @@ def test_mixing_blends_images_targets_and_votes_alike():
     torch.testing.assert_close(soft, ballots[:, :7])
     torch.testing.assert_close(ballots.sum(1), torch.ones(8))
     assert not torch.equal(ballots, votes)
+
+
+def test_mixing_blends_shares_of_votes_however_many_a_face_has():
+    votes = torch.zeros(8, 9)
+    numbers = torch.tensor([10.0, 4, 7, 10, 2, 9, 5, 8])
+    votes[torch.arange(8), torch.arange(8)] = numbers
+    images = torch.eye(8)[:, :, None, None]
+    mixed, blended = mix(images, {"votes": votes}, 0.25, torch.Generator().manual_seed(4))
+    # Each image is one channel, and all its votes one answer.
+    torch.testing.assert_close(blended["votes"][:, :8], mixed[:, :, 0, 0])
+    torch.testing.assert_close(blended["votes"].sum(1), torch.ones(8))
+    assert votes.sum(1).tolist() == numbers.tolist()
+
+
+def test_rows_without_votes_cost_nothing_and_the_loss_takes_shares_as_counts():
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(2))
+    counts = torch.cat([_VOTES, torch.zeros(1, 9)])
+    torch.testing.assert_close(vote_loss(logits, counts), vote_loss(logits[:3], _VOTES))
+    torch.testing.assert_close(vote_loss(logits, vote_shares(counts)), vote_loss(logits, counts))
 
 
 def test_averaging_follows_fast_at_first_and_slowly_later():
