@@ -33,19 +33,14 @@ class Asked:
     def __init__(self, cameras=CAMERAS):
         self.cameras = cameras
         self.is_paused, self.session, self.masks, self.marks = False, None, {}, []
-        self.broken = None
 
     def pause(self):
-        if self.broken:
-            raise self.broken
         self.is_paused = True
 
     def resume(self):
         self.is_paused = False
 
     def set_masks(self, camera, polygons):
-        if self.broken:
-            raise self.broken
         if camera not in self.cameras:
             raise DataError(f"there is no camera {camera!r}")
         if not isinstance(polygons, list):
@@ -56,8 +51,6 @@ class Asked:
         return tuple(self.masks.get(camera, ()))
 
     def start_session(self, name):
-        if self.broken:
-            raise self.broken
         if self.session is not None:
             raise DataError(f"session {self.session!r} goes on")
         self.session = name

@@ -28,7 +28,7 @@ def last(monkeypatch):
 
 def test_a_run_keeps_its_figures_in_a_file(cli, film, tmp_path, last):
     path = tmp_path / "fer-edge.prom"
-    path.write_text("what a run that was killed left behind\n")
+    path.write_text("# HELP fer_edge_frames_total What a run that was killed left behind.\n")
     code, _, err = cli("run", film, "--metrics", path, "--jsonl", tmp_path / "a.jsonl")
     assert code == 0, err
     (text,) = last

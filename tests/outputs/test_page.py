@@ -113,9 +113,6 @@ def test_every_address_answers_with_every_status_that_is_described(tmp_path, mon
         for path, values in bodies.items():
             for value in values:
                 hold(path, "POST", page.post(path, value, BEARER))
-        page.control.broken = OSError(28, "No space left on device")
-        for path, number in (("/api/pause", 0), ("/api/mask", 0), ("/api/session", 1)):
-            hold(path, "POST", page.post(path, bodies[path][number], BEARER))
         with page.running():
             once = [path for path in document["paths"] if path not in ("/api/events", "/api/video.mjpg")]
             once = [path for path in once if "get" in document["paths"][path]]
