@@ -18,7 +18,7 @@ from ..pipeline.watch import Watch
 from ..pipeline.watch_all import WatchAll
 from ..store.events import LONGEST_NAME
 from .folder import state_folder
-from .memory import Memory, recall, remember
+from .memory import ANY, Memory, recall, remember
 
 MOST_MASKS = 50
 """Polygons drawn on one camera."""
@@ -78,6 +78,7 @@ class Control:
         self._path = folder and folder / f"control-{name}.json"
         self._recalled = recall(self._path) if self._path else Memory()
         self._stays_paused = bool(self._recalled.paused) and self._live
+        self._resumed = False
         if self._stays_paused:
             _log.warning(
                 "paused, because the previous run was or may have been; continue with fer-edge resume"
@@ -225,6 +226,7 @@ class Control:
             _log.warning("paused: nothing is recognized" if paused else "recognizing again")
             if self._live:
                 self._stays_paused = paused
+                self._resumed = self._resumed or not paused
                 self._keep()
 
     def _keep(self, change: Callable[[Memory], Memory] | None = None) -> None:
@@ -246,6 +248,9 @@ class Control:
         paused = kept.paused
         if self._live:
             paused = paused | own if self._stays_paused else paused - own - self._recalled.paused
+            if self._resumed and not self._stays_paused:
+                # Somebody has ended a pause since; that of a file damaged meanwhile would outlast it.
+                paused -= {ANY}
         return Memory(paused, masks)
 
     def _moved(self, camera: str, before: str, kept: Memory) -> Memory:

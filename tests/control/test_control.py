@@ -231,6 +231,20 @@ def test_a_film_leaves_a_bad_file_pausing_what_is_live(run, tmp_path, monkeypatc
     assert not Control(run, folder=tmp_path).paused
 
 
+def test_resuming_ends_the_pause_of_a_file_that_was_damaged_meanwhile(run, tmp_path):
+    path = tmp_path / "control-default.json"
+    control = Control(run, folder=tmp_path)
+    path.write_text("damaged")
+    control.set_masks(*control.cameras, [SQUARE])
+    assert json.loads(path.read_text())["paused"], "what was paused before is not known"
+    path.write_text("damaged")
+    control.pause()
+    control.resume()
+    assert not json.loads(path.read_text())["paused"]
+    Control(run, folder=tmp_path)
+    assert not run.paused
+
+
 def test_there_is_a_sample_of_every_version():
     assert [path.name for path in SAMPLES] == [f"control-{number}.json" for number in range(1, VERSION + 1)]
 
