@@ -99,16 +99,18 @@ def _in_sub_folders(folder: Path) -> PictureFolder:
         raise DataError(f"{folder}: has {usages[0].name} beside {others}; {_WANTED}")
     files: list[Path] = []
     labels: list[int] = []
-    usage: list[str] = []
+    parts: list[str] = []
     emotions = set()
-    meanings = usages_of([part.name for part in usages])
     for part in usages or [folder]:
         for path in _emotion_folders(part):
             entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
             files += entries
             labels += [EMOTIONS.index(path.name)] * len(entries)
-            usage += [meanings.get(part.name, "")] * len(entries)
+            parts += [part.name] * len(entries)
             emotions.add(path.name)
+    # A part without pictures has nothing to validate on.
+    meanings = usages_of(set(parts))
+    usage = [meanings.get(part, "") for part in parts]
     return PictureFolder(
         folder,
         tuple(files),

@@ -86,6 +86,13 @@ def test_a_test_folder_beside_one_to_validate_on_is_kept_for_the_end(tmp_path, v
     }
 
 
+def test_a_folder_to_validate_on_without_pictures_leaves_that_to_the_test_folder(tmp_path):
+    for name in ("train/happy/1.jpg", "test/happy/1.jpg"):
+        touch(tmp_path / name)
+    (tmp_path / "val" / "happy").mkdir(parents=True)
+    assert list_pictures(tmp_path).usage.tolist() == ["PublicTest", "Training"]
+
+
 def test_a_list_gives_labels_usage_and_groups(folder):
     write_list(
         folder,
