@@ -78,15 +78,18 @@ def read_pictures(
     faces = np.empty((len(pictures.files), FACE_SIZE, FACE_SIZE), np.uint8)
     read = np.zeros(len(pictures.files), np.bool_)
     skipped: list[str] = []
+    told: set[bool | None] = set()
     count = 0
     for piece in iter_pictures(pictures, detect=detect, check=check):
         faces[count : count + len(piece)] = piece.pixels
         read[piece.rows - 1] = True
         skipped += piece.skipped
+        told.add(piece.detected)
         count += len(piece)
     usage = None if pictures.usage is None else pictures.usage[read]
-    dataset = FerDataset(faces[:count], pictures.labels[read], usage, tuple(skipped), detected=detect)
-    return dataset, read
+    # Pieces of faces that were cut out already say None.
+    detected = detect if detect or False in told else None
+    return FerDataset(faces[:count], pictures.labels[read], usage, tuple(skipped), detected=detected), read
 
 
 def iter_pictures(
@@ -109,9 +112,10 @@ def iter_pictures(
         faces = np.empty((len(files), FACE_SIZE, FACE_SIZE), np.uint8)
         read = np.zeros(len(files), np.bool_)
         skipped = []
+        larger = False
         for index, path in enumerate(files):
             try:
-                face = read_face(path, detector)
+                face, cut_out = _read(path, detector)
                 if check is not None:
                     check(path, face)
             except (SourceError, MissingExtraError) as error:
@@ -119,6 +123,7 @@ def iter_pictures(
                 continue
             faces[index] = face
             read[index] = True
+            larger = larger or not cut_out
         if skipped and not start:
             first = f"the first: {skipped[0]}"
         found = found or bool(read.any())
@@ -130,7 +135,7 @@ def iter_pictures(
             tuple(skipped),
             tuple((start + 1 + np.flatnonzero(~read)).tolist()),
             start + 1,
-            detected=detect,
+            detected=detect if detect or larger else None,
         )
     if not found:
         raise DataError(f"{pictures.folder}: none of {len(pictures.files)} pictures shows a face; {first}")
@@ -138,6 +143,11 @@ def iter_pictures(
 
 def read_face(path: Path, detector: FaceDetector | None = None) -> NDArray[np.uint8]:
     """One face, uint8 (48, 48); raises SourceError for what is no picture, or shows no face."""
+    return _read(path, detector)[0]
+
+
+def _read(path: Path, detector: FaceDetector | None) -> tuple[NDArray[np.uint8], bool]:
+    """As :func:`read_face`; and whether the picture is as large as a face that was cut out as in FER-2013."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -160,4 +170,4 @@ def read_face(path: Path, detector: FaceDetector | None = None) -> NDArray[np.ui
         square = training_squares(detections.boxes[:1])
     face = np.empty((FACE_SIZE, FACE_SIZE), np.uint8)
     crop_faces(image, square, face[np.newaxis])
-    return face
+    return face, image.shape[:2] == face.shape

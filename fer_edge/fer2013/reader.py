@@ -50,7 +50,8 @@ class FerDataset:
     """(n,10), FER+ votes in ``VOTE_COLUMNS`` order; None where none were read beside the rows."""
 
     detected: bool | None = None
-    """Of pictures, whether the detector found the face in each; None where faces were cut out already."""
+    """Of pictures, whether the detector found the face in each; None where faces were cut out already, as
+    pictures of 48x48 pixels are."""
 
     @property
     def rows(self) -> NDArray[np.int64]:

@@ -33,6 +33,9 @@ def test_a_folder_of_fer2013_is_the_csv_in_another_form(drawn_csv, tmp_path):
 
     assert rows(dataset) == rows(table)
     assert dataset.skipped == ()
+    assert dataset.detected is None, "its faces are cut out already"
+    write(tmp_path / "train" / "happy" / "larger.png", np.full((96, 96), 7, np.uint8))
+    assert read_labelled(tmp_path).detected is False
 
 
 def test_the_centred_square_is_the_face(tmp_path):
