@@ -74,7 +74,7 @@ class Architecture:
 
     @property
     def least_batch(self) -> int:
-        """Images that a step needs: of a single one of one pixel in the end, batch norms have no variance."""
+        """Images that a step needs; where features end as one pixel, a single image has no variance."""
         return 2 if self.output_side == 1 else 1
 
     def to_dict(self) -> dict[str, Any]:
