@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from ..outputs.mqtt.topics import OFFLINE, ONLINE, STOPPED
@@ -186,7 +186,7 @@ def _record(one: Shown, now: float) -> dict[str, Any]:
         "state": one.state(now),
         "seen": None if one.seen is None else _iso(one.seen),
         "people": told.get("people") if one.availability == ONLINE else None,
-        "people_today": told.get("people_today"),
+        "people_today": told.get("people_today") if _heard_today(one, now) else None,
         "cameras": told.get("cameras"),
         "problem": told.get("problem"),
         "fer_edge": told.get("fer_edge"),
@@ -199,6 +199,11 @@ def _record(one: Shown, now: float) -> dict[str, Any]:
         "faults": one.faults,
         "fault": one.fault,
     }
+
+
+def _heard_today(one: Shown, now: float) -> bool:
+    """Whether a device has sent something since midnight, by the clock here; its count is of that day."""
+    return one.seen is not None and date.fromtimestamp(one.seen) == date.fromtimestamp(now)
 
 
 def _shown(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import threading
+from datetime import datetime
 
 import pytest
 
@@ -187,6 +188,26 @@ def test_of_a_camera_that_waits_only_texts_are_told():
     board = Board(lambda: NOW)
     board.show("shop", {"cameras": [{"name": deep, "state": "waiting", "reason": {"a": deep}}]})
     assert board.snapshot()["devices"][0]["problem"] == "a camera: no frames"
+
+
+def test_today_is_empty_for_a_device_that_was_last_heard_on_another_day():
+    midday = datetime(2026, 11, 26, 12, 30).timestamp()
+    now = midday
+    board = Board(lambda: now)
+    for name in ("shop", "bar", "kept by the broker"):
+        board.hear(name, retained=name == "kept by the broker")
+        board.show(name, {"people_today": 412})
+
+    def today():
+        return {one["name"]: one["people_today"] for one in board.snapshot()["devices"]}
+
+    assert today() == {"shop": 412, "bar": 412, "kept by the broker": None}
+    now = midday + 11 * 3600
+    assert today()["bar"] == 412, "half past eleven at night"
+    now = midday + 12 * 3600
+    board.hear("shop", retained=False)
+    board.show("shop", {"people_today": 2})
+    assert today() == {"shop": 2, "bar": None, "kept by the broker": None}
 
 
 def test_the_board_may_be_looked_at_while_it_changes():
