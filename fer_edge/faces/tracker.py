@@ -20,7 +20,7 @@ MIN_IOU = 0.2
 """Least overlap of the predicted and the detected box of one face; low, as frames may be few a second."""
 
 MAX_MISSED = 5
-"""Detector passes in a row that a track outlives without a detection."""
+"""Detector passes in a row without a detection that a track outlives before it counts as a person."""
 
 MAX_UNSEEN = 1.0
 """Seconds without a detection, after which a track that was missed is dropped whatever the frame rate."""
@@ -30,6 +30,9 @@ MAX_EXTRAPOLATION = 0.5
 
 SPARSE = 0.25
 """Seconds between frames from which on boxes of the same face need not overlap."""
+
+_LEAST_STEP = 1 / 30
+"""Seconds, at least, by which a movement is divided: frames of a burst come faster than they were taken."""
 
 _SPEED = 4.0
 """Widths of itself that a face moves in a second at most, for what is matched without overlap, ..."""
@@ -140,6 +143,8 @@ class Tracker:
             # The prediction for a face that moved by its width and stopped may overlap another face.
             likeness = np.maximum(likeness, _nearness(faces.boxes, tracks, predicted, timestamp))
         matched, of_track = _paired(likeness, MIN_IOU)
+        if len(matched) < min(len(faces), len(tracks)):
+            matched, of_track = _with_stopped(matched, of_track, faces.boxes, tracks, predicted, timestamp)
         current = self._seen_again(tracks.at(of_track), faces, matched, timestamp)
         # Mostly the same faces are there again, and nothing else needs to be done.
         if len(matched) < len(faces):
@@ -154,7 +159,8 @@ class Tracker:
             missed[of_track] = False
             # A pass that misses a face once in a while must not end its track, however seldom passes are.
             unseen = max(MAX_UNSEEN, min(1.5 * step, _LONGEST_UNSEEN))
-            missed &= (tracks.missed < MAX_MISSED) & (timestamp - tracks.seen <= unseen)
+            missed &= (tracks.ids > 0) | (tracks.missed < MAX_MISSED)
+            missed &= timestamp - tracks.seen <= unseen
             rest = tracks.at(missed)
             self._tracks = current.followed_by(replace(rest, missed=rest.missed + 1))
         return replace(faces, ids=current.ids, detected=np.ones(len(faces), np.bool_))
@@ -193,8 +199,7 @@ class Tracker:
         """The ``tracks`` as they are after the detections at ``rows`` of ``faces``."""
         seconds = (timestamp - tracks.seen)[:, np.newaxis]
         moved = _centres(faces.boxes[rows]) - _centres(tracks.boxes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            measured = moved / seconds
+        measured = moved / np.maximum(seconds, _LEAST_STEP)
         # A detector's boxes tremble; half of the old velocity takes most of that out.
         velocities = np.where(np.isnan(tracks.velocities), measured, (tracks.velocities + measured) / 2)
         return replace(
@@ -255,6 +260,30 @@ def _paired(likeness: NDArray[np.float64], least: float) -> tuple[NDArray[np.int
         likeness[index], likeness[:, other] = -1, -1
     found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
     return found[:, 0], found[:, 1]
+
+
+def _with_stopped(
+    matched: NDArray[np.int64],
+    of_track: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    tracks: _Tracks,
+    predicted: NDArray[np.float32],
+    timestamp: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs of ``boxes`` (n, 4) and tracks, and those of the rest where a face stopped, turned, or just came.
+
+    The prediction is wrong for all of these. Each is looked for where it was last, by overlap, and if it was
+    seen just before, also within reach.
+    """
+    free = np.setdiff1d(np.arange(len(boxes)), matched)
+    kept = np.setdiff1d(np.arange(len(tracks)), of_track)
+    rest = tracks.at(kept)
+    near = _nearness(boxes[free], rest, predicted[kept], timestamp)
+    near[:, timestamp - rest.seen >= SPARSE] = 0
+    more, of_rest = _paired(np.maximum(iou(boxes[free], rest.boxes), near), MIN_IOU)
+    matched, of_track = np.append(matched, free[more]), np.append(of_track, kept[of_rest])
+    order = np.argsort(matched)
+    return matched[order], of_track[order]
 
 
 def _nearness(

@@ -56,23 +56,39 @@ def test_faces_keep_their_numbers_when_the_detector_changes_their_order():
     assert ids(tracker.update(found(305, 4), 0.1)) == [2, 1]
 
 
-def test_new_face_gets_a_number_never_used_before():
+@pytest.mark.parametrize("fps", [5, 10, 30, 120])
+def test_person_hidden_for_less_than_a_second_keeps_the_number_at_any_frame_rate(fps):
     tracker = Tracker(min_hits=1)
     tracker.update(found(0), 0.0)
-    for step in range(MAX_MISSED + 1):
-        assert ids(tracker.update(found(), 0.1 * (step + 1))) == []
-    assert ids(tracker.update(found(0), 1.0)) == [2]
+    for step in range(1, round(0.9 * fps)):
+        assert ids(tracker.update(found(), step / fps)) == []
+        assert tracker.lost
+    assert ids(tracker.update(found(2), 0.9)) == [1]
+    assert not tracker.lost
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30, 120])
+def test_person_hidden_for_longer_gets_a_number_never_used_before_at_any_frame_rate(fps):
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    for step in range(1, round(1.2 * fps) + 1):
+        assert ids(tracker.update(found(), step / fps)) == []
+    assert not tracker.lost
+    assert ids(tracker.update(found(0), 1.3)) == [2]
     assert tracker.count == 2
 
 
-def test_track_survives_a_few_missed_passes():
-    tracker = Tracker(min_hits=1)
+def test_what_is_no_person_yet_is_forgotten_after_a_few_passes():
+    """A pattern on a wall that looks like a face now and then must not add up to a person."""
+    tracker = Tracker(min_hits=2)
     tracker.update(found(0), 0.0)
-    for step in range(MAX_MISSED):
-        tracker.update(found(), 0.1 * (step + 1))
-        assert tracker.lost
-    assert ids(tracker.update(found(2), 0.7)) == [1]
-    assert not tracker.lost
+    for step in range(1, MAX_MISSED + 1):
+        tracker.update(found(), step / 30)
+        assert tracker.kept_keys.tolist() == [1]
+    tracker.update(found(), 0.2)
+    assert tracker.kept_keys.tolist() == []
+    assert ids(tracker.update(found(0), 0.3)) == [0]
+    assert tracker.count == 0
 
 
 def test_missed_track_ends_after_a_second_however_few_frames_there_are():
@@ -143,6 +159,44 @@ def test_box_is_expected_further_on_at_constant_velocity():
     assert keys.tolist() == [1]
     assert boxes[0] == pytest.approx((15, -7.5, 100, 100))
     assert tracker.expected(0.2)[1][0, :2] == pytest.approx((20, -10))
+
+
+@pytest.mark.parametrize("burst", [2, 3, 5])
+def test_frames_that_arrive_in_bursts_keep_a_walking_face_one_person(burst):
+    """Taken every 40 ms, they arrive together, 2 ms apart; the face moves by 0.16 of its width a frame."""
+    tracker = Tracker()
+    for number in range(100):
+        arrived = 0.04 * (number - number % burst) + 0.002 * (number % burst)
+        left = 16 * (number if number < 50 else 100 - number)
+        assert len(ids(tracker.update(found(left), arrived))) == 1
+    assert (tracker.count, tracker.kept_keys.tolist()) == (1, [1])
+
+
+def test_velocity_is_measured_over_a_thirtieth_of_a_second_at_least():
+    tracker = Tracker()
+    tracker.update(found(0), 0.0)
+    tracker.update(found(10), 0.002)
+    assert tracker.expected(0.102)[1][0, 0] == pytest.approx(10 + 300 * 0.1)
+
+
+@pytest.mark.parametrize("fps", [3.9, 4.5, 5, 6, 8, 10, 30])
+def test_who_walks_stops_and_turns_back_is_one_person_at_any_frame_rate(fps):
+    """Two seconds of 3.5 widths a second, a second of standing, and back."""
+    tracker = Tracker()
+    for number in range(int(24 * fps)):
+        second = number / fps % 6
+        widths = min(3.5 * second, 7, 7 - 3.5 * (second - 3)) if second < 5 else 0
+        tracker.update(found(100 * widths), number / fps)
+    assert (tracker.count, tracker.kept_keys.tolist()) == (1, [1])
+
+
+def test_who_was_lost_for_a_while_is_looked_for_by_overlap_only():
+    tracker = Tracker(min_hits=1)
+    tracker.update(found(0), 0.0)
+    for step in range(1, 10):
+        tracker.update(found(), step / 30)
+    assert ids(tracker.update(found(90), 10 / 30)) == [2], "a whole width away, after a third of a second"
+    assert ids(tracker.update(found(90, 30), 11 / 30)) == [2, 1]
 
 
 def test_velocity_is_not_trusted_for_long():
