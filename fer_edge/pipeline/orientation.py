@@ -25,9 +25,11 @@ MARGIN = 0.05
 ENOUGH = 5
 """Pictures that count, after which the matter is settled."""
 TRIES = 20
-"""Pictures that are turned at most: each costs three runs of the detector."""
+"""Pictures with a face that are turned at most: each costs three runs of the detector."""
 PAUSE = 10
 """Of a film, one frame in this many is looked at: neighbours show the same."""
+LONGEST_PAUSE = 320
+"""While nobody is in sight, the pause doubles with each picture that is turned, up to this many frames."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,21 +40,26 @@ class UprightCheck:
     def __init__(self, detector: FaceDetector, turn: Turn, pause: int = 1, prefix: str = "") -> None:
         self._detector = detector
         self._turn = turn
-        self._pause = pause
+        self._pause = self._step = pause
         self._prefix = prefix
         self._seen = self._tries = 0
+        self._due = 1
         self._votes: Counter[int] = Counter()
         self._done = False
 
     def look(self, image: NDArray[np.uint8], faces: Faces) -> None:
         """Take a picture, as it is recognized, and the ``faces`` found in it."""
         self._seen += 1
-        if self._done or (self._seen - 1) % self._pause:
+        if self._done or self._seen < self._due:
             return
         if len(faces) and float(faces.scores.max()) >= SURE:
             self._votes[0] += 1
+            somebody = True
         else:
-            self._try(image, faces)
+            somebody = self._try(image, faces)
+            self._tries += somebody
+        self._step = self._pause if somebody else min(2 * self._step, LONGEST_PAUSE)
+        self._due = self._seen + self._step
         if self._votes.total() >= ENOUGH or self._tries >= TRIES:
             self.close()
 
@@ -72,8 +79,8 @@ class UprightCheck:
                     wanted,
                 )
 
-    def _try(self, image: NDArray[np.uint8], faces: Faces) -> None:
-        self._tries += 1
+    def _try(self, image: NDArray[np.uint8], faces: Faces) -> bool:
+        """Turn a picture; whether it shows anybody, this way or another."""
         best = {0: float(faces.scores.max()) if len(faces) else 0.0}
         for degrees in TURNS[1:]:
             scores = self._detector.detect(Turn(degrees).apply(image), LIVE_SIZE).scores
@@ -81,3 +88,4 @@ class UprightCheck:
         turn = max(best, key=lambda degrees: best[degrees])
         if best[turn] >= LIKELY:
             self._votes[turn if best[turn] > best[0] + MARGIN else 0] += 1
+        return best[turn] > 0
