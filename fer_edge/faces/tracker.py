@@ -270,7 +270,7 @@ def _with_stopped(
     predicted: NDArray[np.float32],
     timestamp: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of ``boxes`` (n, 4) and tracks, and those of the rest where a face stopped, turned, or just came.
+    """The pairs of ``boxes`` (n, 4) and tracks, and of the rest where a face stopped, turned, or just came.
 
     The prediction is wrong for all of these. Each is looked for where it was last, by overlap, and if it was
     seen just before, also within reach.

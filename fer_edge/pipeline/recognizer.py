@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,22 @@ from ..models.people import Answers
 
 if TYPE_CHECKING:
     from .options import WatchOptions
+
+OPTIONS = (
+    "model",
+    "backend",
+    "precision",
+    "threads",
+    "detector_model",
+    "detector_engine",
+    "detector_precision",
+    "detect_size",
+    "min_score",
+    "align",
+    "labels",
+    "balance",
+)
+"""Of :class:`~fer_edge.pipeline.options.WatchOptions`, those that a :class:`Recognizer` is made with."""
 
 MOST_FACES = 64
 """Faces that are classified at once: the memory of a crowd would be that of all of them."""
@@ -166,17 +183,11 @@ class Recognizer:
 
 def recognizer_of(options: WatchOptions) -> Recognizer:
     """Load the models that ``options`` name; raises what :class:`Recognizer` raises."""
-    return Recognizer(
-        options.model,
-        options.backend,
-        options.precision,
-        options.threads,
-        options.detector_model,
-        detector_engine=options.detector_engine,
-        detector_precision=options.detector_precision,
-        detect_size=options.detect_size,
-        min_score=options.min_score,
-        align=options.align,
-        labels=options.labels,
-        balance=options.balance,
-    )
+    return Recognizer(**{name: getattr(options, name) for name in OPTIONS})
+
+
+def refuse_options(given: Iterable[str], *allowed: str) -> None:
+    """Raise ``ValueError`` for the first of the ``given`` options that a loaded recognizer makes useless."""
+    for name in given:
+        if name in OPTIONS and name not in allowed:
+            raise ValueError(f"{name}: the given recognizer has its own; say Recognizer({name}=...) instead")

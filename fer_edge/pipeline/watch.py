@@ -35,7 +35,7 @@ from .options import WatchOptions
 from .orientation import PAUSE, UprightCheck
 from .pace import Pace
 from .pause import Pause
-from .recognizer import Recognizer, answered, recognizer_of
+from .recognizer import Recognizer, answered, recognizer_of, refuse_options
 from .reconnect import POLL, TELL_EVERY, Feed
 from .result import FrameResult
 from .smoothing import Smoother
@@ -61,16 +61,19 @@ def watch(
     ``source``: a number N (the camera ``/dev/videoN``), ``"picamera2"``, ``"demo"``, the path of an
     image, a folder of images or a film, an ``rtsp://`` or ``http://`` URL, or an open
     :class:`~fer_edge.sources.base.Source`, which stays the caller's to close. ``recognizer``: one
-    that was loaded already, instead of the options that choose a model. ``on_state`` is called in the
+    that was loaded already, instead of the options that choose networks, ``threads``, ``labels``,
+    ``balance``, ``align`` and ``min_score``. ``on_state`` is called in the
     thread of the loop: after every frame, and at least once a second while a lost camera or stream is
     being opened again. ``options``: see :class:`~fer_edge.pipeline.options.WatchOptions`.
 
     The result is iterated over once and closed by its end, its ``with`` statement or ``close()``.
     Raises :class:`~fer_edge.errors.SourceError` for a source that cannot be opened,
     :class:`~fer_edge.errors.ModelError` for a model that cannot be loaded, ``ValueError`` for an
-    option out of range, ``TypeError`` for an unknown one; while it runs
+    option out of range or one that ``recognizer`` replaces, ``TypeError`` for an unknown one; while it runs
     :class:`~fer_edge.errors.SourceLostError` where a camera or stream is lost for good.
     """
+    if recognizer is not None:
+        refuse_options(options, "detect_size")
     return Watch(source, WatchOptions(**options), recognizer, on_state)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -19,7 +20,7 @@ from ..sources import await_any, open_any, place_name
 from ..sources.base import Source
 from ..sources.opening import Opening
 from .options import SHARED, WatchOptions
-from .recognizer import Recognizer
+from .recognizer import Recognizer, refuse_options
 from .reconnect import POLL
 from .result import FrameResult
 from .state import ENDED, RUNNING, State
@@ -54,11 +55,12 @@ def watch_all(
     ...         print(result.camera, [face.emotion for face in result.faces])
 
     ``sources``: by the name that results call each, what :func:`fer_edge.watch` takes. ``options``: of
-    :class:`~fer_edge.pipeline.options.WatchOptions`, for all; ``own``: those of one camera, by its name; the
-    networks, ``align``, ``frames`` and ``seconds`` are the same for all. ``recognizer``: one that was loaded
-    already, and is used by nobody else meanwhile. ``on_state`` is called in the thread that takes results:
-    ``running`` after each and while any camera runs, ``waiting`` where all are lost that have not ended,
-    ``paused`` where no camera runs since the run is paused.
+    :class:`~fer_edge.pipeline.options.WatchOptions`, for all; ``own``: those of one camera, by its name;
+    the networks, ``align``, ``frames`` and ``seconds`` are the same for all. ``recognizer``: one that
+    was loaded already, and is used by nobody else meanwhile; ``min_score`` may not be below its own.
+    ``on_state`` is called in the thread that takes results: ``running`` after each and while any camera
+    runs, ``waiting`` where all are lost that have not ended, ``paused`` where no camera runs since the
+    run is paused.
 
     Errors as for :func:`fer_edge.watch`; ``ValueError`` also for ``own`` options of no camera. A camera that
     fails while others go on is logged, and its error raised when they have ended.
@@ -66,6 +68,13 @@ def watch_all(
     own = own or {}
     if unknown := [name for name in own if name not in sources]:
         raise ValueError(f"own: there is no source {unknown[0]!r} among {', '.join(map(repr, sources))}")
+    if recognizer is not None:
+        refuse_options(itertools.chain(options, *own.values()), "detect_size", "min_score")
+        least = recognizer.detector.min_score
+        options = {"min_score": least, **options}
+        for given in (options, *own.values()):
+            if given.get("min_score", least) < least:
+                raise ValueError(f"min_score: {given['min_score']} is below that of the recognizer, {least}")
     cameras = {
         name: (source, WatchOptions(**{**options, **own.get(name, {})})) for name, source in sources.items()
     }

@@ -486,3 +486,27 @@ def test_memory_for_latencies_is_bounded():
     run = Watch(Endless(), recognizer=ScriptedRecognizer(without=set(range(256))))
     assert sum(1 for _ in run) == 10_500
     assert len(run._tally._latencies) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_score", 0.9),
+        ("align", True),
+        ("model", "nano"),
+        ("threads", 2),
+        ("labels", "fer2013"),
+        ("balance", 1.0),
+    ],
+)
+def test_an_option_that_a_given_recognizer_has_itself_is_refused(name, value):
+    message = rf"^{name}: the given recognizer has its own; say Recognizer\({name}=...\) instead$"
+    with pytest.raises(ValueError, match=message):
+        fer_edge.watch(ScriptedSource(1), recognizer=ScriptedRecognizer(), **{name: value})
+
+
+def test_options_of_a_run_go_with_a_given_recognizer():
+    with fer_edge.watch(
+        ScriptedSource(2), recognizer=ScriptedRecognizer(), min_hits=1, detect_size=320
+    ) as run:
+        assert [len(result.faces) for result in run] == [1, 1]

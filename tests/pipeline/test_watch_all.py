@@ -239,7 +239,37 @@ def test_what_all_share_cannot_differ(name):
     }
     own = {"till": {name: values.get(name, "other")}}
     with pytest.raises(ValueError, match=f"^{name} must be the same for all cameras"):
-        fer_edge.watch_all({"door": Script(), "till": Script()}, own=own, recognizer=Recognizer())
+        fer_edge.watch_all({"door": Script(), "till": Script()}, own=own)
+
+
+def seen_with(scores, **options):
+    """How many faces each camera shows, with a recognizer whose threshold is 0.5."""
+    recognizer = Recognizer(scores=scores)
+    recognizer.min_score = 0.5
+    sources = {"door": Script(3, live=False), "till": Script(3, live=False)}
+    with fer_edge.watch_all(sources, recognizer=recognizer, min_hits=1, **options) as run:
+        faces = {name: set() for name in sources}
+        for result in run:
+            faces[result.camera].add(len(result.faces))
+    return faces
+
+
+def test_a_given_recognizer_keeps_its_threshold_unless_a_camera_asks_for_a_higher_one():
+    scores = (0.55, 0.65, 0.9)
+    assert seen_with(scores) == {"door": {3}, "till": {3}}
+    assert seen_with(scores, min_score=0.6) == {"door": {2}, "till": {2}}
+    assert seen_with(scores, own={"till": {"min_score": 0.7}}) == {"door": {3}, "till": {1}}
+
+
+@pytest.mark.parametrize("options", [{"min_score": 0.4}, {"own": {"till": {"min_score": 0.4}}}])
+def test_a_threshold_below_that_of_a_given_recognizer_is_refused(options):
+    with pytest.raises(ValueError, match=r"^min_score: 0.4 is below that of the recognizer, 0.5$"):
+        seen_with((0.9,), **options)
+
+
+def test_options_that_a_given_recognizer_has_itself_are_refused():
+    with pytest.raises(ValueError, match=r"^align: the given recognizer has its own"):
+        seen_with((0.9,), own={"till": {"align": True}})
 
 
 def lasting(*lives):
