@@ -211,9 +211,10 @@ def _sessions(store: StoreReader, last: int) -> tuple[tuple[Session, ...], tuple
     number: dict[int, int] = {}
     for row in store.rows("sessions"):
         began = milliseconds(row["began"])
-        ended = max(last, began) if row["ended"] is None else milliseconds(row["ended"])
+        # Stores may have sessions that were started while no frames came, and end with the frame before.
+        ended = last if row["ended"] is None else milliseconds(row["ended"])
         number[row["session"]] = len(sessions)
-        sessions.append(Session(row["name"], began, ended, row["device"], str(row["run"])))
+        sessions.append(Session(row["name"], began, max(ended, began), row["device"], str(row["run"])))
     marks: list[tuple[Event, int | None]] = []
     for row in store.rows("events"):
         began = milliseconds(row["began"])

@@ -229,7 +229,10 @@ class StoreWriter:
                 "UPDATE run SET ended = ?, cut = ? WHERE id = ?", (batch.at, int(not batch.ended), run)
             )
             if session is not None:
-                connection.execute("UPDATE session SET ended = ? WHERE id = ?", (batch.at, session))
+                # Started while no frames come, it began after the last one.
+                connection.execute(
+                    "UPDATE session SET ended = max(began, ?) WHERE id = ?", (batch.at, session)
+                )
         self._run, self._session = run, session
 
     def delete(self, now: int, keep: float, keep_detail: float) -> bool:

@@ -269,6 +269,21 @@ def test_a_session_ends_with_the_run(output, clock, path):
     assert (session["ended"], session["cut"]) == (BEGAN + timedelta(seconds=5), 0)
 
 
+def test_a_session_that_begins_while_no_frames_come_does_not_end_before_it(output, clock, path):
+    feed(output, clock, 10, face())
+    clock.now += 2
+    output.start_session("evening")
+    output.flush()
+    (session,) = rows(path, "sessions")
+    began = BEGAN + timedelta(seconds=12)
+    assert (session["began"], session["ended"], session["cut"]) == (began, began, 1)
+    feed(output, clock, 5, face())
+    output.flush()
+    (session,) = rows(path, "sessions")
+    # The last of its frames came half a second ago.
+    assert (session["began"], session["ended"]) == (began, began + timedelta(seconds=4.5))
+
+
 def test_sessions_of_a_run_without_a_frame_are_told_to_be_lost(output, caplog):
     output.start_session("evening")
     output.mark("A")

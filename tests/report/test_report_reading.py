@@ -190,6 +190,19 @@ def test_a_session_and_its_marks_become_events(tmp_path):
     assert material.sessions[0].name == "evening" and len(material.seconds)
 
 
+def test_a_session_that_ends_before_it_begins_is_an_empty_one(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    path = shutil.copy(store, tmp_path / "shop.db")
+    began = read_store(path).sessions[0].began
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE session SET ended = began - 2100")
+    with StoreReader(path) as reader:
+        write_tables(reader, tmp_path / "tables", ".parquet", None, None, False)
+    for place in (path, tmp_path / "tables"):
+        (session,) = read([place]).sessions
+        assert (session.began, session.ended) == (began, began)
+
+
 def test_parquet_of_a_store_is_read_as_the_store(store, tmp_path):
     pytest.importorskip("pyarrow")
     with StoreReader(store) as reader:
