@@ -101,6 +101,7 @@ class StoreOutput(SlowOutput):
         self._over = False
         self._to_come: Sequence[ListedEvent] = events
         self._planned: list[PlacedEvent] = []
+        self._title = title
         if events:
             self._session = title
 
@@ -236,8 +237,7 @@ class StoreOutput(SlowOutput):
 
     def _plan(self) -> None:
         """Begin the session of the listed events, and log what is odd about them."""
-        assert self._session is not None
-        self._waiting.append(SessionBegun(self._began, self._session))
+        self._waiting.append(SessionBegun(self._began, self._title))
         self._detailed = True
         self._place()
         for problem in problems(self._planned, self._began):

@@ -208,8 +208,9 @@ class StoreWriter:
                             (session, at, name, group, ended),
                         )
                     case SessionEnded(at):
+                        # One of listed events begins with the first frame, and may be stopped before.
                         connection.execute(
-                            "UPDATE session SET ended = ?, cut = 0 WHERE id = ?", (at, session)
+                            "UPDATE session SET ended = max(began, ?), cut = 0 WHERE id = ?", (at, session)
                         )
                         session = None
                     case (camera, row):

@@ -95,6 +95,22 @@ def test_events_after_the_operator_ended_the_session_are_reported(clock, tmp_pat
     assert caplog.messages == ["store: event 2 ('B') came when no session went on, and is not recorded"]
 
 
+def test_a_session_that_is_stopped_before_the_first_frame_ends_where_it_begins(clock, tmp_path):
+    path = tmp_path / "shop.db"
+    store = output(path, clock, event(1, 5.0))
+    store.stop_session()
+    store.start_session("another")
+    clock.now += 4
+    feed(store, clock, 10, face())
+    finish(store)
+    first, other = rows(path, "sessions")
+    began, ended = BEGAN + timedelta(seconds=4), BEGAN + timedelta(seconds=14)
+    assert (first["name"], first["began"], first["ended"]) == ("trailers", began, began)
+    assert (other["name"], other["began"], other["ended"]) == ("another", BEGAN, ended)
+    # Five seconds after the first frame.
+    assert told(path) == [("A", 9.0, None)]
+
+
 def test_offsets_in_a_film_are_positions_in_it(clock, tmp_path):
     path = tmp_path / "film.db"
     store = output(path, clock, event(1, 2.2), event(2, 4.0, 5.0), live=False)
