@@ -166,7 +166,7 @@ def write_store(path: Path, material: Material) -> None:
     """Write what JSON lines hold as a run with a session that lasts all day would have."""
     span = material.span
     assert span is not None
-    writer = StoreWriter(path, to_line(dict(material.settings["day"])))
+    writer = StoreWriter(path, to_line(dict(material.sources[0].settings or {})))
     writer.open()
     people, seconds, minutes = material.people, material.seconds, material.minutes
     entries: list[Entry] = [SessionBegun(span[0] - ORIGIN, "day")]

@@ -22,7 +22,7 @@ def face(**shares):
 HALL = Source("pi", "hall")
 
 
-def material(people, events=(), *, sources=(HALL,), source=None, settings=None, size=80.0):
+def material(people, events=(), *, sources=(HALL,), source=None, size=80.0):
     """Make a material of people, dicts of second to face or to (face, attention, unsure, unclear)."""
     rows = []
     for number, seconds in enumerate(people):
@@ -37,7 +37,7 @@ def material(people, events=(), *, sources=(HALL,), source=None, settings=None, 
         np.arange(1, len(people) + 1),
         np.broadcast_to(np.asarray(size, np.float64), len(people)),
     )
-    return Material(sources, visits, seconds, events=tuple(events), settings=settings or {})
+    return Material(sources, visits, seconds, events=tuple(events))
 
 
 def berlin():

@@ -74,7 +74,6 @@ def quality_of(material: Material, part: Part, people: Persons) -> Quality:
     known = inside & ~np.isnan(minutes.dark)
     in_light = float(minutes.seen[known].sum())
     sources = np.unique(visits.source[rows])
-    devices = {material.sources[source].device for source in sources.tolist()}
     return Quality(
         part.name,
         people.basis,
@@ -84,7 +83,7 @@ def quality_of(material: Material, part: Part, people: Persons) -> Quality:
         _median(people.seen),
         gap / (observed + gap) if observed + gap else 0.0,
         _crossed(material, rows, sources.tolist()),
-        frozenset(_model(material.settings.get(device)) for device in devices) - {""},
+        frozenset(_model(material.sources[source].settings) for source in sources.tolist()) - {""},
         float(minutes.dark[known].sum()) / in_light if in_light else math.nan,
         float(minutes.bright[known].sum()) / in_light if in_light else math.nan,
     )

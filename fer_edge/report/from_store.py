@@ -21,6 +21,7 @@ from ..store.clock import milliseconds
 from ..store.postgresql import open_store
 from ..store.reader import StoreReader
 from ..store.schema import VERSION
+from .lines_runs import camera_of
 from .material import (
     Event,
     Gaps,
@@ -93,10 +94,14 @@ def read_store(
         gaps = gaps_of(rows("gaps", ("began", "ended", "reason")), sources)
         last = max((int(table.ended.max()) for table in (people, minutes) if len(table)), default=0)
         sessions, events = _sessions(store, last)
-        settings, told = _runs(store, place)
+        starts, told = _runs(store, place)
         progress.step(1)
     told += told_of_odd(place, odd)
-    return Material(sources.known, people, seconds, minutes, gaps, sessions, events, settings, tuple(told))
+    known = tuple(
+        replace(one, settings=_settings_of(one.camera, starts.get((one.device, one.run))))
+        for one in sources.known
+    )
+    return Material(known, people, seconds, minutes, gaps, sessions, events, tuple(told))
 
 
 class Sources:
@@ -235,12 +240,20 @@ def closed(marks: Iterable[tuple[Event, int | None]], sessions: Sequence[Session
     )
 
 
-def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
-    settings: dict[str, Any] = {}
+def _settings_of(camera: str, start: Any) -> dict[str, Any] | None:
+    """The record of ``camera`` in the ``start`` of its run; where none is called so, the first."""
+    records = [
+        one for one in (start if isinstance(start, list) else [start]) if isinstance(one, dict) and one
+    ]
+    return next((one for one in records if camera_of(one) == camera), records[0] if records else None)
+
+
+def _runs(store: StoreReader, name: str) -> tuple[dict[tuple[str, str], Any], list[str]]:
+    """The start of each run, by the names of its device and its own; and what the reader is told of runs."""
+    starts: dict[tuple[str, str], Any] = {}
     cut = 0
     for row in store.rows("runs"):
-        start = json.loads(row["start"])
-        settings[row["device"]] = start[0] if isinstance(start, list) and start else start
+        starts[row["device"], str(row["run"])] = json.loads(row["start"])
         cut += bool(row["cut"])
     told = []
     if store.version < VERSION:
@@ -252,4 +265,4 @@ def _runs(store: StoreReader, name: str) -> tuple[dict[str, Any], list[str]]:
             f"The clock of {row['device']} was corrected by {row['seconds']:+.1f} s at "
             f"{row['began']:%Y-%m-%d %H:%M} UTC; times before that are corrected."
         )
-    return settings, told
+    return starts, told

@@ -74,7 +74,6 @@ class _Device:
         self._name, self._progress, self._begun = name, progress, begun
         self._path = Path()
         self._runs = Runs(name, keep_seconds, self._tell)
-        self._settings: dict[str, Any] = {}
         self._bad = self._other_schema = self._old = self._timeless = self._odd = 0
         self._told: dict[str, None] = {}
 
@@ -170,7 +169,6 @@ class _Device:
 
     def _start(self, start: dict[str, Any], monotonic: float) -> None:
         self._refuse_twice(camera_of(start), start.get("time"), monotonic)
-        self._settings = start
         self._runs.start(start)
         if "labels" not in (start.get("model") or {}):
             self._tell("Records of an earlier version name no labels; they are those of 2013 (fer2013).")
@@ -200,8 +198,7 @@ class _Device:
                 f"{self._name}: {counted(len(self._runs.cut), 'run')} without an end: it goes on, or was "
                 "broken off."
             )
-        settings = {self._name: self._settings} if self._settings else {}
-        return joined([*parts, Material(settings=settings, told=tuple(self._told))])
+        return joined([*parts, Material(told=tuple(self._told))])
 
     def _tell(self, text: str) -> None:
         self._told[printable(text)] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,11 +68,11 @@ class Runs:
         # Cameras of one run begin together, each with a record.
         if key in self._streams or not self._streams or self._run in self._ended:
             self._begin_run()
-        stream = self._streams[key] = self._new_stream(self._name, camera)
+        stream = self._streams[key] = self._new_stream(self._name, camera, start)
         stream.options = start.get("options") or {}
         stream.live = start.get("live")
         if not stream.live:
-            stream.source = Source(self._name, camera, str(self._run), str(start.get("source") or ""))
+            stream.source = replace(stream.source, film=str(start.get("source") or ""))
 
     def end(self) -> None:
         """Take the record with which a run ends."""
@@ -124,9 +124,9 @@ class Runs:
             self._finish(key)
         self._run += 1
 
-    def _new_stream(self, device: str, camera: str) -> Stream:
+    def _new_stream(self, device: str, camera: str, settings: Mapping[str, Any] | None = None) -> Stream:
         self._run = max(self._run, 1)
-        return Stream(Source(device, camera, str(self._run)), WallClock(0))
+        return Stream(Source(device, camera, str(self._run), settings=settings), WallClock(0))
 
     def _take_camera(self, rows: Rows, which: NDArray[np.int64], camera: str) -> None:
         """Count frames of what is called ``camera``, in their order in the file."""
@@ -159,7 +159,7 @@ class Runs:
                 old = stream
                 self._begin_run()
                 self._tell(f"{self._name}: the machine's clock restarts without a record of a start.")
-                stream = self._streams[key] = self._new_stream(self._name, camera)
+                stream = self._streams[key] = self._new_stream(self._name, camera, old.source.settings)
                 stream.live, stream.options = old.live, old.options
             self._count(key, stream, rows, which[first:until], at[first:until], wall[first:until])
 

@@ -41,6 +41,8 @@ class Source:
     """Number or name of the run, unique within the device."""
     film: str = ""
     """Path of the film; empty where the source was live."""
+    settings: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The record of its start (docs/jsonl.md), or what else is known of it."""
 
 
 @dataclass(frozen=True)
@@ -320,8 +322,6 @@ class Material:
     gaps: Gaps = field(default_factory=Gaps.empty)
     sessions: tuple[Session, ...] = ()
     events: tuple[Event, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of each device, by its name, the newest start record (docs/jsonl.md) or what else is known of it."""
     told: tuple[str, ...] = ()
     """What was damaged, missing or of an older schema, as sentences for the reader."""
 
@@ -351,6 +351,12 @@ class Material:
         if not tables:
             return None
         return min(int(t.began.min()) for t in tables), max(int(t.ended.max()) for t in tables)
+
+    @property
+    def used(self) -> Bools:
+        """(sources,): which sources have people, minutes or gaps."""
+        tables = (self.people, self.minutes, self.gaps)
+        return np.isin(np.arange(len(self.sources)), np.concatenate([table.source for table in tables]))
 
     def sources_where(
         self,
@@ -382,7 +388,6 @@ class Material:
             self,
             sources=tuple(replace(one, device=names.get(one.device, one.device)) for one in self.sources),
             sessions=tuple(replace(one, device=names.get(one.device, one.device)) for one in self.sessions),
-            settings={names.get(device, device): value for device, value in self.settings.items()},
         )
 
     def with_people(self, rows: NDArray[Any]) -> Material:
@@ -443,7 +448,7 @@ def joined(materials: Iterable[Material]) -> Material:
     """One material of several, as of two devices or of the files of a week.
 
     Sources of equal names become one. Rows that two of them both have (the same file twice) are not found
-    out: readers do that. Later settings of a device replace earlier ones.
+    out: readers do that.
     """
     everything = list(materials)
     code: dict[Source, int] = {}
@@ -474,7 +479,6 @@ def joined(materials: Iterable[Material]) -> Material:
         Gaps.joined(gaps),
         tuple(sessions),
         tuple(events),
-        {name: value for one in everything for name, value in one.settings.items()},
         tuple(dict.fromkeys(told for one in everything for told in one.told)),
     )
 

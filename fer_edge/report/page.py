@@ -21,6 +21,7 @@ from .caveats import GAPS, POOR_LIGHT, UNSURE
 from .content import FEW, absence, passages
 from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
+from .settings import by_settings, labels_of, options_of, versions_of
 from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -369,8 +370,7 @@ def _method(content: Content) -> str:
         else "Each person’s emotions are averaged over their time in sight, then over people: longer stays "
         "do not count more."
     )
-    labels = {device: _labels(start) for device, start in content.material.settings.items()}
-    of_2013 = [device for device, asked in labels.items() if asked == "fer2013"]
+    of_2013 = [where for where, labels in by_settings(content, labels_of) if labels == "fer2013"]
     how = [
         "Pictures were analysed on the device; this report contains none of them. Faces were found and "
         "tracked from frame to frame; nobody was identified.",
@@ -419,24 +419,9 @@ def _method(content: Content) -> str:
     )
 
 
-def _labels(start: Any) -> str:
-    """The question that the model of a start record answers; those of early versions name none."""
-    model = start.get("model") if isinstance(start, dict) else None
-    return str(model.get("labels", "fer2013")) if isinstance(model, dict) else ""
-
-
 def _settings(content: Content, version: str) -> str:
     facts: list[tuple[str, str]] = [("Made with", f"fer-edge {version}")]
-    for device, start in content.material.settings.items():
-        if not isinstance(start, dict):
-            continue
-        model = start.get("model") or {}
-        words = [
-            " ".join(str(model[key]) for key in ("name", "precision", "backend") if model.get(key)),
-            f"labels of {model['labels']}" if model.get("labels") else "",
-            f"fer-edge {start['version']}" if start.get("version") else "",
-        ]
-        facts.append((device, ", ".join(word for word in words if word) or "not known"))
+    facts += by_settings(content, versions_of)
     options = content.options
     facts += [
         ("Averaged over", "time in sight" if options.weight == "time" else "people"),
@@ -446,11 +431,9 @@ def _settings(content: Content, version: str) -> str:
     ]
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     chosen = "".join(
-        f"<dt>{escape(f'{device}: {name}')}</dt><dd>{escape(json.dumps(value))}</dd>"
-        for device, start in content.material.settings.items()
-        if isinstance(start, dict)
-        for name, value in (start.get("options") or {}).items()
-        if value not in (None, False, [], "")
+        f"<dt>{escape(f'{where}: {name}')}</dt><dd>{escape(value)}</dd>"
+        for where, options_there in by_settings(content, options_of)
+        for name, value in options_there
     )
     more = (
         f'<details><summary>Options of the run</summary><dl class="facts">{chosen}</dl></details>'

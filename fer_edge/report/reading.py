@@ -217,16 +217,7 @@ def _check_names(material: Material, what: str, wanted: Collection[str] | None) 
 
 def _without_unused(material: Material) -> Material:
     """The material without sources of which nothing is left, so that the page does not name them."""
-    used = sorted(
-        {
-            code
-            for table in (material.people, material.minutes, material.gaps)
-            for code in set(table.source.tolist())
-        }
-    )
-    names = {str(material.sources[code].device) for code in used}
-    settings = {name: told for name, told in material.settings.items() if name in names and told}
-    material = replace(material, settings=settings)
+    used = np.flatnonzero(material.used).tolist()
     if len(used) == len(material.sources):
         return material
     number = np.full(max(len(material.sources), 1), -1, np.int32)

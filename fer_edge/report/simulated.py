@@ -132,7 +132,7 @@ def simulated_material(
     )
     ended = began + length * 1000
     return Material(
-        (Source(device, camera, "1"),),
+        (Source(device, camera, "1", settings={"model": {"name": "edge", "labels": "people"}}),),
         visits,
         seconds,
         _minutes(visits, seconds, began, ended),
@@ -147,7 +147,6 @@ def simulated_material(
             )
             for scene, start in zip(scenes, starts, strict=False)
         ),
-        settings={device: {"model": {"name": "edge", "labels": "people"}}},
         told=("Simulated data: none of these people exist.",),
     )
 

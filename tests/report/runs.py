@@ -101,8 +101,8 @@ def starts(cameras, live=True):
     return [start_to_json("0.2.0", camera, camera, live, model, {"fps": None}) for camera in cameras]
 
 
-def written(path, results, cameras=("door", "till"), mode="new", end=True, live=True):
-    output = JsonLinesOutput(path, mode=mode, start=starts(cameras, live))
+def written(path, results, cameras=("door", "till"), mode="new", end=True, live=True, start=None):
+    output = JsonLinesOutput(path, mode=mode, start=start or starts(cameras, live))
     output.open()
     for one in results:
         output.write(one)
@@ -112,9 +112,9 @@ def written(path, results, cameras=("door", "till"), mode="new", end=True, live=
     return path
 
 
-def stored(path, results, live=True, cameras=("door", "till")):
+def stored(path, results, live=True, cameras=("door", "till"), start=None):
     now = 0.0
-    output = StoreOutput(path, live=live, clock=lambda: now, start=starts(cameras, live))
+    output = StoreOutput(path, live=live, clock=lambda: now, start=start or starts(cameras, live))
     output.open()
     output.start_session("all")
     for one in results:

@@ -280,15 +280,30 @@ def test_light_distance_cameras_and_models_that_differ_are_warned_of():
     assert "Faces are 40 pixels wide in A and 90 in B: small ones are recognized less well." in warnings
     assert not any("unsure" in one for one in only(of, "dwell").warnings)
 
+    edge = {"model": {"name": "edge"}}
     two = material(
         [*unsure, *sure],
-        sources=(Source("pi", "left"), Source("pi", "right"), Source("zero", "0")),
+        sources=(
+            Source("pi", "left", settings=edge),
+            Source("pi", "right", settings=edge),
+            Source("zero", "0", settings={"model": {"name": "nano"}}),
+        ),
         source=[0] * 9 + [1] * 11 + [2] * 20,
-        settings={"pi": {"model": {"name": "edge"}}, "zero": {"model": {"name": "nano"}}},
     )
     warnings = compare(two, parts(two, "device"), ["happy"])[0].warnings
     assert any("cameras left, right saw people at the same time" in one for one in warnings)
     assert "Models differ: edge (fer2013) and nano (fer2013)." in warnings
+
+
+def test_runs_of_one_device_with_other_models_are_warned_of():
+    faces = [{s: face(happy=0.2 + n / 100) for s in range(5)} for n in range(40)]
+    models = [{"model": {"name": "edge", "labels": labels}} for labels in ("people", "people", "fer2013")]
+    sources = tuple(Source("pi", "0", str(run), settings=one) for run, one in enumerate(models, 1))
+    three = material(faces, sources=sources, source=[0] * 15 + [1] * 15 + [2] * 10)
+    same, other, another = compare(three, parts(three, "run"), ["happy"])
+    assert not any("Models differ" in one for one in same.warnings)
+    for one in (other, another):
+        assert "Models differ: edge (people) and edge (fer2013)." in one.warnings
 
 
 def test_gaps_unlike_lengths_and_unlike_data_are_warned_of():

@@ -57,13 +57,12 @@ def seconds(person, began):
 
 def two_devices():
     door = Material(
-        (Source("pi", "door"), Source("pi", "till")),
+        (Source("pi", "door", settings={"version": "0.2.0"}), Source("pi", "till")),
         people([0, 1, 0], [1, 1, 2], [0, 1000, 5000], [2000, 4000, 9000]),
         seconds([0, 0, 2, 1], [0, 1000, 5000, 1000]),
         gaps=Gaps([1], [4000], [5000], ["no frames"]),
         sessions=(Session("evening", 0, 6000, "pi"),),
         events=(Event("A", 0, 3000, session=0), Event("all", 0, 9000)),
-        settings={"pi": {"version": "0.2.0"}},
         told=("a gap",),
     )
     hall = Material(
@@ -156,6 +155,7 @@ def test_materials_of_two_devices_are_joined():
     door, hall = two_devices()
     both = joined([door, hall, door.with_people(np.array([2]))])
     assert both.sources == (*door.sources, *hall.sources)
+    assert [one.settings for one in both.sources] == [{"version": "0.2.0"}, None, None]
     assert both.people.source.tolist() == [0, 1, 0, 2, 0]
     assert both.seconds.person.tolist() == [0, 0, 2, 1, 3, 4]
     assert both.gaps.source.tolist() == [1, 1]

@@ -86,8 +86,9 @@ def two_people():
         unclear=none,
         shares=np.array([shares(happy=0.2, sad=0.3)]),
     )
+    settings = {"version": "0.2.0", "model": {"name": "edge", "labels": "people"}}
     return Material(
-        (Source("pi", "door", "1"),),
+        (Source("pi", "door", "1", settings=settings),),
         people,
         seconds,
         minute,
@@ -96,7 +97,6 @@ def two_people():
             Event("calm", BEGAN, BEGAN + 4000, session=0),
             Event("joke", BEGAN + 4000, BEGAN + 8000, session=0),
         ),
-        settings={"pi": {"version": "0.2.0", "model": {"name": "edge", "labels": "people"}}},
     )
 
 
@@ -314,10 +314,9 @@ def test_names_cannot_become_markup():
     material = two_people()
     material = replace(
         material,
-        sources=(Source(evil, evil, "1"),),
+        sources=(Source(evil, evil, "1", settings={"version": evil, "options": {"model": evil}}),),
         sessions=(Session(evil, BEGAN, BEGAN + 8000, evil, "1"),),
         events=tuple(replace(event, name=f"{evil}{event.name}", group=evil) for event in material.events),
-        settings={evil: {"version": evil, "options": {"model": evil}}},
         told=(evil,),
     )
     text = page_of(material, title=evil, show_people=True)
@@ -591,18 +590,28 @@ def test_a_baseline_is_said_and_taken_off():
     assert made.figures["happy"].value < demo().figures["happy"].value
 
 
+def of_runs(*settings):
+    """The same two people in one run after another, an hour apart, with the ``settings`` of each."""
+
+    def run(number, settings):
+        one, by = two_people(), 3_600_000 * number
+        people, minutes = (
+            table.with_columns(began=table.began + by, ended=table.ended + by)
+            for table in (one.people, one.minutes)
+        )
+        source = Source("pi", "door", str(number + 1), settings=settings)
+        return Material((source,), people, minutes=minutes)
+
+    return joined(run(number, one) for number, one in enumerate(settings))
+
+
 def test_settings_name_versions_models_and_options():
-    material = replace(
-        two_people(),
-        settings={
-            "pi": {
-                "version": "0.1.9",
-                "model": {"name": "nano", "precision": "int8", "backend": "onnx", "labels": "fer2013"},
-                "options": {"smoothing": 0.4, "mask": None, "fps": 5},
-            }
-        },
-    )
-    text = page_of(material)
+    settings = {
+        "version": "0.1.9",
+        "model": {"name": "nano", "precision": "int8", "backend": "onnx", "labels": "fer2013"},
+        "options": {"smoothing": 0.4, "mask": None, "fps": 5},
+    }
+    text = page_of(of_runs(settings))
     assert "nano int8 onnx, labels of fer2013, fer-edge 0.1.9" in text
     assert "pi: smoothing</dt><dd>0.4" in text and "mask" not in text and "fer-edge 1.2.3" in text
 
@@ -624,8 +633,33 @@ def test_shares_of_a_model_of_2013_are_not_called_those_of_onlookers():
     material = two_people()
     told = "Not on pi: the model there estimates which label FER-2013 would give"
     assert told not in page_of(material)
-    assert told in page_of(replace(material, settings={"pi": {"model": {"labels": "fer2013"}}}))
-    assert told in page_of(replace(material, settings={"pi": {"model": {"name": "edge"}}}))
+    assert told in page_of(of_runs({"model": {"labels": "fer2013"}}))
+    assert told in page_of(of_runs({"model": {"name": "edge"}}))
+
+
+def test_runs_with_other_settings_are_told_apart_and_those_with_the_same_told_once():
+    edge = {"model": {"name": "edge", "labels": "people"}, "options": {"fps": 5}}
+    nano = {"model": {"name": "nano", "labels": "fer2013"}, "options": {"fps": 5}}
+    text = page_of(of_runs(edge, nano, edge))
+    facts = dict(zip(Page(text).texts["dt"], Page(text).texts["dd"], strict=True))
+    assert facts["pi (2 runs from 26 November 2026 12:30)"] == "edge, labels of people"
+    assert facts["pi (1 run from 26 November 2026 13:30)"] == "nano, labels of fer2013"
+    assert facts["pi: fps"] == "5"
+    assert "Not on pi (1 run from 26 November 2026 13:30): the model there estimates" in text
+    # A run without a record of its start, and one of which nothing is left, as in a shorter time.
+    text = page_of(of_runs(None, nano))
+    assert "<dt>pi (1 run from 26 November 2026 13:30)</dt><dd>nano" in text
+    later = of_runs(edge, nano).select(since=BEGAN + 3_600_000)
+    text = page_of(later)
+    assert "<dt>pi</dt><dd>nano" in text and "edge, labels" not in text
+
+
+def test_cameras_of_a_run_with_other_options_are_told_apart():
+    door, till = {"options": {"fps": 5}}, {"options": {"fps": 10}}
+    material = of_runs(door)
+    other = replace(material, sources=(Source("pi", "till", "1", settings=till),))
+    text = page_of(joined([material, other]))
+    assert "<dt>pi / door: fps</dt><dd>5</dd>" in text and "<dt>pi / till: fps</dt><dd>10</dd>" in text
 
 
 def test_emotions_have_the_colours_of_the_live_page():

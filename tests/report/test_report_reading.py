@@ -17,6 +17,7 @@ from runs import BEGAN, made_run, person, stored, written
 from fer_edge.errors import DataError
 from fer_edge.faces.quality import MEAN_FACE, directions, facing, facing_of_many
 from fer_edge.labels import EMOTIONS
+from fer_edge.outputs.jsonl import start_to_json
 from fer_edge.pipeline.result import FrameResult
 from fer_edge.report.from_store import read_store
 from fer_edge.report.listed import with_events
@@ -263,6 +264,34 @@ def test_several_sources_count_together(store, tmp_path):
     both = read([store, lines])
     assert len(both.people) == len(read([store]).people) + len(read([lines]).people)
     assert {"till2"} < {source.device for source in both.sources}
+
+
+def test_each_camera_of_each_run_has_its_own_settings(tmp_path):
+    pytest.importorskip("pyarrow")
+    log, path = tmp_path / "log.jsonl", tmp_path / "shop.db"
+    runs = [("door", "till"), ("door",)]
+    for number, cameras in enumerate(runs):
+        results = [
+            replace(
+                one,
+                monotonic=one.monotonic + 1000 * number,
+                time=one.time + timedelta(seconds=1000 * number),
+            )
+            for one in made_run(1, cameras, seconds=20, gaps=False)
+        ]
+        records = [
+            start_to_json("0.2.0", name, name, True, {"name": f"model {number}"}, {"zone": name})
+            for name in cameras
+        ]
+        written(log, results, start=records, mode="append" if number else "new")
+        stored(path, results, start=records if len(records) > 1 else records[0])
+    for place in (log, path):
+        found = {(one.run, one.camera): one.settings for one in read([place]).sources}
+        assert {where: (one["model"]["name"], one["options"]["zone"]) for where, one in found.items()} == {
+            ("1", "door"): ("model 0", "door"),
+            ("1", "till"): ("model 0", "till"),
+            ("2", "door"): ("model 1", "door"),
+        }
 
 
 def test_a_source_given_twice_is_refused(store):
