@@ -125,10 +125,8 @@ def _lines(camera: CameraFigures) -> list[str]:
     lines = [printable(f"{camera.device} / {camera.camera}")]
     if camera.began is not None and camera.ended is not None:
         lines.append(f"  from {_shown(camera.began)} to {_shown(camera.ended)}")
-    lines.append(
-        f"  observed {_duration(camera.observed)}, {counted(camera.gaps, 'gap')} of "
-        f"{_duration(camera.gap_seconds)}"
-    )
+    gaps = "gaps of at least" if camera.gaps is None else f"{counted(camera.gaps, 'gap')} of"
+    lines.append(f"  observed {_duration(camera.observed)}, {gaps} {_duration(camera.gap_seconds)}")
     if camera.visits and camera.dwell is not None:
         lines.append(
             f"  {counted(camera.visits, 'visit')} of {camera.dwell:.1f} s in the mean, at most "

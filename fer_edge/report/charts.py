@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import counted
 from ..labels import EMOTIONS
 from ..store.clock import DAY
 from .content_types import STACK, WEEKDAYS, Content, Curve, Piece, Table
 from .measures import Measure
 from .svg import Drawing, spread, text_width, ticks
-from .wording import percent, position, spoken
+from .wording import gaps_counted, percent, position, spoken
 
 WIDE, NARROW = 920, 358
 """Pixels of the two sizes."""
@@ -396,7 +395,7 @@ def observed(content: Content, width: int) -> Drawing:
     gaps, minutes = material.gaps, material.minutes
     drawing = Drawing(
         width, height, "When cameras gave frames",
-        f"{counted(len(gaps), 'gap')} of {spoken(content.quality.gap_seconds)} in all.", "observed",
+        f"In all, {gaps_counted(content.quality.gaps, content.quality.gap_seconds)}.", "observed",
     )  # fmt: skip
     labels = [f"{device} / {camera}" if several else camera for device, camera in names]
     left = min(max((text_width(label) for label in labels), default=0) + 14, width * 0.4)

@@ -350,7 +350,8 @@ def _heat(material: Material, zone: tzinfo, span: tuple[int, int]) -> Heat | Non
 
 
 def _quality(material: Material) -> Quality:
-    minutes, people, gaps = material.minutes, material.people, material.gaps
+    minutes, people = material.minutes, material.people
+    gaps, gap_seconds = _gaps(material)
     table = people if len(people) else minutes
     seen = float(table.seen.sum())
     return Quality(
@@ -358,8 +359,8 @@ def _quality(material: Material) -> Quality:
         frames=int(minutes.frames.sum()),
         dropped=int(minutes.dropped.sum()),
         lost=int(minutes.lost.sum()),
-        gaps=len(gaps),
-        gap_seconds=float((gaps.ended - gaps.began).sum() / 1000),
+        gaps=gaps,
+        gap_seconds=gap_seconds,
         unsure=float(table.unsure.sum()) / seen if seen else float("nan"),
         unclear=float(table.unclear.sum()) / seen if seen else float("nan"),
         small=float(np.mean(people.size < FACE_SIZE)) if not np.isnan(people.size).all() else float("nan"),
@@ -367,6 +368,18 @@ def _quality(material: Material) -> Quality:
         few=0 < len(people) < FEW,
         **_light(minutes),
     )
+
+
+def _gaps(material: Material) -> tuple[int | None, float]:
+    """How many gaps there are, and their seconds; of a source that lists none, those that its minutes tell.
+
+    A fleet's store lists none at all, another one not the gap in which its run was killed.
+    """
+    gaps, minutes, count = material.gaps, material.minutes, len(material.sources)
+    listed = np.bincount(gaps.source, (gaps.ended - gaps.began) / 1000, count)
+    told = np.bincount(minutes.source, minutes.gap, count)
+    unlisted = (np.bincount(gaps.source, minlength=count) == 0) & (told > 0)
+    return None if unlisted.any() else len(gaps), float(np.where(unlisted, told, listed).sum())
 
 
 def _light(minutes: Minutes) -> dict[str, float]:

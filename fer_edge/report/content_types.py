@@ -103,7 +103,8 @@ class Quality:
     frames: int
     dropped: int
     lost: int
-    gaps: int
+    gaps: int | None
+    """None where some are not listed, and known from minutes alone."""
     gap_seconds: float
     unsure: float
     unclear: float

@@ -22,7 +22,7 @@ from .content import FEW, absence, passages
 from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
 from .settings import by_settings, labels_of, options_of, versions_of
-from .wording import UNKNOWN, number, people_counted, percent, position, signed, spoken
+from .wording import UNKNOWN, gaps_counted, number, people_counted, percent, position, signed, spoken
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -301,8 +301,8 @@ def _quality(content: Content) -> str:
     facts = [
         ("Observed", f"{spoken(quality.observed)}, {quality.frames:,} frames"
          + (f" ({quality.frames / quality.observed:.1f} a second)" if quality.observed else "")),
-        ("Gaps", f"{counted(quality.gaps, 'gap')} of {spoken(quality.gap_seconds)}, "
-         f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps and whole else "none"),
+        ("Gaps", f"{gaps_counted(quality.gaps, quality.gap_seconds)}, "
+         f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps != 0 and whole else "none"),
         ("Lost", f"{quality.dropped:,} frames dropped while recognition was busy, {quality.lost:,} "
          "results not stored"),
         ("Unsure", f"{percent(quality.unsure)} of the time in sight: onlookers would disagree"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..errors import counted
+
 UNKNOWN = "–"
 """What stands for a number that is not known."""
 
@@ -19,6 +21,12 @@ def position(milliseconds: float) -> str:
 def people_counted(count: int) -> str:
     """``1 person``, ``2,000 people``."""
     return f"{count:,} {'person' if count == 1 else 'people'}"
+
+
+def gaps_counted(gaps: int | None, seconds: float) -> str:
+    """``2 gaps of 40 s``; ``gaps of at least 40 s`` where they are not all listed."""
+    number_of = "gaps of at least" if gaps is None else f"{counted(gaps, 'gap')} of"
+    return f"{number_of} {spoken(seconds)}"
 
 
 def in_a_row(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ _MINUTES = {
     "began": "min(began)",
     "ended": "max(ended)",
     "observed": "sum(observed)",
+    "gap": "total(gap)",
     "people_max": "max(people_max)",
 }
 _VISITS = {
@@ -55,8 +56,10 @@ class CameraFigures:
     """Share of the time in sight in which people would disagree on the emotion."""
     shares: dict[str, float] | None
     """Of the emotions: the mean of each visit over its time, averaged over visits: all count the same."""
-    gaps: int
+    gaps: int | None
+    """``None``: not listed, as in the store of a fleet."""
     gap_seconds: float
+    """Of those that are listed, else as far as minutes tell: a whole minute without frames has no row."""
 
 
 def figures(
@@ -77,6 +80,7 @@ def _figures(
     device: str, camera: str, minutes: dict[str, Any], visits: dict[str, Any], gaps: dict[str, Any]
 ) -> CameraFigures:
     shares = {name: visits.get(name) for name in EMOTIONS}
+    listed, missing = gaps.get("gaps", 0), minutes.get("gap", 0.0)
     return CameraFigures(
         device=device,
         camera=camera,
@@ -91,6 +95,6 @@ def _figures(
         unclear=visits.get("unclear"),
         unsure=visits.get("unsure"),
         shares={name: share for name, share in shares.items() if share is not None} or None,
-        gaps=gaps.get("gaps", 0),
-        gap_seconds=gaps.get("gap_seconds", 0.0),
+        gaps=None if missing and not listed else listed,
+        gap_seconds=gaps["gap_seconds"] if listed else missing,
     )

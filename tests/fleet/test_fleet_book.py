@@ -251,6 +251,20 @@ def test_the_commands_for_stores_take_it(path, tmp_path, capsys):
     assert (tmp_path / "minutes.csv").read_text().count("\n") == 4
 
 
+def test_missing_time_of_a_fleet_is_told_without_a_number_of_gaps(path, tmp_path, capsys):
+    with Opened(path) as opened:
+        opened.tell("shop", 1, 2, 3, observed=20.0, gap=40.0, seen=20.0, attention=5.0)
+        opened.tell("bar", 1, store="other", observed=60.0, gap=0.0)
+    assert main(["store", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "  observed 1 min 0 s, gaps of at least 2 min 0 s\n" in told
+    assert "  observed 1 min 0 s, 0 gaps of 0 s\n" in told
+    assert main(["report", str(path), "-o", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text().replace("\N{NO-BREAK SPACE}%", " %")
+    # 120 s of 240 s.
+    assert "gaps of at least 2 min, 50 % of the time" in page
+
+
 def test_a_report_is_made_of_one_device_some_or_all(path, tmp_path, capsys):
     pytest.importorskip("scipy")
     with Opened(path) as opened:

@@ -366,6 +366,21 @@ def test_a_gap_breaks_the_charts_and_is_told():
     assert "More than 10 % of the time is missing" in text
 
 
+def test_missing_time_without_listed_gaps_is_that_of_the_minutes():
+    made = content(watched(100), zone=UTC)
+    assert (made.quality.gaps, made.quality.gap_seconds) == (None, 100 * 40.0)
+    text = html(made, "1", "today")
+    assert "<dd>gaps of at least 1 h 6 min, 67 % of the time</dd>" in text
+    assert "In all, gaps of at least 1 h 6 min." in text
+    assert "More than 10 % of the time is missing" in text
+    # Beside a camera that lists its three gaps of 40 s, one that lists none.
+    both = content(joined([watched(3, seconds=True), watched(1, cameras=("till",))]), zone=UTC)
+    assert (both.quality.gaps, both.quality.gap_seconds) == (None, 4 * 40.0)
+    listed = content(watched(3, seconds=True), zone=UTC)
+    assert (listed.quality.gaps, listed.quality.gap_seconds) == (3, 3 * 40.0)
+    assert "<dt>Gaps</dt><dd>none</dd>" in page_of(watched(observed=60.0))
+
+
 def watched(minutes=5, observed=20.0, cameras=("door",), seconds=False, began=0):
     """Each camera has a person in sight while it gives frames: in the first ``observed`` s of each minute."""
     count = minutes * len(cameras)
