@@ -414,6 +414,12 @@ def absence(found: Content) -> str:
     return f"{told} If people were there, their faces may be too small, turned away or in the dark."
 
 
+def glimpsed(found: Content) -> int:
+    """How many people were in sight, where none of them was for long enough to count; else 0."""
+    people = found.material.people
+    return 0 if found.people else len(np.unique(people.who[people.seen > 0]))
+
+
 def passages(found: Content) -> list[str]:
     """What the figures say, in sentences."""
     figure = {name: one.value for name, one in found.figures.items()}
@@ -425,6 +431,9 @@ def passages(found: Content) -> list[str]:
         verb = "was" if found.people == 1 else "were"
         mean = "" if found.people == 1 else " on average"
         told.append(f"{people} {verb} there for {spoken(figure['dwell'])}{mean}.")
+    if briefly := glimpsed(found):
+        verb = "was in sight," if briefly == 1 else "were in sight, each"
+        told.append(f"{people_counted(briefly)} {verb} for less than {found.options.min_seconds:g} s.")
     order = sorted((name for name in EMOTIONS if not np.isnan(figure[name])), key=lambda name: -figure[name])
     if order:
         first, second = order[0], order[1]

@@ -18,7 +18,7 @@ from ..labels import EMOTIONS
 from ..store.clock import MINUTE
 from . import charts
 from .caveats import GAPS, POOR_LIGHT, UNSURE
-from .content import FEW, absence, passages
+from .content import FEW, absence, glimpsed, passages
 from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
 from .settings import by_settings, labels_of, options_of, versions_of
@@ -110,8 +110,9 @@ def _header(content: Content) -> str:
 
 def _headlines(content: Content) -> str:
     figure = {name: one.value for name, one in content.figures.items()}
+    visits = UNKNOWN if glimpsed(content) else f"{figure['visits']:,.0f}"
     shown = [
-        (f"{content.people:,}" if content.people else number(figure["visits"]),
+        (f"{content.people:,}" if content.people else visits,
          "people, as far as tracking tells" if content.people else "visits"),
         (spoken(figure["dwell"]), "mean dwell time"),
         (percent(figure["attention_share"]), "of the time in sight facing the camera"),
@@ -124,7 +125,7 @@ def _headlines(content: Content) -> str:
         for value, label in shown
         if value != UNKNOWN
     )
-    return f'<dl class="figures">{cells}</dl>\n'
+    return f'<dl class="figures">{cells}</dl>\n' if cells else ""
 
 
 def _over_time(content: Content) -> str:

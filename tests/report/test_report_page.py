@@ -592,6 +592,32 @@ def test_nobody_seen_is_a_page_all_the_same():
     Page(text)
 
 
+def in_sight_for(*lengths):
+    """People who are in sight for so many seconds, less than one each, in the minute of two others."""
+    count = len(lengths)
+    none, person = np.zeros(count), np.arange(count)
+    seconds = Seconds(
+        person, BEGAN + 2000 * person, np.array(lengths), none, none, none, np.array([shares()] * count)
+    )
+    people = visits_of(seconds, np.zeros(count, np.int32), person + 1, np.full(count, 80.0))
+    return replace(two_people(), people=people, seconds=seconds, sessions=(), events=())
+
+
+def test_people_in_sight_for_too_short_to_count_are_told_of():
+    text = page_of(in_sight_for(0.4, 0.8, 0.2))
+    assert '<p class="lead">3 people were in sight, each for less than 1 s.' in text
+    header = text.partition("<header>")[2].partition("</header>")[0]
+    assert "visits" not in header and "0.00" not in header and "<dl" not in header
+    assert '<p class="lead">1 person was in sight, for less than 1 s.' in page_of(in_sight_for(0.4))
+    assert "for less than" not in page_of(in_sight_for(0.4, 1.0)).partition("</header>")[0]
+
+
+def test_visits_of_minutes_in_which_nobody_came_are_none():
+    # Somebody is in sight who came before.
+    minutes = watched(2).minutes.with_columns(visits_begun=[0, 0])
+    assert headlines(Page(page_of(replace(watched(2), minutes=minutes))))["visits"] == "0"
+
+
 def test_simulated_data_says_so():
     assert "Simulated data." in demo_page()
     assert "Simulated data." not in page_of(two_people())
