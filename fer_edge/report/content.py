@@ -437,7 +437,7 @@ def passages(found: Content) -> list[str]:
     order = sorted((name for name in EMOTIONS if not np.isnan(figure[name])), key=lambda name: -figure[name])
     if order:
         first, second = order[0], order[1]
-        unit = "of their time in sight" if found.options.weight == "time" else "over people"
+        unit = "over their time in sight" if found.options.weight == "time" else "over people"
         told.append(
             f"Averaged {unit}, {percent(figure[first])} of onlookers would call a face {first} and "
             f"{percent(figure[second])} {second}."

@@ -202,7 +202,13 @@ def test_weighting_by_time_changes_shares():
     )
     assert by_people.figures["happy"].value == pytest.approx(0.2)
     assert by_time.figures["happy"].value == pytest.approx(0.8 * 4 / 12)
-    assert "averaged over the time in sight" in page_of(two_people(), options=Options(weight="time"))
+    text = page_of(two_people(), options=Options(weight="time"))
+    assert "averaged over the time in sight" in text
+    # Neutral: Ann 4 s + 0.2 * 4 s, Bob 0.4 * 4 s, of 12 s.
+    assert (
+        "Averaged over their time in sight, 53 % of onlookers would call a face neutral and 27 % happy."
+        in text
+    )
 
 
 def paths(text, chart, name, size="wide"):
