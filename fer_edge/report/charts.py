@@ -14,7 +14,7 @@ from ..store.clock import DAY
 from .content_types import STACK, WEEKDAYS, Content, Curve, Piece, Table
 from .measures import Measure
 from .svg import Drawing, spread, text_width, ticks
-from .wording import gaps_counted, percent, position, spoken
+from .wording import gaps_counted, percent, position, signed_points, spoken
 
 WIDE, NARROW = 920, 358
 """Pixels of the two sizes."""
@@ -29,10 +29,17 @@ class _Frame:
     """Where time and values lie in a drawing."""
 
     def __init__(
-        self, left: float, right: float, top: float, bottom: float, span: tuple[float, float], high: float
+        self,
+        left: float,
+        right: float,
+        top: float,
+        bottom: float,
+        span: tuple[float, float],
+        high: float,
+        low: float = 0.0,
     ) -> None:
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
-        self.span, self.high = span, high
+        self.span, self.high, self.low = span, high, low
 
     @property
     def data(self) -> str:
@@ -43,7 +50,7 @@ class _Frame:
         return self.left + (at - self.span[0]) / (self.span[1] - self.span[0]) * (self.right - self.left)
 
     def y(self, value: float) -> float:
-        return self.bottom - value / self.high * (self.bottom - self.top)
+        return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
 
 def _over_time(content: Content, width: int, top: float, height: float, high: float) -> _Frame:
@@ -129,7 +136,7 @@ def _stack_labels(drawing: Drawing, frame: _Frame, content: Content, wide: bool)
     if wide:
         drawing.text(frame.right + 12, frame.top - 8, "on average", "tick")
     for name, place, at in zip(STACK, places, wanted, strict=True):
-        value = content.figures[name].value
+        value = content.averages[name].value
         drawing.path([(frame.right + 1, at), (frame.right + 7, place), (frame.right + 10, place)], "leader")
         drawing.rect(frame.right + 12, place - 5, 10, 10, f"swatch {name}")
         label = f"{name} {percent(value)}" if not np.isnan(value) else name
@@ -279,8 +286,7 @@ def presence(content: Content, width: int) -> Drawing:
 def piece(one: Piece, longest: int) -> Drawing:
     """A small stack of one part, on the same scales as those beside it."""
     width, height = 280, 150
-    values = one.figures
-    told = ", ".join(f"{name} {percent(values[name].value)}" for name in STACK)
+    told = ", ".join(f"{name} {percent(one.averages[name].value)}" for name in STACK)
     drawing = Drawing(width, height, f"Emotions in {one.name}", f"On average {told}.", "piece")
     frame = _Frame(28, width - 6, 8, height - 22, (0, longest), 1.0)
     for value in (0, 0.5, 1):
@@ -348,19 +354,23 @@ def trend(days: Table, name: str, width: int) -> Drawing:
     columns = [column.name for column in days.columns]
     column = days.columns[columns.index(name)]
     values = np.array([row[columns.index(name)] for row in days.rows], np.float64)
-    shown: Callable[[float], str] = {"share": percent, "seconds": spoken}.get(
-        column.kind, lambda v: f"{v:.4g}"
-    )
+    shown: Callable[[float], str] = {
+        "share": percent,
+        "points": signed_points,
+        "seconds": spoken,
+    }.get(column.kind, lambda v: f"{v:.4g}")
     height = 130
-    most = float(np.nanmax(values)) if (~np.isnan(values)).any() else 1.0
+    known = values[~np.isnan(values)]
+    least, most = float(known.min(initial=0.0)), float(known.max(initial=0.0))
     drawing = Drawing(
         width, height, f"{column.label} by day",
         ", ".join(f"{row[0]} {shown(float(value))}" for row, value in zip(days.rows, values, strict=True)),
         "trend",
     )  # fmt: skip
-    frame = _Frame(52, width - 12, 16, height - 24, (-0.5, len(values) - 0.5), (most or 1) * 1.15)
-    drawing.line(frame.left, frame.bottom, frame.right, frame.bottom, "axis")
-    for mark in ticks(0, most, 2):
+    high = most * 1.15 if most > least else 1.0
+    frame = _Frame(52, width - 12, 16, height - 24, (-0.5, len(values) - 0.5), high, least * 1.15)
+    drawing.line(frame.left, frame.y(0), frame.right, frame.y(0), "axis")
+    for mark in ticks(least, most, 4 if least < 0 else 2):
         drawing.text(frame.left - 6, frame.y(mark) + 4, shown(mark) if mark else "0", "tick", "end")
         if mark:
             drawing.line(frame.left, frame.y(mark), frame.right, frame.y(mark), "grid")
@@ -481,7 +491,8 @@ def _dots(
     if not numbers:
         drawing.text(left, top + 14, "too few people for an interval", "tick")
         return
-    unit = {"share": "%" if what == "each" else "percentage points", "s": "s"}.get(measure.unit, "")
+    in_percent = what == "each" and not measure.points
+    unit = {"share": "%" if in_percent else "percentage points", "s": "s"}.get(measure.unit, "")
     low, high = min([*numbers, 0.0]), max([*numbers, 0.0])
     margin = (high - low or 1) * 0.06
     low, high = (low - margin if low < 0 else 0.0), high + margin

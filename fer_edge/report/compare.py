@@ -26,7 +26,7 @@ from .caveats import quality_of, warnings_of
 from .material import Material
 from .measures import Basis, Measure, Options, Persons, persons, values
 from .parts import Part
-from .wording import number, people_counted, percent, signed, spoken
+from .wording import number, people_counted, percent, signed, signed_points, spoken
 
 HEADLINES = ("smile", "valence", "expressiveness", "attraction")
 """What is compared where nothing else is asked for."""
@@ -223,6 +223,8 @@ def _tells_percent(one: Comparison) -> bool:
 
 def _value(measure: Measure, value: float) -> str:
     """A value of ``measure`` as a sentence gives it."""
+    if measure.points:
+        return f"{signed_points(value)} points"
     if measure.unit == "share":
         return percent(value)
     if measure.unit == "s":

@@ -29,7 +29,7 @@ from .content_types import (
     Table,
 )
 from .material import Event, Floats, Material, Minutes, Times, local
-from .measures import MEASURES, Basis, Options, Persons, Timeline, figures, persons, timeline
+from .measures import Basis, Figure, Options, Persons, Timeline, figures, persons, timeline
 from .page_tables import column, tables_of
 from .parts import By, Part, Span, parts, whole
 from .wording import people_counted, percent, spoken
@@ -92,6 +92,7 @@ def content(
         film=film,
         span=span,
         figures=measured,
+        averages=_averages(material, whole(), options, measured),
         people=0 if np.isnan(everybody) else int(everybody),
         curve=curve,
         pieces=pieces,
@@ -141,13 +142,12 @@ def _comparisons(
     chosen = [part for part in found[:_MOST_COMPARED] if len(people.get(part.name, ())) > 1]
     if len(chosen) < 2:
         return None
+    estimates = tuple(
+        one for part in chosen for one in estimate(material, part, options=options, people=people[part.name])
+    )
     return Comparisons(
-        tuple(MEASURES[name] for name in HEADLINES),
-        tuple(
-            one
-            for part in chosen
-            for one in estimate(material, part, options=options, people=people[part.name])
-        ),
+        tuple(one.measure for one in estimates[: len(HEADLINES)]),
+        estimates,
         tuple(
             compare(
                 material, chosen, options=options, against="all" if len(chosen) <= _ALL_PAIRS else "first"
@@ -166,10 +166,18 @@ def _piece(
         ", ".join(groups),
         part,
         found,
+        _averages(material, part, options, found),
         0 if people is None else len(people),
         _folded(material, part, options),
         () if people is None else people.told,
     )
+
+
+def _averages(
+    material: Material, part: Part, options: Options, found: dict[str, Figure]
+) -> dict[str, Figure]:
+    """The emotions of a part without the baseline that ``found`` may have."""
+    return figures(material, part, replace(options, baseline=0.0), EMOTIONS) if options.baseline else found
 
 
 def _step(length: int) -> int:
@@ -301,7 +309,7 @@ def _days(material: Material, zone: tzinfo, options: Options) -> Table | None:
     found = parts(material, "day", zone)
     if len(found) < 2 or all(source.film for source in material.sources):
         return None
-    rows = []
+    rows, measured = [], {}
     for part in found:
         measured = figures(material, part, options)
         values = {name: one.value for name, one in measured.items()}
@@ -323,7 +331,10 @@ def _days(material: Material, zone: tzinfo, options: Options) -> Table | None:
         (
             Column("day", "Day", "date"),
             Column("people", "People", "count"),
-            *(column(name) for name in ("dwell", "attention_share", "happy", "valence", "smile", "unsure")),
+            *(
+                column(measured[name].measure)
+                for name in ("dwell", "attention_share", "happy", "valence", "smile", "unsure")
+            ),
         ),
         tuple(rows),
     )
@@ -434,14 +445,22 @@ def passages(found: Content) -> list[str]:
     if briefly := glimpsed(found):
         verb = "was in sight," if briefly == 1 else "were in sight, each"
         told.append(f"{people_counted(briefly)} {verb} for less than {found.options.min_seconds:g} s.")
-    order = sorted((name for name in EMOTIONS if not np.isnan(figure[name])), key=lambda name: -figure[name])
+    order = sorted(
+        (name for name in EMOTIONS if not np.isnan(figure[name])), key=lambda name: -abs(figure[name])
+    )
     if order:
         first, second = order[0], order[1]
         unit = "over their time in sight" if found.options.weight == "time" else "over people"
-        told.append(
-            f"Averaged {unit}, {percent(figure[first])} of onlookers would call a face {first} and "
-            f"{percent(figure[second])} {second}."
-        )
+        if found.baseline:
+            told.append(
+                f"Averaged {unit}, the share of {first} was {_changed(figure[first])} and that of {second} "
+                f"{_changed(figure[second])} than in {found.baseline}."
+            )
+        else:
+            told.append(
+                f"Averaged {unit}, {percent(figure[first])} of onlookers would call a face {first} and "
+                f"{percent(figure[second])} {second}."
+            )
     if found.peaks and not found.options.baseline:
         peak = found.peaks[0]
         where = f", in “{peak.where}”" if peak.where else ""
@@ -453,3 +472,7 @@ def passages(found: Content) -> list[str]:
     if found.people > 1 and not np.isnan(smiles):
         told.append(f"An onlooker would have seen about {smiles * found.people:,.0f} of the {people} smile.")
     return told
+
+
+def _changed(change: float) -> str:
+    return f"{100 * abs(change):.1f} percentage points {'higher' if change >= 0 else 'lower'}"

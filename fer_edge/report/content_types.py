@@ -20,7 +20,7 @@ MOVING = tuple(name for name in STACK if name != "neutral")
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-Kind = Literal["text", "count", "share", "seconds", "number", "signed", "time", "date"]
+Kind = Literal["text", "count", "share", "points", "seconds", "number", "signed", "time", "date"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Piece:
     group: str
     part: Part
     figures: dict[str, Figure]
+    averages: dict[str, Figure]
+    """The emotions as the curve shows them: from which no baseline is taken off."""
     people: int
     curve: Curve
     told: tuple[str, ...]
@@ -146,6 +148,8 @@ class Content:
     """Whether times are positions in a film: counted from ``span[0]``."""
     span: tuple[int, int]
     figures: dict[str, Figure]
+    averages: dict[str, Figure]
+    """The emotions as the curve shows them: from which no baseline is taken off."""
     people: int
     curve: Curve
     pieces: tuple[Piece, ...]
@@ -166,6 +170,12 @@ class Content:
         """What to add to the name of a mean over cameras: nothing if there is only one."""
         cameras = {(source.device, source.camera) for source in self.material.sources}
         return ", per camera" if len(cameras) > 1 else ""
+
+    @property
+    def baseline(self) -> str:
+        """What figures of emotions are changes from; empty where they are no changes."""
+        seconds = self.options.baseline
+        return f"each person’s first {seconds:g} s" if seconds else ""
 
     def time(self, at: int, seconds: bool = False) -> str:
         """A moment as the page writes it."""

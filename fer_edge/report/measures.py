@@ -85,6 +85,11 @@ class Measure:
     """Whether it is about emotions, so that ``unsure`` bears on it."""
 
     @property
+    def points(self) -> bool:
+        """Whether it is the change of a share, which percentage points tell."""
+        return self.unit == "share" and self.low < 0
+
+    @property
     def ratio(self) -> bool:
         """Whether "twice as much" means something: its zero is a natural one."""
         return self.low == 0
@@ -184,7 +189,7 @@ class Values:
     """
 
     measure: Measure
-    """With the range that it has after a baseline."""
+    """With the names and the range that it has after a baseline."""
     who: Counts
     numerator: Floats
     denominator: Floats
@@ -226,10 +231,7 @@ def persons(material: Material, part: Part | None = None, options: Options | Non
     else:
         basis = "seconds" if _are_covered(material, overlap, rows) else "visits"
     if basis == "visits" and options.baseline:
-        raise DataError(
-            f"{part.name}: a baseline needs seconds, which are kept while a session is marked; here are "
-            "visits only"
-        )
+        raise DataError(_no_baseline(part, "visits"))
     if basis == "seconds":
         return _by_seconds(material, part, options, within, overlap, rows)
     return _by_visits(material, part, options, within, overlap)
@@ -267,7 +269,13 @@ def values(people: Persons, measure: str, options: Options | None = None) -> Val
     else:
         raise ValueError(f"{measure} is not a mean over people; take its figure")
     if options.baseline and described.emotion and measure not in _SMILES:
-        described = replace(described, low=described.low - 1, high=described.high + (described.low < 0))
+        described = replace(
+            described,
+            label=f"{described.label}, change",
+            noun=f"the change of {described.noun}",
+            low=described.low - 1,
+            high=described.high + (described.low < 0),
+        )
     return Values(described, people.who, numerator, denominator)
 
 
@@ -289,7 +297,10 @@ def figures(
     measures: Iterable[str] = MEASURES,
     people: Persons | None = None,
 ) -> dict[str, Figure]:
-    """Measures of a part by their names: of seconds or visits, and where there are no people, of minutes."""
+    """Measures of a part by their names: of seconds or visits, and where there are no people, of minutes.
+
+    Raises :class:`~fer_edge.errors.DataError` where ``options`` need seconds that are not there.
+    """
     part, options = part or whole(), options or Options()
     if not len(material.people) and len(material.minutes):
         return _of_minutes(material, part, options, measures)
@@ -308,7 +319,7 @@ def figures(
                 value = float(people.visits.sum()) if name == "visits" else float(count)
         else:
             each = values(people, name, options)
-            value, count = each.value, each.people
+            described, value, count = each.measure, each.value, each.people
         found[name] = Figure(described, value, count, people.basis)
     return found
 
@@ -406,6 +417,13 @@ def _in_part(material: Material, within: Within) -> tuple[Floats, NDArray[np.int
     passed = within.elapsed(people.source, people.ended) - within.elapsed(people.source, people.began)
     middle = seconds.began + SECOND // 2
     return passed / SECOND, np.flatnonzero(within.inside(people.source[seconds.person], middle))
+
+
+def _no_baseline(part: Part, basis: Basis) -> str:
+    return (
+        f"{part.name}: a baseline needs seconds, which are kept while a session is marked; here are {basis} "
+        "only"
+    )
 
 
 def _described(name: str) -> Measure:
@@ -648,6 +666,8 @@ def _of_minutes(
     shares = np.nan_to_num(rows.shares.astype(np.float64)).T @ weight / (weight.sum() or np.nan)
     clear = rows.unclear.sum() if options.unclear == "left out" else 0.0
     people = int(rows.people.sum())
+    if options.baseline and people:
+        raise DataError(_no_baseline(part, "minutes"))
     known = {
         "visits": float(rows.visits_begun.sum()),
         "present": _quotient(rows.seen.sum(), rows.observed.sum()),

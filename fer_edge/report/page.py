@@ -22,7 +22,17 @@ from .content import FEW, absence, glimpsed, passages
 from .content_types import STACK, Column, Content, Piece, Quality, Table
 from .measures import Measure
 from .settings import by_settings, labels_of, options_of, versions_of
-from .wording import UNKNOWN, gaps_counted, number, people_counted, percent, position, signed, spoken
+from .wording import (
+    UNKNOWN,
+    gaps_counted,
+    number,
+    people_counted,
+    percent,
+    position,
+    signed,
+    signed_points,
+    spoken,
+)
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -117,7 +127,8 @@ def _headlines(content: Content) -> str:
         (spoken(figure["dwell"]), "mean dwell time"),
         (percent(figure["attention_share"]), "of the time in sight facing the camera"),
         (percent(figure["smile"]), "would be seen to smile"),
-        (signed(figure["valence"]), "valence, from −1 to +1"),
+        (signed(figure["valence"]), f"change of valence from {content.baseline}" if content.baseline
+         else "valence, from −1 to +1"),
         (percent(figure["unsure"]), "of the time unsure"),
     ]  # fmt: skip
     cells = "".join(
@@ -183,6 +194,12 @@ def _side_by_side(content: Content) -> str:
     told = list(dict.fromkeys(text for one in content.pieces for text in one.told))
     if content.more:
         told.insert(0, f"{content.more} more are not shown; choose a shorter time with --from and --to.")
+    if content.baseline:
+        told.insert(
+            0,
+            f"Figures of emotions are changes from {content.baseline}, those of shares in percentage points. "
+            "The charts show shares as they are.",
+        )
     few = [one.name for one in content.pieces if 0 < one.people < FEW]
     if few:
         told.insert(
@@ -204,7 +221,7 @@ def _piece(one: Piece, longest: int) -> str:
     facts = [
         ("Seen to smile", percent(value["smile"])),
         ("Facing the camera", percent(value["attention_share"])),
-        ("Valence", signed(value["valence"])),
+        (one.figures["valence"].measure.label, signed(value["valence"])),
         ("Unsure", percent(value["unsure"])),
     ]
     rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in facts if text != UNKNOWN)
@@ -272,10 +289,11 @@ def _by_time_of_week(content: Content) -> str:
         body += _details("Figures of these maps", _table_named(content, "hours"), content)
     if content.days:
         days = content.days
+        in_points = f", in percentage points above {content.baseline}" if content.baseline else ""
         for name, caption in (
             ("people", "People by day"),
             ("dwell", "Mean dwell time by day"),
-            ("happy", "Share of happy by day"),
+            ("happy", f"Share of happy by day{in_points}"),
         ):
             drawn = charts.sizes(lambda width, name=name: charts.trend(days, name, width))  # type: ignore[misc]
             body += f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
@@ -392,7 +410,7 @@ def _method(content: Content) -> str:
     if baseline:
         how.insert(
             -3,
-            f"Each person’s first {baseline:g} s are their baseline: figures of emotions are differences "
+            f"Each person’s first {baseline:g} s are their baseline: figures of emotions are changes "
             "from it. The charts over time show shares as they are.",
         )
     limits = [
@@ -526,6 +544,8 @@ def shown_value(column: Column, value: Any, content: Content) -> str:
         return UNKNOWN
     if column.kind == "share":
         return percent(float(value))
+    if column.kind == "points":
+        return signed_points(float(value))
     if column.kind == "seconds":
         return spoken(float(value))
     if column.kind == "time":

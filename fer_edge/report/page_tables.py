@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
 from .content_types import WEEKDAYS, Column, Comparisons, Content, Heat, Kind, Table
-from .measures import MEASURES
+from .measures import MEASURES, Measure
 
 _SHOWN = ("dwell", "attention_share", "attraction", *EMOTIONS, "valence", "smile", "first_smile", "unsure")
 """Measures of a part's row, besides people and visits."""
 
 
-def column(name: str) -> Column:
-    """The column of a measure, by its name in :data:`~fer_edge.report.measures.MEASURES`."""
-    measure = MEASURES[name]
+def column(measure: Measure) -> Column:
+    """The column of a measure, which has no room to say that it is a change: its signs do."""
     kinds: dict[str, Kind] = {
         "share": "share",
         "s": "seconds",
@@ -26,8 +25,8 @@ def column(name: str) -> Column:
         "visits": "count",
         "": "signed",
     }
-    kind = "number" if name in ("present", "smiles") else kinds[measure.unit]
-    return Column(name, measure.label, kind)
+    kind = "number" if measure.name in ("present", "smiles") else kinds[measure.unit]
+    return Column(measure.name, MEASURES[measure.name].label, "points" if measure.points else kind)
 
 
 def tables_of(found: Content, show_people: bool) -> tuple[Table, ...]:
@@ -89,7 +88,7 @@ def _timeline_table(found: Content) -> Table:
         (
             Column("began", "From", "time"),
             Column("people", f"People at a time{found.per_camera}", "number"),
-            *(column(name) for name in EMOTIONS),
+            *(column(MEASURES[name]) for name in EMOTIONS),
             Column("attention", "Attention", "share"),
         ),
         tuple(
@@ -111,7 +110,7 @@ def _pieces_table(found: Content) -> Table:
             Column("name", label, "text"),
             *((Column("group", "Group", "text"),) if grouped else ()),
             Column("people", "People", "count"),
-            *(column(name) for name in _SHOWN),
+            *(column(found.pieces[0].figures[name].measure) for name in _SHOWN),
         ),
         tuple(
             (
@@ -223,7 +222,7 @@ def _people_table(found: Content) -> Table:
             Column("seen", "In sight", "seconds"),
             Column("attention", "Facing the camera", "seconds"),
             Column("unsure", "Unsure", "seconds"),
-            *(column(name) for name in EMOTIONS),
+            *(column(MEASURES[name]) for name in EMOTIONS),
             Column("smile", "Largest share of happy", "share"),
             Column("first_smile", "First smile after", "seconds"),
         ),

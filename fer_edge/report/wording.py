@@ -68,6 +68,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace("-", "−") if whole else f"{value:.2f}".replace("-", "−")
 
 
+def signed_points(change: float) -> str:
+    """The change of a share in percentage points, with its sign."""
+    return UNKNOWN if math.isnan(change) else f"{round(100 * change):+d}".replace("-", "−")
+
+
 def signed(value: float) -> str:
     """A number with two decimals and its sign."""
     return UNKNOWN if math.isnan(value) else f"{value:+.2f}".replace("-", "−")

@@ -217,6 +217,15 @@ def test_a_baseline_widens_the_range():
     assert (found["smile"].low, found["smile"].high, found["smile"].ratio) == (0, 1, True)
 
 
+def test_figures_after_a_baseline_are_called_changes():
+    clinic = material([PAT, QUINN])
+    found = figures(clinic, None, Options(baseline=4))
+    assert found["happy"].measure.label == "Happy, change" and found["happy"].measure.points
+    assert found["valence"].measure.noun == "the change of valence" and not found["valence"].measure.points
+    assert found["smile"].measure.label == "Seen to smile" and not found["smile"].measure.points
+    assert not figures(clinic)["happy"].measure.points
+
+
 def test_a_baseline_belongs_to_the_person_not_to_the_event():
     clinic = material([PAT, QUINN], [Event("treatment", 6_000, 12_000)])
     found = persons(clinic, parts(clinic, "event")[0], Options(baseline=4))
@@ -305,6 +314,20 @@ def test_without_people_minutes_are_used():
     assert by_time["happy"].value == pytest.approx(60 * 0.5 / 90)
     assert by_time["attention_share"].value == pytest.approx(45 / 80)
     assert by_time["happy"].basis == "minutes"
+
+
+def test_minutes_alone_have_no_baseline():
+    seen = Minutes(
+        [0], [0], [60_000], [60], [0], [900], [0], [0], [3], [2], [3], [2], [20], [60], [6], [30], [10],
+        [face(happy=0.5)],
+    )  # fmt: skip
+    of = Material((Source("pi", "hall"),), minutes=seen)
+    with pytest.raises(DataError, match=r"all: a baseline needs seconds, .* here are minutes only"):
+        figures(of, None, Options(baseline=5))
+    # Where nobody was in sight, nothing is wrong.
+    nobody = {name: [0] for name in ("people", "seen", "unsure", "attention", "unclear")}
+    empty = replace(of, minutes=seen.with_columns(**nobody, shares=[np.full(7, np.nan)]))
+    assert np.isnan(figures(empty, None, Options(baseline=5))["happy"].value)
 
 
 def test_a_timeline_counts_each_person_the_same(shop):

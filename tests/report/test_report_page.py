@@ -652,6 +652,76 @@ def of_runs(*settings):
     return joined(run(number, one) for number, one in enumerate(settings))
 
 
+def surprised_and_glad(before, after):
+    """Two people, of whom Ann has the shares ``before`` for 4 s and ``after`` for 4 s; Bob comes for 4 s."""
+    material = two_people()
+    return replace(
+        material,
+        seconds=material.seconds.with_columns(
+            shares=np.array([before] * 4 + [after] * 4 + [shares(sad=0.6)] * 4, np.float32)
+        ),
+    )
+
+
+def test_changes_from_a_baseline_are_told_as_changes_and_the_chart_by_its_shares():
+    # After Ann's baseline neutral is 80 points less, happy 60 more. Bob has nothing but a baseline.
+    material = surprised_and_glad(shares(), shares(happy=0.6, surprise=0.2))
+    text = page_of(material, options=Options(baseline=4.0))
+    page = Page(text)
+    assert (
+        "the share of neutral was 80.0 percentage points lower and that of happy 60.0 percentage points "
+        "higher than in each person’s first 4 s."
+    ) in text
+    assert "of onlookers would call a face" not in text
+    assert headlines(page)["change of valence from each person’s first 4 s"] == "+0.60"
+    assert "valence, from" not in text
+    # As they are: happy of Ann 0.6 in half of her time, of Bob never; neutral 0.6 and 0.4; sad 0 and 0.6.
+    drawing = re.search(r'<svg [^>]*class="emotions wide".*?</svg>', text, re.S)[0]
+    labels = dict(re.findall(r'class="label" data-e="\w+">(\w+) ([^<]+)<', drawing))
+    assert labels == {
+        "happy": "15 %",
+        "surprise": "5 %",
+        "sad": "30 %",
+        "fear": "0 %",
+        "disgust": "0 %",
+        "angry": "0 %",
+        "neutral": "50 %",
+    }
+    told = re.findall(r"<desc[^>]*>On average happy (\d+ %), surprise (\d+ %)", text)
+    assert told == [("0 %", "0 %"), ("30 %", "10 %")]
+    # Of the part after the baseline, neutral is -80 points, valence +0.6.
+    rows = dict(re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th>(.*?)</tr>', text))
+    assert ">−80</td>" in rows["joke"] and ">+60</td>" in rows["joke"] and ">+0.60</td>" in rows["joke"]
+    assert "<dt>Valence, change</dt><dd>+0.60</dd>" in text
+    assert "Figures of emotions are changes from each person’s first 4 s" in text
+
+
+def test_changes_by_day_go_below_zero_within_their_chart():
+    later = surprised_and_glad(shares(happy=0.5), shares())
+    day = 86_400_000
+    later = replace(
+        later,
+        people=later.people.with_columns(began=later.people.began + day, ended=later.people.ended + day),
+        seconds=later.seconds.with_columns(began=later.seconds.began + day),
+        minutes=later.minutes.with_columns(began=later.minutes.began + day, ended=later.minutes.ended + day),
+        sources=(Source("pi", "till", "1"),),
+        sessions=(),
+        events=(),
+    )
+    both = joined([surprised_and_glad(shares(), shares(happy=0.6)), later])
+    text = page_of(both, options=Options(baseline=4.0))
+    assert "Share of happy by day, in percentage points above each person’s first 4 s" in text
+    drawing = re.findall(r'<svg [^>]*class="trend wide".*?</svg>', text, re.S)[2]
+    (zero,) = re.findall(r'<path d="M52 ([\d.]+)L[^"]*" class="axis"', drawing)
+    dots = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"[^>]*><title>[^:]*: ([^<]*)<', drawing)
+    assert [told for _, told in dots] == ["+60", "−50"]
+    above, below = (float(y) for y, _ in dots)
+    # Steps of 60 and 50 points from the axis, inside a drawing that is 130 pixels high with 24 for dates.
+    assert (float(zero) - above) / (below - float(zero)) == pytest.approx(60 / 50, rel=0.01)
+    assert above > 16 and below < 130 - 24
+    assert re.findall(r'text-anchor="end" class="tick">([^<]*)<', drawing) == ["−50", "0", "+50"]
+
+
 def test_settings_name_versions_models_and_options():
     settings = {
         "version": "0.1.9",
