@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import EMOTIONS
-from ..store.clock import DAY
+from ..store.clock import DAY, HOUR
 from .content_types import STACK, WEEKDAYS, Content, Curve, Piece, Table
 from .measures import Measure
 from .svg import Drawing, spread, text_width, ticks
@@ -305,8 +305,8 @@ def piece(one: Piece, longest: int) -> Drawing:
     drawing.line(frame.left, frame.bottom, frame.right, frame.bottom, "axis")
     for mark in (0, longest / 2, longest):
         anchor = "start" if mark == 0 else "end" if mark == longest else "middle"
-        # Hours and minutes, or minutes and seconds.
-        text = position(mark if longest < 7_200_000 else mark / 60)
+        # From two hours on with units, since 2:40 may be hours or minutes.
+        text = position(mark) if longest < 2 * HOUR else spoken(mark / 1000) if mark else "0"
         drawing.text(frame.x(mark), frame.bottom + 16, text, "tick", anchor)
     return drawing
 

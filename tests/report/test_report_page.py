@@ -16,7 +16,7 @@ import pytest
 
 from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
-from fer_edge.report import page
+from fer_edge.report import charts, page
 from fer_edge.report.content import content
 from fer_edge.report.content_types import MOVING, STACK
 from fer_edge.report.material import (
@@ -256,6 +256,21 @@ def test_events_stand_beside_each_other_with_their_own_figures():
     assert "Fewer than 5 people saw calm, joke" in page
     rows = re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th><td data-v="(\d+)">', page)
     assert rows == [("calm", "1"), ("joke", "2")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ticks"),
+    [
+        (90, ["0:00", "0:45", "1:30"]),
+        (5400, ["0:00", "45:00", "1:30:00"]),
+        (10_800, ["0", "1 h 30 min", "3 h"]),
+        (160 * 3600, ["0", "3.3 days", "6.7 days"]),
+    ],
+)
+def test_time_since_the_start_is_told_in_units_where_it_is_long(seconds, ticks):
+    one = content(two_people(), zone=UTC).pieces[0]
+    drawing = charts.piece(one, 1000 * seconds).markup()
+    assert re.findall(r'y="144"[^>]*>([^<]*)</text>', drawing) == ticks
 
 
 def test_comparisons_have_intervals_sentences_and_a_correction():
