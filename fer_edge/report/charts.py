@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -222,12 +223,17 @@ def time_marks(content: Content, span: tuple[float, float], about: int) -> list[
     first = content.moment(int(span[0]))
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     marks = []
-    for index in range(math.floor((length + 86_400) / step) + 1):
+    for index in itertools.count():
         # By the clock on the wall, which summer time moves.
         wall = (midnight + timedelta(seconds=step * index)).replace(tzinfo=content.zone)
-        at = wall.timestamp() * 1000
-        if span[0] <= at <= span[1]:
-            marks.append((at, _clock(wall, step)))
+        at, text = wall.timestamp() * 1000, _clock(wall, step)
+        # It skips times as summer time begins; a day whose midnight it skips begins an hour later.
+        if _clock(content.moment(round(at)), step) != text:
+            continue
+        if at > span[1]:
+            break
+        if at >= span[0]:
+            marks.append((at, text))
     return marks
 
 

@@ -564,6 +564,39 @@ def test_weeks_have_a_map_by_the_clock_on_the_wall_and_a_trend():
     assert "23 March 2026 00:00 to 5 April 2026 23:51 (CET)" in text
 
 
+def marks(zone, began, ended, about):
+    """Places and labels of an axis from ``began`` to ``ended``; times by UTC."""
+    made = replace(content(two_people(), zone=UTC), zone=zone_called(zone))
+    span = tuple(datetime.fromisoformat(f"{at}+00:00").timestamp() * 1000 for at in (began, ended))
+    found = charts.time_marks(made, span, about)
+    return [(f"{datetime.fromtimestamp(at / 1000, UTC):%m-%d %H:%M}", text) for at, text in found]
+
+
+def test_times_that_summer_time_skips_are_not_on_an_axis():
+    # In Berlin 02:00 to 03:00 is left out.
+    assert marks("Europe/Berlin", "2026-03-29T00:00", "2026-03-29T04:00", 5) == [
+        ("03-29 00:00", "01:00"),
+        ("03-29 01:00", "03:00"),
+        ("03-29 02:00", "04:00"),
+        ("03-29 03:00", "05:00"),
+        ("03-29 04:00", "06:00"),
+    ]
+    assert marks("Europe/Berlin", "2026-03-29T00:30", "2026-03-29T01:30", 4) == [
+        ("03-29 00:30", "01:30"),
+        ("03-29 00:45", "01:45"),
+        ("03-29 01:00", "03:00"),
+        ("03-29 01:15", "03:15"),
+        ("03-29 01:30", "03:30"),
+    ]
+    # A day of 23 hours is marked as far as its end.
+    day = marks("Europe/Berlin", "2026-03-28T22:30", "2026-03-29T22:00", 24)
+    assert day[:3] == [("03-28 23:00", "29 Mar"), ("03-29 00:00", "01:00"), ("03-29 01:00", "03:00")]
+    assert day[-2:] == [("03-29 21:00", "23:00"), ("03-29 22:00", "30 Mar")] and len(day) == 24
+    # In Havana the day begins at 01:00.
+    days = marks("America/Havana", "2026-03-06T12:00", "2026-03-10T00:00", 4)
+    assert days == [("03-07 05:00", "Sat 7 Mar"), ("03-08 05:00", "Sun 8 Mar"), ("03-09 04:00", "Mon 9 Mar")]
+
+
 def test_days_can_stand_side_by_side_and_are_compared():
     material = simulated_session()
     day = 86_400_000
