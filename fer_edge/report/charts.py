@@ -22,8 +22,12 @@ WIDE, NARROW = 920, 358
 
 Floats = NDArray[np.float64]
 
+_MONTH = 2_629_746
+"""Seconds of a mean month."""
+
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
-          172_800, 604_800, 1_209_600, 2_592_000)  # fmt: skip
+          172_800, 345_600, 604_800, 1_209_600,
+          *(months * _MONTH for months in (1, 2, 3, 6, 12, 24, 60, 120)))  # fmt: skip
 
 
 class _Frame:
@@ -205,19 +209,32 @@ def _time_axis(drawing: Drawing, frame: _Frame, content: Content, labels: bool =
         return
     marks = time_marks(content, frame.span, int((frame.right - frame.left) // 76))
     days = frame.span[1] - frame.span[0] > DAY
+    free = -math.inf
     for at, text in marks:
         x = frame.x(at)
         drawing.line(x, frame.bottom, x, frame.bottom + 4, "axis")
         half = text_width(text, 12) / 2
-        if days or (frame.left - 12 <= x - half and x + half <= frame.right + 12):
+        inside = days or (frame.left - 12 <= x - half and x + half <= frame.right + 12)
+        if inside and x - half >= free:
             drawing.text(x, frame.bottom + 17, text, "tick", "middle")
+            free = x + half + 6
 
 
 def time_marks(content: Content, span: tuple[float, float], about: int) -> list[tuple[float, str]]:
-    """Round times within ``span`` with what an axis calls them."""
+    """Round times within ``span`` with what an axis calls them: some ``about`` of them, but two at least."""
     length = (span[1] - span[0]) / 1000
-    step = next((one for one in _TICKS if length / one <= max(about, 2)), _TICKS[-1])
+    close = sum(length / step > max(about, 2) for step in _TICKS)
+    marks: list[tuple[float, str]] = []
+    for step in reversed(_TICKS[: close + 1]):
+        marks = _marks(content, span, step)
+        if len(marks) > 1:
+            break
+    return marks
+
+
+def _marks(content: Content, span: tuple[float, float], step: int) -> list[tuple[float, str]]:
     if content.film:
+        length = (span[1] - span[0]) / 1000
         count = math.floor(length / step)
         return [(span[0] + 1000 * step * i, position(1000 * step * i)) for i in range(count + 1)]
     first = content.moment(int(span[0]))
@@ -225,7 +242,7 @@ def time_marks(content: Content, span: tuple[float, float], about: int) -> list[
     marks = []
     for index in itertools.count():
         # By the clock on the wall, which summer time moves.
-        wall = (midnight + timedelta(seconds=step * index)).replace(tzinfo=content.zone)
+        wall = _round(midnight, step, index).replace(tzinfo=content.zone)
         at, text = wall.timestamp() * 1000, _clock(wall, step)
         # It skips times as summer time begins; a day whose midnight it skips begins an hour later.
         if _clock(content.moment(round(at)), step) != text:
@@ -237,7 +254,18 @@ def time_marks(content: Content, span: tuple[float, float], about: int) -> list[
     return marks
 
 
+def _round(midnight: datetime, step: int, index: int) -> datetime:
+    """The time ``index`` steps after a midnight; of months, after the beginning of the step that has it."""
+    if step < _MONTH:
+        return midnight + timedelta(seconds=step * index)
+    months = step // _MONTH
+    number = ((12 * midnight.year + midnight.month - 1) // months + index) * months
+    return datetime(number // 12, number % 12 + 1, 1)
+
+
 def _clock(wall: datetime, step: int) -> str:
+    if step >= _MONTH:
+        return f"{wall:%b}" if wall.month > 1 else str(wall.year)
     if step >= 86_400:
         return f"{wall:%a} {wall.day} {wall:%b}" if step == 86_400 else f"{wall.day} {wall:%b}"
     if step >= 3600 and wall.hour == 0 and wall.minute == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -570,6 +571,47 @@ def marks(zone, began, ended, about):
     span = tuple(datetime.fromisoformat(f"{at}+00:00").timestamp() * 1000 for at in (began, ended))
     found = charts.time_marks(made, span, about)
     return [(f"{datetime.fromtimestamp(at / 1000, UTC):%m-%d %H:%M}", text) for at, text in found]
+
+
+def test_long_axes_are_marked_at_the_beginnings_of_months_and_years():
+    year = ("2026-01-01T08:00", "2026-12-31T22:00")
+    assert marks("UTC", *year, 9) == [
+        ("03-01 00:00", "Mar"),
+        ("05-01 00:00", "May"),
+        ("07-01 00:00", "Jul"),
+        ("09-01 00:00", "Sep"),
+        ("11-01 00:00", "Nov"),
+    ]
+    # Of half years only July would be within it.
+    assert marks("UTC", *year, 3) == [("04-01 00:00", "Apr"), ("07-01 00:00", "Jul"), ("10-01 00:00", "Oct")]
+    assert [text for _, text in marks("UTC", "2025-02-10T00:00", "2026-08-01T00:00", 3)] == [
+        "Jul",
+        "2026",
+        "Jul",
+    ]
+    assert [text for _, text in marks("UTC", "2020-01-31T08:00", "2026-03-20T22:00", 3)] == [
+        "2022",
+        "2024",
+        "2026",
+    ]
+    # The beginning of a month is midnight by the clock on the wall.
+    assert marks("Asia/Tokyo", "2026-01-20T00:00", "2026-03-20T00:00", 3) == [
+        ("01-31 15:00", "Feb"),
+        ("02-28 15:00", "Mar"),
+    ]
+
+
+@pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
+@pytest.mark.parametrize("days", [0.44, 1.2, 3.5, 6.6, 13.6, 45, 100, 365, 1000, 5000])
+def test_labels_of_a_time_axis_are_several_and_do_not_touch(days, width):
+    made = content(two_people(), zone=UTC)
+    made = replace(made, span=(BEGAN, BEGAN + round(86_400_000 * days)))
+    drawing = charts.presence(made, width).markup()
+    found = re.findall(r'<text x="([\d.]+)" y="1[24]1" text-anchor="middle" class="tick">([^<]+)<', drawing)
+    assert len(found) > 1
+    # Letters of 12 pixels are 6.5 wide on average.
+    edges = [(float(x) - 3.25 * len(text), float(x) + 3.25 * len(text)) for x, text in found]
+    assert all(right < left for (_, right), (left, _) in itertools.pairwise(edges))
 
 
 def test_times_that_summer_time_skips_are_not_on_an_axis():
