@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -384,10 +384,13 @@ def heat(content: Content, what: str, width: int) -> Drawing:
 
 
 def trend(days: Table, name: str, width: int) -> Drawing:
-    """A figure of each day as dots on a line, or as bars where it is a count."""
+    """A figure of each day as dots on a line, or as bars where it is a count; other days are holes."""
     columns = [column.name for column in days.columns]
     column = days.columns[columns.index(name)]
-    values = np.array([row[columns.index(name)] for row in days.rows], np.float64)
+    first_day = date.fromisoformat(days.rows[0][0])
+    places = [(date.fromisoformat(row[0]) - first_day).days for row in days.rows]
+    values = np.full(places[-1] + 1, np.nan)
+    values[places] = [row[columns.index(name)] for row in days.rows]
     shown: Callable[[float], str] = {
         "share": percent,
         "points": signed_points,
@@ -398,7 +401,7 @@ def trend(days: Table, name: str, width: int) -> Drawing:
     least, most = float(known.min(initial=0.0)), float(known.max(initial=0.0))
     drawing = Drawing(
         width, height, f"{column.label} by day",
-        ", ".join(f"{row[0]} {shown(float(value))}" for row, value in zip(days.rows, values, strict=True)),
+        ", ".join(f"{row[0]} {shown(float(values[at]))}" for row, at in zip(days.rows, places, strict=True)),
         "trend",
     )  # fmt: skip
     high = most * 1.15 if most > least else 1.0
@@ -408,25 +411,29 @@ def trend(days: Table, name: str, width: int) -> Drawing:
         drawing.text(frame.left - 6, frame.y(mark) + 4, shown(mark) if mark else "0", "tick", "end")
         if mark:
             drawing.line(frame.left, frame.y(mark), frame.right, frame.y(mark), "grid")
+    for first, until in _runs(~np.isin(np.arange(len(values)), places)):
+        left, right = frame.x(first - 0.5), frame.x(until - 0.5)
+        drawing.rect(left, frame.top, right - left, frame.bottom - frame.top, "hole", "nothing recorded")
+    each = [first_day + timedelta(days=index) for index in range(len(values))]
     if column.kind == "count":
-        each = (frame.right - frame.left) / len(values)
+        wide = max((frame.right - frame.left) / len(values) * 0.72, 1)
         for index, value in enumerate(values.tolist()):
             if not np.isnan(value):
                 top = frame.y(value)
                 drawing.rect(
-                    frame.x(index) - each * 0.36, top, each * 0.72, frame.bottom - top, "bar",
-                    f"{days.rows[index][0]}: {shown(value)}",
+                    frame.x(index) - wide / 2, top, wide, frame.bottom - top, "bar",
+                    f"{each[index]}: {shown(value)}",
                 )  # fmt: skip
     else:
         for first, until in _runs(~np.isnan(values)):
             points = [(frame.x(i), frame.y(float(values[i]))) for i in range(first, until)]
             drawing.path(points, "trend-line")
             for index, (x, y) in zip(range(first, until), points, strict=True):
-                drawing.dot(x, y, 3, "trend-dot", f"{days.rows[index][0]}: {shown(float(values[index]))}")
+                drawing.dot(x, y, 3, "trend-dot", f"{each[index]}: {shown(float(values[index]))}")
     every = max(1, math.ceil(len(values) * 58 / (frame.right - frame.left)))
-    for index in range(0, len(values), every):
-        day = datetime.fromisoformat(days.rows[index][0])
-        drawing.text(frame.x(index), frame.bottom + 17, f"{day.day} {day:%b}", "tick", "middle")
+    for index, day in enumerate(each):
+        if index % every == 0:
+            drawing.text(frame.x(index), frame.bottom + 17, f"{day.day} {day:%b}", "tick", "middle")
     return drawing
 
 

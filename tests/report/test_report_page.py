@@ -565,6 +565,39 @@ def test_weeks_have_a_map_by_the_clock_on_the_wall_and_a_trend():
     assert "23 March 2026 00:00 to 5 April 2026 23:51 (CET)" in text
 
 
+def trends(text):
+    """Of each chart by day its dots or middles of bars (x, day), how many dots each line has, its holes."""
+    found = []
+    for drawing in re.findall(r'<svg [^>]*class="trend wide".*?</svg>', text, re.S):
+        dots = re.findall(r'<circle cx="([\d.]+)"[^>]*><title>([\d-]+): ', drawing)
+        bars = re.findall(
+            r'<rect x="([\d.]+)" [^>]*width="([\d.]+)"[^>]*class="bar"><title>([\d-]+)', drawing
+        )
+        lines = re.findall(r'<path d="([^"]*)" class="trend-line"', drawing)
+        marks = [(float(x), day) for x, day in dots] + [(float(x) + float(w) / 2, day) for x, w, day in bars]
+        holes = re.findall(r'<rect x="([\d.]+)" [^>]*width="([\d.]+)"[^>]*class="hole"', drawing)
+        found.append((marks, [1 + line.count("L") for line in lines], holes))
+    return found
+
+
+def test_days_on_which_nothing_was_recorded_are_holes_in_the_charts_by_day():
+    # Two weeks from 23 March on without Sunday 29 and without 1 to 3 April.
+    whole = weeks(UTC)
+    day = (whole.minutes.began - whole.minutes.began[0]) // 86_400_000
+    open_days = np.isin(day, [0, 1, 2, 3, 4, 5, 7, 8, 12, 13])
+    text = page_of(replace(whole, minutes=whole.minutes.take(open_days)))
+    people, dwell, happy = trends(text)
+    names = ["23", "24", "25", "26", "27", "28", "30", "31"]
+    expected = [f"2026-03-{one}" for one in names] + ["2026-04-04", "2026-04-05"]
+    for points, _, holes in (people, dwell, happy):
+        assert [one for _, one in points] == expected
+        # The chart is 856 pixels wide, and 14 days long.
+        places = [(x - points[0][0]) / (856 / 14) for x, _ in points]
+        assert places == pytest.approx([0, 1, 2, 3, 4, 5, 7, 8, 12, 13], abs=0.01)
+        assert [float(wide) / (856 / 14) for _, wide in holes] == pytest.approx([1, 3], abs=0.01)
+    assert dwell[1] == happy[1] == [6, 2, 2]
+
+
 def marks(zone, began, ended, about):
     """Places and labels of an axis from ``began`` to ``ended``; times by UTC."""
     made = replace(content(two_people(), zone=UTC), zone=zone_called(zone))
