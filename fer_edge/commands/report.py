@@ -287,8 +287,9 @@ def _write(args: argparse.Namespace, content: Content) -> None:
 def _told(content: Content) -> str:
     from ..report.wording import people_counted, spoken
 
-    parts = [people_counted(content.people), f"{spoken(content.quality.observed)} observed"]
-    if content.pieces:
+    observed = f"{spoken(content.quality.observed)} observed{content.over_cameras}"
+    parts = [people_counted(content.people), observed]
+    if content.pieces and content.kind not in ("camera", "film"):
         parts.append(counted(len(content.pieces) + content.more, content.kind))
     return ", ".join(parts)
 

@@ -20,6 +20,9 @@ from .wording import gaps_counted, percent, position, signed_points, spoken
 WIDE, NARROW = 920, 358
 """Pixels of the two sizes."""
 
+MOST_CAMERAS = 50
+"""Of which the page draws when they gave frames."""
+
 Floats = NDArray[np.float64]
 
 _MONTH = 2_629_746
@@ -440,7 +443,7 @@ def trend(days: Table, name: str, width: int) -> Drawing:
 def observed(content: Content, width: int) -> Drawing:
     """When each camera gave frames, and where it has gaps."""
     material = content.material
-    names = list(dict.fromkeys((one.device, one.camera) for one in material.sources))[:8]
+    names = material.cameras[:MOST_CAMERAS]
     height = 24.0 * len(names) + 26
     several = len({device for device, _ in names}) > 1
     gaps, minutes = material.gaps, material.minutes

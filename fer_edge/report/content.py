@@ -419,7 +419,9 @@ def absence(found: Content) -> str:
     if found.people or not np.isnan(found.curve.shares).all():
         return ""
     observed = spoken(found.quality.observed)
-    told = f"Nobody was in sight in the {observed} observed: there are no figures of people."
+    told = (
+        f"Nobody was in sight in the {observed} observed{found.over_cameras}: there are no figures of people."
+    )
     if found.quality.brightness < DARK:
         return f"{told} The picture was dark, so faces may have been missed."
     return f"{told} If people were there, their faces may be too small, turned away or in the dark."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
+from ..errors import counted
 from ..store.clock import DAY
 from .compare import Comparison, Estimate
 from .material import Event, Floats, Material, Times
@@ -168,8 +169,18 @@ class Content:
     @property
     def per_camera(self) -> str:
         """What to add to the name of a mean over cameras: nothing if there is only one."""
-        cameras = {(source.device, source.camera) for source in self.material.sources}
-        return ", per camera" if len(cameras) > 1 else ""
+        return ", per camera" if len(self.material.cameras) > 1 else ""
+
+    @property
+    def over_cameras(self) -> str:
+        """What to add to a time that is added up over cameras: nothing if there is only one."""
+        return f" over {self.cameras}" if len(self.material.cameras) > 1 else ""
+
+    @property
+    def cameras(self) -> str:
+        """How many cameras there are, or films, in words."""
+        what = "film" if all(one.film for one in self.material.sources) else "camera"
+        return counted(len(self.material.cameras), what)
 
     @property
     def baseline(self) -> str:

@@ -358,6 +358,11 @@ class Material:
         tables = (self.people, self.minutes, self.gaps)
         return np.isin(np.arange(len(self.sources)), np.concatenate([table.source for table in tables]))
 
+    @property
+    def cameras(self) -> list[tuple[str, str]]:
+        """Device and name of each camera or film, in the order of the sources."""
+        return list(dict.fromkeys((one.device, one.camera) for one in self.sources))
+
     def sources_where(
         self,
         *,

@@ -98,8 +98,8 @@ def _header(content: Content) -> str:
         when = f"{first:%A}, {first.day} {first:%B %Y}, {first:%H:%M} to {last:%H:%M} ({first:%Z})"
     else:
         when = f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M} ({first:%Z})"
-    cameras = dict.fromkeys(f"{one.device} / {one.camera}" for one in content.material.sources)
-    where = ", ".join(cameras) if len(cameras) < 4 else f"{len(cameras)} cameras"
+    cameras = [f"{device} / {camera}" for device, camera in content.material.cameras]
+    where = ", ".join(cameras) if len(cameras) < 4 else content.cameras
     notice = (
         '<p class="simulated"><strong>Simulated data.</strong> None of these people exist, and no film was '
         "shown.</p>"
@@ -318,7 +318,7 @@ def _quality(content: Content) -> str:
     quality = content.quality
     whole = quality.observed + quality.gap_seconds
     facts = [
-        ("Observed", f"{spoken(quality.observed)}, {quality.frames:,} frames"
+        ("Observed", f"{spoken(quality.observed)}{content.over_cameras}, {quality.frames:,} frames"
          + (f" ({quality.frames / quality.observed:.1f} a second)" if quality.observed else "")),
         ("Gaps", f"{gaps_counted(quality.gaps, quality.gap_seconds)}, "
          f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps != 0 and whole else "none"),
@@ -357,12 +357,18 @@ def _quality(content: Content) -> str:
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     gaps = _table_named(content, "gaps")
     drawn = charts.sizes(lambda width: charts.observed(content, width))
+    hidden = (
+        f'<p class="note">Of {content.cameras} the first {charts.MOST_CAMERAS} are shown; choose others with '
+        "--camera or --device.</p>"
+        if len(content.material.cameras) > charts.MOST_CAMERAS
+        else ""
+    )
     return _section(
         "quality",
         "How good the data are",
         "",
         "".join(f'<p class="warn">{escape(text)}</p>' for text in warnings)
-        + f'<dl class="facts">{rows}</dl><figure>{drawn}</figure>'
+        + f'<dl class="facts">{rows}</dl><figure>{drawn}</figure>{hidden}'
         + _list(content.material.told)
         + (_details("Each gap", gaps, content) if gaps and gaps.rows else ""),
     )

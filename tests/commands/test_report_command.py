@@ -323,6 +323,12 @@ def test_all_events_are_counted_and_not_only_those_that_are_shown(tmp_path, caps
     assert "1 person, 40 s observed, 15 events" in capsys.readouterr().out
 
 
+def test_time_observed_is_told_to_be_that_of_several_cameras(tmp_path, capsys):
+    stores = [lasting(tmp_path / f"{name}.db", 20) for name in ("door", "till")]
+    assert report(*stores, "-o", tmp_path / "report.html") == 0
+    assert "2 people, 40 s observed over 2 cameras, 2 devices\n" in capsys.readouterr().out
+
+
 def test_listed_times_are_in_the_zone_of_the_report(tmp_path, local_zone):
     local_zone("UTC")
     store = lasting(tmp_path / "shop.db", 60)  # From 12:30 on, UTC.

@@ -494,6 +494,24 @@ def test_people_at_a_time_are_per_camera_in_measure_and_chart(seconds):
     assert "<figcaption>People in sight at a time</figcaption>" in alone and "per camera" not in alone
 
 
+def drawn_cameras(text):
+    drawing = re.search(r'<svg [^>]*class="observed wide".*?</svg>', text, re.S)[0]
+    return re.findall(r'class="tick strong">([^<]*)<', drawing)
+
+
+def test_when_cameras_gave_frames_is_shown_of_all_or_the_rest_is_told():
+    names = [f"camera {number}" for number in range(60)]
+    # 20 s in each of 2 minutes: 40 s of each camera.
+    text = page_of(watched(2, cameras=names[:10]))
+    assert drawn_cameras(text) == names[:10] and "are shown; choose" not in text
+    assert "<dt>Observed</dt><dd>6 min 40 s over 10 cameras, 2,000 frames" in text
+    text = page_of(watched(2, cameras=names))
+    assert drawn_cameras(text) == names[:50]
+    assert "Of 60 cameras the first 50 are shown; choose others with --camera or --device." in text
+    assert "<dt>Observed</dt><dd>40 min over 60 cameras," in text
+    assert "<dt>Observed</dt><dd>40 s, 200 frames" in page_of(watched(2))
+
+
 def test_visits_by_hour_are_per_camera():
     zone = zone_called("Europe/Berlin")
     other = replace(weeks(zone), sources=(Source("pi", "till", "1"),))
@@ -715,10 +733,13 @@ def test_nothing_recorded_is_an_error_that_helps():
 
 def test_nobody_seen_is_a_page_all_the_same():
     material = weeks(UTC)
+    till = (Source("pi", "till", "1"),)
     empty = material.minutes.take(np.flatnonzero(material.minutes.people == 0)[:10])
     text = page_of(replace(material, minutes=empty))
     assert "Nobody was in sight" in text
     Page(text)
+    both = joined([replace(material, minutes=empty), replace(material, minutes=empty, sources=till)])
+    assert "Nobody was in sight in the 20 min observed over 2 cameras: there are" in page_of(both)
 
 
 def in_sight_for(*lengths):

@@ -167,6 +167,7 @@ def test_a_device_without_a_session_is_told():
     material = joined([marked(shop(), ("evening", 0, 240)), shop("till")])
     found = in_sessions(material)
     assert found.told.endswith("No session was marked on till / door.")
+    assert "The other 16 min of 20 min observed over 2 cameras are left out" in found.told
     assert len(found.material.people) == 2
 
 
