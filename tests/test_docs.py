@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -50,6 +54,31 @@ def test_commands_have_options_that_exist(page, line):
     words = words[: next((i for i, word in enumerate(words) if word in ("|", ">", "&&")), len(words))]
     assert words[1] in COMMANDS
     _parser(words[1]).parse_args(words[1:])
+
+
+def test_a_clone_that_is_not_installed_trains_by_links(tmp_path):
+    (block,) = [text for text in blocks(REPOSITORY / "docs" / "model.md", "console") if "links/" in text]
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("fer_edge", "train", "export"):
+        (clone / name).symlink_to(REPOSITORY / name)
+    # Without site, which is what finds an editable installation; its packages alone remain.
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{sysconfig.get_path("purelib")}" exec {sys.executable} -S "$@"\n'
+    )
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        ["bash", "-ec", re.sub(r"^\$ ", "", block, flags=re.MULTILINE).replace(" …\n", " --help\n")],
+        cwd=clone,
+        env={**environment, "PATH": f"{python.parent}:{environment['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: fer-edge train")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
