@@ -36,6 +36,10 @@ class ParityError(FerEdgeError, RuntimeError):
     exit_code = 1
 
 
+class CalibrationError(ParityError):
+    """The files lose too much, or disagree, which other calibration rows may change."""
+
+
 @dataclass(frozen=True)
 class Parity:
     """One output of a file against the PyTorch network on the same rows.
@@ -151,7 +155,7 @@ def _truth(head: Labels, rows: Rows) -> NDArray[np.int64]:
 
 
 def refuse_bad(report: ExportReport) -> None:
-    """Raise ParityError where a file loses too much, or the files of a precision disagree."""
+    """Raise CalibrationError where a file loses too much, or the files of a precision disagree."""
     # Of few rows, chance turns one or another.
     most = max(MAX_DROP, 100 / report.rows, 200 * (COIN_TOSSES / report.rows) ** 0.5) + 1e-9
     least = min(MIN_AGREEMENT, 1 - 3 / report.rows) - 1e-9
@@ -170,7 +174,4 @@ def refuse_bad(report: ExportReport) -> None:
     if report.steps > MOST_STEPS:
         faults.append(f"ONNX and TFLite int8 logits differ by {report.steps} steps (at most {MOST_STEPS})")
     if faults:
-        raise ParityError(
-            f"nothing was written: {'; '.join(faults)}. Chance decides much where few faces calibrate: try "
-            "more pictures (train --faces), or other rows (export-int8 --seed, --rows)"
-        )
+        raise CalibrationError(f"nothing was written: {'; '.join(faults)}")

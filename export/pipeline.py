@@ -34,9 +34,13 @@ from .calibration import Choice, Rows, choose_rows
 from .convert import convert
 from .manifest import model_entry, publish, refuse_file, refuse_overwriting, write_manifest
 from .network import InferenceNet
-from .parity import FEW_ROWS, ExportReport, check_files, check_int8_input, refuse_bad
+from .parity import FEW_ROWS, CalibrationError, ExportReport, check_files, check_int8_input, refuse_bad
 from .people import fit_people, fit_people_temperature, prior
 from .temperature import fit_temperature
+
+CALIBRATION_ROWS = 512
+SEEDS = 4
+"""How many seeds :func:`export_by_some_seed` tries."""
 
 Logits = dict[Labels, NDArray[np.float32]]
 """Those of n faces, (n, k) by output."""
@@ -49,7 +53,7 @@ def export(
     *,
     votes: NDArray[np.uint8] | None = None,
     model: str | None = None,
-    calibration_rows: int = 512,
+    calibration_rows: int = CALIBRATION_ROWS,
     seed: int = 1,
     balance: float | None = None,
     force: bool = False,
@@ -65,7 +69,7 @@ def export(
     folder, or the rows do not suffice, were cut out of pictures in another way than those that the checkpoint
     learned from, or a balance has nothing to choose among, ModelError for a teacher, which looks at larger
     faces or at a part of them, and where ``model`` is already there and ``force`` is not set, ParityError
-    where a file fails the check.
+    where no runtime can load a file, CalibrationError where one fails the check.
     """
     folder = Path(out)
     refuse_file(folder)
@@ -137,6 +141,40 @@ def export(
         write_text(staging / entry["training_log"], training_log(state))
         publish(folder, staging, name, entry, force)
     return report
+
+
+def export_by_some_seed(
+    checkpoint: str | os.PathLike[str],
+    dataset: FerDataset,
+    out: str | os.PathLike[str],
+    *,
+    votes: NDArray[np.uint8] | None,
+    progress: Callable[[str], None],
+) -> ExportReport:
+    """:func:`export` with ``force``, again with other calibration rows while files fail the check.
+
+    Seeds 1 to :data:`SEEDS` choose these. From the second on they are at most four fifths of the Training
+    rows: of few rows each seed would choose all. Raises as :func:`export`, CalibrationError after the last.
+    """
+    rows = CALIBRATION_ROWS
+    for seed in range(1, SEEDS + 1):
+        try:
+            return export(
+                checkpoint,
+                dataset,
+                out,
+                votes=votes,
+                calibration_rows=rows,
+                seed=seed,
+                force=True,
+                progress=progress,
+            )
+        except CalibrationError as error:
+            failed = error
+        if seed < SEEDS:
+            progress(f"{failed}; trying other calibration rows, of seed {seed + 1}")
+            rows = min(rows, max(1, 4 * int(np.count_nonzero(dataset.usage == "Training")) // 5))
+    raise CalibrationError(f"{failed}, with calibration seeds 1 to {SEEDS}") from failed
 
 
 def _refuse_other_cut(

@@ -91,6 +91,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # TensorFlow's C++ parts greet on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_export()
+    from ..export.parity import CalibrationError
     from ..export.pipeline import export
     from ..train.data import read_data
 
@@ -106,18 +107,24 @@ def execute(arguments: argparse.Namespace) -> int:
     dataset = read_data(arguments.calibration, votes, skip_bad=arguments.skip_bad, detect=arguments.detect)
     print_skipped(dataset)
     with renamed_names_reported():
-        report = export(
-            arguments.checkpoint,
-            dataset,
-            arguments.out,
-            votes=dataset.votes,
-            model=arguments.model,
-            calibration_rows=arguments.rows,
-            seed=arguments.seed,
-            balance=arguments.balance,
-            force=arguments.force,
-            progress=lambda message: print(message, file=sys.stderr, flush=True),
-        )
+        try:
+            report = export(
+                arguments.checkpoint,
+                dataset,
+                arguments.out,
+                votes=dataset.votes,
+                model=arguments.model,
+                calibration_rows=arguments.rows,
+                seed=arguments.seed,
+                balance=arguments.balance,
+                force=arguments.force,
+                progress=lambda message: print(message, file=sys.stderr, flush=True),
+            )
+        except CalibrationError as error:
+            raise CalibrationError(
+                f"{error}. Chance decides much where few faces calibrate: try more of them, or others "
+                "(--seed, and fewer --rows where they are all of Training)"
+            ) from error
     if arguments.json:
         print(to_json(asdict(report)))
         return 0

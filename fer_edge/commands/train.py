@@ -256,7 +256,13 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
             f"{arguments.out / 'best.pt'}"
         )
         if fine_tuning:
-            _export(arguments.out / "best.pt", dataset, arguments.out / "model")
+            _export(
+                arguments.out / "best.pt",
+                dataset,
+                arguments.out / "model",
+                "Chance decides much where few faces calibrate: try more pictures or another --seed, with "
+                "another --out",
+            )
     return 0
 
 
@@ -374,13 +380,14 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
                 "epochs"
             )
         trained = arguments.out / results[-1].stage / "last.pt"
+        votes = f" --votes {arguments.votes or 'VOTES'}" if data.votes is not None else ""
+        read = f"{' --detect' if data.detected else ''}{' --skip-bad' if arguments.skip_bad else ''}"
+        like = f"{'CSV' if data.detected is None else 'PHOTOS'}{votes}{read}"
+        by_hand = f"fer-edge export-int8 {trained} --calibration {like} --out DIR"
         if arguments.no_export:
-            votes = f" --votes {arguments.votes or 'VOTES'}" if data.votes is not None else ""
-            read = f"{' --detect' if data.detected else ''}{' --skip-bad' if arguments.skip_bad else ''}"
-            like = f"{'CSV' if data.detected is None else 'PHOTOS'}{votes}{read}"
-            print(f"to export: fer-edge export-int8 {trained} --calibration {like} --out DIR")
+            print(f"to export: {by_hand}")
         else:
-            _export(trained, dataset, arguments.out / "model")
+            _export(trained, dataset, arguments.out / "model", f"Try others: {by_hand} --seed N")
     return 0
 
 
@@ -500,17 +507,21 @@ def _own_faces(arguments: argparse.Namespace) -> tuple[TrainingData, FerDataset]
     return training_data(dataset), dataset
 
 
-def _export(checkpoint: Path, dataset: FerDataset, folder: Path) -> None:
-    from ..export.pipeline import export
+def _export(checkpoint: Path, dataset: FerDataset, folder: Path, way_out: str) -> None:
+    """Export, and say how well it went; ``way_out`` is what can be done where files fail the check."""
+    from ..export.parity import CalibrationError
+    from ..export.pipeline import export_by_some_seed
 
-    report = export(
-        checkpoint,
-        dataset,
-        folder,
-        votes=dataset.votes,
-        force=True,
-        progress=lambda message: print(message, file=sys.stderr, flush=True),
-    )
+    try:
+        report = export_by_some_seed(
+            checkpoint,
+            dataset,
+            folder,
+            votes=dataset.votes,
+            progress=lambda message: print(message, file=sys.stderr, flush=True),
+        )
+    except CalibrationError as error:
+        raise CalibrationError(f"{error}. {way_out}") from error
     files = [outputs for name, outputs in report.parity.items() if "int8" in name]
     rows = {"people": " of those with one top vote"} if dataset.votes is not None else {}
     figures = ", ".join(

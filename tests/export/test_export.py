@@ -23,7 +23,7 @@ from fer_edge.export import pipeline, tflite
 from fer_edge.export.calibration import choose_rows
 from fer_edge.export.convert import Converted, quiet
 from fer_edge.export.network import InferenceNet, short_half
-from fer_edge.export.parity import ExportReport, Parity, ParityError
+from fer_edge.export.parity import CalibrationError, ExportReport, Parity, ParityError
 from fer_edge.faces.pictures import read_labelled
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.labels import ANSWERS, EMOTIONS
@@ -458,6 +458,12 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     (folder / "manifest.json").write_bytes(before["manifest.json"])
 
 
+def converted(folder: Path) -> list[Converted]:
+    """The files of ``edge`` in ``folder`` as they came out of the conversion."""
+    files = [fer_edge.load_classifier(folder / name).file for name in sorted(FILES)]
+    return [Converted(file.backend, file.precision, file.read(), file.input, file.outputs) for file in files]
+
+
 def test_files_that_fail_the_check_are_not_written(
     exported, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
 ):
@@ -474,11 +480,7 @@ def test_files_that_fail_the_check_are_not_written(
             steps=0,
         )
 
-    files = [fer_edge.load_classifier(exported[0] / name).file for name in sorted(FILES)]
-    converted = [
-        Converted(file.backend, file.precision, file.read(), file.input, file.outputs) for file in files
-    ]
-    monkeypatch.setattr(pipeline, "convert", lambda *arguments: converted)
+    monkeypatch.setattr(pipeline, "convert", lambda *arguments: converted(exported[0]))
     monkeypatch.setattr(pipeline, "check_files", spoiled)
     with pytest.raises(
         ParityError, match=r"edge-int8\.onnx loses 1\.50 points of people.*98\.00% of rows of"
@@ -487,6 +489,47 @@ def test_files_that_fail_the_check_are_not_written(
             trained_edge, fer_edge.read_fer2013(drawn_csv), tmp_path / "out", votes=read_votes(drawn_votes)
         )
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_other_rows_calibrate_where_files_fail_the_check(
+    exported, trained_edge, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    """All 140 Training rows, which every seed would choose, and then four fifths of them, 112."""
+    original, calibrating, said = pipeline.check_files, [], []
+    monkeypatch.setattr(
+        pipeline, "convert", lambda _, faces, *__: calibrating.append(faces) or converted(exported[0])
+    )
+
+    def apart(*arguments):
+        return replace(original(*arguments), steps=(3, 3, 2)[len(calibrating) - 1])
+
+    monkeypatch.setattr(pipeline, "check_files", apart)
+    dataset = fer_edge.read_fer2013(drawn_csv)
+    pipeline.export_by_some_seed(
+        trained_edge, dataset, tmp_path, votes=read_votes(drawn_votes), progress=said.append
+    )
+    assert [len(faces) for faces in calibrating] == [140, 112, 112]
+    assert not np.array_equal(calibrating[1], calibrating[2])
+    (model,) = json.loads((tmp_path / "manifest.json").read_text())["models"].values()
+    assert (model["calibration"]["rows"], model["calibration"]["seed"]) == (112, 3)
+    assert [line for line in said if "seed" in line] == [
+        "nothing was written: ONNX and TFLite int8 logits differ by 3 steps (at most 2); trying other "
+        f"calibration rows, of seed {seed}"
+        for seed in (2, 3)
+    ]
+
+
+def test_an_export_that_fails_the_check_is_told_of_other_rows(
+    cli, trained_tiny, drawn_csv, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise CalibrationError("nothing was written: three steps apart")
+
+    monkeypatch.setattr(pipeline, "export", fail)
+    code, _, err = cli("export-int8", trained_tiny, "--calibration", drawn_csv, "--out", tmp_path / "out")
+    assert code == 1
+    assert "three steps apart. Chance decides much" in err
+    assert "others (--seed, and fewer --rows where they are all of Training)" in err
 
 
 def test_a_network_with_a_head_for_people_is_not_exported_without_votes(

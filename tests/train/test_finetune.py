@@ -17,7 +17,9 @@ pytest.importorskip("litert_torch")
 pytestmark = pytest.mark.toolchain
 
 import fer_edge
+from fer_edge.export import pipeline
 from fer_edge.export.calibration import choose_rows
+from fer_edge.export.parity import CalibrationError
 from fer_edge.faces.pictures import read_labelled
 from fer_edge.labels import LABELS
 from fer_edge.train.data import load_training_data
@@ -244,6 +246,28 @@ def test_a_tuned_model_is_exported_and_runs(cli, folder, tmp_path):
     code, text, err = cli("run", "--camera", "demo", "--frames", 2, "--model", out / "model", "--jsonl", "-")
     assert code == 0, err
     assert len(json.loads(text.splitlines()[1])["faces"]) == 1
+
+
+def test_a_tuned_model_that_no_seed_exports_is_told_what_is_left(cli, folder, tmp_path, monkeypatch):
+    """Such pictures calibrate no export-int8, which wants a Usage."""
+    seeds = []
+
+    def fail(*_, seed, **__):
+        seeds.append(seed)
+        raise CalibrationError("nothing was written: three steps apart")
+
+    monkeypatch.setattr(pipeline, "export", fail)
+    code, _, err = cli(
+        *("train", "--faces", folder, "--out", tmp_path / "run", "--model", "nano"),
+        *("--epochs", 1, "--batch", 12, "--threads", 1),
+    )
+    assert code == 1
+    assert seeds == [1, 2, 3, 4]
+    assert (
+        "three steps apart, with calibration seeds 1 to 4. Chance decides much where few faces calibrate: "
+        "try more pictures or another --seed, with another --out\n"
+    ) in err
+    assert "export-int8" not in err
 
 
 def test_a_folder_that_is_no_emotion_is_named(cli, folder, tmp_path):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("tiny")]
 import fer_edge
 from fer_edge.errors import DataError
 from fer_edge.export import pipeline
-from fer_edge.export.parity import ExportReport, Parity
+from fer_edge.export.parity import CalibrationError, ExportReport, Parity
 from fer_edge.fer2013.reader import read_fer2013
 from fer_edge.fer2013.votes import read_votes
 from fer_edge.train import bank, checkpoint, dlib_weights, epoch, loop, recipe
@@ -421,6 +421,24 @@ def test_votes_of_an_npz_file_reach_the_export_of_a_recipe(
     )
     last = tmp_path / "run2" / "student" / "last.pt"
     assert f"to export: fer-edge export-int8 {last} --calibration CSV --votes VOTES --out DIR" in text
+
+
+def test_a_recipe_whose_export_fails_the_check_is_told_of_other_rows(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise CalibrationError("nothing was written: three steps apart")
+
+    monkeypatch.setattr(pipeline, "export", fail)
+    monkeypatch.setattr(recipe, "follow", lambda *_, **__: [recipe.StageResult("student", 1, 0.5)])
+    out = tmp_path / "run"
+    given = ("--data", drawn_csv, "--votes", drawn_votes, "--out", out)
+    code, _, err = cli("train", "--recipe", "edge", *given)
+    assert code == 1
+    assert (
+        f"seeds 1 to 4. Try others: fer-edge export-int8 {out / 'student' / 'last.pt'} --calibration CSV "
+        f"--votes {drawn_votes} --out DIR --seed N\n"
+    ) in err
 
 
 def test_a_recipe_refuses_before_it_begins_data_that_its_export_would_refuse(cli, drawn_csv, tmp_path):
