@@ -31,8 +31,14 @@ MAX_EXTRAPOLATION = 0.5
 SPARSE = 0.25
 """Seconds between frames from which on boxes of the same face need not overlap."""
 
-_LEAST_STEP = 1 / 30
-"""Seconds, at least, by which a movement is divided: frames of a burst come faster than they were taken."""
+_SEARCH_EVERY = 3
+"""After :data:`MAX_MISSED` passes, one in so many asks for the whole frame where somebody is missed."""
+
+_OF_MISSED = 0.8
+"""What an overlap with a missed track counts: where people cross, who is in sight is who was in sight."""
+
+_LEAST_STEP = 1 / 40
+"""Seconds over which a velocity is measured at least: frames of a burst come faster than they were taken."""
 
 _SPEED = 4.0
 """Widths of itself that a face moves in a second at most, for what is matched without overlap, ..."""
@@ -60,7 +66,11 @@ class _Tracks:
     seen: NDArray[np.float64]
     """Timestamp of the last detection, in seconds."""
     velocities: NDArray[np.float32]
-    """(m, 2): of the box's centre in pixels a second; NaN until the face was detected twice."""
+    """(m, 2): of the box's centre in pixels a second; NaN until it was measured."""
+    starts: NDArray[np.float32]
+    """(m, 2): the centre from which the next velocity is measured, ..."""
+    started: NDArray[np.float64]
+    """... and the timestamp of that detection, in seconds."""
     missed: NDArray[np.int64]
     """Detector passes since the last detection."""
     hits: NDArray[np.int64]
@@ -114,8 +124,9 @@ class Tracker:
 
     @property
     def lost(self) -> bool:
-        """Whether the latest detector pass missed a track that is still kept."""
-        return bool(self._tracks.missed.any())
+        """Whether to look for a track that was missed: at first in each pass, then in every third."""
+        missed = self._tracks.missed
+        return bool(np.any((missed > 0) & ((missed <= MAX_MISSED) | (missed % _SEARCH_EVERY == 0))))
 
     @property
     def keys(self) -> NDArray[np.int64]:
@@ -138,7 +149,7 @@ class Tracker:
         tracks, step, self._updated = self._tracks, timestamp - self._updated, timestamp
         predicted = tracks.boxes.copy()
         predicted[:, :2] += tracks.shifts(timestamp)
-        likeness = iou(faces.boxes, predicted)
+        likeness = iou(faces.boxes, predicted) * np.where(tracks.missed > 0, _OF_MISSED, 1.0)
         if step >= SPARSE:
             # The prediction for a face that moved by its width and stopped may overlap another face.
             likeness = np.maximum(likeness, _nearness(faces.boxes, tracks, predicted, timestamp))
@@ -189,6 +200,8 @@ class Tracker:
             landmarks=faces.landmarks,
             seen=np.full(count, timestamp),
             velocities=np.full((count, 2), np.nan, np.float32),
+            starts=_centres(faces.boxes),
+            started=np.full(count, timestamp),
             missed=np.zeros(count, np.int64),
             hits=np.ones(count, np.int64),
         )
@@ -197,9 +210,10 @@ class Tracker:
         self, tracks: _Tracks, faces: Faces, rows: NDArray[np.int64], timestamp: float
     ) -> _Tracks:
         """The ``tracks`` as they are after the detections at ``rows`` of ``faces``."""
-        seconds = (timestamp - tracks.seen)[:, np.newaxis]
-        moved = _centres(faces.boxes[rows]) - _centres(tracks.boxes)
-        measured = moved / np.maximum(seconds, _LEAST_STEP)
+        seconds = (timestamp - tracks.started)[:, np.newaxis]
+        centres = _centres(faces.boxes[rows])
+        due = seconds >= _LEAST_STEP
+        measured = (centres - tracks.starts) / np.maximum(seconds, _LEAST_STEP)
         # A detector's boxes tremble; half of the old velocity takes most of that out.
         velocities = np.where(np.isnan(tracks.velocities), measured, (tracks.velocities + measured) / 2)
         return replace(
@@ -208,7 +222,9 @@ class Tracker:
             scores=faces.scores[rows],
             landmarks=faces.landmarks[rows],
             seen=np.full(len(rows), timestamp),
-            velocities=np.where(seconds > 0, velocities, tracks.velocities).astype(np.float32),
+            velocities=np.where(due, velocities, tracks.velocities).astype(np.float32),
+            starts=np.where(due, centres, tracks.starts),
+            started=np.where(due[:, 0], timestamp, tracks.started),
             missed=np.zeros(len(rows), np.int64),
             hits=tracks.hits + 1,
         )

@@ -25,11 +25,11 @@ MARGIN = 0.05
 ENOUGH = 5
 """Pictures that count, after which the matter is settled."""
 TRIES = 20
-"""Pictures with a face that are turned at most: each costs three runs of the detector."""
+"""Pictures with a face that are turned at most, as each costs three runs of the detector; ..."""
 PAUSE = 10
 """Of a film, one frame in this many is looked at: neighbours show the same."""
 LONGEST_PAUSE = 320
-"""While nobody is in sight, the pause doubles with each picture that is turned, up to this many frames."""
+"""... after as many without one, in a row, the pause doubles with each, up to this many frames."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,24 +42,26 @@ class UprightCheck:
         self._turn = turn
         self._pause = self._step = pause
         self._prefix = prefix
-        self._seen = self._tries = 0
-        self._due = 1
+        self._seen = self._tries = self._empty = 0
+        self._looked = -pause
         self._votes: Counter[int] = Counter()
         self._done = False
 
     def look(self, image: NDArray[np.uint8], faces: Faces) -> None:
         """Take a picture, as it is recognized, and the ``faces`` found in it."""
         self._seen += 1
-        if self._done or self._seen < self._due:
+        # Whoever comes is looked at soon, however long nobody did.
+        if self._done or self._seen - self._looked < (self._pause if len(faces) else self._step):
             return
+        self._looked = self._seen
         if len(faces) and float(faces.scores.max()) >= SURE:
             self._votes[0] += 1
             somebody = True
         else:
             somebody = self._try(image, faces)
             self._tries += somebody
-        self._step = self._pause if somebody else min(2 * self._step, LONGEST_PAUSE)
-        self._due = self._seen + self._step
+        self._empty = 0 if somebody else self._empty + 1
+        self._step = self._pause if self._empty < TRIES else min(2 * self._step, LONGEST_PAUSE)
         if self._votes.total() >= ENOUGH or self._tries >= TRIES:
             self.close()
 

@@ -74,6 +74,7 @@ def watch(
     """
     if recognizer is not None:
         refuse_options(options, "detect_size")
+        options["min_score"] = recognizer.detector.min_score
     return Watch(source, WatchOptions(**options), recognizer, on_state)
 
 

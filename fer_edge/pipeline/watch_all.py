@@ -70,14 +70,13 @@ def watch_all(
         raise ValueError(f"own: there is no source {unknown[0]!r} among {', '.join(map(repr, sources))}")
     if recognizer is not None:
         refuse_options(itertools.chain(options, *own.values()), "detect_size", "min_score")
-        least = recognizer.detector.min_score
-        options = {"min_score": least, **options}
-        for given in (options, *own.values()):
-            if given.get("min_score", least) < least:
-                raise ValueError(f"min_score: {given['min_score']} is below that of the recognizer, {least}")
+        options = {"min_score": recognizer.detector.min_score, **options}
     cameras = {
         name: (source, WatchOptions(**{**options, **own.get(name, {})})) for name, source in sources.items()
     }
+    for name, (_, one) in cameras.items():
+        if recognizer is not None and one.min_score < (least := recognizer.detector.min_score):
+            raise ValueError(f"min_score: {one.min_score} of {name!r} is below the recognizer's own, {least}")
     return WatchAll(cameras, recognizer, on_state)
 
 

@@ -49,6 +49,7 @@ class ScriptedRecognizer:
 
     def __init__(self, without=(), pause=0.0, said=(0, 1), people=EVEN):
         self.without, self.pause, self.said, self.people = without, pause, said, people
+        self.min_score = 0.7
         self.detected, self.windows, self.classified, self.landmarks = [], [], [], []
 
     @property

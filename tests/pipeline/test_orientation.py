@@ -60,8 +60,30 @@ def test_the_hint_comes_however_long_nobody_was_in_sight(empty, caplog):
 def test_an_empty_scene_is_turned_more_and_more_seldom():
     detector = Detector()
     looked(UprightCheck(detector, Turn(), PAUSE), 32_000, NOBODY)
-    # Frames 1, 21, 61, 141, 301, 621, and then each 320th up to 32,000.
-    assert detector.asked == 3 * (6 + (32_000 - 621) // LONGEST_PAUSE)
+    # Frames 1, 11, ... 191; 211, 251, 331, 491, 811; and then each 320th up to 32,000.
+    assert detector.asked == 3 * (20 + 5 + (32_000 - 811) // LONGEST_PAUSE)
+
+
+@pytest.mark.parametrize(
+    ("pause", "empty", "turned"), [(PAUSE, 150, 150), (PAUSE, 180, 110), (1, 1, 1), (1, 15, 15), (1, 19, 11)]
+)
+def test_short_films_and_few_pictures_are_looked_at_without_a_longer_pause(pause, empty, turned, caplog):
+    check = UprightCheck(Detector(), Turn(), pause)
+    with caplog.at_level(logging.WARNING):
+        looked(check, empty, NOBODY)
+        looked(check, turned, UPSIDE_DOWN)
+        check.close()
+    assert len(caplog.messages) == 1
+
+
+def test_whoever_is_found_after_a_long_time_is_looked_at_soon():
+    detector = Detector()
+    check = UprightCheck(detector, Turn(), PAUSE)
+    looked(check, 1131, NOBODY)
+    asked = detector.asked
+    looked(check, PAUSE + 1, UPSIDE_DOWN, scored(0.72))
+    # The last empty picture that was turned was the 1131st.
+    assert detector.asked == asked + 3
 
 
 def test_faces_that_are_upright_settle_it(caplog):

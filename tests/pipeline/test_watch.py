@@ -505,6 +505,14 @@ def test_an_option_that_a_given_recognizer_has_itself_is_refused(name, value):
         fer_edge.watch(ScriptedSource(1), recognizer=ScriptedRecognizer(), **{name: value})
 
 
+def test_a_given_recognizer_keeps_its_threshold_when_other_options_are_reloaded():
+    recognizer = ScriptedRecognizer()
+    recognizer.min_score = 0.5
+    with fer_edge.watch(ScriptedSource(2), recognizer=recognizer) as run:
+        run.adjust(replace(run.options, smoothing=1.0))
+    assert recognizer.min_score == 0.5
+
+
 def test_options_of_a_run_go_with_a_given_recognizer():
     with fer_edge.watch(
         ScriptedSource(2), recognizer=ScriptedRecognizer(), min_hits=1, detect_size=320
