@@ -14,6 +14,7 @@ from ..option import BALANCE
 from ._json import to_json
 from ._renamed import renamed_names_reported
 from ._skipped import print_skipped
+from ._votes import votes_of
 
 HELP = (
     "Turn a training checkpoint into int8 files for LiteRT and ONNX Runtime, check them on held-out rows "
@@ -101,9 +102,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"--rows must be at least 1, got {arguments.rows}")
     if arguments.seed < 0:
         raise DataError(f"--seed must be at least 0, got {arguments.seed}")
-    votes = arguments.votes or None
-    if votes is None and arguments.calibration == os.environ.get("FER2013_CSV"):
-        votes = os.environ.get("FERPLUS_CSV") or None
+    votes = votes_of(arguments.calibration, arguments.votes)
     dataset = read_data(arguments.calibration, votes, skip_bad=arguments.skip_bad, detect=arguments.detect)
     print_skipped(dataset)
     with renamed_names_reported():

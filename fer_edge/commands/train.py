@@ -15,6 +15,7 @@ from ..train.options import NUMBERS, Number, flag, make_options
 from ..train.renamed import OPTIONS as RENAMED_OPTIONS
 from ._renamed import accept_former_name, renamed_names_reported
 from ._skipped import print_skipped
+from ._votes import votes_of
 
 if TYPE_CHECKING:
     from ..fer2013.reader import FerDataset
@@ -76,7 +77,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "with --people-only beside it, see there",
     )
     parser.add_argument("--detect", action="store_true", help="find the face in each image of a folder")
-    parser.add_argument("--votes", type=nonempty, metavar="CSV", help="FER+ votes in the same row order")
+    parser.add_argument(
+        "--votes",
+        type=nonempty,
+        metavar="CSV",
+        help="FER+ votes in the same row order, without which the model answers with the labels of 2013 "
+        "only; default: FERPLUS_CSV, where FER2013_CSV is what trains",
+    )
     parser.add_argument(
         "--teacher",
         type=nonempty,
@@ -192,6 +199,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..train.distributed import choose_device
 
     require_matplotlib("train")
+    if arguments.people_only or not arguments.faces:
+        arguments.votes = votes_of(_data(arguments), arguments.votes)
     _refuse_idle(arguments)
     device = choose_device(arguments.device)
     if arguments.threads:
@@ -234,6 +243,7 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
     if data.votes is None:
         _refuse_without_votes(arguments)
     _print_rows(data, dataset)
+    _print_without_votes(data)
     history = run(
         data,
         options,
@@ -353,6 +363,7 @@ def _recipe(arguments: argparse.Namespace, device: str) -> int:
     # In each process, or the others would wait for one that has given up.
     check_recipe_folder(arguments.out, resume=arguments.resume)
     _print_rows(data, dataset)
+    _print_without_votes(data)
 
     def report(stage: str, history: list[dict[str, float]]) -> None:
         epochs = None if options.minutes else recipe.epochs(stage)
@@ -446,6 +457,11 @@ def _print_rows(data: TrainingData, dataset: FerDataset) -> None:
     )
 
 
+def _print_without_votes(data: TrainingData) -> None:
+    if data.votes is None and _first():
+        print("no votes: the model will answer with the labels of 2013 only", flush=True)
+
+
 def _reporter(folder: Path, epochs: int | None, prefix: str = "") -> Callable[[list[dict[str, float]]], None]:
     """Prints a line and draws the learning curve at each report; ``epochs`` is None with a budget of time."""
 
@@ -528,4 +544,5 @@ def _export(checkpoint: Path, dataset: FerDataset, folder: Path, way_out: str) -
         f"{head} {max(outputs[head].accuracy for outputs in files):.1f} %{rows.get(head, '')}"
         for head in files[0]
     )
-    print(f"int8, right on {report.rows} held-out images: {figures}; fer-edge run --model {folder}")
+    labels = " --labels fer2013" if report.people is None else ""
+    print(f"int8, right on {report.rows} held-out images: {figures}; fer-edge run --model {folder}{labels}")

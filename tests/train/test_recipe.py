@@ -423,6 +423,18 @@ def test_votes_of_an_npz_file_reach_the_export_of_a_recipe(
     assert f"to export: fer-edge export-int8 {last} --calibration CSV --votes VOTES --out DIR" in text
 
 
+def test_a_recipe_without_votes_names_the_command_that_runs_its_model(cli, drawn_csv, tmp_path, monkeypatch):
+    report = ExportReport(
+        "edge", 70, {}, {}, None, {"edge-int8.onnx": {"fer2013": Parity(0, 0, 1, 0)}}, {}, 0, {}
+    )
+    monkeypatch.setattr(pipeline, "export", lambda *_, **__: report)
+    monkeypatch.setattr(recipe, "follow", lambda *_, **__: [recipe.StageResult("student", 1, 0.5)])
+    code, text, err = cli("train", "--recipe", "edge", "--data", drawn_csv, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "no votes: the model will answer with the labels of 2013 only\n" in text
+    assert text.endswith(f"; fer-edge run --model {tmp_path / 'run' / 'model'} --labels fer2013\n")
+
+
 def test_a_recipe_whose_export_fails_the_check_is_told_of_other_rows(
     cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
 ):

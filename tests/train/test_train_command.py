@@ -322,6 +322,34 @@ def test_weights_of_votes_need_votes_in_an_npz_file(
     assert code == 0, err
 
 
+def test_votes_of_the_environment_belong_to_its_data_alone(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FER2013_CSV", "fer2013.csv")
+    monkeypatch.setenv("FERPLUS_CSV", str(drawn_votes))
+    brief = ("--model", "tiny", "--epochs", 1, "--batch", 70, "--threads", 1)
+    code, text, err = cli("train", "--data", drawn_csv, "--out", tmp_path / "without", *brief)
+    assert code == 0, err
+    assert "no votes: the model will answer with the labels of 2013 only\n" in text
+    assert "people.weight" not in checkpoint.load(tmp_path / "without" / "last.pt")["net"]
+    monkeypatch.setenv("FER2013_CSV", str(drawn_csv))
+    code, text, err = cli("train", "--out", tmp_path / "with", *brief, "--vote-weight", "0.5")
+    assert code == 0, err
+    assert "no votes" not in text
+    assert "people.weight" in checkpoint.load(tmp_path / "with" / "last.pt")["net"]
+
+
+def test_votes_of_the_environment_are_not_those_of_own_faces(cli, tmp_path, monkeypatch):
+    """They get as far as the folder, which is not there."""
+    monkeypatch.setenv("FER2013_CSV", "fer2013.csv")
+    monkeypatch.setenv("FERPLUS_CSV", "votes.csv")
+    folder = tmp_path / "mine"
+    code, _, err = cli("train", "--faces", folder, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{folder}: " in err
+    assert "goes without" not in err
+
+
 @pytest.mark.parametrize("option", ["--rare-weight", "--people-distill-weight"])
 def test_what_is_about_votes_needs_the_loss_on_votes(cli, drawn_csv, drawn_votes, tmp_path, option):
     files = ("--data", drawn_csv, "--votes", drawn_votes, "--teacher", "edge", "--out", tmp_path / "run")
