@@ -49,6 +49,7 @@ def model_entry(
         "contrast": bool(state["architecture"].get("contrast", False)),
         "epochs": state["epoch"],
         "training_options": state["options"],
+        **({"bank_views": state["bank_views"]} if "bank_views" in state else {}),
         "training_log": f"{name}-training.csv",
         "origin": [
             {key: stage[key] for key in stage if key != "history"}

@@ -65,13 +65,14 @@ def make_bank(
     """Up to ``views`` views of uint8 ``faces`` (n, 48, 48), varied from not at all to ``augmentation``.
 
     The teachers are in evaluation mode, on the device of the faces. After ``seconds`` no further view is
-    begun, so that there may be fewer of them, but at least one; any number spans the whole range evenly.
+    begun, so that there may be fewer of them, but at least one; any number spans the whole range evenly. The
+    one that is not varied is the last, since it teaches the least, and none is where one is all there is.
     """
     started = time.perf_counter()
     batch = _BATCH.get(faces.device.type, _CPU_BATCH)
     made: list[tuple[float, Tensor, Heads]] = []
     for number in range(views):
-        strength = number * _GOLDEN % 1
+        strength = (number + 1) % max(views, 2) * _GOLDEN % 1
         varied = [
             augment(part, augmentation.scaled(strength), generator).round().to(torch.uint8)
             for part in faces.split(batch)

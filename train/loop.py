@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +82,7 @@ def fit(
         optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
         finished = state.get("finished", False)
-    provenance = {
+    provenance: dict[str, Any] = {
         "stage": stage,
         "origin": origin,
         "held_out": held_out_record(data, origin),
@@ -96,6 +97,10 @@ def fit(
     if not ended:
         seconds = None if budget is None else _BANK_SHARE * (budget.seconds - spent)
         rows = on_device(data, options, target, seconds)
+        if rows.bank is not None:
+            provenance["bank_views"] = views = len(rows.bank.views)
+            if views < options.bank:
+                print(f"bank: {views} of {options.bank} views, for lack of time", file=sys.stderr, flush=True)
         learner = Learner(net, _wrapped(net, rows, options, world), averaged, optimizer)
         if budget is not None:
             budget.begin_steps()

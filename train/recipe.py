@@ -278,6 +278,8 @@ class _Run:
         result = StageResult(name, int(row["epoch"]), row.get("val_accuracy", 0.0), row.get("val_people"))
         self.results.append(result)
         settings = {"options": asdict(options), "torch": last["torch"], "held_out": last.get("held_out")}
+        if "bank_views" in last:
+            settings["bank_views"] = last["bank_views"]
         self.origin.append({**asdict(result), **settings, "history": history if self._world.first else []})
         if not self._world.first:
             return

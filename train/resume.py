@@ -44,8 +44,9 @@ def save_epoch(
     """Write ``metrics.csv``, ``last.pt``, and ``best.pt`` where the last epoch of ``history`` is the best.
 
     ``rows`` were trained on; ``identity`` is that of :func:`run_identity`; ``provenance`` has the run's
-    ``stage`` and ``origin``, the rows ``held_out``, and whether faces were ``detected`` in pictures;
-    ``finished``: whether this is the run's end, which a budget of time alone does not tell later.
+    ``stage`` and ``origin``, the rows ``held_out``, whether faces were ``detected`` in pictures, and the
+    ``bank_views`` that there was time for; ``finished``: whether this is the run's end, which a budget of
+    time alone does not tell later.
     """
     state = {
         "architecture": architecture.to_dict(),

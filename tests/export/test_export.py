@@ -432,6 +432,7 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     former = tmp_path / "former.pt"
     state = checkpoint.load(trained_tiny)
     state["options"]["smoothing"] = state["options"].pop("label_smoothing")
+    state["bank_views"] = 4
     checkpoint.save(former, {key: value for key, value in state.items() if key != "format"})
     code, out, err = cli("export-int8", former, *arguments, "--model", "second", "--rows", 20, "--json")
     assert code == 0, err
@@ -443,6 +444,8 @@ def test_an_existing_model_is_replaced_only_with_force_and_others_stay(
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["models"].keys() == {"edge", "second"}
     assert manifest["models"]["second"]["training_options"]["label_smoothing"] == 0.1
+    assert manifest["models"]["second"]["bank_views"] == 4
+    assert "bank_views" not in manifest["models"]["edge"]
     assert (folder / "edge-int8.onnx").read_bytes() == before["edge-int8.onnx"]
     with pytest.raises(fer_edge.ModelError, match="edge, second"):
         fer_edge.load_classifier(folder)

@@ -28,7 +28,7 @@ from fer_edge.train.distributed import World
 from fer_edge.train.epoch import Learner, train_steps
 from fer_edge.train.model import EmotionNet, Heads, normalize
 from fer_edge.train.optimizer import Optimizer
-from fer_edge.train.options import HARD_LIGHT, TrainOptions
+from fer_edge.train.options import HARD_LIGHT, Augmentation, TrainOptions
 
 META = torch.device("meta")
 ROWS = 40
@@ -224,3 +224,22 @@ def test_a_bank_ends_with_its_time_but_has_one_view():
     faces = torch.zeros(4, 48, 48, dtype=torch.uint8)
     made = bank.make_bank([net], faces, 50, HARD_LIGHT, torch.Generator(), seconds=1e-6)
     assert len(made.views) == 1
+
+
+@pytest.mark.parametrize(
+    ("views", "seconds", "strengths"),
+    [(5, None, [85, 62, 47, 24, 0]), (5, 1e-6, [62]), (1, None, [62])],
+)
+def test_views_of_a_bank_are_varied_but_for_the_last(monkeypatch, views, seconds, strengths):
+    """Multiples of the golden ratio, 0.618…, less whole ones, here in per cent: 62, 24, 85, 47, and 0."""
+
+    def show(faces, augmentation, generator):
+        return torch.full(faces.shape, augmentation.rotation)
+
+    monkeypatch.setattr(bank, "augment", show)
+    made = bank.make_bank(
+        *([EmotionNet(ARCHITECTURES["tiny"]).eval()], torch.zeros(4, 48, 48, dtype=torch.uint8), views),
+        *(Augmentation(rotation=100), torch.Generator()),
+        seconds=seconds,
+    )
+    assert made.views[:, 0, 0, 0].tolist() == strengths

@@ -170,6 +170,19 @@ def test_a_recipe_with_votes_a_bank_and_a_budget_hands_weights_on_in_pieces(draw
     assert [result.epoch for result in again] == [result.epoch for result in results]
 
 
+def test_a_bank_for_which_there_was_little_time_is_told_and_recorded(drawn, clock, tmp_path, capsys):
+    """A view takes two batches, 0.4 s; a quarter of the student's time, 1.7 s, is enough for four."""
+    clock.takes(epoch, "learning_rate", 0.1)
+    clock.takes(bank, "mean_answers", 0.2)
+    wanted = replace(BANKED, student=replace(BANKED.student, bank=16))
+    recipe.follow(wanted, drawn, tmp_path, minutes=10 / 60)
+    assert "bank: 4 of 16 views" in capsys.readouterr().err
+    teacher, student = json.loads((tmp_path / "recipe.json").read_text())["stages"]
+    assert (student["options"]["bank"], student["bank_views"]) == (16, 4)
+    assert "bank_views" not in teacher
+    assert checkpoint.load(tmp_path / "student" / "last.pt")["bank_views"] == 4
+
+
 def test_an_interrupted_student_of_a_bank_goes_on_to_the_same_result(drawn, tmp_path):
     short = replace(BANKED, student=replace(BANKED.student, epochs=2))
     recipe.follow(short, drawn, tmp_path / "whole")
