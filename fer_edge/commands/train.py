@@ -259,12 +259,12 @@ def _one_run(arguments: argparse.Namespace, device: str) -> int:
         if arguments.resume:
             _complete_curve(arguments.out)
         best = best_row(history)
-        whose = "of the head people" if fine_tuning else "agreement with people"
-        people = f", {whose} {best['val_people']:.2%}," if "val_people" in best else ""
-        print(
-            f"best validation accuracy {best['val_accuracy']:.2%}{people} after epoch {best['epoch']:.0f}: "
-            f"{arguments.out / 'best.pt'}"
-        )
+        figures = f"validation accuracy {best['val_accuracy']:.2%}"
+        if "val_people" in best:
+            # Nobody voted on a user's own pictures.
+            chosen_by = "accuracy of the head people" if fine_tuning else "agreement with people"
+            figures = f"{chosen_by} {best['val_people']:.2%}, {figures},"
+        print(f"best {figures} after epoch {best['epoch']:.0f}: {arguments.out / 'best.pt'}")
         if fine_tuning:
             _export(
                 arguments.out / "best.pt",

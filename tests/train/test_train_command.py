@@ -339,6 +339,32 @@ def test_votes_of_the_environment_belong_to_its_data_alone(
     assert "people.weight" in checkpoint.load(tmp_path / "with" / "last.pt")["net"]
 
 
+@pytest.mark.parametrize(
+    ("votes", "best"),
+    [
+        (False, "best validation accuracy 90.00% after epoch 1: "),
+        (True, "best agreement with people 70.00%, validation accuracy 80.00%, after epoch 2: "),
+    ],
+)
+def test_the_best_epoch_is_told_by_what_chose_it(
+    cli, drawn_csv, drawn_votes, tmp_path, monkeypatch, votes, best
+):
+    accuracies, agreements = iter([0.9, 0.8]), iter([0.6, 0.7])
+
+    def validate(*_):
+        people = {"val_people": next(agreements)} if votes else {}
+        return {"val_loss": 1.0, "val_accuracy": next(accuracies), **people}
+
+    monkeypatch.setattr(loop, "validate", validate)
+    given = ("--votes", drawn_votes) if votes else ()
+    code, text, err = cli(
+        *("train", "--data", drawn_csv, *given, "--out", tmp_path / "run", "--model", "tiny"),
+        *("--epochs", 2, "--batch", 70, "--threads", 1),
+    )
+    assert code == 0, err
+    assert f"\n{best}{tmp_path / 'run' / 'best.pt'}\n" in text
+
+
 def test_votes_of_the_environment_are_not_those_of_own_faces(cli, tmp_path, monkeypatch):
     """They get as far as the folder, which is not there."""
     monkeypatch.setenv("FER2013_CSV", "fer2013.csv")
