@@ -84,11 +84,14 @@ sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 .PHONY: run test test-device test-numpy test-oldest test-arm test-camera test-services test-hass test-systemd lint bench soak faults together fuzz corpus sanitize weights \
     reference man wheels release clean
 
+# From the environment, a name may hold blanks and quotes.
+run: export SOURCE := $(SOURCE)
 run: $(VENV)/.run
-	@source='$(SOURCE)'; case "$$source $(RUN)" in " "*--camera*) ;; " "*) \
+	@case "$$SOURCE" in -*) set -- $$SOURCE ;; ?*) set -- "$$SOURCE" ;; esac; \
+	case "$$* $(RUN)" in " "*--camera*) ;; " "*) \
 	    $(bin)/python -c 'from fer_edge.sources import has_camera; raise SystemExit(not has_camera())' || \
-	    { echo 'no camera attached: this is the demo camera, a photograph'; source='--camera demo'; } ;; esac; \
-	set -x; $(bin)/fer-edge run $$source $(RUN)
+	    { echo 'no camera attached: this is the demo camera, a photograph'; set -- --camera demo; } ;; esac; \
+	set -x; $(bin)/fer-edge run "$$@" $(RUN)
 
 test: $(VENV)/.dev
 	$(bin)/python -m pytest
