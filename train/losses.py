@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fer_edge.labels import EMOTIONS
+from fer_edge.models.people import LEAST_FREQUENCY
 
 from .model import Heads
 from .options import TrainOptions
-
-LEAST_FREQUENCY = 0.01
-"""An emotion that is rarer among the votes weighs as much as one of this frequency."""
 
 
 def label_targets(labels: Tensor, smoothing: float) -> Tensor:
@@ -32,8 +30,9 @@ def rare_weights(votes: Tensor, power: float) -> Tensor:
     """Weights of people's answers in the loss on votes, (9,): an emotion's frequency to minus ``power``.
 
     Frequencies are mean shares among the seven emotions over the rows of ``votes`` (n, 9), at least
-    :data:`LEAST_FREQUENCY`. Weighted by them the seven weights are 1 on average; contempt and unknown weigh
-    as much as the commonest emotion. Where nobody votes for any of the seven all weights are 1.
+    :data:`~fer_edge.models.people.LEAST_FREQUENCY`. Weighted by them the seven weights are 1 on average;
+    contempt and unknown weigh as much as the commonest emotion. Where nobody votes for any of the seven all
+    weights are 1.
     """
     shares = vote_shares(votes[:, : len(EMOTIONS)]).sum(0) + 1e-6
     frequencies = shares / shares.sum()

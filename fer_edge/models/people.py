@@ -24,6 +24,9 @@ BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_BALANCE = 2.0
 """With more, only the rarest emotions would be chosen."""
 
+LEAST_FREQUENCY = 0.01
+"""An emotion that is rarer among the votes counts as one of this frequency, or it would win everywhere."""
+
 
 @dataclass(frozen=True)
 class People:
@@ -70,7 +73,7 @@ def choose(
 
     Logit adjustment (Menon et al. 2021, arXiv:2007.07314): with 0 the largest share wins, and an emotion
     that is rare in the training data next to never; with 1 its rarity counts no longer. ``probabilities``
-    are shares (n, 7), ``prior`` (7,).
+    are shares (n, 7), ``prior`` (7,), of which each counts as at least :data:`LEAST_FREQUENCY`.
     """
     return _choose(np.log(probabilities + _TINY), _offsets(tuple(prior), balance))
 
@@ -99,7 +102,7 @@ def interpret(votes: NDArray[np.float32], people: People) -> Answers:
 
 @functools.lru_cache(maxsize=64)
 def _offsets(prior: tuple[float, ...], balance: float) -> NDArray[np.float32]:
-    return (balance * np.log(np.array(prior) + _TINY)).astype(np.float32)
+    return (balance * np.log(np.maximum(prior, LEAST_FREQUENCY))).astype(np.float32)
 
 
 def _choose(logarithms: NDArray[np.floating[Any]], offsets: NDArray[np.float32]) -> NDArray[np.int64]:

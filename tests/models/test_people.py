@@ -34,6 +34,18 @@ def test_balance_lets_a_rare_emotion_win():
     assert EMOTIONS[choose(among, PRIOR, 0.5)[0]] == "fear"
 
 
+def test_an_emotion_that_nobody_voted_for_in_training_does_not_win_everywhere():
+    """At T = 1 happy's 0.9 is divided by 0.5, disgust's 0.001 and 0.02 by 0.01: 1.8 beside 0.1 and 2."""
+    frequencies = [
+        0.0 if emotion == "disgust" else 0.5 if emotion == "happy" else 0.1 for emotion in EMOTIONS
+    ]
+    rows = np.zeros((2, 7), np.float32)
+    rows[:, EMOTIONS.index("happy")] = 0.9
+    rows[:, EMOTIONS.index("disgust")] = 0.001, 0.02
+    assert [EMOTIONS[code] for code in choose(rows, frequencies, 1.0)] == ["happy", "disgust"]
+    assert [EMOTIONS[code] for code in choose(rows, frequencies, 0.5)] == ["happy", "happy"]
+
+
 def test_uncertainty_grows_with_disagreement_and_with_answers_that_are_no_emotion():
     levels = [
         uncertainty(one)[0]
