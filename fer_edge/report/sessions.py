@@ -9,7 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .material import Bools, Counts, Event, Gaps, Material, Minutes, People, Rows, Seconds, Session, joined
+from .material import (
+    SLACK,
+    Bools,
+    Counts,
+    Event,
+    Floats,
+    Gaps,
+    Material,
+    Minutes,
+    People,
+    Rows,
+    Seconds,
+    Session,
+    joined,
+)
 from .parts import Span
 from .visits import visits_of
 from .wording import in_a_row, spoken
@@ -32,8 +46,8 @@ def in_sessions(material: Material, names: Collection[str] | None = None, where:
     """Return what lies in the sessions of these ``names``; ``None``: in all of them.
 
     Visits and minutes are cut where a session begins and ends: visits by their seconds or, where these are
-    not kept, those of which more than half lies in a session count as a whole; minutes in proportion. What
-    lies in several sessions counts once.
+    not kept, those of which more than half lies in a session count as a whole; minutes in proportion, but
+    their gaps where they are listed. What lies in several sessions counts once.
     Returns ``None`` where no session was marked and none is asked for. Raises
     :class:`~fer_edge.errors.DataError` for a name that is not there; ``where``: what the message says of the
     choice that the material already is, such as " in the time chosen".
@@ -135,7 +149,7 @@ def _in_span(material: Material, span: Span, mine: Bools) -> Material:
         material.sources,
         people,
         seconds,
-        _minutes_in(material.minutes, span, mine),
+        _minutes_in(material, span, mine),
         _cut(material.gaps, span, mine)[0],
     )
 
@@ -188,20 +202,36 @@ def _counted_again(
     return People.joined([found, cut]).take(order)
 
 
-def _minutes_in(minutes: Minutes, span: Span, mine: Bools) -> Minutes:
-    found, share = _cut(minutes, span, mine)
+def _minutes_in(material: Material, span: Span, mine: Bools) -> Minutes:
+    found, rows, share = _cut(material.minutes, span, mine)
     scaled = {name: getattr(found, name) * share for name in _SCALED}
     counted = {name: np.rint(getattr(found, name) * share).astype(np.int64) for name in _COUNTED}
+    partly = share < 1
+    whole, part = material.minutes.take(rows[partly]), found.take(partly)
+    unlisted = whole.gap - _listed(material.gaps, whole)
+    # What is not listed may lie anywhere in the minute.
+    scaled["gap"][partly] = _listed(material.gaps, part) + share[partly] * np.where(
+        unlisted > SLACK, unlisted, 0.0
+    )
     return found.with_columns(**scaled, **counted) if len(found) else found
 
 
-def _cut(table: Rows, span: Span, mine: Bools) -> tuple[Rows, NDArray[np.float64]]:
-    """The rows that touch a span, cut at its ends, and the share of each that is left."""
+def _listed(gaps: Gaps, minutes: Minutes) -> Floats:
+    """Seconds of each minute that lie in a listed gap of its source."""
+    began = np.maximum(gaps.began, minutes.began[:, None])
+    ended = np.minimum(gaps.ended, minutes.ended[:, None])
+    inside = (gaps.source == minutes.source[:, None]) & (ended > began)
+    return np.asarray(np.where(inside, ended - began, 0).sum(axis=1) / 1000, np.float64)
+
+
+def _cut(table: Rows, span: Span, mine: Bools) -> tuple[Rows, NDArray[np.intp], Floats]:
+    """The rows that touch a span, cut at its ends; their indices, and the share of each that is left."""
     began, ended = _ends(table, span)
     rows = np.flatnonzero(mine[table.source] & (ended > began))
     found = table.take(rows)
     share = (ended - began)[rows] / (found.ended - found.began)
-    return found.with_columns(began=began[rows], ended=ended[rows]) if len(rows) else found, share
+    cut = found.with_columns(began=began[rows], ended=ended[rows]) if len(rows) else found
+    return cut, rows, share
 
 
 def _ends(table: People | Minutes | Gaps, span: Span) -> tuple[Counts, Counts]:

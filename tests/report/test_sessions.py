@@ -128,6 +128,34 @@ def test_minutes_and_gaps_count_in_proportion():
     assert found.span == (at(90), at(150))
 
 
+@pytest.mark.parametrize(
+    ("session", "gap", "listed", "unlisted", "told"),
+    [
+        # Listed from 10 to 30 s, and 420 to 450 s.
+        ((40, 180), 0, (0, 0), (None, 20 / 3), "none"),
+        ((20, 180), 10, (1, 10), (None, 40 / 3), "1 gap of 10 s, 6 % of the time"),
+        ((0, 600), 50, (2, 50), (None, 50), "2 gaps of 50 s, 8 % of the time"),
+    ],
+)
+def test_a_gap_before_the_session_is_none_of_its_gaps(session, gap, listed, unlisted, told):
+    minutes = shop().minutes.with_columns(
+        gap=[20, 0, 0, 0, 0, 0, 0, 30, 0, 0], observed=[40, 60, 60, 60, 60, 60, 60, 30, 60, 60]
+    )
+    gaps = Gaps([0, 0], [at(10), at(420)], [at(30), at(450)], ["unplugged"] * 2)
+    material = marked(replace(shop(), minutes=minutes, gaps=gaps), ("evening", *session))
+    found = in_sessions(material).material
+    made = content(found, zone=zone_named("UTC"))
+    assert found.minutes.gap.sum() == pytest.approx(gap)
+    assert (made.quality.gaps, made.quality.gap_seconds) == listed
+    page = html(made, "1", "today").replace("\N{NO-BREAK SPACE}", " ")
+    assert f"<dt>Gaps</dt><dd>{told}</dd>" in page
+    # Where none are listed, a minute's missing time may lie anywhere in it: 20 s of 60 are 6.7 of 20.
+    fleet = in_sessions(replace(material, gaps=Gaps.empty())).material
+    quality = content(fleet, zone=zone_named("UTC")).quality
+    assert (quality.gaps, quality.gap_seconds) == (unlisted[0], pytest.approx(unlisted[1]))
+    assert fleet.minutes.gap.sum() == pytest.approx(unlisted[1])
+
+
 def test_without_seconds_a_visit_counts_as_a_whole_if_more_than_half_lies_in_it():
     found = in_sessions(marked(shop(seconds=False), ("evening", 80, 141))).material
     assert found.people.track.tolist() == [2]
