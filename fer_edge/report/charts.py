@@ -410,7 +410,7 @@ def trend(days: Table, name: str, width: int) -> Drawing:
     high = most * 1.15 if most > least else 1.0
     frame = _Frame(52, width - 12, 16, height - 24, (-0.5, len(values) - 0.5), high, least * 1.15)
     drawing.line(frame.left, frame.y(0), frame.right, frame.y(0), "axis")
-    for mark in ticks(least, most, 4 if least < 0 else 2):
+    for mark in _told_apart(least, most, 4 if least < 0 else 2, shown):
         drawing.text(frame.left - 6, frame.y(mark) + 4, shown(mark) if mark else "0", "tick", "end")
         if mark:
             drawing.line(frame.left, frame.y(mark), frame.right, frame.y(mark), "grid")
@@ -438,6 +438,15 @@ def trend(days: Table, name: str, width: int) -> Drawing:
         if index % every == 0:
             drawing.text(frame.x(index), frame.bottom + 17, f"{day.day} {day:%b}", "tick", "middle")
     return drawing
+
+
+def _told_apart(low: float, high: float, about: int, shown: Callable[[float], str]) -> list[float]:
+    """Round numbers as of :func:`ticks`, but so few that each is ``shown`` differently: 0 at least."""
+    for fewer in range(about, 0, -1):
+        marks = ticks(low, high, fewer)
+        if len({shown(mark) for mark in marks}) == len(marks):
+            return marks
+    return [0.0]
 
 
 def observed(content: Content, width: int) -> Drawing:

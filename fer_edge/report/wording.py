@@ -69,8 +69,11 @@ def number(value: float) -> str:
 
 
 def signed_points(change: float) -> str:
-    """The change of a share in percentage points, with its sign."""
-    return UNKNOWN if math.isnan(change) else f"{round(100 * change):+d}".replace("-", "−")
+    """The change in a share in percentage points with one decimal, and its sign where that is not 0."""
+    if math.isnan(change):
+        return UNKNOWN
+    told = f"{100 * change:+.1f}"
+    return "0.0" if float(told) == 0 else told.replace("-", "−")
 
 
 def signed(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from fer_edge.errors import DataError
 from fer_edge.labels import EMOTIONS
 from fer_edge.report import charts, page
 from fer_edge.report.content import content
-from fer_edge.report.content_types import MOVING, STACK
+from fer_edge.report.content_types import MOVING, STACK, Column, Table
 from fer_edge.report.material import (
     Event,
     Gaps,
@@ -34,7 +35,7 @@ from fer_edge.report.material import (
 from fer_edge.report.measures import Options
 from fer_edge.report.simulated import simulated_session
 from fer_edge.report.visits import visits_of
-from fer_edge.report.wording import percent, position, spoken
+from fer_edge.report.wording import percent, position, signed_points, spoken
 
 BEGAN = round(datetime(2026, 11, 26, 12, 30, tzinfo=UTC).timestamp() * 1000)
 
@@ -835,7 +836,7 @@ def test_changes_from_a_baseline_are_told_as_changes_and_the_chart_by_its_shares
     assert told == [("0 %", "0 %"), ("30 %", "10 %")]
     # Of the part after the baseline, neutral is -80 points, valence +0.6.
     rows = dict(re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th>(.*?)</tr>', text))
-    assert ">−80</td>" in rows["joke"] and ">+60</td>" in rows["joke"] and ">+0.60</td>" in rows["joke"]
+    assert ">−80.0</td>" in rows["joke"] and ">+60.0</td>" in rows["joke"] and ">+0.60</td>" in rows["joke"]
     assert "<dt>Valence, change</dt><dd>+0.60</dd>" in text
     assert "Figures of emotions are changes from each person’s first 4 s" in text
 
@@ -858,12 +859,31 @@ def test_changes_by_day_go_below_zero_within_their_chart():
     drawing = re.findall(r'<svg [^>]*class="trend wide".*?</svg>', text, re.S)[2]
     (zero,) = re.findall(r'<path d="M52 ([\d.]+)L[^"]*" class="axis"', drawing)
     dots = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"[^>]*><title>[^:]*: ([^<]*)<', drawing)
-    assert [told for _, told in dots] == ["+60", "−50"]
+    assert [told for _, told in dots] == ["+60.0", "−50.0"]
     above, below = (float(y) for y, _ in dots)
     # Steps of 60 and 50 points from the axis, inside a drawing that is 130 pixels high with 24 for dates.
     assert (float(zero) - above) / (below - float(zero)) == pytest.approx(60 / 50, rel=0.01)
     assert above > 16 and below < 130 - 24
-    assert re.findall(r'text-anchor="end" class="tick">([^<]*)<', drawing) == ["−50", "0", "+50"]
+    assert re.findall(r'text-anchor="end" class="tick">([^<]*)<', drawing) == ["−50.0", "0", "+50.0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "labels", "told"),
+    [
+        ("points", (-0.004, 0.003), ["−0.4", "−0.2", "0", "+0.2"], ["−0.4", "+0.3"]),
+        # With steps of half a tenth of a point, two marks would be called +0.1.
+        ("points", (0.001, 0.0), ["0", "+0.1"], ["+0.1", "0.0"]),
+        ("points", (1e-9, 0.0), ["0"], ["0.0", "0.0"]),
+        ("share", (0.001, 0.0), ["0", "&lt;1 %"], ["&lt;1 %", "0 %"]),
+        ("share", (0.5, 0.1), ["0", "50 %"], ["50 %", "10 %"]),
+    ],
+)
+def test_marks_of_a_chart_by_day_are_told_apart(kind, values, labels, told):
+    columns = (Column("day", "Day", "date"), Column("happy", "Happy", kind))
+    days = Table("days", "By day", columns, (("2026-01-01", values[0]), ("2026-01-02", values[1])))
+    drawing = charts.trend(days, "happy", charts.WIDE).markup()
+    assert re.findall(r'text-anchor="end" class="tick">([^<]*)<', drawing) == labels
+    assert re.findall(r"<title>[^:<]*: ([^<]*)<", drawing) == told
 
 
 def test_settings_name_versions_models_and_options():
@@ -883,6 +903,23 @@ def test_settings_name_versions_models_and_options():
 )
 def test_lengths_of_time_are_said_in_few_figures(value, said):
     assert spoken(value) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (-0.004, "−0.4"),
+        (0.003, "+0.3"),
+        (0.1, "+10.0"),
+        (-1, "−100.0"),
+        (0.0006, "+0.1"),
+        (-0.0004, "0.0"),
+        (0.0, "0.0"),
+        (math.nan, "–"),
+    ],
+)
+def test_changes_of_shares_have_a_decimal_and_a_sign_unless_they_are_0(change, said):
+    assert signed_points(change) == said
 
 
 def test_shares_and_positions_are_said_in_few_figures():
