@@ -86,7 +86,7 @@ class Measure:
 
     @property
     def points(self) -> bool:
-        """Whether it is the change of a share, which percentage points tell."""
+        """Whether it is the change in a share, which percentage points tell."""
         return self.unit == "share" and self.low < 0
 
     @property
@@ -272,7 +272,7 @@ def values(people: Persons, measure: str, options: Options | None = None) -> Val
         described = replace(
             described,
             label=f"{described.label}, change",
-            noun=f"the change of {described.noun}",
+            noun=f"the change in {described.noun}",
             low=described.low - 1,
             high=described.high + (described.low < 0),
         )

@@ -127,7 +127,7 @@ def _headlines(content: Content) -> str:
         (spoken(figure["dwell"]), "mean dwell time"),
         (percent(figure["attention_share"]), "of the time in sight facing the camera"),
         (percent(figure["smile"]), "would be seen to smile"),
-        (signed(figure["valence"]), f"change of valence from {content.baseline}" if content.baseline
+        (signed(figure["valence"]), f"change in valence from {content.baseline}" if content.baseline
          else "valence, from −1 to +1"),
         (percent(figure["unsure"]), "of the time unsure"),
     ]  # fmt: skip

@@ -347,8 +347,11 @@ def test_a_baseline_is_taken_off_before_comparing():
     one = compare(of, parts(of, "event"), ["valence", "happy"], Options(baseline=5))
     assert (one[0].value_a, one[0].value_b) == pytest.approx((0.1, 0.25))
     assert math.isnan(one[1].more) and one[1].difference == pytest.approx(0.15)
-    told = "15.0 percentage points higher in B (+25.0 points) than in A (+10.0 points)"
-    assert told in one[1].sentence
+    assert one[0].sentence.startswith("The change in valence was 0.15 higher in B (+0.25) than in A (+0.10)")
+    assert one[1].sentence.startswith(
+        "The change in the share of “happy” answers was 15.0 percentage points higher in B (+25.0 points) "
+        "than in A (+10.0 points)"
+    )
 
 
 def test_intervals_of_simulated_sessions_hold_the_truth_and_find_nothing_where_nothing_is():

@@ -221,7 +221,7 @@ def test_figures_after_a_baseline_are_called_changes():
     clinic = material([PAT, QUINN])
     found = figures(clinic, None, Options(baseline=4))
     assert found["happy"].measure.label == "Happy, change" and found["happy"].measure.points
-    assert found["valence"].measure.noun == "the change of valence" and not found["valence"].measure.points
+    assert found["valence"].measure.noun == "the change in valence" and not found["valence"].measure.points
     assert found["smile"].measure.label == "Seen to smile" and not found["smile"].measure.points
     assert not figures(clinic)["happy"].measure.points
 

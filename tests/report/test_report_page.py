@@ -818,7 +818,7 @@ def test_changes_from_a_baseline_are_told_as_changes_and_the_chart_by_its_shares
         "higher than in each person’s first 4 s."
     ) in text
     assert "of onlookers would call a face" not in text
-    assert headlines(page)["change of valence from each person’s first 4 s"] == "+0.60"
+    assert headlines(page)["change in valence from each person’s first 4 s"] == "+0.60"
     assert "valence, from" not in text
     # As they are: happy of Ann 0.6 in half of her time, of Bob never; neutral 0.6 and 0.4; sad 0 and 0.6.
     drawing = re.search(r'<svg [^>]*class="emotions wide".*?</svg>', text, re.S)[0]
