@@ -287,7 +287,7 @@ def _write(args: argparse.Namespace, content: Content) -> None:
 def _told(content: Content) -> str:
     from ..report.wording import people_counted, spoken
 
-    observed = f"{spoken(content.quality.observed)} observed{content.over_cameras}"
+    observed = f"{spoken(content.quality.observed)} observed{content.material.over_cameras}"
     parts = [people_counted(content.people), observed]
     if content.pieces and content.kind not in ("camera", "film"):
         parts.append(counted(len(content.pieces) + content.more, content.kind))

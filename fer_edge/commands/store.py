@@ -119,14 +119,16 @@ def _print_summary(store: StoreReader, since: datetime | None, until: datetime |
 
 
 def _lines(camera: CameraFigures) -> list[str]:
+    from ..report.wording import gaps_counted
+
     def percent(share: float | None) -> str:
         return "-" if share is None else f"{100 * share:.0f} %"
 
     lines = [printable(f"{camera.device} / {camera.camera}")]
     if camera.began is not None and camera.ended is not None:
         lines.append(f"  from {_shown(camera.began)} to {_shown(camera.ended)}")
-    gaps = "gaps of at least" if camera.gaps is None else f"{counted(camera.gaps, 'gap')} of"
-    lines.append(f"  observed {_duration(camera.observed)}, {gaps} {_duration(camera.gap_seconds)}")
+    gaps = gaps_counted(camera.gaps, _duration(camera.gap_seconds))
+    lines.append(f"  observed {_duration(camera.observed)}, {gaps}")
     if camera.visits and camera.dwell is not None:
         lines.append(
             f"  {counted(camera.visits, 'visit')} of {camera.dwell:.1f} s in the mean, at most "

@@ -458,7 +458,7 @@ def observed(content: Content, width: int) -> Drawing:
     gaps, minutes = material.gaps, material.minutes
     drawing = Drawing(
         width, height, "When cameras gave frames",
-        f"In all, {gaps_counted(content.quality.gaps, content.quality.gap_seconds)}.", "observed",
+        f"In all, {gaps_counted(content.quality.gaps, spoken(content.quality.gap_seconds))}.", "observed",
     )  # fmt: skip
     labels = [f"{device} / {camera}" if several else camera for device, camera in names]
     left = min(max((text_width(label) for label in labels), default=0) + 14, width * 0.4)

@@ -418,10 +418,8 @@ def absence(found: Content) -> str:
     """What there is to say where nobody was in sight; empty where somebody was."""
     if found.people or not np.isnan(found.curve.shares).all():
         return ""
-    observed = spoken(found.quality.observed)
-    told = (
-        f"Nobody was in sight in the {observed} observed{found.over_cameras}: there are no figures of people."
-    )
+    observed = f"{spoken(found.quality.observed)} observed{found.material.over_cameras}"
+    told = f"Nobody was in sight in the {observed}: there are no figures of people."
     if found.quality.brightness < DARK:
         return f"{told} The picture was dark, so faces may have been missed."
     return f"{told} If people were there, their faces may be too small, turned away or in the dark."

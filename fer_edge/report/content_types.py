@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
-from ..errors import counted
 from ..store.clock import DAY
 from .compare import Comparison, Estimate
 from .material import Event, Floats, Material, Times
@@ -170,17 +169,6 @@ class Content:
     def per_camera(self) -> str:
         """What to add to the name of a mean over cameras: nothing if there is only one."""
         return ", per camera" if len(self.material.cameras) > 1 else ""
-
-    @property
-    def over_cameras(self) -> str:
-        """What to add to a time that is added up over cameras: nothing if there is only one."""
-        return f" over {self.cameras}" if len(self.material.cameras) > 1 else ""
-
-    @property
-    def cameras(self) -> str:
-        """How many cameras there are, or films, in words."""
-        what = "film" if all(one.film for one in self.material.sources) else "camera"
-        return counted(len(self.material.cameras), what)
 
     @property
     def baseline(self) -> str:

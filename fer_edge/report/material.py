@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import counted
 from ..labels import EMOTIONS
 
 Bools = NDArray[np.bool_]
@@ -362,6 +363,16 @@ class Material:
     def cameras(self) -> list[tuple[str, str]]:
         """Device and name of each camera or film, in the order of the sources."""
         return list(dict.fromkeys((one.device, one.camera) for one in self.sources))
+
+    @property
+    def cameras_counted(self) -> str:
+        """``2 cameras``, or ``2 films`` where all of them are."""
+        return counted(len(self.cameras), "film" if all(one.film for one in self.sources) else "camera")
+
+    @property
+    def over_cameras(self) -> str:
+        """What to add to a time that is added up over cameras or films: nothing if there is only one."""
+        return f" over {self.cameras_counted}" if len(self.cameras) > 1 else ""
 
     def sources_where(
         self,

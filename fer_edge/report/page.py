@@ -99,7 +99,7 @@ def _header(content: Content) -> str:
     else:
         when = f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M} ({first:%Z})"
     cameras = [f"{device} / {camera}" for device, camera in content.material.cameras]
-    where = ", ".join(cameras) if len(cameras) < 4 else content.cameras
+    where = ", ".join(cameras) if len(cameras) < 4 else content.material.cameras_counted
     notice = (
         '<p class="simulated"><strong>Simulated data.</strong> None of these people exist, and no film was '
         "shown.</p>"
@@ -318,9 +318,9 @@ def _quality(content: Content) -> str:
     quality = content.quality
     whole = quality.observed + quality.gap_seconds
     facts = [
-        ("Observed", f"{spoken(quality.observed)}{content.over_cameras}, {quality.frames:,} frames"
+        ("Observed", f"{spoken(quality.observed)}{content.material.over_cameras}, {quality.frames:,} frames"
          + (f" ({quality.frames / quality.observed:.1f} a second)" if quality.observed else "")),
-        ("Gaps", f"{gaps_counted(quality.gaps, quality.gap_seconds)}, "
+        ("Gaps", f"{gaps_counted(quality.gaps, spoken(quality.gap_seconds))}, "
          f"{percent(quality.gap_seconds / whole)} of the time" if quality.gaps != 0 and whole else "none"),
         ("Lost", f"{quality.dropped:,} frames dropped while recognition was busy, {quality.lost:,} "
          "results not stored"),
@@ -358,8 +358,8 @@ def _quality(content: Content) -> str:
     gaps = _table_named(content, "gaps")
     drawn = charts.sizes(lambda width: charts.observed(content, width))
     hidden = (
-        f'<p class="note">Of {content.cameras} the first {charts.MOST_CAMERAS} are shown; choose others with '
-        "--camera or --device.</p>"
+        f'<p class="note">Of {content.material.cameras_counted} the first {charts.MOST_CAMERAS} are '
+        "shown; choose others with --camera or --device.</p>"
         if len(content.material.cameras) > charts.MOST_CAMERAS
         else ""
     )

@@ -107,17 +107,16 @@ def _told(material: Material, limited: Material, asked: bool, overlap: Sequence[
     shown = in_a_row([f"“{name}”" for name in names]) if len(names) < 4 else f"{len(names)} of them"
     one, several = f"Only the marked session {shown} counts.", f"Only the marked sessions count: {shown}."
     told = one if len(names) == 1 else several
-    cameras = set(material.cameras)
-    over = f" over {len(cameras)} cameras" if len(cameras) > 1 else ""
     whole, kept = (float(one.minutes.observed.sum()) for one in (material, limited))
     if whole - kept >= 1:
-        told += f" The other {spoken(whole - kept)} of {spoken(whole)} observed{over} are left out"
+        observed = f"{spoken(whole)} observed{material.over_cameras}"
+        told += f" The other {spoken(whole - kept)} of {observed} are left out"
         told += "." if asked else "; --session all includes them."
     if overlap:
         shown = in_a_row([f"“{name}”" for name in overlap]) if len(overlap) < 4 else f"{len(overlap)} of them"
         told += f" Sessions overlap ({shown}): what lies in several counts once."
     marked = np.any([_sources_of(limited, one) for one in limited.sessions], axis=0)
-    without = cameras - {
+    without = set(material.cameras) - {
         (one.device, one.camera) for one, is_in in zip(material.sources, marked, strict=True) if is_in
     }
     if without:

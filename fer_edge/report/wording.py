@@ -23,10 +23,9 @@ def people_counted(count: int) -> str:
     return f"{count:,} {'person' if count == 1 else 'people'}"
 
 
-def gaps_counted(gaps: int | None, seconds: float) -> str:
+def gaps_counted(gaps: int | None, length: str) -> str:
     """``2 gaps of 40 s``; ``gaps of at least 40 s`` where they are not all listed."""
-    number_of = "gaps of at least" if gaps is None else f"{counted(gaps, 'gap')} of"
-    return f"{number_of} {spoken(seconds)}"
+    return f"gaps of at least {length}" if gaps is None else f"{counted(gaps, 'gap')} of {length}"
 
 
 def in_a_row(names: Sequence[str]) -> str:

@@ -199,6 +199,17 @@ def test_a_device_without_a_session_is_told():
     assert len(found.material.people) == 2
 
 
+def test_films_are_called_films_in_what_is_left_out_and_on_the_page():
+    one, other = marked(shop(), ("evening", 0, 240)), shop("till")
+    films = joined(
+        [replace(each, sources=(replace(each.sources[0], film="a.mp4"),)) for each in (one, other)]
+    )
+    limited = in_sessions(films)
+    assert "The other 16 min of 20 min observed over 2 films are left out" in limited.told
+    page = html(content(films, zone=zone_named("UTC"), scope=limited.told), "1", "today")
+    assert "<dd>20 min over 2 films," in page and "2 cameras" not in page
+
+
 def test_a_device_with_other_sessions_than_the_ones_asked_for_is_not_called_one_without():
     till = replace(shop("till"), sessions=(Session("morning", at(0), at(240), "till", "1"),))
     material = joined([marked(shop(), ("evening", 0, 240)), till])
