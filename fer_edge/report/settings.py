@@ -1,4 +1,4 @@
-"""Models, versions and options of runs in words, and of which devices, cameras and runs they hold."""
+"""Models, versions and options of runs in words, and the devices, cameras and runs they apply to."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Said = TypeVar("Said", str, tuple[tuple[str, str], ...])
 def by_settings(content: Content, said: Callable[[Mapping[str, Any]], Said]) -> list[tuple[str, Said]]:
     """What is ``said`` of the settings of each source, once for all of a device of which the same is said.
 
-    Before it stands what it holds of: the device, with cameras and runs where something else is said, or
-    nothing is known, of others.
+    Each is preceded by the device it applies to, with cameras and runs where something else is said of
+    others, or nothing is known of them.
     """
     sources = content.material.sources
     devices: dict[str, list[int]] = {}

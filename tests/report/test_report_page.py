@@ -754,7 +754,7 @@ def in_sight_for(*lengths):
     return replace(two_people(), people=people, seconds=seconds, sessions=(), events=())
 
 
-def test_people_in_sight_for_too_short_to_count_are_told_of():
+def test_people_in_sight_too_briefly_to_count_are_told_of():
     text = page_of(in_sight_for(0.4, 0.8, 0.2))
     assert '<p class="lead">3 people were in sight, each for less than 1 s.' in text
     header = text.partition("<header>")[2].partition("</header>")[0]
