@@ -242,18 +242,20 @@ def _marks(content: Content, span: tuple[float, float], step: int) -> list[tuple
         return [(span[0] + 1000 * step * i, position(1000 * step * i)) for i in range(count + 1)]
     first = content.moment(int(span[0]))
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    marks = []
+    marks: list[tuple[float, str]] = []
     for index in itertools.count():
         # By the clock on the wall, which summer time moves.
-        wall = _round(midnight, step, index).replace(tzinfo=content.zone)
-        at, text = wall.timestamp() * 1000, _clock(wall, step)
+        wall = _round(midnight, step, index)
+        at = wall.replace(tzinfo=content.zone).timestamp() * 1000
+        there = content.moment(round(at)).replace(tzinfo=None)
         # It skips times as summer time begins; a day whose midnight it skips begins an hour later.
-        if _clock(content.moment(round(at)), step) != text:
+        if there != wall and not (_is_day(wall, step) and there.date() == wall.date()):
             continue
         if at > span[1]:
             break
-        if at >= span[0]:
-            marks.append((at, text))
+        # At the hour with which such a day begins, its date is told already.
+        if at >= span[0] and (not marks or at > marks[-1][0]):
+            marks.append((at, _clock(wall, step)))
     return marks
 
 
@@ -271,9 +273,14 @@ def _clock(wall: datetime, step: int) -> str:
         return f"{wall:%b}" if wall.month > 1 else str(wall.year)
     if step >= 86_400:
         return f"{wall:%a} {wall.day} {wall:%b}" if step == 86_400 else f"{wall.day} {wall:%b}"
-    if step >= 3600 and wall.hour == 0 and wall.minute == 0:
+    if _is_day(wall, step):
         return f"{wall.day} {wall:%b}"
     return f"{wall:%H:%M:%S}" if step < 60 else f"{wall:%H:%M}"
+
+
+def _is_day(wall: datetime, step: int) -> bool:
+    """Whether a mark at this time is called by its date."""
+    return step >= 3600 and wall.hour == wall.minute == 0
 
 
 def presence(content: Content, width: int) -> Drawing:

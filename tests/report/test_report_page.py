@@ -689,6 +689,23 @@ def test_times_that_summer_time_skips_are_not_on_an_axis():
     # In Havana the day begins at 01:00.
     days = marks("America/Havana", "2026-03-06T12:00", "2026-03-10T00:00", 4)
     assert days == [("03-07 05:00", "Sat 7 Mar"), ("03-08 05:00", "Sun 8 Mar"), ("03-09 04:00", "Mon 9 Mar")]
+    # With marks of hours the first of them has the date, also where its hour has a mark of its own.
+    assert marks("America/Havana", "2026-03-08T00:00", "2026-03-08T17:00", 3) == [
+        ("03-08 05:00", "8 Mar"),
+        ("03-08 10:00", "06:00"),
+        ("03-08 16:00", "12:00"),
+    ]
+    assert marks("America/Havana", "2026-03-08T04:00", "2026-03-08T07:00", 3) == [
+        ("03-08 04:00", "23:00"),
+        ("03-08 05:00", "8 Mar"),
+        ("03-08 06:00", "02:00"),
+        ("03-08 07:00", "03:00"),
+    ]
+    assert marks("America/Havana", "2026-03-08T04:30", "2026-03-08T05:30", 2) == [
+        ("03-08 04:30", "23:30"),
+        ("03-08 05:00", "01:00"),
+        ("03-08 05:30", "01:30"),
+    ]
 
 
 def test_days_can_stand_side_by_side_and_are_compared():
