@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import sqlite3
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -200,7 +201,10 @@ def test_what_an_earlier_version_kept_does_not_take_the_page_down(path, hub):
         ("shop", json.dumps({"availability": "online", "told": told, "minute": 10**15})),
         ("bar", json.dumps({"availability": "online", "told": {}, "minute": -(10**30)})),
     ]
-    connection.executemany("INSERT INTO fleet_device VALUES (?, 1790000000000, ?)", kept)
+    now = int(time.time() * 1000)
+    connection.executemany(
+        "INSERT INTO fleet_device VALUES (?, ?, ?)", [(name, now, told) for name, told in kept]
+    )
     connection.commit()
     connection.close()
     with Serving(path, hub) as server:
