@@ -39,6 +39,7 @@ from .people import fit_people, fit_people_temperature, prior
 from .temperature import fit_temperature
 
 CALIBRATION_ROWS = 512
+"""How many rows of Training calibrate int8 files, unless there are fewer."""
 SEEDS = 4
 """How many seeds :func:`export_by_some_seed` tries."""
 

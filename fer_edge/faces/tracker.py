@@ -2,7 +2,7 @@
 
 Tracks are matched to detections greedily by intersection over union with the box that a constant
 velocity predicts, as in Bochinski, Eiselein, Sikora: "High-Speed Tracking-by-Detection Without
-Using Image Information", AVSS 2017.
+Using Image Information", AVSS 2017; what is left over, with the box where a face was last.
 """
 
 from __future__ import annotations

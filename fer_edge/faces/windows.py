@@ -92,9 +92,9 @@ class Follower:
     """Finds the faces of frames that follow from each other, and keeps a tracker up to date.
 
     Where one to :data:`MOST` faces are tracked, each is searched for in its window; others that are whole
-    in one are found, too. A whole frame is searched each ``every`` frames, at once where a face was lost,
-    and always where none is tracked or more than pay; beside windows it only adds faces that none of them
-    found.
+    in one are found, too. A whole frame is searched each ``every`` frames, at once where a face was lost
+    (and more often for a second: see :attr:`.Tracker.lost`), and always where none is tracked or more than
+    pay; beside windows it only adds faces that none of them found.
     ``every`` 1: whole frames only, so that what is found in a frame depends on no other. ``size``: see
     :meth:`.FaceDetector.detect`, or ``"full"``.
 
