@@ -38,6 +38,8 @@ from fer_edge.kernels import fallback
 from fer_edge.labels import EMOTIONS, VOTE_COLUMNS, VOTE_OF_EMOTION
 
 REPOSITORY = Path(__file__).parents[1]
+DEVELOPMENT_DATA = {name: os.environ.get(name) for name in ("FER2013_CSV", "FERPLUS_CSV")}
+"""Paths of files that not everybody has, by the variable that names them; tests reach them by this alone."""
 
 try:
     from fer_edge.kernels import _native as c_kernels
@@ -64,6 +66,15 @@ _GRACE = 10.0
 """Seconds in which threads and processes that were told to end do so, on a busy machine."""
 _STAYING = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "torch/_inductor")
 """Command lines of processes that a library starts once and keeps."""
+
+
+@pytest.fixture(autouse=True)
+def _no_data_by_the_environment() -> Iterator[None]:
+    """The commands would take whoever tests' data for what a test did not name."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in DEVELOPMENT_DATA:
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -387,6 +398,12 @@ def repository_module(path: str):
     return module
 
 
+def development_data(name: str) -> Path | None:
+    """The file that FER2013_CSV or FERPLUS_CSV named when the tests began, where it is there."""
+    path = DEVELOPMENT_DATA[name]
+    return Path(path) if path and Path(path).is_file() else None
+
+
 @pytest.fixture(scope="session")
 def fer2013() -> Path:
     """The development CSV; the test is skipped where it is not there."""
@@ -399,8 +416,8 @@ def ferplus() -> Path:
     return _data("FERPLUS_CSV")
 
 
-def _data(variable: str) -> Path:
-    path = os.environ.get(variable)
-    if not path or not Path(path).is_file():
-        pytest.skip(f"{variable} does not name the development data")
-    return Path(path)
+def _data(name: str) -> Path:
+    path = development_data(name)
+    if path is None:
+        pytest.skip(f"{name} does not name the development data")
+    return path

@@ -5,7 +5,6 @@ qemu-user emulates one on any x86-64 machine.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import development_data
 from reference import drawn_faces
 
 import fer_edge
@@ -69,8 +69,8 @@ def emulated(tmp_path_factory):
 
 
 def _photographs(count: int) -> list[np.ndarray]:
-    path = os.environ.get("FER2013_CSV")
-    if not path or not Path(path).is_file():
+    path = development_data("FER2013_CSV")
+    if path is None:
         return []
     dataset = fer_edge.read_fer2013(path)
     return [dataset.pixels[dataset.usage == "PublicTest"][:count]]
