@@ -728,7 +728,7 @@ def test_a_network_that_looks_at_a_part_of_the_face_is_refused_before_anything_i
     state = checkpoint.load(trained_tiny)
     state["architecture"]["crop"] = crop
     checkpoint.save(tmp_path / "vgg.pt", {name: state[name] for name in state.keys() - {"format"}})
-    with pytest.raises(fer_edge.ModelError if crop else Reached, match="is a teacher" if crop else ""):
+    with pytest.raises(fer_edge.ModelError if crop else Reached, match="is a teacher" if crop else None):
         pipeline.export(tmp_path / "vgg.pt", fer_edge.read_fer2013(drawn_csv), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
