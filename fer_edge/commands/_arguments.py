@@ -15,8 +15,10 @@ _OWN_DEFAULT = object()
 
 def add_option(container: argparse._ActionsContainer, option: Option, default: Any = _OWN_DEFAULT) -> None:
     """Let ``container`` take the flag of ``option``; ``default``: another one than its own."""
-    given: dict[str, Any] = {"help": option.explained}
-    given["default"] = option.default if default is _OWN_DEFAULT else default
+    if default is _OWN_DEFAULT:
+        # argparse appends to a copy of the default, which has to be a list.
+        default = list(option.default) if option.many else option.default
+    given: dict[str, Any] = {"help": option.explained, "default": default}
     if option.switch:
         given["action"] = "store_true"
     else:

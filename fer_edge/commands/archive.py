@@ -147,7 +147,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     from ..pipeline.options import WatchOptions
 
     values: dict[str, Any] = {name: getattr(args, name) for name in RESULT_OPTIONS}
-    values["mask"] = tuple(values["mask"] or ())
+    values["mask"] = tuple(values["mask"])
     refuse_idle_balance(args.balance, args.labels)
     return Settings(
         WatchOptions(**values),

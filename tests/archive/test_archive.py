@@ -94,6 +94,19 @@ def test_an_archive_equals_a_run(film, tmp_path, options):
         )
 
 
+def test_masks_hide_the_faces_in_them(film, tmp_path):
+    """Of the two faces one is in the left half and one in the right; the second mask hides none."""
+    masks = ("--mask", "0.5,0 1,0 1,1 0.5,1", "--mask", "0,0.9 0.1,1 0,1")
+    for out, options in (("all", ()), ("left", masks)):
+        done = command(film, "--out", tmp_path / out, "--faces", "--workers", "1", *options)
+        assert done.returncode == 0, done.stderr
+    faces = {name: rows(tmp_path / name, "faces") for name in ("all", "left")}
+    left = [row["frame"] for row in faces["all"] if row["x"] + row["width"] / 2 < 160]
+    assert 0 < len(left) < len(faces["all"])
+    assert [row["frame"] for row in faces["left"]] == left
+    assert len(rows(tmp_path / "left", "people")) == 1
+
+
 @pytest.mark.parametrize("options", [{"every": 40}, {"fps": 0.4}])
 def test_frames_leapt_over_change_no_row(tmp_path, monkeypatch, worker, options):
     path = face_film(tmp_path / "long.mp4", 400)

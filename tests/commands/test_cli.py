@@ -12,6 +12,7 @@ from conftest import write_csv
 
 from fer_edge.cli import COMMANDS
 from fer_edge.commands import command_parsers
+from fer_edge.config import OPTIONS
 from fer_edge.labels import EMOTIONS
 from fer_edge.models.backends import available_backends
 
@@ -94,6 +95,39 @@ def test_names_that_begin_with_a_hyphen_are_taken_as_told():
     parser = command_parsers()["session"]
     parsed = parser.parse_args(["mark", "--group=-g", "--", "-x"])
     assert (parsed.title, parsed.group) == ("-x", "-g")
+
+
+MANY = {
+    "camera": ("usb:1", "usb:2"),
+    "mask": ("0,0 1,0 1,1", "0,0 0.5,0 0.5,1"),
+    "keep_files": ("20G", "30d"),
+    "require": ("jsonl", "store"),
+    "page_host": ("door.lan", "shop.lan"),
+}
+"""Two values of each option that can be given more than once."""
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["archive", "film.mp4", "--out", "scored"], "mask"),
+        (["fleet", "--mqtt", "mqtt://broker", "--store", "fleet.db"], "page_host"),
+        (["mqtt", "--check"], "camera"),
+        *((["run"], name) for name in MANY),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_what_can_be_given_more_than_once_is_taken_by_each_command_that_has_it(command, name):
+    option, parser = OPTIONS[name], command_parsers()[command[0]]
+    given = [part for value in MANY[name] for part in (option.flag, value)]
+    parsed = parser.parse_args([*command[1:], *given])
+    assert getattr(parsed, name) == [option.kind.parse(value) for value in MANY[name]]
+    # What one command line was given is not there in the next one.
+    assert not getattr(parser.parse_args(command[1:]), name, None)
+
+
+def test_there_is_a_test_of_each_option_that_can_be_given_more_than_once():
+    assert set(MANY) == {name for name, option in OPTIONS.items() if option.many}
 
 
 def test_session_and_run_refer_to_each_other_where_a_run_is_named(cli):
