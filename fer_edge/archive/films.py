@@ -36,7 +36,7 @@ class Film:
     """A film of an archive."""
 
     location: str
-    """Absolute path, or URL with whatever secrets it has."""
+    """Absolute path without ``..``, or URL with whatever secrets it has."""
     size: int
     """Bytes."""
     modified: float | None = None
@@ -151,7 +151,7 @@ def _films(named: _Named) -> Iterator[Film]:
             raise DataError(f"{file}: {error.strerror}") from error
         if not stat.S_ISREG(told.st_mode):
             raise DataError(f"{file}: is neither a file nor a folder")
-        absolute = file.absolute()
+        absolute = _absolute(file)
         yield Film(
             os.fspath(absolute),
             told.st_size,
@@ -159,6 +159,14 @@ def _films(named: _Named) -> Iterator[Film]:
             named.began,
             named.source or absolute.parent.name or "films",
         )
+
+
+def _absolute(file: Path) -> Path:
+    """The absolute path of ``file`` without ``..``; links stay in it, as their names may be the source."""
+    absolute = Path(os.path.abspath(file))  # noqa: PTH100 (without following links)
+    # Behind a link to a folder, .. is the folder around the one that it leads to.
+    same = absolute.exists() and absolute.samefile(file)
+    return absolute if same else file.parent.resolve() / file.name
 
 
 def _films_below(folder: Path) -> Iterator[Path]:

@@ -43,6 +43,35 @@ def test_each_film_counts_once(folder, monkeypatch):
     ]
 
 
+def test_a_path_with_two_dots_is_the_film_that_it_leads_to(folder, monkeypatch):
+    monkeypatch.chdir(folder / "b" / "c")
+    films = find_films([str(folder / "a" / "1.mp4"), "../../a/1.mp4", "../../a", "../c/../../b/c/3.ts"])
+    expected = [str(folder / name) for name in ("a/1.mp4", "a/2.MKV", "b/c/3.ts")]
+    assert [film.path for film in films] == expected
+    assert [film.source for film in films] == ["a", "a", "c"]
+    (folder / "x").mkdir()
+    monkeypatch.chdir(folder / "x")
+    assert [film.source for film in find_films(["../b/c/3.ts", "../other.bin"])] == ["c", folder.name]
+
+
+def test_two_dots_behind_a_link_lead_to_where_the_link_leads(folder):
+    (folder / "b" / "1.mp4").write_bytes(b"another")
+    (folder / "a" / "c").symlink_to(folder / "b" / "c")
+    (film,) = find_films([str(folder / "a" / "c" / ".." / "1.mp4")])
+    assert (film.path, film.source, film.size) == (str(folder / "b" / "1.mp4"), "b", len(b"another"))
+    (film,) = find_films([str(folder / "a" / "c" / ".." / ".." / "other.bin")])
+    assert film.path == str(folder / "other.bin")
+
+
+def test_a_link_keeps_its_name_and_the_source_of_its_folder(folder):
+    (folder / "door").mkdir()
+    (folder / "door" / "now.mp4").symlink_to(folder / "a" / "1.mp4")
+    (folder / "till").symlink_to(folder / "a")
+    films = find_films([str(folder / "b" / ".." / "door"), str(folder / "till" / "1.mp4")])
+    assert [film.path for film in films] == [str(folder / name) for name in ("door/now.mp4", "till/1.mp4")]
+    assert [film.source for film in films] == ["door", "till"]
+
+
 def test_a_list_tells_when_a_film_began_and_its_source(folder):
     listed = folder / "list.txt"
     listed.write_text("# a comment\n\na/1.mp4\t2026-11-26T08:00:00+01:00\tdoor\nb/c/3.ts\t2026-11-26\n")
