@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, FerEdgeError, OutputError
+from ..faces.detector import model_digest
+from ..models.manifest import digest_of
 from ..option import options_of
 from ..pipeline.options import WatchOptions
 from .engines import Engine, Finished, Lost, Ready
@@ -128,10 +130,15 @@ class _Work:
 
 
 def result_options(settings: Settings) -> dict[str, Any]:
-    """What the results of an archive depend on, by name, as JSON has it."""
-    described = options_of(WatchOptions)
-    told = {name: described[name].written(getattr(settings.options, name)) for name in RESULT_OPTIONS}
+    """What the results of an archive depend on, by name, as JSON has it.
+
+    Raises :class:`~fer_edge.errors.ModelError` where a model is missing or cannot be read.
+    """
+    options, described = settings.options, options_of(WatchOptions)
+    told = {name: described[name].written(getattr(options, name)) for name in RESULT_OPTIONS}
     told |= {"faces": settings.faces, "seconds": settings.seconds}
+    told["model_sha256"] = digest_of(options.model)
+    told["detector_sha256"] = model_digest(options.detector_model)
     return {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in told.items()
     }
@@ -164,12 +171,14 @@ class Archive:
         """Do what is left; returns what was done.
 
         Raises :class:`~fer_edge.errors.DataError` for a folder that cannot be used,
-        :class:`~fer_edge.errors.OutputError` where it cannot be written any more, and what workers raise that
-        cannot start. All that was done stays.
+        :class:`~fer_edge.errors.ModelError` where a model is missing,
+        :class:`~fer_edge.errors.OutputError` where the folder cannot be written any more, and what workers
+        raise that cannot start. All that was done stays.
         """
+        options = result_options(self._settings)
         with _telling(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-        with Manifest(self._folder, result_options(self._settings), versions) as self._manifest:
+        with Manifest(self._folder, options, versions) as self._manifest:
             with _telling(self._folder):
                 self._resume()
             if self._new or self._open:

@@ -22,6 +22,9 @@ from .plan import Plan, segment_to_json
 NAME = "manifest.jsonl"
 VERSION = 1
 
+_MODELS = {"model_sha256": "classifier", "detector_sha256": "face detector"}
+"""Digests among the options, and of what each is; manifests of former versions have none."""
+
 PLANNED, DONE, FAILED, WRITING = "planned", "done", "failed", "writing"
 
 
@@ -57,7 +60,7 @@ class Manifest:
 
     ``options``: what results depend on, by name. Raises :class:`~fer_edge.errors.DataError` where another
     process writes it, where it is damaged or of a later version, and where films were done with
-    other options.
+    other options or models.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
@@ -172,7 +175,13 @@ class Manifest:
     def _check(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         for name in sorted({*before, *now}):
             was, wanted = before.get(name), json.loads(json.dumps(now.get(name)))
-            if was != wanted:
+            if name in _MODELS and was and was != wanted:
+                raise DataError(
+                    f"{self._path.parent}: was begun with another {_MODELS[name]} (SHA-256 {was[:16]}…, now "
+                    f"{wanted[:16]}…), as after a new export or an update of fer-edge; use the former one, "
+                    "or another --out"
+                )
+            if name not in _MODELS and was != wanted:
                 told = name.replace("_", "-")
                 begun = f"without {told}" if was in (None, False) else f"with {told} {_shown(was)}"
                 now_with = "without" if wanted in (None, False) else f"with {_shown(wanted)}"

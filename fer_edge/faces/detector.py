@@ -99,6 +99,11 @@ def read_model(path: str | os.PathLike[str] | None = None) -> bytes:
     return data
 
 
+def model_digest(path: str | os.PathLike[str] | None = None) -> str:
+    """SHA-256, in hexadecimal digits, of the detector's file; errors as for :func:`read_model`."""
+    return MODEL_SHA256 if path is None else hashlib.sha256(read_model(path)).hexdigest()
+
+
 def check_frame(frame: object) -> None:
     """Raise unless ``frame`` is an image this package takes: uint8, (h, w, 3) in BGR order or (h, w) grey.
 

@@ -260,29 +260,47 @@ def find_model(model: str | os.PathLike[str], backend: Backend, precision: Preci
     ``model`` is a bundled name, or else a folder that ``fer-edge export-int8`` wrote, or a file in
     such a folder, whose precision then counts. Raises a ModelError that lists what there is.
     """
-    path = Path(model)
-    bundled = [file for file in model_files() if file.model == os.fspath(model)]
-    if bundled:
-        candidates = bundled
-    elif path.suffix in SUFFIXES.values():
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model file")
-        candidates = [file for file in model_files(path.parent) if file.path.name == path.name]
-        if not candidates:
-            raise ModelError(f"{path}: not listed in {path.parent / MANIFEST_NAME}, so it cannot be checked")
+    candidates = _candidates(model)
+    if Path(model).suffix in SUFFIXES.values():
         precision = candidates[0].precision
-    elif path.is_dir():
-        candidates = model_files(path)
-        names = sorted({file.model for file in candidates})
-        if len(names) != 1:
-            raise ModelError(f"{path}: holds the models {', '.join(names) or 'none'}; name a file of one")
-    else:
-        raise ModelError(
-            f"no model {os.fspath(model)!r}: bundled are {', '.join(bundled_models())}; "
-            "or give a folder or file that fer-edge export-int8 wrote"
-        )
     for file in candidates:
         if (file.backend, file.precision) == (backend, precision):
             return file
     have = ", ".join(f"{file.backend} {file.precision}" for file in candidates)
     raise ModelError(f"{model}: has no {backend} {precision} file; it has {have}")
+
+
+def digest_of(model: str | os.PathLike[str]) -> str:
+    """SHA-256, in hexadecimal digits, of all that a ``model`` of :func:`find_model` answers by.
+
+    It is of all of its files and their settings, so that it does not depend on the runtime that is installed.
+    Raises ModelError where there is no such model.
+    """
+    told = sorted(
+        (file.backend, file.precision, file.sha256, repr(file.people), file.contrast)
+        for file in _candidates(model)
+    )
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _candidates(model: str | os.PathLike[str]) -> list[ModelFile]:
+    path = Path(model)
+    if bundled := [file for file in model_files() if file.model == os.fspath(model)]:
+        return bundled
+    if path.suffix in SUFFIXES.values():
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model file")
+        candidates = [file for file in model_files(path.parent) if file.path.name == path.name]
+        if not candidates:
+            raise ModelError(f"{path}: not listed in {path.parent / MANIFEST_NAME}, so it cannot be checked")
+        return candidates
+    if path.is_dir():
+        candidates = model_files(path)
+        names = sorted({file.model for file in candidates})
+        if len(names) != 1:
+            raise ModelError(f"{path}: holds the models {', '.join(names) or 'none'}; name a file of one")
+        return candidates
+    raise ModelError(
+        f"no model {os.fspath(model)!r}: bundled are {', '.join(bundled_models())}; "
+        "or give a folder or file that fer-edge export-int8 wrote"
+    )

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,8 +26,9 @@ from fer_edge.archive.engines import Finished, Ready
 from fer_edge.archive.films import find_films
 from fer_edge.archive.manifest import Manifest, lines_of
 from fer_edge.archive.work import Failed, JoinTask, PlanTask, SegmentTask, Worker
-from fer_edge.errors import DataError, OutputError
+from fer_edge.errors import DataError, ModelError, OutputError
 from fer_edge.labels import EMOTIONS
+from fer_edge.models.manifest import WEIGHTS, read_manifest
 from fer_edge.sources.video import VideoSource
 from fer_edge.store.reader import StoreReader
 
@@ -588,6 +591,52 @@ def test_other_options_need_another_folder(film, tmp_path, worker):
         work_off(tmp_path, find_films([str(film)]), of=settings(min_score=0.9))
     with pytest.raises(DataError, match=r"begun without fps, not with 3\.0; give the same options"):
         work_off(tmp_path, find_films([str(film)]), of=settings(fps=3.0))
+
+
+def edge_of(folder, balance):
+    """A copy of the bundled model edge, as an export that chose ``balance`` would write it."""
+    shutil.copytree(
+        WEIGHTS, folder, ignore=shutil.ignore_patterns("nano*", "manifest.json"), dirs_exist_ok=True
+    )
+    manifest = read_manifest(WEIGHTS)
+    del manifest["models"]["nano"]
+    manifest["models"]["edge"]["people"]["balance"] = balance
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_another_model_of_the_same_name_needs_another_folder(tmp_path):
+    model, detector, out = tmp_path / "edge", tmp_path / "yunet.onnx", tmp_path / "out"
+    edge_of(model, 0.5)
+    detector.write_bytes(b"one")
+    of = settings(model=str(model), detector_model=str(detector))
+    for _ in range(2):
+        work_off(out, [], of=of)
+    edge_of(model, 0.75)
+    with pytest.raises(DataError, match=r"was begun with another classifier .*; use the former one, or ano"):
+        work_off(out, [], of=of)
+    edge_of(model, 0.5)
+    detector.write_bytes(b"two")
+    told = "another face detector (SHA-256 7692c3ad3540bb80…, now 3fc4ccfe745870e2…)"
+    with pytest.raises(DataError, match=re.escape(told)):
+        work_off(out, [], of=of)
+    detector.write_bytes(b"one")
+    work_off(out, [], of=of)
+
+
+def test_an_archive_that_does_not_say_which_models_it_was_begun_with_goes_on(tmp_path):
+    work_off(tmp_path, [])
+    (line,) = lines_of(tmp_path)
+    for name in ("model_sha256", "detector_sha256"):
+        del line["options"][name]
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    work_off(tmp_path, [])
+    assert [len(line["options"].get("model_sha256", "")) for line in lines_of(tmp_path)] == [0, 64]
+
+
+def test_a_model_that_does_not_exist_begins_no_archive(tmp_path):
+    with pytest.raises(ModelError, match="no model 'egde': bundled are edge"):
+        work_off(tmp_path / "out", [], of=settings(model="egde"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_command_at_a_time_writes_an_archive(tmp_path):

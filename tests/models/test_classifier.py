@@ -15,7 +15,7 @@ from fer_edge.faces.faces import Faces
 from fer_edge.labels import ANSWERS, LABELS
 from fer_edge.models.backends import available_backends
 from fer_edge.models.classifier import softmax
-from fer_edge.models.manifest import WEIGHTS, find_model, model_files, read_manifest
+from fer_edge.models.manifest import WEIGHTS, digest_of, find_model, model_files, read_manifest
 from fer_edge.models.people import interpret
 from fer_edge.models.reference import deviation, tolerance
 
@@ -52,6 +52,21 @@ def one_headed(weights):
     manifest["format"] = "fer-edge manifest 1"
     (weights / "manifest.json").write_text(json.dumps(manifest))
     return weights
+
+
+def test_a_digest_tells_what_a_model_answers_by(weights):
+    assert digest_of(weights) == digest_of("edge") != digest_of("nano")
+    manifest = read_manifest(weights)
+    manifest["models"]["edge"]["epochs"] += 1
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    assert digest_of(weights) == digest_of("edge")
+    files = manifest["models"]["edge"]["files"]
+    digests = {digest_of(weights / name) for name in files}
+    assert len(digests) == len(files)
+    files[min(files)]["sha256"] = "0" * 64
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    assert digest_of(weights) != digest_of("edge")
+    assert len(digests & {digest_of(weights / name) for name in files}) == len(files) - 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
