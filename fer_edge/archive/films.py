@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -79,19 +79,33 @@ def find_films(inputs: Iterable[str], lists: Iterable[str] = ()) -> list[Film]:
     behind a tab maybe when the film began (ISO 8601; UTC unless it says otherwise), behind another tab its
     source; lines that begin with ``#`` and empty ones are left out.
 
-    Raises :class:`~fer_edge.errors.DataError` for what does not exist and for a bad list,
+    Raises :class:`~fer_edge.errors.DataError` for what does not exist, for a bad list, and where a film is
+    listed with two begins or sources,
     :class:`~fer_edge.errors.MissingExtraError` where a URL needs packages that are not installed.
     """
     found: dict[str, Film] = {}
+    began: dict[str, float] = {}
+    sources: dict[str, str] = {}
     named = [_Named(text) for text in inputs if not text.startswith("@")]
     for path in [*(text[1:] for text in inputs if text.startswith("@")), *lists]:
         named += _listed(Path(path))
     for one in named:
-        for film in _films(one):
-            found.setdefault(film.path, film)
+        for film in _films(one.text):
+            path = film.path
+            found.setdefault(path, film)
+            if one.began is not None and began.setdefault(path, one.began) != one.began:
+                times = " and at ".join(map(_written, (began[path], one.began)))
+                raise DataError(f"{path}: is listed as begun at {times}; leave one out")
+            if one.source and sources.setdefault(path, one.source) != one.source:
+                raise DataError(
+                    f"{path}: is listed with the sources {sources[path]!r} and {one.source!r}; leave one out"
+                )
     if not found:
         raise DataError(f"no film in {', '.join(one.text for one in named) or 'an empty list'}")
-    return list(found.values())
+    return [
+        replace(film, began=began.get(path), source=sources.get(path, film.source))
+        for path, film in found.items()
+    ]
 
 
 def _listed(path: Path) -> Iterator[_Named]:
@@ -128,10 +142,13 @@ def _moment(text: str) -> float:
     return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
 
 
-def _films(named: _Named) -> Iterator[Film]:
-    text = named.text
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _films(text: str) -> Iterator[Film]:
     if is_url(text):
-        yield from _remote(named)
+        yield from _remote(text)
         return
     path = Path(text)
     if path.is_dir():
@@ -152,13 +169,8 @@ def _films(named: _Named) -> Iterator[Film]:
         if not stat.S_ISREG(told.st_mode):
             raise DataError(f"{file}: is neither a file nor a folder")
         absolute = _absolute(file)
-        yield Film(
-            os.fspath(absolute),
-            told.st_size,
-            told.st_mtime,
-            named.began,
-            named.source or absolute.parent.name or "films",
-        )
+        source = absolute.parent.name or "films"
+        yield Film(os.fspath(absolute), told.st_size, told.st_mtime, source=source)
 
 
 def _absolute(file: Path) -> Path:
@@ -208,8 +220,7 @@ def file_system(url: str) -> tuple[Any, str]:
     return system, path
 
 
-def _remote(named: _Named) -> Iterator[Film]:
-    url = named.text
+def _remote(url: str) -> Iterator[Film]:
     system, path = file_system(url)
     shown = without_secrets(url)
     start = url[: len(url) - len(path.lstrip("/"))] if url.endswith(path.lstrip("/")) else None
@@ -231,13 +242,8 @@ def _remote(named: _Named) -> Iterator[Film]:
             continue
         name = str(one["name"])
         location = f"{start}{name.lstrip('/')}" if start is not None else system.unstrip_protocol(name)
-        yield Film(
-            location,
-            int(one.get("size") or 0),
-            _time_of(one),
-            named.began,
-            named.source or PurePosixPath(name).parent.name or "films",
-        )
+        source = PurePosixPath(name).parent.name or "films"
+        yield Film(location, int(one.get("size") or 0), _time_of(one), source=source)
 
 
 def _time_of(told: dict[str, Any]) -> float | None:

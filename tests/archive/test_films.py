@@ -82,6 +82,37 @@ def test_a_list_tells_when_a_film_began_and_its_source(folder):
         assert films[1].began == datetime(2026, 11, 26, tzinfo=UTC).timestamp()
 
 
+def test_what_a_list_tells_holds_however_else_the_film_is_named(folder):
+    when, where = folder / "when.txt", folder / "where.txt"
+    when.write_text("a/1.mp4\t2026-11-26\n")
+    where.write_text("a/1.mp4\t\tdoor\na/1.mp4\t2026-11-26T01:00+01:00\tdoor\n")
+    lists = [f"@{when}", f"@{where}"]
+    for inputs in (
+        [str(folder / "a"), *lists],
+        [*reversed(lists), str(folder / "a" / "1.mp4"), str(folder / "a")],
+    ):
+        films = find_films(inputs)
+        assert names(films, folder) == ["a/1.mp4", "a/2.MKV"]
+        assert [film.began for film in films] == [datetime(2026, 11, 26, tzinfo=UTC).timestamp(), None]
+        assert [film.source for film in films] == ["door", "a"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            "a/1.mp4\t2026-11-26\n./a/1.mp4\t2026-11-26T00:00+01:00\n",
+            r"a/1\.mp4: is listed as begun at 2026-11-26T00:00:00\+00:00 and at 2026-11-25T23:00:00\+00:00",
+        ),
+        ("a\t\tdoor\na/1.mp4\t\ttill\n", r"a/1\.mp4: is listed with the sources 'door' and 'till'"),
+    ],
+)
+def test_lines_that_contradict_each_other_are_refused(folder, lines, told):
+    (folder / "list.txt").write_text(lines)
+    with pytest.raises(DataError, match=told):
+        find_films([f"@{folder / 'list.txt'}"])
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
