@@ -24,7 +24,7 @@ class Part:
     """A segment's frames: of those that were looked at what they show, of the others their times."""
 
     times: list[float] = field(default_factory=list)
-    """Seconds in the film of every frame; of a whole film, of those that were looked at."""
+    """Seconds in the film of every frame."""
     looked: list[int] = field(default_factory=list)
     """Which of them were looked at."""
     seen: list[Seen] = field(default_factory=list)

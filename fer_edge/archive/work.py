@@ -190,7 +190,6 @@ class Worker:
 
     def _see(self, path: Path, segment: Segment, course: Course | None) -> Part:
         options = self._settings.options
-        part = Part()
         with collected_messages() as messages, _opened(path, segment, course, options) as source:
             pace = Pace(options.every, options.fps, period=1 / (source.fps or CAMERA_FPS))
             if segment.before:
@@ -199,14 +198,24 @@ class Worker:
             if isinstance(source, VideoSource) and segment.span is not None:
                 part = self._see_stretch(source)
             else:
-                for frame in source.chosen():
-                    part.looked.append(len(part.times))
-                    part.times.append(frame.timestamp)
-                    part.seen.append(self._look.see(frame))
-                part.told |= {"missing": source.missing, "passed": pace.passed}
-                if not part.times:
+                part = self._see_whole(source, pace)
+                if not part.looked:
                     raise SourceError(f"{path}: none of its frames was processed")
         part.told["messages"] = messages
+        return part
+
+    def _see_whole(self, source: Source, pace: Pace) -> Part:
+        part = Part()
+
+        def chooses(timestamp: float) -> bool:
+            part.times.append(timestamp)
+            return pace.chooses(timestamp)
+
+        source.chooser = chooses
+        for frame in source.chosen():
+            part.looked.append(len(part.times) - 1)
+            part.seen.append(self._look.see(frame))
+        part.told = {"missing": source.missing, "passed": pace.passed}
         return part
 
     def _see_stretch(self, source: VideoSource) -> Part:

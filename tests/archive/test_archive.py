@@ -470,6 +470,21 @@ def test_films_of_other_sizes_and_rotations_lie_in_one_archive(film, tmp_path, w
 
 
 @pytest.mark.parametrize(
+    ("options", "looked"), [({}, range(11)), ({"every": 8}, (0, 8)), ({"fps": 4}, (0, 6))]
+)
+def test_a_film_that_is_read_as_a_whole_ends_when_its_file_was_changed(tmp_path, options, looked):
+    """Eleven frames at 25 a second end 0.4 s after the first; the file was changed at ...30."""
+    of = settings(**options)
+    films = find_films([str(face_film(tmp_path / "short.mp4", 11))])
+    work_off(tmp_path / "out", films, Inline(of), of)
+    (planned,) = (line for line in lines_of(tmp_path / "out") if line.get("state") == "planned")
+    assert planned["whole"] == "it has no second key frame"
+    times = {row["frame"]: row["time"].timestamp() for row in rows(tmp_path / "out", "faces")}
+    assert list(times) == list(range(len(looked)))
+    assert list(times.values()) == pytest.approx([1_000_000_029.6 + frame / 25 for frame in looked], abs=1e-3)
+
+
+@pytest.mark.parametrize(
     ("name", "segments", "why"),
     [
         ("size.ts", 4, ""),
