@@ -28,6 +28,7 @@ from .engines import Engine, Finished, Lost, Ready
 from .films import Film
 from .join import Joined
 from .manifest import DONE, PLANNED, Known, Manifest
+from .part import is_usable
 from .plan import Plan, plan_from_bytes, plan_to_bytes, whole
 from .tables import write_durably, write_files
 from .work import Done, Failed, JoinTask, PlanTask, SegmentTask, Settings, Task
@@ -212,7 +213,7 @@ class Archive:
                 continue
             work = self._open[film.id] = _Work(film, plan)
             for number in range(len(plan.segments)):
-                if number in known.segments and self._part(film, number).is_file():
+                if number in known.segments and is_usable(self._part(film, number)):
                     work.done.add(number)
                     self.progress.bytes_left -= work.share(number)
                 else:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,19 @@ def part_to_bytes(part: Part) -> bytes:
     return sink.getvalue()
 
 
+def is_usable(path: Path) -> bool:
+    """Whether a file is a part of this version, as far as its end tells, where Parquet describes it."""
+    pyarrow, parquet = pyarrow_parquet()
+    try:
+        return bool(json.loads(parquet.read_schema(path).metadata[b"fer-edge"])["format"] == FORMAT)
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return False
+
+
 def part_from_bytes(content: bytes, answers: int) -> Part:
     """Return the part that :func:`part_to_bytes` wrote; ``answers``: of the classifier.
 
-    Raises :class:`~fer_edge.errors.DataError` where it is none.
+    Raises :class:`~fer_edge.errors.DataError` where it is none, or of another version.
     """
     pyarrow, parquet = pyarrow_parquet()
     try:
@@ -113,7 +123,9 @@ def part_from_bytes(content: bytes, answers: int) -> Part:
         looked = np.flatnonzero(table["looked"].to_numpy(zero_copy_only=False))
         times = table["time"].to_numpy().tolist()
         light = table["light"].to_numpy(zero_copy_only=False)
-    except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"a damaged part: {error}") from error
     part = Part(times, looked.tolist(), [], told)
     ends = np.cumsum(counts)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import FerEdgeError, SourceError, is_out_of_memory
+from ..errors import DataError, FerEdgeError, SourceError, is_out_of_memory
 from ..labels import ANSWERS
 from ..pipeline.look import Look
 from ..pipeline.options import WatchOptions
@@ -183,7 +183,7 @@ class Worker:
         answers = len(ANSWERS[classifier.labels])
         known = task.film, task.plan, classifier, self._settings
         joining = joining_from_bytes(task.before, *known) if task.before else Joining(*known)
-        joining.take([part_from_bytes(content, answers) for content in task.parts])
+        joining.take(_parts(task, answers))
         if task.until < len(task.plan.segments):
             return joining_to_bytes(joining, *known)
         return joining.end()
@@ -232,6 +232,16 @@ class Worker:
             "leaps": read.leaps,
         }
         return part
+
+
+def _parts(task: JoinTask, answers: int) -> list[Part]:
+    parts = []
+    for number, content in enumerate(task.parts, task.first + 1):
+        try:
+            parts.append(part_from_bytes(content, answers))
+        except DataError as error:
+            raise DataError(f"{task.film.path}: segment {number}: {error}") from error
+    return parts
 
 
 def _opened(path: Path, segment: Segment, course: Course | None, options: WatchOptions) -> Source:

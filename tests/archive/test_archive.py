@@ -25,9 +25,10 @@ from fer_edge.archive.archive import TRIES, Archive
 from fer_edge.archive.engines import Finished, Ready
 from fer_edge.archive.films import find_films
 from fer_edge.archive.manifest import Manifest, lines_of
+from fer_edge.archive.part import part_from_bytes, part_to_bytes
 from fer_edge.archive.work import Failed, JoinTask, PlanTask, SegmentTask, Worker
 from fer_edge.errors import DataError, ModelError, OutputError
-from fer_edge.labels import EMOTIONS
+from fer_edge.labels import EMOTIONS, PEOPLE_ANSWERS
 from fer_edge.models.manifest import WEIGHTS, read_manifest
 from fer_edge.sources.video import VideoSource
 from fer_edge.store.reader import StoreReader
@@ -261,6 +262,39 @@ def test_a_part_without_its_line_is_made_again(film, tmp_path, worker, monkeypat
     assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [2, 3]
     work_off(tmp_path / "whole", films, Inline(settings(), worker))
     assert tables(tmp_path / "out") == tables(tmp_path / "whole")
+
+
+def test_parts_that_are_of_no_use_are_made_again(film, tmp_path, worker):
+    """The first one is of another version of fer-edge, the second one was cut off."""
+    films = find_films([str(film)])
+    with pytest.raises(KeyboardInterrupt):
+        work_off(tmp_path / "out", films, Broken(settings(), worker, after=3))
+    first, second, _ = sorted((tmp_path / "out" / "parts").glob("*/0*"))
+    other = part_from_bytes(first.read_bytes(), len(PEOPLE_ANSWERS))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fer_edge.archive.part.FORMAT", 2)
+        first.write_bytes(part_to_bytes(other))
+    second.write_bytes(second.read_bytes()[:-100])
+    rest = Inline(settings(), worker)
+    progress = work_off(tmp_path / "out", films, rest)
+    assert (progress.done, progress.failed) == (1, 0)
+    assert [task.number for task in rest.done if isinstance(task, SegmentTask)] == [0, 1, 3]
+    work_off(tmp_path / "whole", films, Inline(settings(), worker))
+    assert tables(tmp_path / "out") == tables(tmp_path / "whole")
+
+
+def test_a_part_that_is_damaged_within_is_told_with_its_film(film, tmp_path, worker):
+    films = find_films([str(film)])
+    with pytest.raises(KeyboardInterrupt):
+        work_off(tmp_path, films, Broken(settings(), worker, after=2))
+    second = sorted((tmp_path / "parts").glob("*/0*"))[1]
+    content = bytearray(second.read_bytes())
+    content[4:1000] = bytes(996)
+    second.write_bytes(content)
+    told = []
+    work_off(tmp_path, films, Inline(settings(), worker), told=told)
+    assert [line.partition("part: ")[0] for line in told] == [f"failed: {film}: segment 2: a damaged "]
+    assert work_off(tmp_path, films, Inline(settings(), worker)).done == 1
 
 
 def test_what_a_line_tells_of_is_on_the_disk_before_it(film, tmp_path, worker, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fer_edge.archive.part import Part, part_from_bytes, part_to_bytes
+from fer_edge.errors import DataError
 from fer_edge.faces.faces import Faces
 from fer_edge.pipeline.look import Seen
 
@@ -27,3 +28,13 @@ def test_what_was_measured_of_faces_arrives(pitch):
     for name in ("boxes", "scores", "landmarks", "brightness"):
         np.testing.assert_array_equal(getattr(seen.faces, name), getattr(faces, name))
     np.testing.assert_array_equal(seen.faces.pitch, [np.nan, np.nan] if pitch is None else faces.pitch)
+
+
+def test_a_part_of_another_version_and_a_damaged_one_are_told(monkeypatch):
+    content = part_to_bytes(Part([0.0], [], [], {}))
+    assert part_from_bytes(content, 7).times == [0.0]
+    with pytest.raises(DataError, match=r"^a damaged part: \S"):
+        part_from_bytes(content[:-10], 7)
+    monkeypatch.setattr("fer_edge.archive.part.FORMAT", 1)
+    with pytest.raises(DataError, match=r"^a part of another version of fer-edge$"):
+        part_from_bytes(content, 7)
