@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import DataError
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on all of Linux's common file systems."""
 
 _PREFIX = ".part-"
 """Of the names of temporary files."""
@@ -59,6 +63,15 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         return Path(path).resolve()
     except (RuntimeError, OSError) as error:  # the first from Python before 3.13
         raise DataError(f"{path}: a symbolic link that goes round in a circle") from error
+
+
+def cut_name(name: str, longest: int) -> str:
+    """Return ``name`` with at most ``longest`` bytes; where it is cut, a hash keeps it apart from others."""
+    content = os.fsencode(name)
+    if len(content) <= longest:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return f"{content[: longest - 9].decode('utf-8', 'ignore')}~{digest}"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

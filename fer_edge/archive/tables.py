@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_path, sync_folder
+from ..files import LONGEST_NAME, atomic_path, cut_name, sync_folder
 from ..labels import EMOTIONS
 from ..store.schema import TABLES
 from .films import Film
@@ -25,6 +25,8 @@ TABLE_OF = {"visits": "people", "minutes": "minutes", "gaps": "gaps", "seconds":
 """The tables of an archive, by the views of a store whose rows they have."""
 
 FACES = "faces"
+
+_PARTITION = "source="
 
 _FACE_TYPES = {
     "frame": "int64",
@@ -58,7 +60,7 @@ class TableFile:
             folder
             / f"{self.table}.parquet"
             / f"date={self.date}"
-            / f"source={self.source}"
+            / f"{_PARTITION}{self.source}"
             / (f"{self.name}.parquet")
         )
 
@@ -69,8 +71,12 @@ def face_columns() -> dict[str, list[Any]]:
 
 
 def source_folder(source: str) -> str:
-    """``source`` as the name of a partition, without anything that a path or another tool would misread."""
-    return re.sub(r"[^\w.+-]", "_", source).strip(".") or "films"
+    """``source`` as the name of a partition, without anything that a path or another tool would misread.
+
+    One that is too long for the name of a folder is cut.
+    """
+    name = re.sub(r"[^\w.+-]", "_", source).strip(".") or "films"
+    return cut_name(name, LONGEST_NAME - len(_PARTITION))
 
 
 def face_table(columns: Mapping[str, list[Any]]) -> Any:

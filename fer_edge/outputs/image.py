@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import DataError, OutputError
-from ..files import atomic_path, check_target, is_folder
+from ..files import LONGEST_NAME, atomic_path, check_target, cut_name, is_folder
 from ..pipeline.result import FrameResult
 from .base import SlowOutput
 from .draw import annotated
-
-LONGEST_NAME = 255
-"""Bytes of a file's name, on all of Linux's common file systems."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -93,11 +89,7 @@ def path_in(folder: Path, source: Path, root: Path | None = None) -> Path:
     """
     if root is not None and source.is_relative_to(root):
         folder = folder / source.relative_to(root).parent
-    name = os.fsencode(source.name)
-    if len(name) > LONGEST_NAME - 4:
-        digest = hashlib.sha256(name).hexdigest()[:8]
-        return folder / f"{name[: LONGEST_NAME - 13].decode('utf-8', 'ignore')}~{digest}.png"
-    return folder / f"{source.name}.png"
+    return folder / f"{cut_name(source.name, LONGEST_NAME - len('.png'))}.png"
 
 
 def save(path: Path, result: FrameResult, unsure: bool = True) -> None:

@@ -14,7 +14,7 @@ from made import Inline, face_film, rows, settings
 
 from fer_edge.archive.archive import Archive
 from fer_edge.archive.films import find_films
-from fer_edge.archive.tables import TABLE_OF
+from fer_edge.archive.tables import TABLE_OF, TableFile, source_folder, write_files
 from fer_edge.store.schema import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,20 @@ def test_rows_lie_in_folders_by_date_and_source(scored):
         "scored/people.parquet/date=2026-11-01/source=till",
         "scored/people.parquet/date=2026-11-02/source=door",
     ]
+
+
+def test_a_source_of_any_length_has_a_folder_of_its_own(tmp_path):
+    """A folder's name has up to 255 bytes, of which 7 are source=; an ü has 2."""
+    sources = ["x" * 248, "x" * 249, "x" * 300, "ü" * 200, "ü" * 201]
+    write_files(
+        tmp_path,
+        [TableFile("people", "2026-11-26", source_folder(source), "0" * 16, b"rows") for source in sources],
+    )
+    found = {path.parent.name.removeprefix("source=") for path in tmp_path.glob("*/*/*/*.parquet")}
+    assert len(found) == len(sources)
+    assert "x" * 248 in found
+    assert sorted(len(name.encode()) for name in found) == [247, 247, 248, 248, 248]
+    assert {name[:119] for name in found} == {"x" * 119, "ü" * 119}
 
 
 @pytest.mark.parametrize("view", ["visits", "minutes"])
