@@ -225,17 +225,18 @@ def _remote(url: str) -> Iterator[Film]:
     shown = without_secrets(url)
     start = url[: len(url) - len(path.lstrip("/"))] if url.endswith(path.lstrip("/")) else None
     try:
-        if glob.has_magic(path):
-            found = [one for one in system.glob(path, detail=True).values() if _is_film(one["name"])]
+        is_pattern = glob.has_magic(path) and not system.exists(path)
+        if is_pattern:
+            found = _films_among(system.glob(path, detail=True))
         elif system.isdir(path):
-            found = [one for one in system.find(path, detail=True).values() if _is_film(one["name"])]
+            found = _films_among(system.find(path, detail=True))
         else:
             found = [system.info(path)]
     except FileNotFoundError as error:
         raise DataError(f"{shown}: does not exist") from error
     except Exception as error:
         raise DataError(f"{shown}: cannot be listed: {error}") from error
-    if not found and glob.has_magic(path):
+    if is_pattern and not found:
         raise DataError(f"{shown}: no film matches")
     for one in sorted(found, key=lambda one: str(one["name"])):
         if one.get("type") == "directory":
@@ -244,6 +245,10 @@ def _remote(url: str) -> Iterator[Film]:
         location = f"{start}{name.lstrip('/')}" if start is not None else system.unstrip_protocol(name)
         source = PurePosixPath(name).parent.name or "films"
         yield Film(location, int(one.get("size") or 0), _time_of(one), source=source)
+
+
+def _films_among(listed: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in listed.values() if _is_film(PurePosixPath(one["name"]).name)]
 
 
 def _time_of(told: dict[str, Any]) -> float | None:

@@ -54,6 +54,27 @@ def test_folders_patterns_and_files_of_a_store(store):
         find_films(["nothing://x/y.mp4"])
 
 
+def test_films_of_a_store_are_found_by_the_rules_of_files(store, tmp_path):
+    held = ("a[1].mp4", "a1.mp4", "a2.mp4", "._a1.mp4", "day[1]/b.mp4", "day[1]/.b.mp4")
+    for name in held:
+        put(store, f"/shop/{name}", b"12345")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    for given, expected in (
+        ("a[1].mp4", ["a[1].mp4"]),
+        ("a[12].mp4", ["a1.mp4", "a2.mp4"]),
+        ("day[1]", ["day[1]/b.mp4"]),
+        ("._a1.mp4", ["._a1.mp4"]),
+        ("*.mp4", ["a1.mp4", "a2.mp4", "a[1].mp4"]),
+        ("", ["a1.mp4", "a2.mp4", "a[1].mp4", "day[1]/b.mp4"]),
+    ):
+        for base in ("memory://shop", tmp_path.as_uri(), str(tmp_path)):
+            films = find_films([f"{base}/{given}".rstrip("/")])
+            assert [film.path for film in films] == [f"{base}/{name}" for name in expected]
+    with pytest.raises(DataError, match=r"memory://shop/c\[1\]\.mp4: no film matches"):
+        find_films(["memory://shop/c[1].mp4"])
+
+
 def test_secrets_of_a_url_are_written_nowhere():
     film = Film("sftp://me:secret@host/films/1.mp4", 5)
     assert "secret" not in film.path
