@@ -48,9 +48,9 @@ def test_a_face_of_the_demo_camera_appears(visit, tmp_path):
         assert box["width"] > frame["width"] / 5, "her face is large"
         expect(page.locator(".box")).to_contain_text("1 happy")
         before = int(page.locator("#chart").get_attribute("aria-valuemax") or 0)
-        length = page.locator(".area").first.get_attribute("d")
+        length = len(page.locator(".area").first.get_attribute("d"))
         until(page, f"document.getElementById('chart').getAttribute('aria-valuemax') > {before}")
-        assert len(page.locator(".area").first.get_attribute("d")) > len(length), "the timeline grows"
+        until(page, f"document.querySelector('.area').getAttribute('d').length > {length}")
         assert page.title().startswith("1 person \u2013 ")
 
 
