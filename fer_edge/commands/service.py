@@ -29,8 +29,8 @@ EPILOG = """examples:
 
 What follows -- are options of `fer-edge run`; without them the service reads /etc/fer-edge.toml. Files whose
 names have no folder lie in /var/lib/fer-edge, with --user where systemd keeps state (~/.config/fer-edge, or
-~/.local/state/fer-edge since systemd 254). The service waits for a camera that is not there yet, and is
-started again when it fails or hangs.
+~/.local/state/fer-edge since systemd 254); configuration, passwords and keys are named with their whole
+paths. The service waits for a camera that is not there yet, and is started again when it fails or hangs.
 Exit code: 0 done, 1 systemd refused, 2 bad input, 78 a bad configuration file."""
 
 CONFIG = Path("/etc/fer-edge.toml")
@@ -126,12 +126,13 @@ def _manager(arguments: argparse.Namespace) -> Manager:
 def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     from ..service.unit import UnitOptions
 
-    options, configs, named = _checked(arguments)
-    named += [one.source for one in configs] + [name for one in configs for name in one.camera]
+    options, configs, file = _checked(arguments)
+    named: list[str | os.PathLike[str] | None] = [file, *(one.source for one in configs)]
+    named += [name for one in configs for name in one.camera]
     named += [name for one in configs for name in (one.watch.model, one.watch.detector_model, one.events)]
     named += [one.mqtt_ca for one in configs]
     named += [pair[0] for one in configs for pair in (one.page_tls, one.mqtt_cert) if pair]
-    secrets = {Path(name) for one in configs for name in _secrets(one) if name}
+    secrets = {path for one in configs for path in _secrets(one).values()}
     return UnitOptions(
         # -P: the state folder, in which the service may write, is no place for modules.
         command=[sys.executable, "-P", "-m", "fer_edge", "run", *options],
@@ -139,27 +140,30 @@ def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
         systemd=version,
         user=arguments.user,
         reads=[*_program_folders(), *(Path(name) for name in named if name and Path(name).is_absolute())],
-        secrets=sorted(path.absolute() for path in secrets),
+        secrets=sorted(secrets),
         writes=[Path(folder).resolve() for folder in arguments.write],
         gpio=any(one.gpio_button for one in configs),
-        reloads="--config" in options,
+        reloads=file is not None,
     )
 
 
-def _secrets(config: Config) -> tuple[str | os.PathLike[str] | None, ...]:
-    """Files that only root may have to read."""
-    keys = [pair[1] for pair in (config.page_tls, config.mqtt_cert) if pair]
-    return (config.watch.password_file, config.page_token_file, config.mqtt_password_file, *keys)
+def _secrets(config: Config) -> dict[str, Path]:
+    """Files that only root may have to read, by what names them."""
+    files: dict[str, str | os.PathLike[str] | None] = {
+        "--password-file": config.watch.password_file,
+        "--page-token-file": config.page_token_file,
+        "--mqtt-password-file": config.mqtt_password_file,
+        "--page-tls": config.page_tls and config.page_tls[1],
+        "--mqtt-cert": config.mqtt_cert and config.mqtt_cert[1],
+    }
+    return {flag: Path(file) for flag, file in files.items() if file}
 
 
-def _checked(
-    arguments: argparse.Namespace,
-) -> tuple[list[str], list[Config], list[str | os.PathLike[str] | None]]:
+def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[Config], str | None]:
     """Read options and configuration as ``run`` will.
 
     Returns the options; what they amount to, for all and then for each of several cameras; and the
-    configuration file. Raises what ``run`` would raise, and DataError for what would fail at the second
-    start.
+    configuration file. Raises what ``run`` would raise, and DataError for what would fail in a service.
     """
     from ..config import load
     from . import set_up
@@ -174,6 +178,10 @@ def _checked(
     parser = argparse.ArgumentParser("fer-edge run", formatter_class=argparse.RawDescriptionHelpFormatter)
     set_up(parser, "run")
     parsed = parser.parse_args(options)
+    if parsed.print_config:
+        raise DataError("--print-config prints the options and ends; leave it out, for a service has to run")
+    if parsed.config:
+        _refuse_relative("--config", Path(parsed.config))
     # The service has an environment of its own.
     config = load(given(parsed), {}, parsed.config).config
     configs = [config, *(camera.config for camera in config.cameras)]
@@ -182,10 +190,21 @@ def _checked(
     _warn_of_growth(configs)
     if not config.watch.wait_for_camera:
         options = ["--wait-for-camera", *options]
-    return options, configs, [parsed.config]
+    return options, configs, parsed.config
+
+
+def _refuse_relative(flag: str, file: Path) -> None:
+    """Raise DataError for a file that is read here, but that the service would look for in its own folder."""
+    if not file.is_absolute():
+        raise DataError(
+            f"{flag} {file}: the service works in a folder of its own and would not find it; give its whole "
+            f"path, such as {file.absolute()}"
+        )
 
 
 def _refuse_what_fails_later(config: Config) -> None:
+    for flag, file in _secrets(config).items():
+        _refuse_relative(flag, file)
     if config.jsonl and config.jsonl != "-" and not (config.append or config.force):
         raise DataError(f"--jsonl {config.jsonl}: the second start would find the file and end; add --append")
     if config.save_image and not config.force:

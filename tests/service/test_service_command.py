@@ -192,6 +192,34 @@ def test_options_that_would_fail_later_are_refused_now(systemctl, capsys, option
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_the_service_would_look_for_elsewhere_is_refused(
+    systemctl, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pw", "token", "page.key"):
+        (tmp_path / name).write_text("secret\n")
+    stream = ["rtsp://viewer@127.0.0.1:9/s"]
+    page = ["--camera", "0", "--page", ":8080"]
+    (tmp_path / "door.toml").write_text(f'source = "{stream[0]}"\npassword_file = "pw"\n')
+    (tmp_path / "till.toml").write_text('camera = "0"\n')
+    for options, flag, name in (
+        (["--", *stream, "--password-file", "pw"], "--password-file", "pw"),
+        (["--", *page, "--page-token-file", "token"], "--page-token-file", "token"),
+        (["--", *page, "--page-tls", "/etc/page.crt,page.key"], "--page-tls", "page.key"),
+        (["--config", "door.toml"], "--password-file", "pw"),
+        (["--", "--config", "till.toml"], "--config", "till.toml"),
+    ):
+        assert main(["service", *options]) == 2
+        told = capsys.readouterr().err
+        assert f"{flag} {name}: the service works in a folder of its own and would not find it" in told
+        assert told.endswith(f"give its whole path, such as {tmp_path / name}\n")
+
+
+def test_a_service_that_would_only_print_its_options_is_refused(systemctl, capsys):
+    assert main(["service", "--", "--camera", "0", "--print-config"]) == 2
+    assert "--print-config prints the options and ends; leave it out" in capsys.readouterr().err
+
+
 GROWS = "nothing deletes what is written"
 
 
@@ -219,6 +247,16 @@ def test_the_configuration_is_read_before_it_is_installed(systemctl, tmp_path, c
     file.write_text('camera = "0"\nwait_for_camera = true\n')
     assert main(["service", "--config", str(file)]) == 0
     assert f"-m fer_edge run --config {file}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spelling", ["--config {}", "--config={}", "--conf {}"])
+def test_a_service_with_a_configuration_reloads_it_however_its_option_is_spelled(
+    systemctl, tmp_path, capsys, spelling
+):
+    file = tmp_path / "door.toml"
+    file.write_text('camera = "0"\n')
+    assert main(["service", "--", *spelling.format(file).split(" ")]) == 0
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in capsys.readouterr().out
 
 
 def test_without_options_and_configuration_there_is_no_service(systemctl, tmp_path, monkeypatch, capsys):
