@@ -16,27 +16,23 @@ EPILOG = """examples:
   fer-edge completion fish > ~/.config/fish/completions/fer-edge.fish"""
 
 _FILES = frozenset({"FILE", "PATH", "CSV", "DIR", "PNG", "DATA", "CHECKPOINT", "INPUT", "SOURCE", "--model"})
-"""Values that are names of files, by what the help calls them."""
+"""Values that can be names of files, by what the help calls them."""
 
 
 @dataclass(frozen=True)
 class Option:
     """An option of a command, or (``name`` empty) what it is given besides options.
 
-    ``value``: what the help calls its value, None where it takes none; ``optional``: whether it may stand
-    alone.
+    ``value``: what the help calls its value, None where it takes none; ``choices``: words that it can be;
+    ``file``: whether it can be the name of a file; ``optional``: whether it may stand alone.
     """
 
     name: str
     help: str
     value: str | None
     choices: tuple[str, ...]
-    optional: bool = False
-
-    @property
-    def file(self) -> bool:
-        """Whether the value is the name of a file."""
-        return self.value in _FILES and not self.choices
+    file: bool
+    optional: bool
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,11 +59,19 @@ def options(parser: argparse.ArgumentParser) -> Iterator[Option]:
         if action.nargs != 0:
             value = action.metavar if isinstance(action.metavar, str) else None
             value = value or (action.option_strings or [action.dest])[-1]
-        choices = tuple(map(str, action.choices or ()))
-        if value and "|" in value:
-            choices = tuple(value.split("|"))
+        choices = tuple(map(str, action.choices or ())) or _words(value)
+        file = not action.choices and value is not None and not _FILES.isdisjoint(value.split("|"))
         for name in action.option_strings or [""]:
-            yield Option(name, text, value, choices, action.nargs == "?")
+            yield Option(name, text, value, choices, file, action.nargs == "?")
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    """Words that a value can be, by what the help calls it: those in capitals only stand for others."""
+    if value == "--model":
+        from ..models.manifest import bundled_models
+
+        return tuple(bundled_models())
+    return tuple(word for word in value.split("|") if not word.isupper()) if value and "|" in value else ()
 
 
 _Commands = dict[str, list[Option]]
@@ -80,16 +84,21 @@ def _bash(commands: _Commands) -> str:
             f"        {command}) names='{' '.join(option.name for option in known if option.name)}' ;;"
         )
         for option in known:
-            reply = "_fer_edge_files" if option.file else f"_fer_edge_words '{' '.join(option.choices)}'"
+            words = f"_fer_edge_words '{' '.join(option.choices)}'" if option.choices else ""
+            reply = "; ".join(filter(None, (words, "_fer_edge_files" if option.file else ""))) or ":"
             if not option.name:
-                rest.append(f"        {command}) {reply} ;;")
+                first = "((COMP_CWORD > 2)) || " if option.choices else ""
+                rest.append(f"        {command}) {first}{reply} ;;")
             elif option.value and not option.optional:
                 values.append(f"        '{command} {option.name}') {reply}; return ;;")
     return "\n".join(
         [
             "# bash completion of fer-edge; made by: fer-edge completion bash",
-            '_fer_edge_words() { COMPREPLY=($(compgen -W "$1" -- "$word")); }',
-            '_fer_edge_files() { mapfile -t COMPREPLY < <(compgen -f -- "$word"); compopt -o filenames; }',
+            '_fer_edge_words() { COMPREPLY+=($(compgen -W "$1" -- "$word")); }',
+            "_fer_edge_files() {",
+            '    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word")',
+            "    compopt -o filenames",
+            "}",
             "_fer_edge() {",
             "    local command=${COMP_WORDS[1]} names=",
             "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}",
@@ -143,11 +152,14 @@ def _zsh(commands: _Commands) -> str:
     for command, known in commands.items():
         lines.append(f"        {command}) _arguments \\")
         for option in known:
-            spec = f"*{option.name}[{described(option.help)}]" if option.name else "*"
+            spec = "1" if option.choices else "*"
+            if option.name:
+                spec = f"*{option.name}[{described(option.help)}]"
             if option.value:
-                action = (
-                    f"({' '.join(option.choices)})" if option.choices else "_files" if option.file else " "
-                )
+                words = f"({' '.join(option.choices)})" if option.choices else ""
+                action = words or ("_files" if option.file else " ")
+                if words and option.file:
+                    action = f'{{_alternative "words\\:word\\:{words}" "files\\:file\\:_files"}}'
                 spec += (
                     f"{'::' if option.optional and option.name else ':'}{described(option.value)}:{action}"
                 )
@@ -166,22 +178,25 @@ def _fish(commands: _Commands) -> str:
         ),
     ]
     for command, known in commands.items():
-        start = f"complete -c fer-edge -n '__fish_seen_subcommand_from {command}'"
+        seen = f"__fish_seen_subcommand_from {command}"
+        start = f"complete -c fer-edge -n '{seen}'"
         for option in known:
+            words = " ".join(option.choices)
             if not option.name:
-                values = (
-                    f"-a '{' '.join(option.choices)}'" if option.choices else "-F" if option.file else None
-                )
-                lines += [f"{start} {values}"] if values else []
+                if words:
+                    first = f"{seen}; and not __fish_seen_subcommand_from {words}"
+                    lines.append(f"complete -c fer-edge -n '{first}' -a '{words}'")
+                elif option.file:
+                    lines.append(f"{start} -F")
                 continue
             name = f"-l {option.name[2:]}" if option.name.startswith("--") else f"-s {option.name[1:]}"
             value = ""
-            if option.choices:
-                value = f" -x -a '{' '.join(option.choices)}'"
-            elif option.file:
+            if option.file:
                 value = " -F" if option.optional else " -r -F"
-            elif option.value and not option.optional:
+            elif words or (option.value and not option.optional):
                 value = " -x"
+            if words:
+                value += f" -a '{words}'"
             lines.append(f"{start} {name}{value} -d {_fish_quoted(option.help)}")
     return "\n".join(lines)
 

@@ -56,6 +56,16 @@ CASES = [
     (("predict", "--jsonl", "mys"), ["myself.png"]),
     (("completion", ""), ["bash", "fish", "zsh"]),
     (("doctor", ""), []),
+    (("run", "--reconnect", ""), ["off", "on"]),
+    (("archive", "--ray", ""), ["auto"]),
+    (("fleet", "--store", "mys"), ["myself.png"]),
+    (("fleet", "--store", "U"), []),
+    (("run", "--model", "ed"), ["edge"]),
+    (("run", "--model", "mys"), ["myself.png"]),
+    (("bench", "--model", "n"), ["nano"]),
+    (("session", ""), ["mark", "start", "status", "stop"]),
+    (("session", "start", ""), []),
+    (("completion", "bash", ""), []),
 ]
 
 
