@@ -249,8 +249,9 @@ def _asked(work: Callable[..., dict[str, Any]], *arguments: str) -> dict[str, An
         return work(*arguments)
     listed = ", ".join(map(repr, arguments))
     code = f"import {__name__} as cameras; cameras.report(cameras.{work.__name__}({listed}))"
+    # -P: the working folder may hold modules of other programs.
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         output, errors = process.communicate(timeout=PATIENCE)

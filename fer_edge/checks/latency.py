@@ -100,7 +100,8 @@ class Benchmark:
 
     doubts: why the figures may not be those of an undisturbed machine, see :func:`doubts`.
     peak_memory: largest resident set, in bytes, of another process that recognized faces in such
-    frames with the subject "whole frame" and loaded nothing else; None where the kernel does not say.
+    frames with the subject "whole frame" and loaded nothing else; None where the kernel does not say, or
+    that process failed.
     """
 
     format: str
@@ -196,8 +197,9 @@ def _labels(model: str) -> Labels:
 def _memory_of_a_run(frame: NDArray[np.uint8], model: str, labels: Labels) -> int | None:
     arguments = f"{model!r}, {frame.shape}, {labels!r}"
     call = f"from fer_edge.checks.latency import report_memory; report_memory({arguments})"
-    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
-    peak: int | None = json.loads(done.stdout)
+    # -P: the working folder may hold modules of other programs.
+    done = subprocess.run([sys.executable, "-P", "-c", call], capture_output=True, text=True)
+    peak: int | None = json.loads(done.stdout) if done.returncode == 0 else None
     return peak
 
 

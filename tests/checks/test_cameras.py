@@ -330,6 +330,13 @@ def test_a_camera_is_tried_in_a_process_of_its_own(astronaut):
     assert answer["width"] > 0
 
 
+def test_a_camera_is_tried_with_no_module_of_the_working_folder(tmp_path, monkeypatch, astronaut):
+    (tmp_path / "cv2.py").write_text("raise ImportError('of another program')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    assert doctor._asked(doctor.camera_trial, "demo")["error"] is None
+
+
 def test_a_frozen_program_tries_cameras_itself(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "executable", "/no/python")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import fer_edge
 from fer_edge import machine
+from fer_edge.checks import latency
 from fer_edge.checks.latency import Subject, doubts, summarize
 from fer_edge.commands._json import to_json
 from fer_edge.commands.bench import _progress
@@ -331,6 +333,19 @@ def test_bench_times_every_classifier_and_the_whole_frame(cli, photo):
     assert report["frame"] == "512x512"
     assert 20e6 < report["peak_memory"] < 200e6
     assert report["machine"]["cores"] >= 1
+
+
+def test_the_memory_of_a_run_is_measured_with_no_module_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise ImportError('of another program')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    peak = latency._memory_of_a_run(np.zeros((64, 64, 3), np.uint8), "edge", "people")
+    assert 20e6 < peak < 200e6
+
+
+def test_the_memory_of_a_run_that_fails_is_unknown(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert latency._memory_of_a_run(np.zeros((64, 64, 3), np.uint8), "edge", "people") is None
 
 
 def test_bench_counts_rounds_on_a_terminal_only(monkeypatch):
