@@ -189,10 +189,10 @@ def moment(text: str) -> datetime:
 def pixel_count(text: str) -> int:
     """An argparse type: a number of pixels, maybe with k, M or G behind it."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
-    value = int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
-    if value < 1:
+    value = float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]] if match else 0.0
+    if not 1 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels like 100M")
-    return value
+    return int(value)
 
 
 def _written_pixels(value: int) -> Scalar:
@@ -208,9 +208,10 @@ _BYTES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 def _size(text: str) -> int:
     """A number of bytes, of a text such as 500M or 20G."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT])B?", text)
-    if not match:
+    value = float(match[1]) * _BYTES[match[2]] if match else math.inf
+    if math.isinf(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 20G")
-    return round(float(match[1]) * _BYTES[match[2]])
+    return round(value)
 
 
 def _written_size(value: int) -> Scalar:
@@ -233,8 +234,9 @@ _LEAST_KEPT = 10**6
 
 def _file_limit(text: str) -> FileLimit:
     age = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
-    if age and float(age[1]):
-        return FileLimit(seconds=float(age[1]) * _AGES[age[2]])
+    seconds = float(age[1]) * _AGES[age[2]] if age else 0.0
+    if 0 < seconds < math.inf:
+        return FileLimit(seconds=seconds)
     try:
         size = _size(text)
     except argparse.ArgumentTypeError as error:
@@ -271,7 +273,7 @@ def duration(text: str) -> float:
     """An argparse type: a duration such as 30s, 10m or 1h, more than 0; in seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not seconds:
+    if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 10m or 1h")
     return seconds
 

@@ -332,6 +332,24 @@ def test_a_bad_file_is_told_with_line_key_and_remedy(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "unit", "wanted"),
+    [
+        ("keep_free", "G", "is not a size such as 500M or 20G"),
+        ("keep_files", "G", "is neither a size such as 20G nor an age such as 30d"),
+        ("keep_files", "d", "is neither a size such as 20G nor an age such as 30d"),
+        ("max_pixels", "", "is not a number of pixels like 100M"),
+        ("segment", "h", "is not a duration such as 30s, 10m or 1h"),
+        ("reconnect", "", "is neither on nor off nor a time such as 90s or 10m"),
+    ],
+)
+def test_a_value_beyond_all_numbers_is_refused(name, unit, wanted):
+    text = 400 * "9" + unit
+    with pytest.raises(ConfigError) as caught:
+        load({}, {f"FER_EDGE_{name.upper()}": text})
+    assert str(caught.value) == f"FER_EDGE_{name.upper()}: '{text}' {wanted}"
+
+
+@pytest.mark.parametrize(
     ("variable", "text", "message"),
     [
         ("MIN_SCORE", "high", "FER_EDGE_MIN_SCORE: 'high' is not a number"),
