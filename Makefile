@@ -27,7 +27,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 # What `make run` passes to `fer-edge run`: SOURCE a film, folder, URL or `--camera N`, else the first camera
-# attached; RUN further options. `make run RUN=` goes on until Ctrl-C.
+# attached; RUN further options, among which a `--config FILE` may name the source. `make run RUN=` goes on until
+# Ctrl-C.
 SOURCE ?=
 RUN ?= --seconds 20
 # The training toolchain; pip prefers a CPU build where it finds one.
@@ -88,7 +89,7 @@ sources := setup.py pyproject.toml $(wildcard ext/*.pyx ext/*.h) $(KERNEL_FILES)
 run: export SOURCE := $(SOURCE)
 run: $(VENV)/.run
 	@case "$$SOURCE" in -*) set -- $$SOURCE ;; ?*) set -- "$$SOURCE" ;; esac; \
-	case "$$* $(RUN)" in " "*--camera*) ;; " "*) \
+	case "$$* $(RUN)" in " "*--camera*|" "*--config*) ;; " "*) \
 	    $(bin)/python -c 'from fer_edge.sources import has_camera; raise SystemExit(not has_camera())' || \
 	    { echo 'no camera attached: this is the demo camera, a photograph'; set -- --camera demo; } ;; esac; \
 	set -x; $(bin)/fer-edge run "$$@" $(RUN)

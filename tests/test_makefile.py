@@ -19,6 +19,8 @@ if not (REPOSITORY / "Makefile").exists() or shutil.which("make") is None:
         (("SOURCE=it's a film.mp4", "RUN="), False, ["it's a film.mp4"]),
         (("SOURCE=--camera 0", "RUN="), False, ["--camera", "0"]),
         (("RUN=--camera 1",), False, ["--camera", "1"]),
+        (("RUN=--config door.toml",), False, ["--config", "door.toml"]),
+        (("RUN=--print-config",), False, ["--camera", "demo", "--print-config"]),
         (("RUN=--every 2",), True, ["--every", "2"]),
         (("RUN=--every 2",), False, ["--camera", "demo", "--every", "2"]),
     ],
