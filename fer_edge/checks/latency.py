@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -225,14 +226,16 @@ def doubts(machine: Machine, before: Condition, after: Condition) -> list[str]:
 def compare(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, float, float]]:
     """Subjects that two benchmarks share, with the median of each in milliseconds a call.
 
-    The arguments are benchmarks as :func:`read` gives them.
+    The arguments are benchmarks as :func:`read` gives them. Raises ValueError for a median that is no time.
     """
 
     def medians(result: dict[str, Any]) -> dict[str, float]:
         found = {}
         for timing in result["timings"]:
             subject = {key: timing["subject"].get(key) for key in Subject.__dataclass_fields__}
-            found[str(Subject(**subject))] = float(timing["p50"])
+            found[str(Subject(**subject))] = median = float(timing["p50"])
+            if not 0 < median < math.inf:
+                raise ValueError(f"a p50 of {median:g} ms")
         return found
 
     one, two = medians(first), medians(second)
@@ -250,8 +253,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(result, dict) or result.get("format") != FORMAT:
         raise DataError(f"{path}: not a benchmark of this version; want what fer-edge bench --json prints")
     try:
-        compare(result, result)
+        Benchmark(**result)
         Machine(**result["machine"])
+        list(result["doubts"])
+        compare(result, result)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path}: a damaged benchmark ({error!r}); run fer-edge bench --json again"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -406,6 +407,37 @@ def test_bench_compares_nothing_but_benchmarks(cli, tmp_path, content, message):
     assert code == 2
     assert str(path) in err
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda report: report.pop("doubts"), "'doubts'"),
+        (lambda report: report.pop("frame"), "'frame'"),
+        (lambda report: report.pop("version"), "'version'"),
+        (lambda report: report.update(doubts=None), "not iterable"),
+        (lambda report: report["machine"].pop("board"), "'board'"),
+        (lambda report: report["timings"][0].update(p50=0), "a p50 of 0 ms"),
+        (lambda report: report["timings"][0].update(p50=math.nan), "a p50 of nan ms"),
+    ],
+)
+def test_bench_compares_no_damaged_benchmark(cli, tmp_path, damage, told):
+    timing = latency.Timing(Subject("detector"), 1, 2.0, 2.0, 2.0, 2.0)
+    whole = latency.Benchmark(
+        latency.FORMAT, "0.2.0", BOARD, QUIET, QUIET, [], "8x8", True, "onnx", 1, None, [timing]
+    )
+    path, damaged = tmp_path / "whole.json", tmp_path / "damaged.json"
+    path.write_text(json.dumps(asdict(whole)))
+    code, out, err = cli("bench", "--compare", path, path)
+    assert code == 0, err
+    assert "1.00 x as fast" in out
+    report = asdict(whole)
+    damage(report)
+    damaged.write_text(json.dumps(report))
+    code, out, err = cli("bench", "--compare", path, damaged)
+    assert (code, out) == (2, "")
+    assert f"{damaged}: a damaged benchmark" in err
+    assert told in err
 
 
 QUIET = machine.Condition(temperature=55.0, load=0.1, throttling=("under-voltage since boot",))
