@@ -110,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
     report: dict[str, Any] = {
         "data": str(arguments.data),
         "usage": arguments.usage,
-        "skipped": len(classified.bad_rows),
+        "skipped": len(missing),
         "model": classifier.model,
         "backend": classifier.backend,
         "precision": classifier.precision,
@@ -183,7 +183,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Iterator[FerDataset], PictureF
 def _without_face(
     classified: Classified, pictures: PictureFolder | None, usage: str | None
 ) -> NDArray[np.int64]:
-    """Positions of the pictures of this usage that gave no face."""
+    """Positions of the pictures of this usage that gave no face, or of all bad rows of a CSV."""
     missing = classified.bad_rows - 1
     if pictures and pictures.usage is not None and usage is not None:
         missing = missing[pictures.usage[missing] == usage]

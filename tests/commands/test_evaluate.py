@@ -256,6 +256,17 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(cli, people, answers
     assert lines["p0"] == ["-", "-", "-", "1"]
 
 
+def test_pictures_of_another_usage_that_cannot_be_read_are_not_counted(cli, tmp_path, answers):
+    for part in ("train", "test"):
+        write_picture(tmp_path / "all" / part / "happy" / "good.png", 3)
+        (tmp_path / "all" / part / "happy" / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "all" / "train" / "happy" / "worse.png").write_bytes(b"no picture")
+    for usage, skipped in (("PublicTest", 1), ("Training", 2)):
+        code, out, err = cli("evaluate", tmp_path / "all", "--usage", usage, "--json")
+        assert code == 0, err
+        assert (json.loads(out)["skipped"], json.loads(out)["all"]["rows"]) == (skipped, 1)
+
+
 def test_a_line_of_the_list_that_is_wrong_is_reported(cli, people, answers):
     (people / "2.png").unlink()
     code, _, err = cli("evaluate", people)
