@@ -30,7 +30,7 @@ from .interrupts import ended_at_once
 from .service import journal
 
 if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+    from _typeshed import ReadableBuffer, SupportsWrite
 
 _NO_MEMORY = "not enough memory: end other programs, or raise the limit (ulimit -v, MemoryMax of the service)"
 
@@ -142,7 +142,7 @@ def _stdout_gone(error: OSError) -> bool:
 
 
 def _prepare_process() -> None:
-    """Settle what the commands rely on: open standard streams, printable file names, quiet OpenCV."""
+    """Settle what the commands rely on: standard streams, printable file names, quiet OpenCV."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -153,6 +153,9 @@ def _prepare_process() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
+            if stream is sys.__stderr__:
+                lossy = io.BufferedWriter(_LossyFile(stream.fileno(), "w", closefd=False))
+                stream = sys.stderr = io.TextIOWrapper(lossy, stream.encoding, line_buffering=True)
             # UTF-8 can give back names that are not UTF-8 as they are; other encodings lack letters.
             whole = name == "stdout" and codecs.lookup(stream.encoding).name == "utf-8"
             stream.reconfigure(errors="surrogateescape" if whole else "backslashreplace")
@@ -163,6 +166,18 @@ def _prepare_process() -> None:
     # OpenBLAS, which NumPy and OpenCV bring along and no command uses, takes 30 MB of address space for each
     # thread, and OpenCV's crashes where it does not get them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+class _LossyFile(io.FileIO):
+    """Leaves out what cannot be written: a log on a full disk must end nothing that it tells of."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        # None also for a terminal that is not waited for.
+        return memoryview(data).nbytes if written is None else written
 
 
 def _report(text: str, level: int) -> None:

@@ -32,7 +32,9 @@ def hold_back(drop: Callable[[bytes], bool], descriptors: Sequence[int] = (1, 2)
             log.seek(0)
             for line in log:
                 if failed or not drop(line):
-                    os.write(2, line)
+                    # What cannot be told, as on a full disk, must not keep a library from being used.
+                    with contextlib.suppress(OSError):
+                        os.write(2, line)
 
 
 def litert_greeting() -> contextlib.AbstractContextManager[None]:

@@ -29,3 +29,17 @@ def test_everything_is_shown_when_the_block_fails(capfd):
     captured = capfd.readouterr()
     assert captured.err == "what happened\n"
     assert captured.out == "again\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_lines_that_cannot_be_shown_fail_nothing():
+    kept = os.dup(2)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 2)
+    try:
+        with hold_back(lambda line: False, descriptors=(2,)):
+            os.write(2, b"chatter\n")
+    finally:
+        os.dup2(kept, 2)
+        os.close(full)
+        os.close(kept)

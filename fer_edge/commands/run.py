@@ -161,9 +161,11 @@ class _Run:
                 self._notifier.stopping("finishing the outputs")
                 self._close_outputs()
         finally:
-            with contextlib.suppress(OutputClosed, OutputError):
+            stream = _messages(self._config)
+            # A message that cannot be told is no failure, unlike lines that were asked for.
+            with contextlib.suppress(OutputClosed, OSError if stream is sys.stderr else OutputError):
                 text = _result_text(self._results, self._outputs)
-                write_line(_messages(self._config), text, lambda: self._results.stopped)
+                write_line(stream, text, lambda: self._results.stopped)
 
     def exit_code(self) -> int:
         """Say what was missing; return 1 for that and for outputs that failed, else 0."""

@@ -223,11 +223,12 @@ class Control:
                 self._run.pause()
             else:
                 self._run.resume()
-            _log.warning("paused: nothing is recognized" if paused else "recognizing again")
             if self._live:
                 self._stays_paused = paused
                 self._resumed = self._resumed or not paused
                 self._keep()
+            # Last, as whoever reads the log may let it wait.
+            _log.warning("paused: nothing is recognized" if paused else "recognizing again")
 
     def _keep(self, change: Callable[[Memory], Memory] | None = None) -> None:
         if self._path is None:

@@ -114,6 +114,41 @@ def test_a_full_disk_under_standard_output_is_an_error(arguments, unbuffered):
 
 
 @pytest.fixture
+def full_log():
+    """Where standard error can take nothing, as a log on a full disk."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        yield full
+
+
+def test_messages_that_cannot_be_written_neither_hang_a_film_nor_stop_its_other_outputs(tmp_path, full_log):
+    path = tmp_path / "a.avi"
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(5):
+        film.write(np.full((48, 64, 3), 90, np.uint8))
+    film.release()
+    done = subprocess.run(
+        [*PROGRAM, "run", path, "--jsonl", "/dev/full", "--append", "--save-video", tmp_path / "b.mkv"],
+        stdout=subprocess.PIPE,
+        stderr=full_log,
+        timeout=120,
+    )
+    assert done.returncode == 1, "JSON lines were lost"
+    assert done.stdout.splitlines()[-1].endswith(b"jsonl lost 5")
+    assert (tmp_path / "b.mkv").stat().st_size > 0
+
+
+def test_a_run_whose_summary_cannot_be_written_among_its_messages_succeeds(odd_picture, full_log):
+    done = subprocess.run(
+        [*PROGRAM, "run", odd_picture(b"a.png"), "--jsonl", "-"],
+        stdout=subprocess.PIPE,
+        stderr=full_log,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert b"a.png" in done.stdout
+
+
+@pytest.fixture
 def odd_picture(tmp_path):
     def written(name):
         path = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118

@@ -397,6 +397,20 @@ def test_what_cannot_be_kept_holds_nevertheless(run, tmp_path, caplog):
     assert "a restart will forget this" in caplog.text
 
 
+def test_a_pause_is_kept_before_it_is_told(run, tmp_path, monkeypatch):
+    path, kept = tmp_path / "control-default.json", []
+
+    class Reader(logging.Handler):
+        def emit(self, record):
+            kept.append(json.loads(path.read_text())["paused"])
+
+    monkeypatch.setattr(logging.getLogger("fer_edge"), "handlers", [Reader(logging.WARNING)])
+    control = Control(run, folder=tmp_path)
+    control.pause()
+    control.resume()
+    assert kept == [True, False]
+
+
 def test_sessions_go_to_the_store(run):
     store = Sessions()
     control = Control(run, store)
