@@ -149,6 +149,22 @@ def test_no_picture_of_before_a_mask_or_pause_is_sent():
     assert len(ear.pictures) == 1
 
 
+def test_no_picture_that_is_being_made_when_a_mask_is_drawn_is_sent(monkeypatch):
+    ear = Ear()
+    output = MqttOutput(lambda: ear, live=True, pictures="full")
+
+    def drawn_meanwhile(*arguments):
+        output.changed()
+        return jpeg(*arguments)
+
+    monkeypatch.setattr("fer_edge.outputs.mqtt.output.jpeg", drawn_meanwhile)
+    output.write(replace(frame(), monotonic=time.monotonic()))
+    assert ear.pictures == []
+    monkeypatch.undo()
+    output.write(replace(frame(), monotonic=time.monotonic()))
+    assert len(ear.pictures) == 1
+
+
 def test_blocks_stay_large_in_pictures_while_a_face_is_lost():
     pytest.importorskip("cv2")
     ear, now, blocks = Ear(), [0.0], []

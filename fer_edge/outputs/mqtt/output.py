@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ class MqttOutput(SlowOutput):
     ) -> None:
         self._make, self._pictures, self._unsure, self._clock = make, pictures, unsure, clock
         self._blur = Blur() if pictures == "blurred" else None
+        self._lock = threading.Lock()
         self._forgotten = -math.inf
         self._camera, self._every = camera, every
         self._end_seconds = _LIVE_END if live else _FILM_END
@@ -92,19 +94,25 @@ class MqttOutput(SlowOutput):
                 )
         if self._blur is not None:
             self._blur.see(result, self._clock())
-        # A frame may have waited since before a mask was drawn, or a pause.
-        shown = self._pictures is not None and result.monotonic > self._forgotten
-        if shown and self._publisher.online:
-            now = self._clock()
-            if now >= self._shown.get(result.camera, now):
-                self._shown[result.camera] = now + self._every
-                self._publisher.show(self._camera or result.camera, jpeg(result, self._blur, self._unsure))
+        now = self._clock()
+        if self._is_shown(result) and self._publisher.online and now >= self._shown.get(result.camera, now):
+            picture = jpeg(result, self._blur, self._unsure)
+            with self._lock:
+                # What may be seen may have changed while the picture was made.
+                if self._is_shown(result):
+                    self._shown[result.camera] = now + self._every
+                    self._publisher.show(self._camera or result.camera, picture)
 
     def changed(self) -> None:
         """Show no frame that was read until now: what may be seen has changed; from any thread."""
-        self._forgotten = self._clock()
-        if (publisher := self._publisher) is not None:
-            publisher.forget_pictures()
+        with self._lock:
+            self._forgotten = self._clock()
+            if (publisher := self._publisher) is not None:
+                publisher.forget_pictures()
+
+    def _is_shown(self, result: FrameResult) -> bool:
+        """Whether a picture of ``result`` may be seen: it may have waited since before a mask, or a pause."""
+        return self._pictures is not None and result.monotonic > self._forgotten
 
     def close(self) -> None:
         """Send what is left, tell that the run has ended, and disconnect; a broker that hangs is left."""
