@@ -89,7 +89,7 @@ class SlowOutput(ABC):
     needs_image = True
     """Whether results that wait keep their pictures."""
     idles = False
-    """Whether :meth:`flush` is called in every second without a result, not only in the first."""
+    """Whether :meth:`flush` is called in every second without a result, not only in the first after one."""
     tells_end = False
     """Whether :meth:`end` wants to know how the other outputs ended."""
 
@@ -99,7 +99,7 @@ class SlowOutput(ABC):
         return self.name if self.camera is None else f"{self.camera}: {self.name}"
 
     def open(self) -> None:  # noqa: B027 (many open when they know the first frame)
-        """Get ready; called before the first result, and again after a failure."""
+        """Get ready; called before the first result or flush, and again after a failure."""
 
     @abstractmethod
     def write(self, result: FrameResult) -> None:
@@ -403,6 +403,11 @@ class _OutputThread:
         if isinstance(missed, FrameResult) and missed.gap is not None:
             self._gap = self._gap.followed_by(missed.gap) if self._gap else missed.gap
 
+    @property
+    def _waits(self) -> bool:
+        """Whether the output failed, and is not to be tried yet."""
+        return bool(self._failures) and self._clock() < self._retry_at
+
     def _lose(self, count: int) -> None:
         """Count lost results, unless they were counted when they were given up."""
         if not self._abandoned:
@@ -415,7 +420,7 @@ class _OutputThread:
                 if not self._queue:
                     self._changed.wait_for(
                         lambda: self._queue or self._abandoned,
-                        _IDLE_SECONDS if self._dirty or (self.output.idles and self._opened) else None,
+                        _IDLE_SECONDS if self._dirty or self.output.idles else None,
                     )
                 if self._abandoned:
                     break
@@ -446,7 +451,7 @@ class _OutputThread:
                 self._changed.notify_all()
 
     def _write(self, result: FrameResult) -> None:
-        if self._failures and self._clock() < self._retry_at:
+        if self._waits:
             with self._changed:
                 self._keep_gap(result)
                 self._lose(1)
@@ -479,7 +484,9 @@ class _OutputThread:
 
     def _flush(self) -> None:
         self._dirty = False
-        self.output.flush()
+        if not self._waits:
+            self._open()
+            self.output.flush()
 
     def _end(self, record: Mapping[str, Any]) -> None:
         self._open()

@@ -77,6 +77,7 @@ class JsonLinesOutput(SlowOutput):
             # Recordings, which are larger, make room first.
             self._path = resolved(self._path)
             self._keeper = Keeper(self.name, self._path, replace(keep, free=keep.free // 2), _LARGEST)
+            self.idles = True
         try:
             if mode == "new" and has_content(self._path):
                 raise DataError(
@@ -112,6 +113,12 @@ class JsonLinesOutput(SlowOutput):
     def gap(self, lost: int) -> None:
         """Write that so many frames are missing."""
         self._write(_record("gap", lost=lost, **_now()))
+
+    def flush(self) -> None:
+        """Begin another file and delete old ones where that is due, though no line comes."""
+        if self._keeper:
+            with self._named_errors():
+                self._look()
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Write the last record."""

@@ -77,20 +77,22 @@ class StoreOutput(SlowOutput):
         clock: Callable[[], float] = time.monotonic,
         events: Sequence[ListedEvent] = (),
         title: str = "events",
+        wall: Callable[[], float] = time.time,
     ) -> None:
         for name, days in (("keep", keep), ("keep_detail", keep_detail)):
             if not days > 0:
                 raise ValueError(f"{name} must be more than 0 days, got {days}")
         self._writer = StoreWriter(path, to_line(start or {}))
-        self._live, self._clock = live, clock
+        self._live, self._clock, self._date = live, clock, wall
         self._keep, self._keep_detail = keep, keep_detail
         self._pause = pause
         self._boot = boot_id() or str(uuid.uuid4())
         self._film: str | None = None
-        self._wall: WallClock | None = None
+        self._wall = WallClock(round(1000 * (wall() - clock())))
         self._cameras: dict[str, CameraTally] = {}
         self._waiting: list[Entry] = []
-        self._began = self._at = self._lost = 0
+        self._began: int | None = None
+        self._at = self._lost = 0
         self._commit_at = -math.inf
         self._changed = False
         self._delete_at = clock() + TRUST_AFTER
@@ -148,10 +150,13 @@ class StoreOutput(SlowOutput):
     def write(self, result: FrameResult) -> None:
         """Count one result; at times write what they amount to."""
         # First, so that a result is either counted or lost, and nothing grows while the disk is full.
-        if self._wall is not None and self._clock() >= self._commit_at:
+        if self._began is not None and self._clock() >= self._commit_at:
             self._commit()
         at = round(1000 * (result.monotonic if self._live else result.timestamp))
-        self._follow_clock(result, at)
+        wall = round(1000 * result.time.timestamp())
+        if self._began is None:
+            self._begin(result, at, wall)
+        self._follow_clock(at, wall)
         self._mark_planned(at)
         self._obey()
         tally = self._tally(result.camera)
@@ -167,17 +172,21 @@ class StoreOutput(SlowOutput):
         self._lost += lost
 
     def flush(self) -> None:
-        """Finish what no frame has come for, and write."""
-        if self._wall is None:
-            return
-        self._obey()
+        """Finish what no frame has come for, write, and delete what has become old, also before any frame."""
         if self._live:
-            self._mark_planned(self._now())
-            for tally in self._cameras.values():
-                tally.wait(self._now())
-            self._collect()
-        if self._changed or self._waiting:
-            self._commit()
+            # Else a clock that is set during a pause would make rows old, or keep them.
+            self._follow_clock(self._now(), round(1000 * self._date()))
+        elif self._began is None:
+            return
+        if self._began is not None:
+            self._obey()
+            if self._live:
+                self._mark_planned(self._now())
+                for tally in self._cameras.values():
+                    tally.wait(self._now())
+                self._collect()
+            if self._changed or self._waiting:
+                self._commit()
         if self._clock() >= self._delete_at:
             self._delete()
 
@@ -185,7 +194,7 @@ class StoreOutput(SlowOutput):
         """Write what is left, as finished."""
         with self._session_lock:
             self._over = True
-        if self._wall is None:
+        if self._began is None:
             if asked := self._asked.qsize():
                 requests = counted(asked, "request")
                 _log.warning("store: there was no frame: %s about sessions and events not recorded", requests)
@@ -210,45 +219,50 @@ class StoreOutput(SlowOutput):
         """Close the file and let others write it."""
         self._writer.close()
 
-    def _follow_clock(self, result: FrameResult, at: int) -> None:
-        wall = round(1000 * result.time.timestamp())
-        if self._wall is None:
-            known = self._writer.origin_of(self._boot) if self._live else None
-            self._film = None if self._live else result.source
-            self._wall = WallClock(wall - at if known is None else known)
-            self._began = self._at = at
-            if self._to_come:
-                self._plan()
+    def _begin(self, result: FrameResult, at: int, wall: int) -> None:
+        """Take note of the first frame, of which the clocks tell ``at`` and ``wall``."""
+        known = self._writer.origin_of(self._boot) if self._live else None
+        self._film = None if self._live else result.source
+        self._wall = WallClock(wall - at if known is None else known)
+        self._began = self._at = at
+        if self._to_come:
+            self._plan(at)
+
+    def _follow_clock(self, at: int, wall: int) -> None:
+        """See whether the clock was set, by what both tell of one moment, in milliseconds."""
         jump = self._wall.see(at, wall) if self._live else 0
-        if jump:
-            _log.warning(
-                "store: the clock jumped by %+.1f s; times since the machine was started are corrected",
-                jump / 1000,
-            )
-            self._waiting.append(Jump(at, jump))
-            self._place()
-            for tally in self._cameras.values():
-                tally.set_origin(self._wall.origin)
-            self._delete_at = self._clock() + TRUST_AFTER
+        if not jump:
+            return
+        self._delete_at = self._clock() + TRUST_AFTER
+        if self._began is None:
+            # Nothing has a time yet.
+            return
+        _log.warning(
+            "store: the clock jumped by %+.1f s; times since the machine was started are corrected",
+            jump / 1000,
+        )
+        self._waiting.append(Jump(at, jump))
+        self._place(self._began)
+        for tally in self._cameras.values():
+            tally.set_origin(self._wall.origin)
 
     def _now(self) -> int:
         """The time on the clock of the rows: in a film, its latest frame's."""
         return round(1000 * self._clock()) if self._live else self._at
 
-    def _plan(self) -> None:
+    def _plan(self, began: int) -> None:
         """Begin the session of the listed events, and log what is odd about them."""
-        self._waiting.append(SessionBegun(self._began, self._title))
+        self._waiting.append(SessionBegun(began, self._title))
         self._detailed = True
-        self._place()
-        for problem in problems(self._planned, self._began):
+        self._place(began)
+        for problem in problems(self._planned, began):
             _log.warning("store: %s", problem)
-        self._to_come = [one.listed for one in self._planned if one.began >= self._began]
-        self._place()
+        self._to_come = [one.listed for one in self._planned if one.began >= began]
+        self._place(began)
 
-    def _place(self) -> None:
+    def _place(self, began: int) -> None:
         """Place the events that are still to come, again where the clock was put right."""
-        assert self._wall is not None
-        zero, origin = (self._began, self._wall.origin) if self._live else (0, None)
+        zero, origin = (began, self._wall.origin) if self._live else (0, None)
         self._planned = placed(self._to_come, zero, origin)
 
     def _mark_planned(self, at: int) -> None:
@@ -262,7 +276,6 @@ class StoreOutput(SlowOutput):
                 _log.warning("store: %s came when no session went on, and is not recorded", one.listed.told)
 
     def _tally(self, camera: str) -> CameraTally:
-        assert self._wall is not None
         if camera not in self._cameras:
             self._cameras[camera] = CameraTally(self._wall.origin, longest_step(self._pause()))
             self._cameras[camera].set_detail(self._detailed)
@@ -300,7 +313,7 @@ class StoreOutput(SlowOutput):
             tally.rows.clear()
 
     def _commit(self, ended: bool = False) -> None:
-        assert self._wall is not None
+        assert self._began is not None
         batch = Batch(
             clock=ClockState(self._boot, self._film, self._wall.origin),
             entries=self._waiting,
@@ -317,6 +330,5 @@ class StoreOutput(SlowOutput):
             self._delete()
 
     def _delete(self) -> None:
-        assert self._wall is not None
-        more = self._writer.delete(self._wall.origin + self._at, self._keep, self._keep_detail)
+        more = self._writer.delete(self._wall.origin + self._now(), self._keep, self._keep_detail)
         self._delete_at = self._clock() + (0 if more else _DELETE_EVERY)

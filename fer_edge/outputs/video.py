@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class VideoOutput(SlowOutput):
         self._size = (0, 0)
         self._times: list[float] = []
         self._began = datetime.now(UTC)
+        self._opened_at = 0.0
         self._file: _File | None = None
         self._latest: Path | None = None
         self._is_pipe = is_special(path)
@@ -102,6 +104,7 @@ class VideoOutput(SlowOutput):
             limits = replace(keep, free=self._reserve + _RESERVE)
             self._keeper = Keeper(self.name, self._path, limits, _LARGEST)
             self._largest = self._keeper.largest
+            self.idles = True
 
     @property
     def pending(self) -> int:
@@ -117,6 +120,7 @@ class VideoOutput(SlowOutput):
         """
         picture = self._fitted(annotated(result, self._unsure))
         time = result.timestamp
+        self._opened_at = result.monotonic - time
         last = self._times[-1] if self._times else self._file.end if self._file else None
         if last is not None:
             # A source that begins anew begins a new segment; so does one that was lost for long, or else
@@ -142,8 +146,13 @@ class VideoOutput(SlowOutput):
         self._times.append(time)
 
     def flush(self) -> None:
-        """Write the piece so far."""
+        """Write the piece so far; end a segment, and delete old ones, where that is due."""
         self._save(None)
+        if self._keeper:
+            # The next frame would begin another one anyway, and only a segment that has ended can be deleted.
+            if self._file and self._is_due(monotonic() - self._opened_at):
+                self._end_segment()
+            self._keeper.look(self._latest if self._file else None)
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Delete old segments, also after a short run."""

@@ -485,6 +485,37 @@ def test_an_output_that_idles_is_flushed_again_and_again(monkeypatch):
     assert idling.events[-1] == "close"
 
 
+def test_an_output_that_idles_is_flushed_before_any_result(monkeypatch):
+    monkeypatch.setattr(base, "_IDLE_SECONDS", 0.01)
+    idling = Idling()
+    outputs = Outputs([], [idling], live=True)
+    for _ in range(2):
+        assert idling.flushes.acquire(timeout=PATIENCE)
+    outputs.close()
+    assert idling.events[:3] == ["open", "flush", "flush"]
+
+
+def test_an_output_that_idles_and_fails_is_tried_again_later_without_a_result(monkeypatch):
+    monkeypatch.setattr(base, "_IDLE_SECONDS", 0.01)
+    idling, now = Idling(), [0.0]
+    opened = idling.open
+
+    def fail():
+        opened()
+        raise OutputError("no")
+
+    idling.open = fail
+    idling.close = idling.flushes.release
+    outputs = Outputs([], [idling], live=True, clock=lambda: now[0])
+    for tries in (1, 2):
+        assert idling.flushes.acquire(timeout=PATIENCE)
+        assert not idling.flushes.acquire(timeout=0.1)
+        assert idling.events == ["open"] * tries
+        now[0] += 2.0
+    idling.open = opened
+    outputs.close()
+
+
 def test_another_output_is_flushed_once_where_no_result_comes(monkeypatch):
     monkeypatch.setattr(base, "_IDLE_SECONDS", 0.01)
     idling = Idling()

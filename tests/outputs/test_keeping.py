@@ -370,6 +370,23 @@ def test_lines_in_a_folder_that_cannot_be_written_to_are_refused(tmp_path, monke
         JsonLinesOutput(tmp_path / "log.jsonl", keep=Limits(age=DAY))
 
 
+def test_lines_are_put_aside_and_deleted_though_none_comes(tmp_path, step, clocks, monkeypatch):
+    monkeypatch.setattr(jsonl, "_LOOK_EVERY", 0.0)
+    path, limits = tmp_path / "log.jsonl", Limits(age=30 * DAY, free=0)
+    output = JsonLinesOutput(path, keep=limits)
+    assert output.idles
+    output._keeper = Keeper("jsonl", path, limits, 10**8, lambda: clocks.now, lambda: clocks.wall)
+    output.open()
+    step(output, 0, 10)
+    os.utime(path, (clocks.wall, clocks.wall))
+    for days, names in ((1, ["log-20261127T123010Z.jsonl", "log.jsonl"]), (30, ["log.jsonl"])):
+        clocks.go_on(days * DAY)
+        Wall.moment += timedelta(days=days)
+        output.flush()
+        assert left(tmp_path) == names
+    output.close()
+
+
 def test_segments_stay_within_their_size(tmp_path, disk):
     """Noise fills the size three times; a segment ends with the first piece beyond a quarter of it."""
     rng = np.random.default_rng(7)
@@ -407,6 +424,30 @@ def test_a_recording_deletes_its_oldest_before_it_ends_for_a_full_disk(tmp_path,
             output.write(result(index=index, timestamp=index / 20))
     with contextlib.suppress(OutputError):
         output.close()
+
+
+def test_a_segment_ends_and_is_deleted_though_no_frame_comes(tmp_path, disk, clocks, monkeypatch):
+    monkeypatch.setattr("fer_edge.outputs.video.monotonic", lambda: clocks.now)
+    output = VideoOutput(tmp_path / "door.mkv", live=True, segment=600, keep=Limits(age=30 * DAY))
+    assert output.idles
+    output._keeper = keeper(tmp_path, clocks, age=30 * DAY)
+    for index in range(5):
+        output.write(result(index=index, timestamp=index / 20))
+    clocks.go_on(500)
+    output.flush()
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (clocks.wall, clocks.wall))
+    # Shorter than the segment, which goes on with it.
+    output.write(result(index=5, timestamp=500))
+    output.flush()
+    assert left(tmp_path) == [path.name]
+    os.utime(path, (clocks.wall, clocks.wall))
+    clocks.go_on(31 * DAY)
+    output.flush()
+    assert left(tmp_path) == []
+    output.write(result(index=6, timestamp=31 * DAY + 500))
+    output.close()
+    assert left(tmp_path) == ["door-20261227T123820Z.mkv"]
 
 
 def test_parts_of_a_film_are_not_deleted(tmp_path):

@@ -35,6 +35,9 @@ class Clock:
     def __call__(self):
         return self.now
 
+    def wall(self):
+        return BEGAN.timestamp() + self.now - 1000 + self.offset
+
     def result(self, *people, camera="door", **options):
         made = result(timestamp=self.now - 1000, **options)
         return replace(
@@ -58,7 +61,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def output(path, clock):
-    made = StoreOutput(path, live=True, clock=clock)
+    made = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     yield made
     made.close()
 
@@ -137,7 +140,7 @@ def test_readers_see_what_goes_on_while_it_is_written(output, clock, path):
 
 def test_numbers_grow_by_one_over_runs_and_deletions(path, clock):
     for _ in range(3):
-        output = StoreOutput(path, live=True, clock=clock)
+        output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
         feed(output, clock, 130, face())
         finish(output)
         clock.now += 300
@@ -145,7 +148,7 @@ def test_numbers_grow_by_one_over_runs_and_deletions(path, clock):
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM minute")
     last = StoreReader(path).devices()[0].last["minutes"]
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     feed(output, clock, 10)
     finish(output)
     assert [row["seq"] for row in rows(path, "minutes")] == [last + 1]
@@ -186,7 +189,7 @@ def test_a_clock_set_back_and_forth_ends_right(output, clock, path):
 
 def test_a_run_after_a_jump_corrects_those_before_it_in_the_same_boot(path, clock):
     for offset in (0, 5000):
-        output = StoreOutput(path, live=True, clock=clock)
+        output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
         clock.offset = offset
         feed(output, clock, 10, face())
         finish(output)
@@ -209,7 +212,7 @@ def test_the_clock_of_another_boot_is_another(path, clock, monkeypatch):
     for boot, offset in (("one", 0), ("two", 86400)):
         monkeypatch.setattr("fer_edge.outputs.store.boot_id", lambda boot=boot: boot)
         clock.now, clock.offset = 1000.0, offset
-        output = StoreOutput(path, live=True, clock=clock)
+        output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
         feed(output, clock, 10)
         finish(output)
     assert [(row["boot"], row["began"]) for row in rows(path, "minutes")] == [
@@ -377,7 +380,7 @@ def aged(path, days):
 
 
 def written(path, clock, seconds=10, session=False, **options):
-    output = StoreOutput(path, live=True, clock=clock, **options)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall, **options)
     if session:
         output.start_session("s")
     feed(output, clock, seconds, face())
@@ -414,7 +417,7 @@ def test_deleting_makes_the_file_smaller_in_small_steps(path, clock):
     assert len(rows(path, "visits")) == 8192
     aged(path, 100)
     before = path.stat().st_size
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     feed(output, clock, TRUST_AFTER - 10)
     assert len(rows(path, "visits")) == 8192
     feed(output, clock, 10)
@@ -430,7 +433,7 @@ def test_deleting_makes_the_file_smaller_in_small_steps(path, clock):
 
 def test_nothing_is_deleted_soon_after_the_clock_jumped(path, clock):
     written(path, clock, 100)
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     feed(output, clock, TRUST_AFTER - 5)
     clock.offset = 86400 * 365
     with sqlite3.connect(path) as connection:
@@ -440,13 +443,56 @@ def test_nothing_is_deleted_soon_after_the_clock_jumped(path, clock):
     output.close()
 
 
+@pytest.mark.parametrize("frames", [0, 10])
+def test_old_rows_are_deleted_while_no_frame_comes(path, clock, frames):
+    written(path, clock, session=True)
+    aged(path, 6)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall, keep=30, keep_detail=7)
+    feed(output, clock, frames)
+    clock.now += TRUST_AFTER - 20
+    output.flush()
+    assert len(rows(path, "seconds")) == 10
+    clock.now += 86_400
+    output.flush()
+    assert (len(rows(path, "seconds")), len(rows(path, "visits"))) == (0, 1)
+    clock.now += 86_400 * 24
+    output.flush()
+    assert rows(path, "visits") == []
+    output.close()
+
+
+@pytest.mark.parametrize("frames", [0, 10])
+def test_a_clock_that_is_set_while_no_frame_comes_makes_nothing_old_for_a_while(path, clock, frames):
+    written(path, clock)
+    aged(path, 1)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
+    feed(output, clock, frames)
+    clock.now += TRUST_AFTER - 30
+    clock.offset = 86_400 * 365
+    for _ in range(60):
+        clock.now += 1
+        output.flush()
+    assert len(rows(path, "visits")) == 1
+    clock.offset = 0
+    for _ in range(round(TRUST_AFTER)):
+        clock.now += 1
+        output.flush()
+    assert len(rows(path, "visits")) == 1
+    clock.offset = 86_400 * 365
+    for _ in range(round(TRUST_AFTER) + 10):
+        clock.now += 1
+        output.flush()
+    assert rows(path, "visits") == []
+    output.close()
+
+
 def full(connection, pages=0):
     used = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {used + pages}")
 
 
 def test_a_full_disk_is_told_once_and_costs_only_what_came_meanwhile(path, clock, caplog):
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     outputs = Outputs([], [output], live=False, clock=clock)
     with caplog.at_level(logging.WARNING):
         _write_through_a_full_disk(output, outputs, clock)
@@ -488,7 +534,7 @@ def _write_through_a_full_disk(output, outputs, clock):
 
 
 def test_a_database_that_is_full_loses_nothing_that_was_counted(path, clock):
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     feed(output, clock, 10, face(track=1))
     full(output._writer._opened())
     with pytest.raises(OutputError, match="database or disk is full"):
@@ -505,7 +551,7 @@ def test_a_database_that_is_full_loses_nothing_that_was_counted(path, clock):
 
 
 def test_rows_that_wait_for_a_full_disk_are_bounded(path, clock, monkeypatch):
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     feed(output, clock, 1)
     monkeypatch.setattr(output._writer, "write", lambda batch: (_ for _ in ()).throw(OutputError("full")))
     for track in range(1, 400):
@@ -589,7 +635,7 @@ def test_the_start_of_a_run_is_reported(path, clock):
 
 
 def test_no_picture_waits(path, clock):
-    output = StoreOutput(path, live=True, clock=clock)
+    output = StoreOutput(path, live=True, clock=clock, wall=clock.wall)
     assert not output.needs_image
     outputs = Outputs([], [output], live=False, clock=clock)
     outputs.write(clock.result(face()))
