@@ -161,11 +161,14 @@ class _Run:
                 self._notifier.stopping("finishing the outputs")
                 self._close_outputs()
         finally:
-            stream = _messages(self._config)
-            # A message that cannot be told is no failure, unlike lines that were asked for.
-            with contextlib.suppress(OutputClosed, OSError if stream is sys.stderr else OutputError):
-                text = _result_text(self._results, self._outputs)
-                write_line(stream, text, lambda: self._results.stopped)
+            stream, text = _messages(self._config), _result_text(self._results, self._outputs)
+            try:
+                with contextlib.suppress(OutputClosed, OutputError):
+                    write_line(stream, text, lambda: self._results.stopped)
+            except OSError as error:
+                # A message that cannot be told is no failure, unlike lines that were asked for.
+                if stream is sys.stdout:
+                    raise OutputError(f"stdout: cannot be written: {error.strerror}") from error
 
     def exit_code(self) -> int:
         """Say what was missing; return 1 for that and for outputs that failed, else 0."""

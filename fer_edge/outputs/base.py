@@ -72,6 +72,14 @@ class IdleOutput(Protocol):
         """Take why there are none; called several times a second. Raises as :meth:`Output.write`."""
 
 
+@runtime_checkable
+class LossyOutput(Protocol):
+    """An :class:`Output` that leaves out what it cannot write, instead of ending the run."""
+
+    failed: bool
+    """Whether it left anything out so far."""
+
+
 class SlowOutput(ABC):
     """Takes the results of a run in a thread of its own. All but ``cancel`` is called in one thread.
 
@@ -178,8 +186,10 @@ class Outputs:
 
     @property
     def failed(self) -> bool:
-        """Whether any slow output failed at any time, or could not finish."""
-        return self._failed or any(thread.failed for thread in self._threads)
+        """Whether any output failed at any time, or could not finish."""
+        return (
+            self._failed or any(thread.failed for thread in self._threads) or any(map(_failed, self._direct))
+        )
 
     def write(self, result: FrameResult) -> None:
         """Hand ``result`` to every output.
@@ -229,6 +239,7 @@ class Outputs:
                 label = thread.output.label
                 self._before[label] = self._before.get(label, Losses(0, 0)).and_also(thread.losses)
                 self._failed |= thread.failed
+            self._failed |= any(map(_failed, self._direct))
             self._direct, self._threads = direct, threads
 
     def interrupt(self) -> None:
@@ -278,6 +289,10 @@ class Outputs:
 
     def _is_interrupted(self) -> bool:
         return self._interrupted
+
+
+def _failed(output: Output) -> bool:
+    return isinstance(output, LossyOutput) and output.failed
 
 
 class _Deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -13,6 +14,8 @@ from .base import takes_data, write_line
 
 QUIET_SECONDS = 1.0
 
+_log = logging.getLogger(__name__)
+
 _Shown = tuple[tuple[tuple[int | None, str, bool], ...], float]
 """Track, emotion and whether it is unsure of each face, and when that was."""
 
@@ -22,10 +25,13 @@ class ConsoleOutput:
 
     With ``every_frame``, as for images that have nothing to do with each other, writes a line each,
     beginning with the image's path. With ``live``, lines are left out while the reader of the stream
-    does not read, as a paused terminal: recognition must not wait for it. ``unsure``: put that word
-    before the answer of faces that count as unsure. ``named``: begin lines with the camera's name, as there
-    are several.
+    does not read, as a paused terminal, or the disk under it is full: recognition must not wait for it, nor
+    end. ``unsure``: put that word before the answer of faces that count as unsure. ``named``: begin lines
+    with the camera's name, as there are several.
     """
+
+    failed = False
+    """Whether a line was left out because it could not be written."""
 
     def __init__(
         self,
@@ -41,12 +47,13 @@ class ConsoleOutput:
         self._unsure = unsure
         self._stream = sys.stdout if stream is None else stream
         self._shown: dict[str, _Shown] = {}
-        self._cancelled = False
+        self._cancelled = self._failing = False
 
     def write(self, result: FrameResult) -> None:
         """Write a line if there is something new.
 
-        Raises :class:`~fer_edge.errors.OutputError` where it was cancelled while its reader did not read.
+        Raises :class:`~fer_edge.errors.OutputError` where it was cancelled while its reader did not read,
+        and, unless ``live``, where the disk is full or fails.
         """
         state = tuple(
             (face.track, face.emotion, self._unsure and face.unsure)
@@ -57,7 +64,6 @@ class ConsoleOutput:
             return
         if self._live and not takes_data(self._stream):
             return
-        self._shown[result.camera] = state, result.timestamp
         head = (
             printable(result.source)
             if self._every_frame
@@ -70,6 +76,18 @@ class ConsoleOutput:
             )
         except OutputError as error:
             raise OutputError(f"stdout: {error}") from error
+        except OSError as error:
+            problem = f"stdout: cannot be written: {error.strerror}"
+            if not self._live:
+                raise OutputError(problem) from error
+            if not self._failing:
+                _log.warning("%s; retrying", problem)
+            self._failing = self.failed = True
+            return
+        if self._failing:
+            _log.warning("stdout: works again")
+            self._failing = False
+        self._shown[result.camera] = state, result.timestamp
 
     def cancel(self) -> None:
         """Give up a line that waits for its reader."""

@@ -114,6 +114,36 @@ def test_a_full_disk_is_told_and_gives_exit_1(cli, film, caplog):
     assert out.splitlines()[-1].endswith("jsonl lost 25")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_camera_goes_on_where_standard_output_is_full(tmp_path):
+    pytest.importorskip("skimage")
+    path = tmp_path / "o.jsonl"
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [*_PROGRAM, "run", "--camera", "demo", "--frames", "10", "--jsonl", path],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 1
+    assert types(path) == ["start", *["frame"] * 10, "end"]
+    problem = "stdout: cannot be written: No space left on device"
+    told = [line for line in done.stderr.splitlines() if "stdout" in line]
+    assert [line.partition("warning: ")[2] for line in told[:-1]] == [f"{problem}; retrying"]
+    assert told[-1] == f"fer-edge run: {problem}"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_film_ends_where_standard_output_is_full_and_says_so(film):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [*_PROGRAM, "run", film], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert done.returncode == 1
+    assert done.stderr == "fer-edge run: stdout: cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("output", ["--jsonl=-", "lines for people"])
 def test_a_hanging_reader_does_not_hold_up_the_end(number, output):
@@ -143,6 +173,8 @@ def test_a_hanging_reader_does_not_hold_up_the_end(number, output):
     # Two seconds to flush; the rest is for a machine that does other work as well.
     assert took < FLUSH_SECONDS + 20
 
+
+_PROGRAM = [sys.executable, "-m", "fer_edge"]
 
 _RUN = """
 import sys

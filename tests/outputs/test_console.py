@@ -6,8 +6,10 @@ import fcntl
 import io
 import os
 
+import pytest
 from results import face, result
 
+from fer_edge.errors import OutputError
 from fer_edge.outputs.console import ConsoleOutput, describe_faces
 
 
@@ -72,3 +74,31 @@ def test_live_terminal_that_does_not_read_holds_up_nothing():
         assert 0 < len(first) < 500
         output.write(result(face(), index=999, timestamp=9999.0))
         assert reader.read1(1 << 20).decode().startswith("frame 999 ")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_lines_of_a_camera_that_a_full_disk_cannot_take_are_left_out_and_told_once(tmp_path, caplog):
+    path = tmp_path / "lines.txt"
+    with open("/dev/full", "w") as stream, path.open("w") as room:  # noqa: PTH123
+        output = ConsoleOutput(stream=stream, live=True)
+        for index in range(3):
+            output.write(result(face(), index=index, timestamp=2.0 * index))
+        assert output.failed
+        os.dup2(room.fileno(), stream.fileno())
+        # With the same face, and within a second: nothing of the line before was seen.
+        for index in range(3, 6):
+            output.write(result(face(), index=index, timestamp=4.0 + index / 10))
+    assert path.read_text() == "frame 3  4.30 s  1 face: #1 9 of 10 would say happy\n"
+    assert caplog.messages == [
+        "stdout: cannot be written: No space left on device; retrying",
+        "stdout: works again",
+    ]
+    assert output.failed, "the exit code tells of it"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_disk_under_the_lines_of_a_film_is_an_error():
+    with open("/dev/full", "w") as stream:  # noqa: PTH123
+        output = ConsoleOutput(stream=stream)
+        with pytest.raises(OutputError, match=r"^stdout: cannot be written: No space left on device$"):
+            output.write(result(face()))
