@@ -18,10 +18,11 @@ _PREFIX = ".part-"
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on error.
 
-    The temporary name keeps the suffix, because some writers choose the format by it. A symbolic
+    The temporary name keeps the suffix, because some writers choose the format by it, unless another
+    ``suffix`` is given, as where others read all files of a folder that end so. A symbolic
     link stays and its target is replaced; a device or pipe is written to directly. Raises DataError
     where the folder is missing or cannot be written to. An OSError about the temporary file names ``path``.
     """
@@ -35,7 +36,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         # Not by tempfile, whose files are for their owner alone: the umask cannot be asked for without
         # changing it, and what other threads create meanwhile would be open to all.
-        made = target.parent / f"{_PREFIX}{os.urandom(8).hex()}{target.suffix}"
+        made = target.parent / f"{_PREFIX}{os.urandom(8).hex()}{target.suffix if suffix is None else suffix}"
         made.touch(0o666, exist_ok=False)
         temporary = made
         yield temporary

@@ -229,7 +229,8 @@ class MetricsFile:
         Raises :class:`~fer_edge.errors.OutputError` where the disk is full or fails.
         """
         try:
-            with atomic_path(self._path) as temporary:
+            # What a run leaves that is killed here would be read for ever under a name that ends in .prom.
+            with atomic_path(self._path, suffix=".tmp") as temporary:
                 # The node exporter exports its own process under the same names, and refuses two of one name.
                 temporary.write_bytes(self._metrics.render(process=False)[0])
         except OSError as error:

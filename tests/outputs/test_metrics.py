@@ -208,6 +208,23 @@ def test_the_file_holds_what_is_rendered_and_goes_with_the_run(clocks, tmp_path)
         MetricsFile(str(tmp_path / "missing" / "a.prom"), metrics)
 
 
+def test_the_node_exporter_does_not_read_half_a_file_nor_one_that_a_killed_run_leaves(
+    clocks, tmp_path, monkeypatch
+):
+    _, metrics = made(clocks)
+    file = MetricsFile(str(tmp_path / "fer-edge.prom"), metrics)
+    write, seen = Path.write_bytes, []
+
+    def watched(path, data):
+        write(path, data)
+        seen.extend(sorted(one.name for one in tmp_path.glob("*.prom")))
+        assert len(list(tmp_path.iterdir())) == 2
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    file.write()
+    assert seen == ["fer-edge.prom"]
+
+
 def test_a_file_of_other_content_is_refused_and_left_alone(clocks, tmp_path):
     _, metrics = made(clocks)
     path = tmp_path / "notes.prom"
