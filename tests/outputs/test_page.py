@@ -23,6 +23,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 jsonschema = pytest.importorskip("jsonschema")
 
+import results
 from conftest import repository_module
 from pages import CAMERAS, SECONDS, Asked, result, served, until_closed, wait_for
 
@@ -681,12 +682,40 @@ def test_rows_of_the_store_are_told(tmp_path):
         assert page.ask("/api/store?limit=1").json["more"] is (len(rows) > 1)
 
 
+def test_pages_of_rows_leave_out_nobody_and_tell_nobody_twice(tmp_path):
+    # One stays for two minutes; meanwhile three come and leave at once, and then another one.
+    there = {1: (0, 120), 2: (10, 20), 3: (10, 20), 4: (10, 20), 5: (60, 70)}
+    path, now = tmp_path / "shop.db", [1000.0]
+    output = StoreOutput(path, live=True, clock=lambda: now[0])
+    for index in range(250):
+        second = index / 2
+        now[0] = 1000 + second
+        people = [results.face(track=track) for track, (came, left) in there.items() if came <= second < left]
+        made = results.result(timestamp=second, index=index)
+        output.write(replace(made, faces=results.tracked(*people)))
+    output.end({})
+    output.close()
+    began = results.BEGAN.isoformat().replace("+00:00", "Z")
+    hour = f"from={began}&to={(results.BEGAN + timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}"
+    told, after = [], 0
+    with served(tmp_path, store=path) as page:
+        for _ in there:
+            answer = page.ask(f"/api/store?table=visits&{hour}&limit=1&after={after}").json
+            told += answer["rows"]
+            assert answer["more"] is (len(told) < len(there))
+            after = answer["next"]
+        answer = page.ask(f"/api/store?table=visits&{hour}&after={after}").json
+    assert sorted(row["track"] for row in told) == [1, 2, 3, 4, 5]
+    assert told[-1]["track"] == 1 and told[-1]["began"] == min(row["began"] for row in told)
+    assert (answer["rows"], answer["more"], answer["next"]) == ([], False, after)
+
+
 @pytest.mark.parametrize(
     "query",
     ["table=device", "table=sqlite_master", "from=yesterday", "from=2020-01-01&to=2026-01-01",
      "to=1900-01-01",
      "limit=0", "limit=5001", "limit=1e3", "limit=%C2%B2", "limit=99999999999999999999",
-     "limit=00000000199999", "x=1", "table=",
+     "limit=00000000199999", "after=-1", "after=9223372036854775808", "after=1.5", "x=1", "table=",
      "from=0001-01-01T00:00:00%2B23:59", "from=9999-12-31", "to=9999-12-31T23:59:59-23:00",
      "from=2026-01-02&to=2026-01-01"],
 )  # fmt: skip

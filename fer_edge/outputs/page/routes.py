@@ -272,14 +272,15 @@ class Routes:
             return refused(503, str(error).removeprefix(f"{path}: "))
         finally:
             self._reading -= 1
-        more = len(rows) > query.limit
+        told = rows[: query.limit]
         return as_json(
             {
                 "table": query.table,
                 "from": utc_text(query.since),
                 "to": utc_text(query.until),
-                "rows": rows[: query.limit],
-                "more": more,
+                "rows": told,
+                "next": told[-1]["seq"] if told else query.after,
+                "more": len(rows) > query.limit,
             }
         )
 
@@ -387,11 +388,13 @@ class _Query:
     since: datetime
     until: datetime
     camera: str | None
+    after: int
+    """Only rows with a greater ``seq``: visits are stored when they end, so times would skip long ones."""
     limit: int
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> _Query:
-        known = ("table", "from", "to", "camera", "limit")
+        known = ("table", "from", "to", "camera", "after", "limit")
         for name in given:
             if name not in known:
                 raise HTTPException(400, f"unknown parameter; there are {', '.join(known)}")
@@ -402,13 +405,14 @@ class _Query:
         since = _time("from", given["from"]) if "from" in given else until - USUAL_TIME
         if not timedelta(0) < until - since <= LONGEST_TIME:
             raise HTTPException(400, f"from must be before to, by {LONGEST_TIME.days} days at most")
-        text = given.get("limit", str(MOST_ROWS))
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_ROWS):
-            raise HTTPException(400, f"limit must be a whole number from 1 to {MOST_ROWS}")
-        return cls(table, since, until, given.get("camera"), int(text))
+        after = _whole(given, "after", 0, 0, _LAST_SEQ)
+        limit = _whole(given, "limit", MOST_ROWS, 1, MOST_ROWS)
+        return cls(table, since, until, given.get("camera"), after, limit)
 
 
 _TOLD_TABLES = ("minutes", "visits", "gaps")
+
+_LAST_SEQ = 2**63 - 1
 
 
 def _rows(path: Path, query: _Query) -> list[dict[str, Any]]:
@@ -417,6 +421,7 @@ def _rows(path: Path, query: _Query) -> list[dict[str, Any]]:
             query.table,
             since=query.since,
             until=query.until,
+            after=query.after,
             camera=query.camera,
             limit=query.limit + 1,
         )
@@ -434,6 +439,14 @@ def _plain(row: Mapping[str, Any], flags: Sequence[str]) -> dict[str, Any]:
         else:
             told[name] = bool(value) if name in flags and value is not None else value
     return told
+
+
+def _whole(given: Mapping[str, str], name: str, usual: int, least: int, most: int) -> int:
+    text = given.get(name, str(usual))
+    # int() of a long text would take its time.
+    if text.isascii() and text.isdecimal() and len(text) <= 19 and least <= int(text) <= most:
+        return int(text)
+    raise HTTPException(400, f"{name} must be a whole number from {least} to {most}")
 
 
 def _time(name: str, text: str) -> datetime:
