@@ -106,6 +106,31 @@ def test_each_of_several_cameras_has_its_own():
     }
 
 
+@pytest.mark.parametrize(
+    ("cameras", "topics", "keys"),
+    [
+        (("door", "till"), ("door", "till"), ("door", "till")),
+        # The first digits of `printf 入口 | sha256sum`.
+        (("入口", "レジ"), ("1a793027", "10ac2714"), ("1a793027", "10ac2714")),
+        (("door 2", "door"), ("door-2", "door"), ("door_2", "door")),
+        (("door", "door 2", "door-2"), ("door", "door-2", "door-2-2"), ("door", "door_2", "door_2_2")),
+        (("Door", "door"), ("Door", "door"), ("door", "door_2")),
+        (("a b", "a-b", "a-b-2"), ("a-b", "a-b-3", "a-b-2"), ("a_b", "a_b_3", "a_b_2")),
+        (("Tür", "Tor", "Tör"), ("T-r", "Tor", "T-r-2"), ("t_r", "tor", "t_r_2")),
+    ],
+)
+def test_no_two_cameras_share_a_topic_or_an_entity(cameras, topics, keys):
+    components = announced(cameras, pictures=True)["cmps"]
+    for camera, topic, key in zip(cameras, topics, keys, strict=True):
+        assert components[f"camera_{key}_picture"]["t"] == f"fer-edge/shop/camera/{topic}/picture"
+        assert components[f"camera_{key}_people"]["name"] == f"{camera} people"
+
+
+def test_the_only_camera_has_a_topic_of_its_name_in_any_script():
+    components = announced(("入口",), pictures=True)["cmps"]
+    assert components["camera_picture"]["t"] == "fer-edge/shop/camera/1a793027/picture"
+
+
 def rendered(payload, told):
     """What each component shows of a state, as Jinja gives it."""
     jinja2 = pytest.importorskip("jinja2")

@@ -1,4 +1,4 @@
-"""Two devices of one name at a broker."""
+"""Names at a broker: two devices of one, cameras of odd ones."""
 
 from __future__ import annotations
 
@@ -126,3 +126,13 @@ def test_takeovers_again_and_again_are_a_second_device_and_not_fought(
     same = folder(tmp_path, "a")
     with published(broker, store, same), published(broker, store, same):
         await_true(lambda: "takes the connection again and again" in caplog.text)
+
+
+def test_pictures_of_each_camera_go_where_they_were_announced(broker, store, control, tmp_path):
+    cameras = ("入口", "door 2", "レジ", "door-2")
+    device = Device(broker, store, control, tmp_path, cameras=cameras, pictures=True, prefix="ha")
+    device.outbox.pictures.update({camera: camera.encode() for camera in cameras})
+    device.run(1)
+    (announced,) = broker.told(f"ha/device/fer_edge_{OWN.id[:12]}_shop/config")
+    topics = {one["name"]: one["t"] for one in announced["cmps"].values() if one["p"] == "camera"}
+    assert [broker.texts(topics[f"{camera} picture"]) for camera in cameras] == [[one] for one in cameras]

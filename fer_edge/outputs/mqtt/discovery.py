@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import __version__
 from ...labels import EMOTIONS
-from .topics import AVAILABILITY, ONLINE, STATE, Topics, plain
+from .topics import AVAILABILITY, ONLINE, STATE, Topics, camera_parts, distinct
 
 PREFIX = "homeassistant"
 """What topics of discovery begin with, where Home Assistant is not told otherwise."""
@@ -182,7 +182,8 @@ def _components(
         "qos": 1,
         "ic": "mdi:eye-off",
     }
-    keys = _camera_keys(cameras)
+    parts = camera_parts(cameras)
+    keys = _camera_keys(parts)
     if len(cameras) > 1:
         for camera, key in keys.items():
             own = f"value_json.cameras | selectattr('name', 'eq', {_literal(camera)})"
@@ -207,21 +208,20 @@ def _components(
             found[f"{key}_picture"] = {
                 "p": "camera",
                 "name": f"{camera} picture" if len(cameras) > 1 else "Picture",
-                "t": topics.picture(camera),
+                "t": topics.picture(parts[camera]),
             }
     return found
 
 
-def _camera_keys(cameras: Sequence[str]) -> dict[str, str]:
-    """A part of unique ids for each camera; the only one is ``camera``, so that another in its place fits."""
-    if len(cameras) == 1:
-        return {cameras[0]: "camera"}
-    keys: dict[str, str] = {}
-    for camera in cameras:
-        key = f"camera_{_slug(plain(camera))}"
-        same = sum(other == key or other.startswith(f"{key}_") for other in keys.values())
-        keys[camera] = f"{key}_{same + 1}" if same else key
-    return keys
+def _camera_keys(parts: Mapping[str, str]) -> dict[str, str]:
+    """A part of unique ids for each camera; the only one is ``camera``, so that another in its place fits.
+
+    ``parts``: those of topics, which may differ in nothing but case.
+    """
+    if len(parts) == 1:
+        return dict.fromkeys(parts, "camera")
+    keys = distinct([f"camera_{_slug(part)}" for part in parts.values()], "_")
+    return dict(zip(parts, keys, strict=True))
 
 
 def _literal(text: str) -> str:

@@ -30,6 +30,7 @@ from .topics import (
     VERSION,
     WHO,
     Topics,
+    camera_parts,
 )
 
 LOOK_SECONDS = 2.0
@@ -125,6 +126,7 @@ class Presence:
         now: float,
     ) -> None:
         self._link, self._device, self._topics = link, device, device.topics
+        self._parts = camera_parts(device.cameras)
         self._snapshot, self._control = snapshot, control
         self._stock, self._progress, self._outbox = stock, progress, outbox
         self._feeds = (
@@ -360,7 +362,7 @@ class Presence:
         for event in events:
             self._link.publish(Message(self._topics[PEOPLE], to_payload(event)))
         for camera, picture in pictures.items():
-            self._link.publish(Message(self._topics.picture(camera), picture))
+            self._link.publish(Message(self._topics.picture(self._parts[camera]), picture))
 
     @staticmethod
     def _went(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 import socket
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...control.broker import Broker
@@ -19,7 +23,43 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 def plain(name: str) -> str:
     """``name`` as part of a topic: letters, digits, ``_``, ``.`` and ``-``, and never empty."""
-    return _NOT_PLAIN.sub("-", name).strip("-") or "device"
+    return _cleaned(name) or "device"
+
+
+def camera_parts(cameras: Sequence[str]) -> dict[str, str]:
+    """Of each of a run's ``cameras`` its part of topics, by name; no two have the same.
+
+    A name without any letter that a topic takes has eight hexadecimal digits instead, which stay the same
+    whatever other cameras there are.
+    """
+    parts = [_cleaned(camera) or _digest(camera) for camera in cameras]
+    return dict(zip(cameras, distinct(parts, "-"), strict=True))
+
+
+def distinct(values: Sequence[str], joint: str) -> list[str]:
+    """``values``, with ``joint`` and a number behind those that are there more than once.
+
+    One that is there once stays as it is, and so does the first of several.
+    """
+    counts = Counter(values)
+    taken = {value for value in values if counts[value] == 1}
+    found = []
+    for value in values:
+        free = value
+        if counts[value] > 1:
+            numbered = (f"{value}{joint}{number}" for number in itertools.count(2))
+            free = next(one for one in itertools.chain([value], numbered) if one not in taken)
+            taken.add(free)
+        found.append(free)
+    return found
+
+
+def _cleaned(name: str) -> str:
+    return _NOT_PLAIN.sub("-", name).strip("-")
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def default_name() -> str:
@@ -45,9 +85,9 @@ class Topics:
         """What ``topic`` is called below the device; ``None`` where it is of another one."""
         return topic.removeprefix(f"{self.base}/") if topic.startswith(f"{self.base}/") else None
 
-    def picture(self, camera: str) -> str:
-        """Where pictures of ``camera`` go."""
-        return self[f"camera/{plain(camera)}/picture"]
+    def picture(self, part: str) -> str:
+        """Where pictures of a camera go, by its part of topics."""
+        return self[f"camera/{part}/picture"]
 
 
 AVAILABILITY = "availability"
