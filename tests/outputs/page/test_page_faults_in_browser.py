@@ -14,6 +14,7 @@ pytest.importorskip("playwright")
 
 from outputs.page import rooms
 from outputs.page.rooms import CONTRAST, Room, open_room, person, run, until
+from pages import wait_for
 from playwright.sync_api import expect
 from sources.pictures import encoded, grey
 from sources.web import MJPEG, multipart, serving
@@ -22,7 +23,7 @@ from fer_edge.option import Address
 from fer_edge.outputs.page.page import Door, PageOptions, PageOutput
 
 pytestmark = [pytest.mark.services, pytest.mark.heavy]
-visit = rooms.visit
+room, visit = rooms.room, rooms.visit
 
 
 @pytest.fixture
@@ -98,6 +99,41 @@ def test_the_end_of_a_run_is_told(visit, tmp_path):
     expect(page.locator(".cameras .state")).to_be_hidden()
     after = page.locator(".frame").bounding_box(), page.locator(".box").bounding_box()
     assert after[1]["y"] - after[0]["y"] == pytest.approx(before[1]["y"] - before[0]["y"], abs=1)
+
+
+def test_videos_of_two_windows_leave_a_connection_for_what_is_pressed(visit, tmp_path):
+    """Each holds three of the six that a browser opens to a host: two videos, and the events."""
+    with open_room(visit, tmp_path, "door", "till") as room:
+        first = visit(room.url, failing=True)
+        expect(first.locator(".frame img:visible")).to_have_count(2)
+        second = first.context.new_page()
+        second.goto(room.url)
+        expect(second.locator(".frame img:visible")).to_have_count(2)
+        second.locator("#pause").click()
+        wait_for(lambda: first.wait_for_timeout(50) or room.control.is_paused, 5)
+        expect(second.locator("#failure")).to_be_hidden()
+        expect(first.locator("#link")).to_have_text("paused")
+        first.locator("#pause").click()
+        wait_for(lambda: first.wait_for_timeout(50) or not room.control.is_paused, 5)
+        expect(second.locator("#link")).to_have_text("live")
+        room.fill_timeline(people=3.0, happy=1.0)
+        for page in (first, second):
+            expect(page.locator("#readout")).to_contain_text("3 people")
+        third = first.context.new_page()
+        third.goto(room.url)
+        for page in (first, second, third):
+            expect(page.locator(".frame img:visible")).to_have_count(2)
+
+
+def test_a_press_that_finds_no_connection_is_told_and_dropped(visit, room):
+    page = visit(room.url, failing=True)
+    pressed = []
+    page.route("**/api/pause", lambda route: pressed.append(route))
+    expect(page.locator("#link")).to_have_text("live")
+    page.locator("#pause").click()
+    expect(page.get_by_role("alert")).to_have_text("That did not work: the device did not answer")
+    assert len(pressed) == 1
+    assert not room.control.is_paused
 
 
 def test_when_too_many_look_on_the_figures_still_come(visit, tmp_path):

@@ -1,9 +1,9 @@
 // Shows what a run does. Asks its own server only; texts are set as text.
 "use strict";
 
-// From pleasant to unpleasant, alike in bars, timeline and table: place tells them apart as well as colour.
+// From pleasant to unpleasant: place tells them apart as well as colour.
 const EMOTIONS = ["happy", "surprise", "neutral", "sad", "fear", "disgust", "angry"];
-const STREAMS = 2; // Of the six connections that a browser opens to a host: two windows fit.
+const STREAMS = 2; // More cameras get single pictures.
 const SILENCE = 10; // Seconds without news after which the page asks.
 const REST = 6; // Seconds between two things that a screen reader says.
 const DENSE = 4; // More people than this are shown smaller.
@@ -106,12 +106,21 @@ function connect() {
 	});
 }
 
-const get = (path) => fetch(path, { signal: AbortSignal.timeout(5000) });
+let crowded = false; // Videos, of all windows, hold the six connections of a browser.
+
+async function request(path, more) {
+	const late = setTimeout(() => (crowded = link.name === "open"), 2000);
+	try {
+		return await fetch(path, { ...more, signal: AbortSignal.timeout(5000) });
+	} finally {
+		clearTimeout(late);
+	}
+}
 
 // After a silence: anything new, or nobody?
 async function ask() {
 	try {
-		const answer = await get("api/state");
+		const answer = await request("api/state");
 		if (answer.ok) take(await answer.json());
 		else turn(answer.status === 401 || answer.status === 403 ? "refused" : "lost");
 	} catch {
@@ -133,6 +142,7 @@ function turn(name) {
 	link = { name, since: now() };
 	if (!first) say("link", name === "open" ? "Connection is back" : NOTICES[name]("0 s"));
 	if (name === "open") {
+		crowded = false;
 		for (const view of views.values()) view.broken = true;
 		askTimeline();
 	}
@@ -163,7 +173,7 @@ async function post(path, body) {
 	let reason = "the device did not answer";
 	try {
 		const headers = { "Content-Type": "application/json" };
-		const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+		const answer = await request(path, { method: "POST", headers, body: JSON.stringify(body) });
 		reason = answer.ok ? "" : `error ${answer.status}`;
 		if (reason) reason = (await answer.json()).error ?? reason;
 	} catch {
@@ -277,7 +287,7 @@ function showCamera(camera, view) {
 	showPicture(camera, view);
 }
 
-// Streams of up to two cameras, single pictures of more, none while nobody looks.
+// Videos of few cameras, single pictures of more, none while nobody looks.
 function showPicture(camera, view) {
 	const { image } = view;
 	const { picture } = state.page;
@@ -286,7 +296,7 @@ function showPicture(camera, view) {
 	const why = camera.state === "waiting" && camera.reason ? `: ${camera.reason}` : "";
 	put(find(view, ".reason"), running ? `${camera.fps.toFixed(1)} fps, ${people(camera.people)}` : `for ${since}${why}`);
 	const wanted = running && picture !== "off" && link.name === "open" && !document.hidden && !view.root.hidden;
-	const kind = !wanted ? "" : shownCameras().length > STREAMS ? "snapshot.jpg" : "video.mjpg";
+	const kind = !wanted ? "" : crowded || shownCameras().length > STREAMS ? "snapshot.jpg" : "video.mjpg";
 	const age = now() - view.at;
 	const next = kind[0] === "s" && image.complete && age > 1;
 	if (!kind && link.name === "open") image.removeAttribute("src");
@@ -389,7 +399,7 @@ let tabled = -60;
 async function askTimeline() {
 	if (document.hidden) return;
 	try {
-		const answer = await get("api/timeline");
+		const answer = await request("api/timeline");
 		if (!answer.ok) return;
 		entries = (await answer.json()).map((entry) => ({ ...entry, time: Date.parse(entry.time) }));
 		drawTimeline();
@@ -529,9 +539,9 @@ function pickByPointer(event) {
 
 function fillTable() {
 	tabled = now();
-	const cells = (name, values, scope) => {
+	const cells = (scope, ...values) => {
 		const row = make("tr");
-		values.forEach((value, index) => row.append(index && name === "td" ? make(name, {}, value) : make("th", { scope }, value)));
+		row.append(...values.map((value, index) => (index && scope === "row" ? make("td", {}, value) : make("th", { scope }, value))));
 		return row;
 	};
 	const minutes = new Map();
@@ -543,9 +553,9 @@ function fillTable() {
 		const sum = (of) => looked.reduce((total, entry) => total + entry.people * of(entry), 0);
 		const all = sum(() => 1);
 		const shares = EMOTIONS.map((name) => (all ? percent(sum((entry) => entry.shares?.[name] ?? 0) / all) : "–"));
-		return cells("td", [clock(minute * 60000), looked.length ? (all / looked.length).toFixed(1) : "–", ...shares], "row");
+		return cells("row", clock(minute * 60000), looked.length ? (all / looked.length).toFixed(1) : "–", ...shares);
 	});
-	$("minutes").replaceChildren(cells("th", ["time", "people", ...EMOTIONS], "col"), ...rows);
+	$("minutes").replaceChildren(cells("col", "time", "people", ...EMOTIONS), ...rows);
 }
 
 // ---- Masks: polygons in parts of the picture, by pointer or by keys.
