@@ -1,4 +1,4 @@
-"""Kinds of values that only options of a run take: files, brokers, names of devices, prefixes of topics."""
+"""Kinds of values that only options of a run take: files, brokers, names of devices and hosts, topics."""
 
 from __future__ import annotations
 
@@ -63,8 +63,22 @@ def _prom_file(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    """An argparse type: a name or an address by which browsers call a page; a port behind it is left out."""
+    from ..outputs.page.address import host_of, plain_address
+
+    host = plain_address(text) or host_of(text)
+    if host is None or not (plain_address(host) or re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80} is not the name of a host, such as shop.example or 192.168.1.20; give it without "
+            "http(s):// and path, and each name in full"
+        )
+    return host
+
+
 JSONL_FILE = Kind("a file", _jsonl_file)
 PROM_FILE = Kind("a file", _prom_file)
 BROKER = Kind("the URL of a broker", _broker)
 DEVICE_NAME = Kind("the name of a device", _device_name)
+HOST_NAME = Kind("the name of a host", _host_name)
 TOPIC_PREFIX = Kind("a prefix of topics", _topic_prefix)

@@ -26,7 +26,7 @@ from ..option import (
     options_of,
 )
 from ..pipeline.options import SHARED, WatchOptions
-from .kinds import BROKER, DEVICE_NAME, JSONL_FILE, PROM_FILE, TOPIC_PREFIX
+from .kinds import BROKER, DEVICE_NAME, HOST_NAME, JSONL_FILE, PROM_FILE, TOPIC_PREFIX
 
 GROUPS = ("source", "output", "control", "page", "mqtt", "classifier", "faces")
 """The headings of options, in the order of the help."""
@@ -304,6 +304,7 @@ class Config:
         (),
         "page",
         "answer to this host name as well, such as that of a reverse proxy",
+        HOST_NAME,
         metavar="NAME",
     )
     page_token_file: str | None = option(

@@ -147,6 +147,35 @@ def test_options_of_the_page_need_one(cli, option, value):
     assert f"{option} needs --page HOST:PORT" in err
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Shop.example:8443", "shop.example"),
+        ("shop.example.", "shop.example"),
+        ("door_2", "door_2"),
+        ("192.0.2.7:443", "192.0.2.7"),
+        ("[2001:DB8::1]:8443", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_a_name_of_the_page_is_taken_without_its_port(cli, text, name):
+    code, out, _ = cli("run", "--camera", "demo", "--page", ":0", "--page-host", text, "--print-config")
+    assert code == 0
+    assert f'page_host = ["{name}"]' in out
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://shop.example", "shop.example/page", "*.shop.example", "shop.example:x", "a b", "tür", ".",
+     ":80", "me@shop.example", "[shop]", "a,b", ""],
+)  # fmt: skip
+def test_what_no_browser_calls_a_page_is_refused_as_its_name(cli, text):
+    code, _, err = cli("run", "--camera", "demo", "--page", ":0", "--page-host", text, "--frames", "1")
+    assert code == 2
+    assert "--page-host" in err
+    assert "is not the name of a host, such as shop.example" in err
+
+
 @pytest.mark.parametrize("fps", ["0", "-1", "31", "nan"])
 def test_a_rate_of_pictures_has_limits(cli, fps):
     code, _, err = cli("run", "--camera", "demo", "--page", ":0", "--page-fps", fps)
