@@ -49,6 +49,16 @@ def open_loop(
         return stack.enter_context(Watch(source, options, on_state=on_state))
 
 
+def camera_names(config: Config) -> list[str]:
+    """What a run with ``config`` calls its cameras, found out without opening them."""
+    from ..sources import first_name, place_name
+
+    if config.cameras:
+        return [camera.name for camera in config.cameras]
+    given = _given(config)
+    return [first_name() if given is None else place_name(given)]
+
+
 def longest_silence(watch: Watch) -> float:
     """Seconds for which a source may give no frame before it is lost."""
     options = watch.options
@@ -64,7 +74,7 @@ def _open_source(config: Config, options: WatchOptions) -> Source:
     from ..sources import await_any, await_first, first_camera, open_camera, open_source
 
     opening = options.source_options
-    given = config.source if config.source is not None else next(iter(config.camera), None)
+    given = _given(config)
     if options.wait_for_camera:
         return await_first(opening) if given is None else await_any(given, opening)
     if given is not None:
@@ -72,3 +82,8 @@ def _open_source(config: Config, options: WatchOptions) -> Source:
     source = first_camera(opening)
     print(f"fer-edge run: {printable(source.name)} (choose with --camera)", file=sys.stderr)
     return source
+
+
+def _given(config: Config) -> str | None:
+    """The only source that was given, if any."""
+    return config.source if config.source is not None else next(iter(config.camera), None)

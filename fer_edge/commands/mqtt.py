@@ -13,6 +13,7 @@ from ..errors import DataError, OutputError, counted
 from ..option import nonempty
 from ._arguments import add_option
 from ._mqtt import broker_of, name_of
+from ._sources import camera_names
 
 if TYPE_CHECKING:
     from ..control.broker import Broker
@@ -81,13 +82,12 @@ def _announcement(config: Config, broker: Broker) -> dict[str, Any]:
     from ..outputs.mqtt.progress import device_id
     from ..outputs.mqtt.topics import Topics
 
-    cameras = [camera.name for camera in config.cameras] or ["camera"]
     name = name_of(config)
     return discovery.payload(
         device_id(_folder(config)),
         name,
         Topics.of(broker, name),
-        cameras,
+        camera_names(config),
         config.mqtt_camera is not None,
         discovery.expiry(config.mqtt_every),
     )

@@ -88,20 +88,27 @@ def await_any(source: str | int | os.PathLike[str], options: SourceOptions = DEF
 def await_first(options: SourceOptions = DEFAULTS) -> Source:
     """Open as :func:`first_camera` does; what stands for a camera that is not there waits for one.
 
-    It has the name of the one that is seen, else that which a first camera nearly always gets. Errors as for
-    :func:`await_any`.
+    It has the name that :func:`first_name` gives. Errors as for :func:`await_any`.
     """
+    return opened_or_awaited(first_name(), lambda: first_camera(options))
+
+
+def first_name() -> str:
+    """Return the name of the first camera that is seen, else that which a first camera nearly always gets."""
     place = None
     with contextlib.suppress(SourceError):
         place = _first_place()
-    return opened_or_awaited(place_name(place or "0"), lambda: first_camera(options))
+    return place_name(place or "0")
 
 
 def place_name(source: str | int | os.PathLike[str]) -> str:
-    """Return the name that a ``source`` has once it is open; without passwords."""
+    """Return the name that a ``source`` of :func:`open_any` has once it is open; without passwords."""
     text = _text(source)
-    camera = _NUMBERED.fullmatch(text)
-    return f"camera {int(camera[1])}" if camera else without_secrets(text)
+    if text == "demo":
+        return DemoSource.name
+    if camera := _NUMBERED.fullmatch(text):
+        return f"camera {int(camera[1])}"
+    return without_secrets(text) if is_camera(text) or is_url(text) else str(_path(text))
 
 
 def is_camera(text: str) -> bool:
@@ -127,12 +134,16 @@ def device_of(source: str) -> str | None:
         index = int(source) if source.isdecimal() else number_at(source)
     if index is not None:
         return f"/dev/video{index}"
-    path = Path(STANDARD_INPUT if source == "-" else source)
+    path = _path(source)
     return str(path) if source == "-" or is_pipe(path) else None
 
 
 def _text(source: str | int | os.PathLike[str]) -> str:
     return str(source) if isinstance(source, (int, Integral)) else os.fsdecode(source)
+
+
+def _path(text: str) -> Path:
+    return Path(STANDARD_INPUT if text == "-" else text)
 
 
 def has_camera() -> bool:
@@ -180,7 +191,7 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
         return lasting(lambda: open_stream(text, options))
     if is_camera_path(text):
         return open_camera(text, options)
-    path = Path(STANDARD_INPUT if text == "-" else text)
+    path = _path(text)
     if leads_to_folder(path):
         return ImageSource(path, options.recursive, options.max_pixels)
     return _open_file(path, options)

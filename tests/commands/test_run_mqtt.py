@@ -151,6 +151,25 @@ def test_the_announcement_is_printed_without_a_connection(cli, home):
     assert told["cmps"]["camera_picture"]["p"] == "camera"
 
 
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["--camera", "demo"], "demo-camera"),
+        (["--camera", "/dev/video2"], "camera-2"),
+        (["--camera", "usb:046d:0825"], "usb-046d-0825"),
+        (["--camera", "rtsp://me:s3cret@door.lan/stream"], "rtsp-door.lan-stream"),
+        ([], "camera-0"),
+    ],
+)
+def test_the_announcement_has_the_topics_of_a_run(cli, home, monkeypatch, given, part):
+    monkeypatch.setattr("fer_edge.sources.list_cameras", list)
+    monkeypatch.setattr("fer_edge.sources.has_picamera", lambda: False)
+    options = ("--mqtt", "mqtt://broker.lan", "--mqtt-name", "q", "--mqtt-camera", *given)
+    code, out, _ = cli("mqtt", "--print", *options)
+    assert code == 0
+    assert json.loads(out)["cmps"]["camera_picture"]["t"] == f"fer-edge/q/camera/{part}/picture"
+
+
 def test_a_check_or_removal_without_a_broker_fails_with_1_and_without_a_name_with_2(cli, home, tmp_path):
     file = tmp_path / "shop.toml"
     with free_port() as port:

@@ -21,7 +21,7 @@ cv2 = pytest.importorskip("cv2")
 from sources.pictures import grey, write_film
 
 from fer_edge.errors import MissingExtraError, SourceError, SourceLostError
-from fer_edge.sources import SourceOptions, cameras, open_camera, open_source, v4l2
+from fer_edge.sources import SourceOptions, cameras, open_any, open_camera, open_source, place_name, v4l2
 from fer_edge.sources.demo import DemoSource
 from fer_edge.sources.images import read_image
 from fer_edge.sources.picamera import PiCameraSource
@@ -186,6 +186,16 @@ def test_demo_without_its_photo_says_what_to_install(monkeypatch):
 
 
 # Cameras
+
+
+def test_the_name_of_a_source_is_known_before_it_is_open(tmp_path, monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(tmp_path)
+    write_film("film.avi", [grey(90)] * 3)
+    for spec, name in (("demo", "demo camera"), ("./film.avi", "film.avi")):
+        assert place_name(spec) == name
+        with open_any(spec) as source:
+            assert source.name == name
 
 
 def test_missing_camera_is_an_error_that_lists_those_there_are(monkeypatch):
