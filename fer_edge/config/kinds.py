@@ -12,7 +12,7 @@ from ..option import Kind, nonempty
 
 
 def _jsonl_file(text: str) -> str:
-    """An argparse type: a file to write to, and not the picture that was to be read."""
+    """An argparse type: a file to write to, and not the picture or film that was to be read."""
     from ..sources.headers import HEAD_BYTES, picture_kind
 
     path = Path(nonempty(text))
@@ -21,12 +21,15 @@ def _jsonl_file(text: str) -> str:
         with contextlib.suppress(OSError), path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     if path.is_dir() or picture_kind(head) is not None:
-        kind = "folder" if path.is_dir() else "picture"
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is a {kind}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at "
-            "the end of the line"
-        )
-    return text
+        fault = f"is a {'folder' if path.is_dir() else 'picture'}, not a file for JSON lines"
+    # A pulled plug can leave zeros where lines were.
+    elif head.lstrip(b"\0\r\n")[:1] not in (b"", b"{"):
+        fault = "holds something other than JSON lines, which --jsonl neither adds to nor overwrites"
+    else:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} {fault}; for stdout give --jsonl - or put --jsonl at the end of the line"
+    )
 
 
 def _broker(text: str) -> str:

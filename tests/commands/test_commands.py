@@ -269,7 +269,7 @@ def test_json_lines_go_to_a_file_and_the_lines_for_people_to_stdout(cli, photo, 
     code, _, err = cli("predict", photo, "--jsonl", lines)
     assert code == 2
     assert "--force overwrites it" in err
-    lines.write_text("old")
+    lines.write_text('{"old": 1}\n')
     assert cli("predict", photo, "--jsonl", lines, "--force")[0] == 0
     assert lines.read_text() == written
     code, _, err = cli("predict", photo, "--jsonl", "--force")
@@ -286,6 +286,33 @@ def test_a_picture_is_never_taken_for_the_file_of_json_lines(cli, photo, command
         assert code == 2
         assert "not a file for JSON lines; for stdout give --jsonl -" in err
     assert photo.read_bytes() == content
+
+
+@pytest.mark.parametrize("command", ["predict", "predict --force", "run", "run --force", "run --append"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x1aE\xdf\xa3\xa3B\x86\x81\x01", b"\0\0\0\x20ftypisom", b"YUV4MPEG2 W64 H48\n", b"time,event\n1,{\n"],
+)
+def test_json_lines_are_added_to_no_other_file_nor_replace_it(cli, photo, tmp_path, command, content):
+    """Behind a bare --jsonl a film looks like its value."""
+    film = tmp_path / "film"
+    film.write_bytes(content)
+    code, _, err = cli(*command.split(), photo, "--jsonl", film)
+    assert code == 2
+    assert f"'{film}' holds something other than JSON lines" in err
+    assert "--append adds" not in err
+    assert film.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b'\n{"type":"end"}\n'])
+def test_json_lines_are_added_to_a_file_that_a_pulled_plug_left_empty(cli, photo, tmp_path, content):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(content)
+    code, _, err = cli("run", photo, "--jsonl", log, "--append")
+    assert code == 0, err
+    assert log.read_bytes().startswith(content)
+    records = [json.loads(line) for line in log.read_text().splitlines()[-3:]]
+    assert [record["type"] for record in records] == ["start", "frame", "end"]
 
 
 def test_run_without_a_file_for_json_lines_writes_to_stdout(cli, photo):

@@ -207,10 +207,11 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
 
 def test_command_does_not_overwrite_a_film_that_a_url_names(cli, classifier, video):
     before = video.read_bytes()
-    for option in ("--jsonl", "--save-video"):
+    faults = {"--jsonl": "holds something other than JSON lines", "--save-video": "is also the input"}
+    for option, fault in faults.items():
         code, _, err = cli("run", f"file://{video}", option, video, "--force")
         assert code == 2
-        assert "is also the input" in err
+        assert fault in err
     assert video.read_bytes() == before
 
 
