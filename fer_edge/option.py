@@ -129,10 +129,10 @@ def option(
     ``default``: a tuple makes an option that can be given more than once. ``group``: its heading in the
     help. ``help``: as argparse takes it, ``%(default)s`` included. ``kind``: by default :data:`SWITCH` where
     ``default`` is ``False``, else :data:`TEXT`. ``metavar``: what the help calls the value. ``choices``: the
-    values there are, besides ``default``. ``alone``: the text that a flag without a value stands for.
-    ``positional``: given without a flag. ``instead_of``: options that a flag or variable of this one
-    displaces, where these come from a place of lower precedence. ``shown``: what texts call the default.
-    ``reloads``: a run that goes on can take another value.
+    values there are. ``alone``: the text that a flag without a value stands for. ``positional``: given
+    without a flag. ``instead_of``: options that a flag or variable of this one displaces, where these come
+    from a place of lower precedence. ``shown``: what texts call the default. ``reloads``: a run that goes on
+    can take another value.
     """
     made = Option(
         group=group,

@@ -309,7 +309,7 @@ def test_a_camera_may_be_a_number_in_the_file(tmp_path):
             "require = ['jsnol']",
             "door.toml, line 1: require: there is no 'jsnol'; did you mean jsonl?",
         ),
-        ("rotate = 45", "door.toml, line 1: rotate: there is no '45'; choose from 90, 180, 270"),
+        ("rotate = 45", "door.toml, line 1: rotate: there is no '45'; choose from 0, 90, 180, 270"),
         ("min_score = 1.5", "door.toml, line 1: min_score must be from 0 to 1, got 1.5"),
         (
             "detect_size = 8",

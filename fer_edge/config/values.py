@@ -36,7 +36,7 @@ def _parsed(one: Option, text: str, place: str) -> Any:
         raise ConfigError(f"{place}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not {one.kind.noun}") from error
-    if one.choices and value not in one.choices and value != one.default:
+    if one.choices and value not in one.choices:
         choices = [str(choice) for choice in one.choices]
         near = difflib.get_close_matches(text, choices, 1)
         remedy = f"did you mean {near[0]}?" if near else f"choose from {', '.join(choices)}"

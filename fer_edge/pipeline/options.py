@@ -228,9 +228,9 @@ class WatchOptions:
         "source",
         "turn pictures clockwise, for a camera that hangs upside down or on its side",
         WHOLE,
-        choices=(90, 180, 270),
+        choices=(0, 90, 180, 270),
     )
-    """Turn frames clockwise by 90, 180 or 270 degrees, for a camera that is not mounted upright."""
+    """Turn frames clockwise by 0, 90, 180 or 270 degrees, for a camera that is not mounted upright."""
     mirror: bool = option(False, "source", "mirror pictures left to right")
     """Mirror frames left to right, after turning them."""
     region: Region | None = option(

@@ -169,6 +169,10 @@ def test_one_option_and_the_hint_set_a_turned_photo_right(cli, tmp_path, astrona
 def test_the_hint_counts_on_from_what_is_turned_already(cli, tmp_path, astronaut):
     cv2.imwrite(str(tmp_path / "a.png"), astronaut)
     assert "--rotate 0 sets it right" in cli("run", tmp_path / "a.png", "--rotate", 180)[2]
+    for command in ("run", "predict"):
+        code, out, err = cli(command, tmp_path / "a.png", "--rotate", 180, "--rotate", 0)
+        assert (code, err) == (0, "")
+        assert "1 face: 10 of 10 would say happy" in out
     assert "sets it right" not in cli("run", tmp_path / "a.png")[2]
     assert "sets it right" not in cli("run", tmp_path / "a.png", "--mirror")[2]
 
