@@ -695,6 +695,16 @@ def test_a_flood_of_requests_from_many_sides_is_survived(page):
 # Addresses and TLS.
 
 
+@pytest.mark.parametrize(("host", "every"), [("203.0.113.9", "0.0.0.0:8080"), ("2001:db8::9", "[::]:8080")])
+def test_an_address_of_another_machine_is_told_and_what_stands_for_all_of_this(host, every):
+    """Both are for documentation alone."""
+    with pytest.raises(DataError) as caught:
+        bound(Address(host, 8080))
+    assert "this machine has no such address" in str(caught.value)
+    assert f"and {every} stands for all of them" in str(caught.value)
+    assert "ss -tlnp" not in str(caught.value)
+
+
 def test_an_address_that_is_taken_is_told():
     first = bound(Address("127.0.0.1", 0))
     first.listen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Collection
@@ -48,6 +49,9 @@ def bound(address: Address) -> socket.socket:
 def _remedy(address: Address, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "ports below 1024 are for root; give a higher one, such as :8080"
+    if error.errno == errno.EADDRNOTAVAIL:
+        every = Address("::" if ":" in address.host else "0.0.0.0", address.port)
+        return f"this machine has no such address; ip addr lists its own, and {every} stands for all of them"
     return f"choose another, or see who has it: ss -tlnp sport = :{address.port}"
 
 
