@@ -106,14 +106,20 @@ def _write_one(store: StoreReader, table: str, target: str, args: argparse.Names
 def _print_summary(store: StoreReader, since: datetime | None, until: datetime | None) -> None:
     from ..store.summary import figures
 
-    found = figures(store, since, until)
-    if not found:
-        if any(True for _ in store.rows("minutes", since=since, until=until, going_on=True)):
-            print("the first minute is not over yet; fer-edge report shows it already")
-        else:
-            print("nobody was looked for in that time" if since or until else "nothing was written yet")
-    for camera in found:
-        print("\n".join(_lines(camera)))
+    with store.at_one_moment():
+        over, going_on = (
+            {(camera.device, camera.camera): camera for camera in figures(store, since, until, going_on=open)}
+            for open in (False, True)
+        )
+    cameras = sorted({*over, *going_on})
+    if not cameras:
+        print("nobody was looked for in that time" if since or until else "nothing was written yet")
+    for camera in cameras:
+        print(printable(" / ".join(camera)))
+        if camera in over:
+            print("\n".join(_lines(over[camera])))
+        if camera in going_on:
+            print(_going_on(going_on[camera]))
     for jump in store.rows("jumps", since=since, until=until):
         print(f"clock put right by {jump['seconds']:+.1f} s at {_shown(jump['began'])}")
 
@@ -124,7 +130,7 @@ def _lines(camera: CameraFigures) -> list[str]:
     def percent(share: float | None) -> str:
         return "-" if share is None else f"{100 * share:.0f} %"
 
-    lines = [printable(f"{camera.device} / {camera.camera}")]
+    lines = []
     if camera.began is not None and camera.ended is not None:
         lines.append(f"  from {_shown(camera.began)} to {_shown(camera.ended)}")
     gaps = gaps_counted(camera.gaps, _duration(camera.gap_seconds))
@@ -144,6 +150,17 @@ def _lines(camera: CameraFigures) -> list[str]:
         lines.append("  " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
         lines.append(f"  unsure {percent(camera.unsure)} of the time in sight")
     return lines
+
+
+def _going_on(camera: CameraFigures) -> str:
+    """What minutes and visits that are not over have so far; they may be those of a run that was killed."""
+    # Of a minute and a visit, only one may have begun in the time asked for.
+    at = f" at {_shown(camera.ended)}" if camera.ended is not None else ""
+    told = [f"observed {_duration(camera.observed)}"] if at else []
+    if camera.dwell is not None:
+        mean = " in the mean" if camera.visits > 1 else ""
+        told.append(f"{counted(camera.visits, 'visit')} of {camera.dwell:.1f} s{mean} so far")
+    return f"  not over{at}: {', '.join(told)}"
 
 
 def _time(text: str) -> datetime:

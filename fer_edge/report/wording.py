@@ -24,7 +24,9 @@ def people_counted(count: int) -> str:
 
 
 def gaps_counted(gaps: int | None, length: str) -> str:
-    """``2 gaps of 40 s``; ``gaps of at least 40 s`` where they are not all listed."""
+    """``2 gaps of 40 s`` or ``no gaps``; ``gaps of at least 40 s`` where they are not all listed."""
+    if gaps == 0:
+        return "no gaps"
     return f"gaps of at least {length}" if gaps is None else f"{counted(gaps, 'gap')} of {length}"
 
 

@@ -117,12 +117,10 @@ class StoreReader:
         The rows are those of one moment. Do not hold the iterator for long: meanwhile, the file beside
         the store in which changes wait cannot shrink.
         """
-        if going_on and table not in OPEN:
-            raise ValueError(f"of {table} none goes on; only of {' and '.join(OPEN)}")
         described = _described(table)
         query, values = _query(
             table,
-            f"open_{described.row}" if going_on else described.row,
+            _row(table, going_on),
             {"since": since, "until": until, "after": after, "camera": camera, "device": device},
             self.version,
         )
@@ -138,13 +136,14 @@ class StoreReader:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        going_on: bool = False,
     ) -> dict[tuple[str, str], dict[str, Any]]:
         """Return figures over the rows of each device and camera, by the names of both.
 
         ``sums``: SQL aggregates of columns by the names of the results, as ``{"dwell": "avg(seconds)"}``.
         Times count in milliseconds since 1970. The rest is as for :meth:`rows`.
         """
-        query, values = _query(table, _described(table).row, {"since": since, "until": until}, self.version)
+        query, values = _query(table, _row(table, going_on), {"since": since, "until": until}, self.version)
         told = ", ".join(sums.values())
         with self._telling():
             found = self._connection.execute(
@@ -172,7 +171,7 @@ class StoreReader:
         kinds = {column.name: column.kind for column in described.columns}
         query, values = _query(
             table,
-            f"open_{described.row}" if going_on else described.row,
+            _row(table, going_on),
             {"since": since, "until": until, "camera": camera, "device": device},
             self.version,
         )
@@ -247,6 +246,14 @@ def _described(table: str) -> Table:
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
     return TABLES[table]
+
+
+def _row(table: str, going_on: bool) -> str:
+    """The table that holds the rows of ``table``, or of what goes on."""
+    described = _described(table)
+    if going_on and table not in OPEN:
+        raise ValueError(f"of {table} none goes on; only of {' and '.join(OPEN)}")
+    return f"open_{described.row}" if going_on else described.row
 
 
 def _query(table: str, row: str, wanted: Mapping[str, Any], version: int) -> tuple[str, tuple[Any, ...]]:

@@ -63,13 +63,21 @@ class CameraFigures:
 
 
 def figures(
-    store: StoreReader, since: datetime | None = None, until: datetime | None = None
+    store: StoreReader,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    going_on: bool = False,
 ) -> list[CameraFigures]:
-    """Return what each camera saw of what began in that time, in the order of names."""
-    minutes, visits, gaps = (
-        store.totals(table, sums, since=since, until=until)
-        for table, sums in (("minutes", _MINUTES), ("visits", _VISITS), ("gaps", _GAPS))
+    """Return what each camera saw of what began in that time, in the order of names.
+
+    ``going_on``: of visits and minutes that are not over instead of those that are, without gaps.
+    """
+    minutes, visits = (
+        store.totals(table, sums, since=since, until=until, going_on=going_on)
+        for table, sums in (("minutes", _MINUTES), ("visits", _VISITS))
     )
+    gaps = {} if going_on else store.totals("gaps", _GAPS, since=since, until=until)
     return [
         _figures(*key, minutes.get(key, {}), visits.get(key, {}), gaps.get(key, {}))
         for key in sorted({*minutes, *visits, *gaps})

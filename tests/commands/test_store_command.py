@@ -40,6 +40,7 @@ def test_the_summary_is_the_default(cli, path):
     assert "  1 visit of 61.5 s in the mean, at most 1 at a time" in lines
     # 50 of 61.5 seconds.
     assert "  unsure 81 % of the time in sight" in lines
+    assert "  not over at 2026-11-26 13:31:38 UTC: observed 8 s, 1 visit of 6.5 s so far" in lines
     assert lines[-1] == "clock put right by +3600.0 s at 2026-11-26 13:30:13 UTC"
 
 
@@ -48,16 +49,36 @@ def test_the_summary_of_another_time_is_empty(cli, path):
     assert (code, out) == (0, "nobody was looked for in that time\n")
 
 
+def test_the_summary_tells_what_is_not_over_and_began_in_the_time_asked_for(cli, path):
+    """The last minute begins at 13:31:00, the visit that is not over at 13:31:32."""
+    with sqlite3.connect(path) as connection:
+        names = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(open_visit)"))
+        longer = names.replace(" length,", " 4 * length,")
+        connection.execute(f"INSERT INTO open_visit ({names}) SELECT {longer} FROM open_visit")
+    connection.close()
+
+    def last(*asked):
+        return cli("store", path, *asked)[1].splitlines()[-1]
+
+    # Of 6.5 and 26 seconds.
+    both = "2 visits of 16.2 s in the mean so far"
+    at = "  not over at 2026-11-26 13:31:38 UTC: observed 8 s"
+    assert last("--since", "2026-11-26T13:31") == f"{at}, {both}"
+    assert last("--since", "2026-11-26T13:31:20") == f"  not over: {both}"
+    until = last("--since", "2026-11-26T13:31", "--until", "2026-11-26T13:31:20")
+    assert until == at
+
+
 def test_the_summary_of_a_first_minute_says_that_it_goes_on(cli, path):
     with sqlite3.connect(path) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(open_minute)")]
         names = ", ".join(columns)
         connection.execute("DELETE FROM open_minute")
         connection.execute(f"INSERT INTO open_minute ({names}) SELECT {names} FROM minute LIMIT 1")
-        for table in ("minute", "visit", "gap", "jump"):
+        for table in ("minute", "visit", "open_visit", "gap", "jump"):
             connection.execute(f"DELETE FROM {table}")
     connection.close()
-    told = "the first minute is not over yet; fer-edge report shows it already\n"
+    told = "pi / door\n  not over at 2026-11-26 13:30:12 UTC: observed 12 s\n"
     assert cli("store", path) == (0, told, "")
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM open_minute")
