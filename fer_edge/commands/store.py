@@ -59,9 +59,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--since",
         type=_time,
         metavar="TIME",
-        help="only what began then or later: 2026-11-26, 2026-11-26T12:30",
+        help="only what began then or later: 2026-11-26, 2026-11-26T12:30; UTC, unless it ends in a zone "
+        "such as +01:00",
     )
-    parser.add_argument("--until", type=_time, metavar="TIME", help="only what began before that")
+    parser.add_argument("--until", type=_time, metavar="TIME", help="only what began before this; as --since")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
 
 
@@ -111,9 +112,9 @@ def _print_summary(store: StoreReader, since: datetime | None, until: datetime |
             {(camera.device, camera.camera): camera for camera in figures(store, since, until, going_on=open)}
             for open in (False, True)
         )
-    cameras = sorted({*over, *going_on})
-    if not cameras:
-        print("nobody was looked for in that time" if since or until else "nothing was written yet")
+        cameras = sorted({*over, *going_on})
+        if not cameras:
+            print(_nothing(store, since, until))
     for camera in cameras:
         print(printable(" / ".join(camera)))
         if camera in over:
@@ -122,6 +123,19 @@ def _print_summary(store: StoreReader, since: datetime | None, until: datetime |
             print(_going_on(going_on[camera]))
     for jump in store.rows("jumps", since=since, until=until):
         print(f"clock put right by {jump['seconds']:+.1f} s at {_shown(jump['began'])}")
+
+
+def _nothing(store: StoreReader, since: datetime | None, until: datetime | None) -> str:
+    """Why there is nothing to tell of that time."""
+    from ..store.summary import figures
+
+    held = [camera for open in (False, True) for camera in figures(store, going_on=open)]
+    began = min((camera.began for camera in held if camera.began), default=None)
+    ended = max((camera.ended for camera in held if camera.ended), default=None)
+    if began is None or ended is None:
+        return "nothing was written yet"
+    asked = " ".join(f"{word} {_shown(at)}" for word, at in (("from", since), ("until", until)) if at)
+    return f"nobody was looked for in that time, {asked}; the store holds {_shown(began)} to {_shown(ended)}"
 
 
 def _lines(camera: CameraFigures) -> list[str]:
@@ -164,9 +178,9 @@ def _going_on(camera: CameraFigures) -> str:
 
 
 def _time(text: str) -> datetime:
-    """An argparse type: a date or time by ISO 8601, UTC unless it says otherwise."""
+    """An argparse type: a date or time by ISO 8601, UTC unless it says otherwise; in UTC."""
     given = moment(text)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
 
 
 def _shown(at: datetime) -> str:

@@ -46,7 +46,18 @@ def test_the_summary_is_the_default(cli, path):
 
 def test_the_summary_of_another_time_is_empty(cli, path):
     code, out, _ = cli("store", path, "--until", "2026-11-26T13:00")
-    assert (code, out) == (0, "nobody was looked for in that time\n")
+    held = "the store holds 2026-11-26 13:30:00 UTC to 2026-11-26 13:31:38 UTC"
+    assert (code, out) == (
+        0,
+        f"nobody was looked for in that time, until 2026-11-26 13:00:00 UTC; {held}\n",
+    )
+    out = cli("store", path, "--since", "2026-11-26T15:30+01:00", "--until", "2026-11-26T15")[1]
+    asked = "from 2026-11-26 14:30:00 UTC until 2026-11-26 15:00:00 UTC"
+    assert out == f"nobody was looked for in that time, {asked}; {held}\n"
+
+
+def test_the_help_says_that_times_are_in_utc(cli):
+    assert "UTC, unless it ends in a zone" in " ".join(cli("store", "--help")[1].split())
 
 
 def test_the_summary_tells_what_is_not_over_and_began_in_the_time_asked_for(cli, path):
@@ -83,7 +94,8 @@ def test_the_summary_of_a_first_minute_says_that_it_goes_on(cli, path):
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM open_minute")
     connection.close()
-    assert cli("store", path) == (0, "nothing was written yet\n", "")
+    for asked in ((), ("--since", "2026-11-26")):
+        assert cli("store", path, *asked) == (0, "nothing was written yet\n", "")
 
 
 def test_one_table_goes_to_standard_output(cli, path):
