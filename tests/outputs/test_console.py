@@ -31,6 +31,16 @@ def test_terminal_line_in_words():
     )
 
 
+def test_many_faces_are_counted_by_what_they_show():
+    eight = [face(track=None) for _ in range(8)]
+    assert describe_faces(eight) == "8 faces: " + "; ".join(8 * ["9 of 10 would say happy"])
+    nine = [face("neutral"), face("sad", unsure=True), face("happy", unsure=True), *eight[:6]]
+    assert describe_faces(nine) == "9 faces: 6 happy, 2 unsure, 1 neutral"
+    assert describe_faces(nine, unsure=False) == "9 faces: 7 happy, 1 neutral, 1 sad"
+    old = [face("sad", unsure=True, labels="fer2013") for _ in range(9)]
+    assert describe_faces(old) == "9 faces: 9 sad"
+
+
 def test_the_labels_of_2013_are_told_in_per_cent():
     two = (face("sad", 0.5, track=4, labels="fer2013"), face(track=2, labels="fer2013"))
     assert describe_faces(two) == "2 faces: #2 happy 93 %; #4 sad 50 %"
