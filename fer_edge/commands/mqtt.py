@@ -115,5 +115,9 @@ def _remove(config: Config, broker: Broker) -> int:
 
     name = name_of(config)
     topics = remove(broker, name, _folder(config), config.mqtt_discovery)
-    print(f"{broker.place}: {name} removed, with {counted(topics, 'retained topic')}")
+    if topics:
+        told = f"{name} removed, with {counted(topics, 'retained topic')}"
+    else:
+        told = f"nothing of a device {name} is kept there; --mqtt-name has to be that of its run"
+    print(f"{broker.place}: {told}")
     return 0

@@ -252,6 +252,14 @@ def test_a_run_is_seen_paused_stopped_and_missed_at_a_broker(mosquitto, home, cl
 
 
 @pytest.mark.services
+def test_a_name_that_no_device_has_is_told_where_it_is_to_be_removed(mosquitto, home, cli):
+    url = f"mqtt://127.0.0.1:{mosquitto.port}"
+    code, out, _ = cli("mqtt", "--remove", "--mqtt", url, "--mqtt-name", "shoop")
+    assert code == 0
+    assert "nothing of a device shoop is kept there" in out and "removed" not in out
+
+
+@pytest.mark.services
 def test_a_broker_that_goes_and_comes_leaves_the_rate_of_a_run_alone(mosquitto, home):
     """The same run with and without a broker that is killed, hangs and comes back."""
     rates = {}
