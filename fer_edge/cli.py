@@ -43,6 +43,9 @@ _LONGEST_USAGE = 8
 _WITH_PICTURES = frozenset({"run", "predict", "bench"})
 """Commands on pictures, or, ``predict --out``, on a table of faces."""
 
+_PASS_ON = frozenset({"notice", "service"})
+"""Commands that take options of ``run`` behind ``--``."""
+
 _HELP = frozenset({"-h", "--help"})
 
 _USER_OS_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -209,8 +212,7 @@ def _parser(command: str) -> _Parser:
         description="Facial-expression recognition that runs on a Raspberry Pi.",
         epilog="example: fer-edge run --camera demo --frames 60",
     )
-    if command == "service":
-        parser.remedy = "; options of fer-edge run come after --"
+    parser.passes_on = command in _PASS_ON
     parser.add_argument("--version", action=_VersionAction)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
@@ -226,8 +228,8 @@ def _parser(command: str) -> _Parser:
 class _Parser(argparse.ArgumentParser):
     """Repeats no password where it complains of an argument, and says in a line or two what is wrong."""
 
-    remedy = ""
-    """What is said to an argument that the command does not know."""
+    passes_on = False
+    """Whether the command takes options of ``run`` behind ``--``."""
     chosen: argparse.ArgumentParser | None = None
     """The parser of the command, which knows what its options are called."""
     _given: Sequence[str] = ()
@@ -242,7 +244,7 @@ class _Parser(argparse.ArgumentParser):
         asked: argparse.ArgumentParser = self
         if message.startswith("unrecognized arguments"):
             # argparse has the parser of all commands complain of what the command's own does not know.
-            text += self.remedy or self._near(message)
+            text += self._remedy(message)
             asked = self.chosen or self
         else:
             text += _masked(self._hyphen(message))
@@ -255,6 +257,15 @@ class _Parser(argparse.ArgumentParser):
     def _options(self) -> list[str]:
         """The options of the command."""
         return [name for action in (self.chosen or self)._actions for name in action.option_strings]
+
+    def _remedy(self, message: str) -> str:
+        """Say where an argument that the command does not know may belong."""
+        from .config import OPTIONS
+
+        words = {word.partition("=")[0] for word in message.split()}
+        if self.passes_on and any(words & {one.flag, one.off} for one in OPTIONS.values()):
+            return "; options of fer-edge run come after --"
+        return self._near(message)
 
     def _near(self, message: str) -> str:
         """Ask whether an option of the command was meant by the first one that is unknown."""

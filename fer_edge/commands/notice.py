@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, printable
 from ..option import nonempty
 
 if TYPE_CHECKING:
@@ -89,8 +90,10 @@ def execute(arguments: argparse.Namespace) -> int:
         print(page, end="")
     elif arguments.out:
         write_text(arguments.out, page)
+        print(f"{printable(arguments.out)}: written")
     if arguments.pdf:
         write_pdf(page, arguments.pdf)
+        print(f"{printable(arguments.pdf)}: printed", file=sys.stderr if arguments.out == "-" else sys.stdout)
     return 0
 
 

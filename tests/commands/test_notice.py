@@ -36,7 +36,7 @@ def test_a_page_of_html_is_written_with_what_the_operator_says(cli, tmp_path):
         *("notice", "--language", "de", "--language", "en", "--language", "de", "--out", path),
         *("--operator", "Blumen Meier\\nBonn", "--contact", "a@b.example", "--purpose", "Zählung"),
     )
-    assert (code, out, err) == (0, "", "")
+    assert (code, out, err) == (0, f"{path}: written\n", "")
     page = path.read_text(encoding="utf-8")
     assert page.count("<article") == 2 and page.index('lang="de"') < page.index('lang="en"')
     assert "<dd>Blumen Meier<br>Bonn</dd>" in page
@@ -46,6 +46,15 @@ def test_a_page_of_html_is_written_with_what_the_operator_says(cli, tmp_path):
     assert path.read_text(encoding="utf-8").count("<article") >= 7
     _, out, _ = cli("notice", "--out", "-", "--language", "fr")
     assert out.startswith("<!DOCTYPE html>")
+
+
+def test_a_page_that_is_printed_is_told_and_not_among_html(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_edge.chromium.write_pdf", lambda page, path: path)
+    path = tmp_path / "notice.pdf"
+    assert cli("notice", "--pdf", path) == (0, f"{path}: printed\n", "")
+    code, out, err = cli("notice", "--out", "-", "--pdf", path)
+    assert (code, err) == (0, f"{path}: printed\n")
+    assert out.startswith("<!DOCTYPE html>") and out.endswith("</html>\n")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,9 @@ def test_a_page_of_html_is_written_with_what_the_operator_says(cli, tmp_path):
         (["--out", "missing/a.html"], 2, "does not exist"),
         (["--config", "missing.toml"], 78, "missing.toml"),
         (["--", "--keep", "-1"], 2, "--keep"),
+        (["--camera", "0"], 2, "unrecognized arguments: --camera; options of fer-edge run come after --\n"),
+        (["--no-mirror"], 2, "options of fer-edge run come after --"),
+        (["--langauge", "de"], 2, "did you mean --language?"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cli, tmp_path, monkeypatch, arguments, code, words):
