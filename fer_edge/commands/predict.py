@@ -76,6 +76,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Predict and write or print."""
+    from ..sources.folder import is_picture
+
     tables = [name for name in arguments.inputs if Path(name).suffix.lower() in _CSV_SUFFIXES]
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
@@ -94,7 +96,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.jsonl not in (None, "-"):
             check_target(arguments.jsonl, arguments.inputs, force=arguments.force)
         return _predict_images(arguments)
-    if len(arguments.inputs) > 1:
+    if len(arguments.inputs) > 1 or is_picture(Path(arguments.inputs[0])):
         raise DataError("--out is for the labels of one CSV; use --jsonl FILE for images")
     if (
         arguments.jsonl

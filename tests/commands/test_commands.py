@@ -315,6 +315,20 @@ def test_json_lines_are_added_to_a_file_that_a_pulled_plug_left_empty(cli, photo
     assert [record["type"] for record in records] == ["start", "frame", "end"]
 
 
+@pytest.mark.parametrize("kind", [".png", ".bmp"])
+def test_predict_says_of_a_picture_that_answers_go_to_json_lines(cli, photo, tmp_path, kind):
+    cv2 = pytest.importorskip("cv2")
+    picture = tmp_path / f"me{kind}"
+    cv2.imwrite(str(picture), cv2.imread(str(photo)))
+    misnamed = tmp_path / "me.csv"
+    misnamed.write_bytes(picture.read_bytes())
+    for name in (picture, misnamed):
+        code, out, err = cli("predict", name, "--out", tmp_path / "out.csv")
+        assert (code, out) == (2, "")
+        assert err == "fer-edge predict: --out is for the labels of one CSV; use --jsonl FILE for images\n"
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_run_without_a_file_for_json_lines_writes_to_stdout(cli, photo):
     code, out, err = cli("run", photo, "--jsonl")
     assert code == 0, err
