@@ -71,13 +71,11 @@ class FrameSlot:
             return frame
 
     def close(self) -> None:
-        """Stop reading. The source stays open, except one that is still being opened."""
-        opening = self.source is None
+        """Stop reading a source that was given open; it stays open."""
         with self._changed:
             self._ended = True
             self._changed.notify()
-        if not opening:
-            self._thread.join(timeout=2)
+        self._thread.join(timeout=2)
 
     def abandon(self, patience: float) -> list[threading.Thread]:
         """Stop reading, close the source; return the threads that hang in it for ``patience`` seconds."""
@@ -117,7 +115,11 @@ class FrameSlot:
         try:
             source = self._given if isinstance(self._given, Source) else self._given()
             self._last = time.monotonic()
-            self.source = source
+            with self._changed:
+                self.source = source
+                # Whoever abandoned it found nothing to close, and one that chooses its frames never ends.
+                if self._abandoned:
+                    return
             source.chooser = functools.partial(self._wants, source.live)
             for frame in source.chosen():
                 with self._changed:

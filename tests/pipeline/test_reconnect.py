@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -237,6 +238,43 @@ def test_opening_that_hangs_is_abandoned_and_what_it_opens_late_is_closed(monkey
     assert not late[0].closed.is_set()
     released.set()
     assert late[0].closed.wait(30)
+
+
+@pytest.mark.parametrize("ends", ["stopped", "given up"])
+def test_a_camera_that_is_open_only_after_the_end_is_closed_unread(ends, monkeypatch):
+    """One that chooses its frames itself reads on where none is wanted, until it is closed."""
+    opening, released, asked = threading.Event(), threading.Event(), []
+    lives = Lives((1, UNPLUGGED))
+    late = Door(lives, [], None)
+    late.choosy = True
+
+    def read_on():
+        while not late.closed.is_set():
+            asked.append(late.wants(0.0))
+            time.sleep(0.01)
+
+    late.then = read_on
+
+    def again():
+        opening.set()
+        released.wait(30)
+        return late
+
+    watch = Watch(
+        lasting(lives, again),
+        WatchOptions(reconnect=0.3 if ends == "given up" else math.inf),
+        ScriptedRecognizer(),
+        lambda _: ends == "stopped" and opening.is_set() and watch.stop(),
+    )
+    with watch, contextlib.suppress(SourceLostError):
+        for _ in watch:
+            lives.taken.release()
+    assert opening.is_set()
+    released.set()
+    closed = late.closed.wait(5)
+    late.close()
+    assert closed
+    assert asked == []
 
 
 def test_closing_that_hangs_is_abandoned(monkeypatch):
