@@ -10,7 +10,6 @@ from ..errors import SourceError
 from .base import CAMERA_FPS, Frame, Source
 from .decode import decode
 from .headers import jpeg_picture
-from .opencv_capture import FAILED_READS_ALLOWED
 
 CHUNK = 1 << 16
 """Bytes that are read at once."""
@@ -95,20 +94,16 @@ class MjpegSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         _log.warning("%s: raw MJPEG has no times; %g frames a second are assumed", self.name, CAMERA_FPS)
-        given = failed = 0
+        given = 0
         for index, picture in enumerate(self._parts):
             if not self.wants(index / CAMERA_FPS):
                 continue
             try:
                 image = decode(picture, f"{self.name}: frame {index}", self._max_pixels)
             except SourceError as error:
-                failed += 1
                 self.missing += 1
                 _log.debug("%s", error)
-                if failed > FAILED_READS_ALLOWED:
-                    break
                 continue
-            failed = 0
             given += 1
             yield Frame(image, index / CAMERA_FPS, self.name)
         if not given:

@@ -148,6 +148,16 @@ def test_damaged_pictures_of_raw_mjpeg_are_counted_and_passed_over(tmp_path, cap
     assert "1 damaged frames are left out" in caplog.text
 
 
+def test_raw_mjpeg_goes_on_behind_a_long_stretch_of_damaged_pictures(tmp_path):
+    good = mjpeg([20, 60, 100, 140])
+    empty = good[0][:2] + b"\xff\xd9"
+    with open_source(written(tmp_path, b"".join([*good[:2], *[empty] * 40, *good[2:]]))) as source:
+        frames = list(source)
+        assert source.missing == 40
+    assert [frame.image.mean() for frame in frames] == pytest.approx([20, 60, 100, 140], abs=2)
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 1 / 30, 42 / 30, 43 / 30])
+
+
 class Slowly:
     """A stream that gives a few bytes at a time."""
 
