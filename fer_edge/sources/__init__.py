@@ -16,8 +16,7 @@ from .base import Source
 from .cameras import describe_cameras, list_cameras
 from .demo import DemoSource
 from .headers import HEAD_BYTES, picture_kind
-from .images import ImageSource, read_content, read_image
-from .jpeg import followers
+from .images import ImageSource, is_mjpeg, read_content, read_image
 from .mjpeg import MjpegSource, pictures
 from .opencv_capture import check_readable
 from .options import SourceOptions
@@ -205,13 +204,12 @@ def _open_file(path: Path, options: SourceOptions) -> Source:
     check_readable(path)
     if options.raw is not None:
         return RawSource(path.open("rb"), str(path), options.raw, options.colour)
-    content = read_content(path, options.max_pixels)
-    kind = picture_kind(content[:HEAD_BYTES])
-    if kind is None:
-        return VideoSource(path)
-    if kind == "jpeg" and followers(content).film:
+    if is_mjpeg(path, options.max_pixels):
         stream = path.open("rb")
         return MjpegSource(pictures(stream), str(path), options.max_pixels, stream)
+    content = read_content(path, options.max_pixels)
+    if picture_kind(content[:HEAD_BYTES]) is None:
+        return VideoSource(path)
     if frame_count(content) > 1:
         return AnimationSource(path, content, options.max_pixels)
     return ImageSource(path, max_pixels=options.max_pixels)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,8 @@ from .base import Frame, Source
 from .decode import check_pixels, decode
 from .folder import left_out, read_folder
 from .headers import HEAD_BYTES, picture_kind, tiff_pages
-from .jpeg import followers
+from .jpeg import MANY, followers
+from .mjpeg import CHUNK
 from .opencv_capture import check_readable
 from .urls import without_secrets
 
@@ -144,24 +147,39 @@ def _further_pages(
         yield called, image
 
 
+def is_mjpeg(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether a file is a raw MJPEG film; no more of it is read than it takes to tell.
+
+    Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, or a device.
+    """
+    with _reading(path) as stream:
+        content = stream.read(CHUNK)
+        if picture_kind(content[:HEAD_BYTES]) != "jpeg":
+            return False
+        while True:
+            behind = followers(content)
+            told = behind.pictures >= MANY or len(content) > content_limit(max_pixels)
+            part = b"" if told else stream.read(len(content))
+            if not part:
+                return behind.film
+            content += part
+
+
 def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bytes:
     """Return the bytes of an image file, up to the length that ``max_pixels`` can have.
 
     Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, longer, or a device.
     """
-    check_readable(Path(path))
     limit = content_limit(max_pixels)
-    try:
-        with Path(path).open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-            if picture_kind(head) is None:
-                # Whatever it is, it need not be read to its end.
-                return head
-            # Python makes room for all that it is asked to read, before it reads.
-            rest = max(0, os.fstat(stream.fileno()).st_size - len(head))
-            content = head + stream.read(min(limit, rest))
-    except OSError as error:
-        raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
+    with _reading(path) as stream:
+        head = stream.read(HEAD_BYTES)
+        if picture_kind(head) is None:
+            # Whatever it is, it need not be read to its end.
+            return head
+        # Read again from its beginning, as joining the two would take the memory of both. Python makes room
+        # for all that it is asked to read, before it reads.
+        stream.seek(0)
+        content = stream.read(min(limit + 1, os.fstat(stream.fileno()).st_size))
     # Behind a JPEG may lie a film.
     if len(content) > limit and picture_kind(head) != "jpeg":
         raise SourceError(
@@ -169,6 +187,16 @@ def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
             f"(--max-pixels allows more)"
         )
     return content
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    check_readable(Path(path))
+    try:
+        with Path(path).open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise SourceError(f"{without_secrets(str(path))}: {error.strerror}") from error
 
 
 def content_limit(max_pixels: int) -> int:

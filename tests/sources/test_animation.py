@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import tracemalloc
 
+import numpy as np
 import pytest
 
 cv2 = pytest.importorskip("cv2")
@@ -63,7 +66,7 @@ def test_one_frame_is_a_picture(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_an_animation_that_is_cut_off_gives_what_is_there(tmp_path, kind, caplog):
-    rng = __import__("numpy").random.default_rng(0)
+    rng = np.random.default_rng(0)
     frames = [Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype="uint8")) for _ in range(10)]
     stream = io.BytesIO()
     frames[0].save(stream, kind, save_all=True, append_images=frames[1:], duration=100)
@@ -156,6 +159,30 @@ def test_raw_mjpeg_goes_on_behind_a_long_stretch_of_damaged_pictures(tmp_path):
         assert source.missing == 40
     assert [frame.image.mean() for frame in frames] == pytest.approx([20, 60, 100, 140], abs=2)
     assert [frame.timestamp for frame in frames] == pytest.approx([0, 1 / 30, 42 / 30, 43 / 30])
+
+
+def test_opening_raw_mjpeg_reads_no_more_than_it_takes_to_tell(tmp_path):
+    path = written(tmp_path, b"".join(mjpeg(range(0, 240, 12))) * 2000)
+    assert path.stat().st_size > 20 << 20
+    tracemalloc.start()
+    try:
+        with open_source(path) as source:
+            assert [frame.image.mean() for frame in itertools.islice(source, 3)] == pytest.approx(
+                [0, 12, 24], abs=2
+            )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_raw_mjpeg_of_large_pictures_is_a_film(tmp_path):
+    """Of four pictures, which hardly fit into a megabyte each, and which alone tell that it is one."""
+    noise = np.random.default_rng(0).integers(0, 256, (700, 1000, 3), np.uint8)
+    part = encoded(".jpg", noise)
+    assert len(part) > 500_000
+    with open_source(written(tmp_path, part * 4)) as source:
+        assert sum(1 for _ in source) == 4
 
 
 class Slowly:

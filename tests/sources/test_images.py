@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sources.pictures import encoded, gradient, grey
 from fer_edge.errors import SourceError
 from fer_edge.sources import SourceOptions, open_source
 from fer_edge.sources.headers import tiff_pages
-from fer_edge.sources.images import ImageSource, read_image, read_images
+from fer_edge.sources.images import ImageSource, read_content, read_image, read_images
 
 
 @pytest.fixture
@@ -258,3 +259,17 @@ def test_a_picture_file_longer_than_any_picture_is_refused(tmp_path):
     with pytest.raises(SourceError, match="more bytes than an image of 1 megapixels takes"):
         read_image(tmp_path / "a.png", max_pixels=1_000_000)
     assert np.array_equal(read_image(tmp_path / "a.png"), gradient())
+
+
+def test_reading_a_picture_takes_its_memory_once(tmp_path):
+    with (tmp_path / "large.tif").open("wb") as stream:
+        stream.write(b"II*\0")
+        stream.truncate(40 << 20)
+    tracemalloc.start()
+    try:
+        content = read_content(tmp_path / "large.tif")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(content) == 40 << 20
+    assert peak < 48 << 20
