@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO
 
@@ -34,11 +37,14 @@ Errors = (OSError, http.client.HTTPException)
 
 @dataclass(frozen=True)
 class Answer:
-    """The open answer to a request, and what its beginning tells."""
+    """The open answer to a request, and what its beginning tells; another thread may close it."""
 
     response: http.client.HTTPResponse
+    connection: socket.socket
+    """That of the ``response``, held a second time."""
     head: bytes
     """The first bytes, which were read already."""
+    _reading: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def is_mjpeg(self) -> bool:
@@ -60,7 +66,8 @@ class Answer:
 
     def read(self, size: int, /) -> bytes:
         """What has come, without waiting for ``size`` bytes; nothing at the end."""
-        return self.response.read1(size)
+        with self._reading:
+            return self.response.read1(size)
 
     def read_picture(self, limit: int, closed: Callable[[], bool] = lambda: False) -> bytes:
         """Return the content, from the first bytes on, and up to ``limit`` bytes behind them.
@@ -77,7 +84,12 @@ class Answer:
         return self.head + read_up_to(self, limit, check)
 
     def close(self) -> None:
-        self.response.close()
+        # A read that waits ends by this; a response cannot be closed while one does.
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+        with self._reading:
+            self.response.close()
 
 
 def ask(url: str, timeout: float) -> Answer | None:
@@ -123,11 +135,12 @@ def _answer(url: str, timeout: float) -> Answer:
     with contextlib.ExitStack() as failing:
         response = _opened(url, timeout)
         failing.callback(response.close)
+        connection = failing.enter_context(socket.socket(fileno=os.dup(response.fileno())))
         head = b""
         while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
             head += part
         failing.pop_all()
-    return Answer(response, head)
+    return Answer(response, connection, head)
 
 
 def _opened(url: str, timeout: float) -> http.client.HTTPResponse:

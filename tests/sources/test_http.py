@@ -209,6 +209,36 @@ def test_an_mjpeg_stream_that_falls_silent_is_lost(server, monkeypatch):
     silent.set()
 
 
+def test_closing_ends_the_wait_for_a_stream_that_stalls(server):
+    """Not only when the server has been silent for as long as it may be, ten seconds."""
+    stalled = threading.Event()
+
+    def body():
+        yield from multipart([jpeg(20)])
+        stalled.wait(30)
+
+    server.answers["/video"] = (MJPEG, None, body())
+    source = open_source(server.url + "/video")
+    frames, ends = iter(source), []
+    next(frames)
+
+    def read():
+        try:
+            next(frames)
+        except SourceLostError as error:
+            ends.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    source.close()
+    reader.join()
+    assert time.monotonic() - began < 5
+    stalled.set()
+    assert ends == [f"{server.url}/video: the stream stopped"]
+
+
 def test_frames_of_an_mjpeg_stream_come_as_soon_as_they_are_there(server):
     """Not only when the next one, or a full buffer, has come."""
     more = threading.Event()
