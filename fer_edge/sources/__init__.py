@@ -25,7 +25,7 @@ from .pipe import STANDARD_INPUT, is_pipe, open_pipe
 from .raw import RawSource
 from .reconnect import lasting, opened_or_awaited
 from .stream import StreamSource, open_stream
-from .urls import is_url, without_secrets
+from .urls import is_url, path_of, without_secrets
 from .usb import find_usb_camera, finder, is_usb_name
 from .v4l2 import CameraSource, camera_at, is_camera_path, number_at
 from .video import VideoSource
@@ -124,6 +124,7 @@ def device_of(source: str) -> str | None:
     """
     if source == "picamera2":
         return source
+    source = path_of(source)
     if is_usb_name(source):
         try:
             index: int | None = find_usb_camera(source)
@@ -138,7 +139,7 @@ def device_of(source: str) -> str | None:
 
 
 def _text(source: str | int | os.PathLike[str]) -> str:
-    return str(source) if isinstance(source, (int, Integral)) else os.fsdecode(source)
+    return str(source) if isinstance(source, (int, Integral)) else path_of(os.fsdecode(source))
 
 
 def _path(text: str) -> Path:
@@ -175,13 +176,14 @@ def _first_place() -> str | None:
 def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS) -> Source:
     """Open an image, a folder of images, a video file, a pipe, or an ``rtsp://`` or ``http://`` URL.
 
-    ``-`` is standard input, ``/dev/videoN`` and links to it are cameras. Files are told apart by what
-    is in them: more than one frame is a film. Raises :class:`~fer_edge.errors.SourceError` for what is
-    missing or neither image nor video, and for a stream that does not answer,
-    :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
+    ``-`` is standard input, ``/dev/videoN`` and links to it are cameras, a ``file://`` URL is the path in it.
+    Files are told apart by what is in them: more than one frame is a film. Raises
+    :class:`~fer_edge.errors.SourceError` for what is missing or neither image nor video, and for a stream
+    that does not answer, :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or
+    broken.
     """
     check_opencv()
-    text = os.fspath(spec)
+    text = _text(spec)
     if options.password_file is not None and not is_url(text):
         raise SourceError(f"{text}: a password is for the URL of a stream; leave the password_file out")
     if is_url(text):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fer_edge.errors import SourceError
-from fer_edge.sources import open_source
+cv2 = pytest.importorskip("cv2")
+from sources.pictures import encoded, grey
+
+from fer_edge.errors import SourceError, WrongSourceError
+from fer_edge.sources import await_any, open_source
 from fer_edge.sources.urls import is_url, with_urls_masked, without_secrets
 
 
@@ -51,6 +54,20 @@ def test_paths_are_no_urls():
     assert is_url("rtsp://host")
     assert not is_url("C:/film.mp4")
     assert not is_url("2026-11-26T12:30:00.mp4")
+
+
+def test_a_file_url_is_its_path(tmp_path):
+    """Also where the container tells no length, as that of a camera's stream."""
+    levels = [20, 60, 100, 140, 180]
+    film = tmp_path / "film"
+    film.write_bytes(b"".join(encoded(".jpg", grey(level)) for level in levels))
+    with open_source(f"file://{film}") as source:
+        assert (source.live, source.name) == (False, str(film))
+        assert [frame.image.mean() for frame in source] == pytest.approx(levels, abs=2)
+    with open_source(f"FILE://{tmp_path}") as folder:
+        assert folder.paths == [film]
+    with pytest.raises(WrongSourceError, match="only a camera or a stream can be waited for"):
+        await_any(f"file://{tmp_path}/not-yet")
 
 
 @pytest.mark.parametrize(
