@@ -59,9 +59,17 @@ class Capture:
             return self._capture.grab()
 
     def retrieve(self) -> NDArray[np.uint8] | None:
-        """Decode the frame that was grabbed."""
-        with self._lock:
-            ok, image = self._capture.retrieve()
+        """Decode the frame that was grabbed; ``None`` for one that cannot be decoded."""
+        import cv2
+
+        try:
+            with self._lock:
+                ok, image = self._capture.retrieve()
+        except cv2.error as error:
+            # OpenCV refuses a picture of a camera that claims an impossible size.
+            if error.code == cv2.Error.StsNoMem:
+                raise
+            return None
         return as_uint8(image) if ok else None
 
     def release(self) -> None:

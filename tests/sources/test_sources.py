@@ -278,6 +278,35 @@ def test_camera_that_goes_silent_is_a_lost_source(device):
         list(source)
 
 
+def test_a_picture_whose_header_is_damaged_does_not_end_a_camera(device, monkeypatch):
+    """The driver's buffers are decoded as pictures are; this one claims 65500x65500 pixels."""
+    good = cv2.imencode(".jpg", np.full((48, 64, 3), 9, np.uint8))[1].tobytes()
+    size = good.index(b"\xff\xc0") + 5
+    buffers = iter([good, good[:size] + b"\xff\xdc\xff\xdc" + good[size + 4 :], good])
+
+    def retrieve(self):
+        image = cv2.imdecode(np.frombuffer(next(buffers), np.uint8), cv2.IMREAD_COLOR)
+        return image is not None, image
+
+    monkeypatch.setattr(FakeCapture, "retrieve", retrieve)
+    frames = []
+    with CameraSource(0) as source, pytest.raises(SourceLostError, match="no more frames"):
+        for frame in source:
+            frames.append(frame)
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 2
+
+
+def test_a_lack_of_memory_for_a_picture_ends_a_camera(device, monkeypatch):
+    def retrieve(self):
+        error = cv2.error("Failed to allocate 12869550000 bytes")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(FakeCapture, "retrieve", retrieve)
+    with CameraSource(0) as source, pytest.raises(cv2.error, match="Failed to allocate"):
+        list(source)
+
+
 def test_busy_camera_names_who_has_it(device, monkeypatch):
     monkeypatch.setattr(FakeCapture, "isOpened", lambda self: False)
     # "sleep" inherits the device as an open file, as a program that uses the camera would have it.
