@@ -32,7 +32,8 @@ def film(
     """
     import cv2
 
-    account = Account(source.name, source.fps, capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    declared = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    account = Account(source.name, source.fps, declared, is_file=path is not None)
     index = failed = 0
     held, begin = False, -math.inf
     while failed <= FAILED_READS_ALLOWED:
@@ -71,15 +72,16 @@ class Account:
     """What a film's frames amount to: their times, and how many are missing.
 
     ``name``: of the film, for messages. ``fps``: frames a second by the container, where known.
-    ``declared``: their number by its header, or anything where it has none.
+    ``declared``: their number by its header, or anything where it has none. ``is_file``: whether :meth:`end`
+    will be given a file.
     """
 
-    def __init__(self, name: str, fps: float | None, declared: float) -> None:
+    def __init__(self, name: str, fps: float | None, declared: float, is_file: bool = True) -> None:
         self.missing = 0
         self._name, self._declared = name, declared
         self._fps = fps or CAMERA_FPS
         self._clock = _Clock(self._fps)
-        self._steps = Steps(1 / self._fps, max(LONGEST_STEP, 100 / self._fps))
+        self._steps = Steps(1 / self._fps, max(LONGEST_STEP, 100 / self._fps), is_file)
 
     def seconds(self, index: int, shown: float) -> float:
         """The time of frame ``index``, for which the container tells ``shown`` seconds."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,12 @@ class Steps:
     """Seconds from one frame to the next, by the container's rate."""
     longest: float
     """Seconds above which a step is a jump of the clock."""
-    gaps: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds between which there is no frame, as the container tells them."""
+    kept: bool = True
+    """Whether gaps are kept: only a file can be asked about them, and a pipe may have them without end."""
+    begins: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds from which on there is no frame, as the container tells them, of each gap."""
+    ends: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds at which there is a frame again."""
     given: int = 0
     untimed: int = 0
     """Those of the given frames of which the container tells no time."""
@@ -84,12 +89,12 @@ class Steps:
     @property
     def constant(self) -> bool:
         """Whether frames come at a constant rate, but for a few gaps."""
-        return self._regular >= REGULAR * (self._counted - len(self.gaps)) and not self.varying
+        return self._regular >= REGULAR * (self._counted - len(self.begins)) and not self.varying
 
     @property
     def varying(self) -> bool:
         """Whether there are so many gaps that they are no exception."""
-        return len(self.gaps) > max(MOST_GAPS * self._counted, 10)
+        return len(self.begins) > max(MOST_GAPS * self._counted, 10)
 
     def _step(self, shown: float) -> None:
         if self.first < 0:
@@ -98,8 +103,9 @@ class Steps:
             step = shown - self.last
             self._counted += 1
             self._regular += abs(step - self.period) < self.period / 4
-            if step > 1.5 * self.period and not self.varying:
-                self.gaps.append((self.last, shown))
+            if self.kept and step > 1.5 * self.period and not self.varying:
+                self.begins.append(self.last)
+                self.ends.append(shown)
         self.last = shown
 
 
@@ -152,11 +158,10 @@ def count_lost(film: Evidence, steps: Steps, declared: float, missing: int) -> i
     ``declared``: the number of frames by the container's header, or anything where it has none.
     """
     large = film.size > ALWAYS_READ
-    if large and not (steps.gaps or steps.first > 1.5 * steps.period or declared > steps.given + missing):
+    if large and not (steps.begins or steps.first > 1.5 * steps.period or declared > steps.given + missing):
         return 0
     half = steps.period / 2
-    starts = [begin for begin, _ in steps.gaps]
-    inside = [0] * len(steps.gaps)
+    inside = [0] * len(steps.begins)
     outside = count = 0
     anew = steps.jumps > 0
     newest = -1.0
@@ -164,17 +169,18 @@ def count_lost(film: Evidence, steps: Steps, declared: float, missing: int) -> i
         count += 1
         anew = anew or shown < newest - steps.disorder
         newest = max(newest, shown)
-        index = bisect.bisect_left(starts, shown - half) - 1
+        index = bisect.bisect_left(steps.begins, shown - half) - 1
         if not steps.first - half <= shown <= steps.last + half:
             outside += 1
-        elif index >= 0 and shown < steps.gaps[index][1] - half:
+        elif index >= 0 and shown < steps.ends[index] - half:
             inside[index] += 1
     if anew:
         # Of films behind one another times tell nothing.
         return max(0, count - steps.given - missing)
     if not (steps.constant and film.broken()):
         return max(0, outside + sum(inside) - missing - steps.untimed)
-    vanished = (round((end - begin) / steps.period) - 1 for begin, end in steps.gaps)
+    gaps = zip(steps.begins, steps.ends, strict=True)
+    vanished = (round((end - begin) / steps.period) - 1 for begin, end in gaps)
     lost = outside + sum(map(max, inside, vanished)) - steps.untimed
     if film.counts_frames():
         lost = max(lost, round(declared) - steps.given)
