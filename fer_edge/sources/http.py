@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO
 
-from ..errors import SourceError
+from ..errors import SourceError, SourceLostError
 from .headers import HEAD_BYTES, picture_kind
 from .mjpeg import read_up_to
 from .urls import without_secrets
@@ -44,6 +44,8 @@ class Answer:
     """That of the ``response``, held a second time."""
     head: bytes
     """The first bytes, which were read already."""
+    length: int | None
+    """Bytes of the whole; ``None`` where the server does not tell."""
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -62,17 +64,17 @@ class Answer:
     @property
     def has_end(self) -> bool:
         """Whether this is a file of known length, and not a list of others."""
-        return bool(self.response.length) and not self.head.startswith(_PLAYLISTS)
+        return bool(self.length) and not self.head.startswith(_PLAYLISTS)
 
     def read(self, size: int, /) -> bytes:
         """What has come, without waiting for ``size`` bytes; nothing at the end."""
         with self._reading:
             return self.response.read1(size)
 
-    def read_picture(self, limit: int, closed: Callable[[], bool] = lambda: False) -> bytes:
-        """Return the content, from the first bytes on, and up to ``limit`` bytes behind them.
+    def picture_reader(self, closed: Callable[[], bool] = lambda: False) -> Callable[[int], bytes]:
+        """Return what reads so many bytes of a picture, waiting for them; fewer at its end.
 
-        Raises :data:`Errors`, among them TimeoutError where more still comes after
+        That raises :data:`Errors`, among them TimeoutError where more still comes after
         :data:`PICTURE_TIMEOUT`, or when the source is ``closed``.
         """
         deadline = time.monotonic() + PICTURE_TIMEOUT
@@ -81,7 +83,7 @@ class Answer:
             if closed() or time.monotonic() > deadline:
                 raise TimeoutError(f"the picture has no end within {PICTURE_TIMEOUT:g} s")
 
-        return self.head + read_up_to(self, limit, check)
+        return lambda count: read_up_to(self, count, check)
 
     def close(self) -> None:
         # A read that waits ends by this; a response cannot be closed while one does.
@@ -90,6 +92,28 @@ class Answer:
         self.connection.close()
         with self._reading:
             self.response.close()
+
+
+class Download:
+    """What follows in an ``answer`` that is a file, of which ``count`` bytes were read; closed with it."""
+
+    def __init__(self, answer: Answer, name: str, count: int) -> None:
+        self._answer, self._name, self._count = answer, name, count
+
+    def read(self, size: int, /) -> bytes:
+        """As of the answer. Raises SourceLostError where it breaks off before its end."""
+        try:
+            part = self._answer.read(size)
+        except Errors as error:
+            raise SourceLostError(f"{self._name}: breaks off ({error})") from error
+        self._count += len(part)
+        length = self._answer.length or 0
+        if not part and self._count < length:
+            raise SourceLostError(f"{self._name}: breaks off behind {self._count} of {length} bytes")
+        return part
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 def ask(url: str, timeout: float) -> Answer | None:
@@ -120,15 +144,15 @@ def ask(url: str, timeout: float) -> Answer | None:
 
 
 def fetch(url: str, timeout: float, limit: int, closed: Callable[[], bool]) -> bytes:
-    """Return the picture that ``url`` gives, or the first bytes of what is none.
+    """Return the picture that ``url`` gives, up to some ``limit`` bytes, or the first bytes of what is none.
 
-    ``limit``, ``closed`` and errors as for :meth:`Answer.read_picture`.
+    ``closed`` and errors as for :meth:`Answer.picture_reader`.
     """
     with contextlib.closing(_answer(url, timeout)) as answer:
         if picture_kind(answer.head) is None:
             # It may be a stream, which has no end.
             return answer.head
-        return answer.read_picture(limit, closed)
+        return answer.head + answer.picture_reader(closed)(limit)
 
 
 def _answer(url: str, timeout: float) -> Answer:
@@ -136,11 +160,11 @@ def _answer(url: str, timeout: float) -> Answer:
         response = _opened(url, timeout)
         failing.callback(response.close)
         connection = failing.enter_context(socket.socket(fileno=os.dup(response.fileno())))
-        head = b""
+        length, head = response.length, b""
         while len(head) < HEAD_BYTES and (part := response.read1(HEAD_BYTES - len(head))):
             head += part
         failing.pop_all()
-    return Answer(response, connection, head)
+    return Answer(response, connection, head, length)
 
 
 def _opened(url: str, timeout: float) -> http.client.HTTPResponse:

@@ -20,8 +20,7 @@ from .base import Frame, Source
 from .decode import check_pixels, decode
 from .folder import left_out, read_folder
 from .headers import HEAD_BYTES, picture_kind, tiff_pages
-from .jpeg import MANY, followers
-from .mjpeg import CHUNK
+from .jpeg import followers, read_to_tell
 from .opencv_capture import check_readable
 from .urls import without_secrets
 
@@ -153,16 +152,8 @@ def is_mjpeg(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bool
     Raises :class:`~fer_edge.errors.SourceError` for a file that is missing, or a device.
     """
     with _reading(path) as stream:
-        content = stream.read(CHUNK)
-        if picture_kind(content[:HEAD_BYTES]) != "jpeg":
-            return False
-        while True:
-            behind = followers(content)
-            told = behind.pictures >= MANY or len(content) > content_limit(max_pixels)
-            part = b"" if told else stream.read(len(content))
-            if not part:
-                return behind.film
-            content += part
+        head = stream.read(HEAD_BYTES)
+        return picture_kind(head) == "jpeg" and read_to_tell(head, stream.read, content_limit(max_pixels))[1]
 
 
 def read_content(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> bytes:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .headers import jpeg_picture
 
 MANY = 4
 """Pictures of one size behind the first that make a film, whatever else is in the file; cameras write two."""
+
+
+FIRST_BYTES = 1 << 16
+"""What is read at least to tell what a file is."""
 
 
 class Followers(NamedTuple):
@@ -54,3 +59,18 @@ def followers(content: bytes) -> Followers:
     return Followers(
         pictures, bool(pictures) and not first.indexed and (not motion or pictures >= MANY), motion
     )
+
+
+def read_to_tell(content: bytes, read: Callable[[int], bytes], limit: int) -> tuple[bytes, bool]:
+    """Read on behind ``content``, the beginning of a JPEG file, as far as it takes to tell what the file is.
+
+    Returns what was read then and whether it is raw MJPEG, by at most some ``limit`` bytes. ``read`` returns
+    so many bytes more, fewer at the end.
+    """
+    while True:
+        behind = followers(content)
+        told = behind.pictures >= MANY or len(content) > limit
+        part = b"" if told else read(max(FIRST_BYTES, len(content)))
+        if not part:
+            return content, behind.film
+        content += part

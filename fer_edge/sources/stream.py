@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 from ..errors import SourceError, SourceLostError
+from .animation import AnimationSource, frame_count
 from .base import Frame, Source
 from .decode import check_pixels
 from .film import film
-from .headers import HEAD_BYTES, picture_kind, picture_size
-from .http import Errors, ask
+from .headers import picture_kind, picture_size
+from .http import Answer, Download, Errors, ask
 from .images import content_limit
+from .jpeg import read_to_tell
+from .mjpeg import MjpegSource, pictures
 from .opencv_capture import live_frames, open_capture, patiently, positive_or_none
 from .options import SourceOptions
 from .password import with_password
@@ -37,20 +41,39 @@ def open_stream(url: str, options: SourceOptions) -> Source:
     if answer is None:
         return StreamSource(url)
     name = without_secrets(url)
-    if answer.is_mjpeg:
-        return MjpegStream(answer, name, options.max_pixels)
-    try:
+    with contextlib.ExitStack() as closing:
+        closing.callback(answer.close)
+        if answer.is_mjpeg:
+            closing.pop_all()
+            return MjpegStream(answer, name, options.max_pixels)
         if answer.is_picture:
-            content = answer.read_picture(content_limit(options.max_pixels))
-            # A camera's next picture would be as large, and be waited for in vain.
-            kind = picture_kind(content[:HEAD_BYTES])
-            check_pixels(picture_size(kind, content) if kind else None, name, options.max_pixels)
+            content, film = _read_picture(answer, name, options.max_pixels)
+            if film:
+                closing.pop_all()
+                download = Download(answer, name, len(content))
+                return MjpegSource(pictures(download, content), name, options.max_pixels, download)
+            if frame_count(content) > 1:
+                return AnimationSource(name, content, options.max_pixels)
             return SnapshotSource(url, name, content, options.poll, READ_TIMEOUT, options.max_pixels)
+    return StreamSource(url, has_end=answer.has_end)
+
+
+def _read_picture(answer: Answer, name: str, max_pixels: int) -> tuple[bytes, bool]:
+    """The content of an ``answer``, or its beginning where it is raw MJPEG, and whether it is."""
+    limit = content_limit(max_pixels)
+    kind = picture_kind(answer.head)
+    content, film = answer.head, False
+    read = answer.picture_reader()
+    try:
+        if kind == "jpeg" and answer.has_end:
+            content, film = read_to_tell(content, read, limit)
+        if not film:
+            content += read(max(0, limit - len(content)))
+            # A camera's next picture would be as large, and be waited for in vain.
+            check_pixels(picture_size(kind, content) if kind else None, name, max_pixels)
     except Errors as error:
         raise SourceError(f"{name}: the stream cannot be opened: {error}") from error
-    finally:
-        answer.close()
-    return StreamSource(url, has_end=answer.has_end)
+    return content, film
 
 
 class StreamSource(Source):

@@ -14,7 +14,7 @@ import warnings
 import pytest
 
 cv2 = pytest.importorskip("cv2")
-from sources.pictures import encoded, grey, write_film
+from sources.pictures import animation, encoded, grey, write_film
 from sources.web import MJPEG, jpeg, multipart, serving, whole
 
 from fer_edge.errors import SourceError, SourceLostError
@@ -64,6 +64,66 @@ def test_a_snapshot_without_polling_is_one_picture(server):
         (frame,) = source
         assert (source.live, source.related) == (False, False)
     assert frame.image.mean() == 70
+    assert len(server.asked) == 1
+
+
+LEVELS = list(range(20, 220, 10))
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", None])
+def test_raw_mjpeg_on_a_server_is_a_film(server, kind):
+    content = b"".join(encoded(".jpg", grey(level)) for level in LEVELS)
+    server.answers["/film"] = whole(kind, content)
+    with open_source(server.url + "/film", POLLING) as source:
+        assert (source.live, source.related) == (False, True)
+        frames = list(source)
+        assert source.missing == 0
+    assert [frame.image.mean() for frame in frames] == pytest.approx(LEVELS, abs=2)
+    assert [frame.timestamp for frame in frames] == pytest.approx([k / 30 for k in range(20)])
+    assert len(server.asked) == 1
+
+
+def test_raw_mjpeg_on_a_server_is_read_as_it_comes(server):
+    """Not as a whole before the first frame."""
+    content = b"".join(encoded(".jpg", grey(level)) for level in LEVELS) * 50
+    more = threading.Event()
+
+    def body():
+        yield content
+        more.wait(30)
+        yield content
+
+    server.answers["/film"] = "image/jpeg", 2 * len(content), body()
+    with open_source(server.url + "/film") as source:
+        assert not source.live
+        frames = iter(source)
+        began = time.monotonic()
+        next(frames)
+        assert time.monotonic() - began < 10
+        more.set()
+        assert 1 + sum(1 for _ in frames) == 2 * 50 * 20
+
+
+def test_raw_mjpeg_that_breaks_off_is_a_failure(server):
+    content = b"".join(encoded(".jpg", grey(level)) for level in LEVELS)
+    server.answers["/film"] = "image/jpeg", len(content) + 1000, [content]
+    given = []
+    with open_source(server.url + "/film") as source:
+        assert not source.live
+        frames = iter(source)
+        words = rf"/film: breaks off behind {len(content)} of {len(content) + 1000} bytes"
+        with pytest.raises(SourceLostError, match=words):
+            given.extend(iter(lambda: next(frames).image.mean(), None))
+    assert given == pytest.approx(LEVELS, abs=2)
+
+
+def test_an_animation_on_a_server_is_a_film(server):
+    server.answers["/film"] = whole("image/gif", animation("GIF", [10, 90, 170, 250], [200, 40, 500, 100]))
+    with open_source(server.url + "/film", POLLING) as source:
+        assert (source.live, source.related) == (False, True)
+        frames = list(source)
+    assert [frame.image.mean() for frame in frames] == pytest.approx([10, 90, 170, 250], abs=3)
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.2, 0.24, 0.74])
     assert len(server.asked) == 1
 
 
