@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import time
@@ -117,11 +118,13 @@ class PiCameraSource(Source):
         if self._closed:
             return
         self._closed = True
-        # A frame that never comes is waited for without end. Earlier versions cannot give that up.
-        if (give_up := getattr(self._camera, "cancel_all_and_flush", None)) is not None:
-            give_up()
-        self._camera.stop()
-        self._camera.close()
+        # Each is called whatever the others raise: only close() lets go of the camera.
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._camera.close)
+            closing.callback(self._camera.stop)
+            # A frame that never comes is waited for without end. Earlier versions cannot give that up.
+            if (give_up := getattr(self._camera, "cancel_all_and_flush", None)) is not None:
+                give_up()
 
     def _frame(self, planes: NDArray[np.uint8], timestamp: float) -> Frame:
         width, height = self._size

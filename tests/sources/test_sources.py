@@ -427,6 +427,20 @@ def test_picamera2_that_does_not_open_is_an_error(picamera2, monkeypatch, fail, 
     assert all(camera.calls[-1] == "close" for camera in picamera2.instances)
 
 
+@pytest.mark.parametrize("failing", ["cancel_all_and_flush", "stop"])
+def test_picamera2_is_closed_whatever_fails_before(picamera2, monkeypatch, failing):
+    """As of a camera that is gone; held, it could not be opened again."""
+
+    def fail(self):
+        raise RuntimeError("Failed to stop camera: No such device")
+
+    monkeypatch.setattr(picamera2, failing, fail, raising=False)
+    source = open_camera("picamera2")
+    with pytest.raises(RuntimeError, match="No such device"):
+        source.close()
+    assert picamera2.instances[0].calls[-1] == "close"
+
+
 def test_picamera2_that_stops_is_a_lost_source(picamera2, monkeypatch):
     with PiCameraSource() as source:
         monkeypatch.setattr(picamera2, "fail", "capture")
