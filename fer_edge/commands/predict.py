@@ -43,6 +43,14 @@ _CSV_SUFFIXES = frozenset(
     (".csv", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar", ".tsv", ".xls", ".xlsx", ".ods", ".parquet")
 )
 
+_FOR_THE_DETECTOR = ("detector_model", "detector_engine", "detect_size")
+
+_FOR_IMAGES = (
+    *("jsonl", "rotate", "mirror", "recursive", "max_pixels", "unsure", "align"),
+    *_FOR_THE_DETECTOR,
+)
+"""Besides --crops."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -82,8 +90,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if tables and not arguments.out:
         raise DataError(f"{tables[0]}: a CSV needs a file for its labels: --out submission.csv")
     refuse_idle_balance(arguments.balance, arguments.labels or _usual_labels(arguments))
-    if arguments.detect_size and arguments.crops:
-        raise DataError("--detect-size is for the detector, but --crops runs none; give one of the two")
+    if arguments.crops and (given := _given(arguments, _FOR_THE_DETECTOR)):
+        raise DataError(f"{given[0]} is for the detector, but --crops runs none; give one of the two")
     if arguments.align and arguments.crops:
         raise DataError(
             "--align needs the detector's landmarks, but --crops runs no detector; give one of the two"
@@ -98,19 +106,17 @@ def execute(arguments: argparse.Namespace) -> int:
         return _predict_images(arguments)
     if len(arguments.inputs) > 1 or is_picture(Path(arguments.inputs[0])):
         raise DataError("--out is for the labels of one CSV; use --jsonl FILE for images")
-    if (
-        arguments.jsonl
-        or arguments.crops
-        or arguments.align
-        or arguments.detector_model
-        or arguments.detect_size
-    ):
-        raise DataError(
-            "--jsonl, --crops, --align, --detect-size and --detector-model are for images, not for a CSV"
-        )
+    if given := (["--crops"] if arguments.crops else _given(arguments, _FOR_IMAGES)):
+        raise DataError(f"{given[0]} is for images, not for a CSV")
     if arguments.out != "-":
         check_target(arguments.out, arguments.inputs, force=arguments.force)
     return _predict_table(arguments)
+
+
+def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The flags of options of these ``names`` whose values are not the defaults."""
+    options = [OPTIONS[name] for name in names]
+    return [one.flag for one in options if getattr(arguments, one.name) != one.default]
 
 
 def _usual_labels(arguments: argparse.Namespace) -> Labels:

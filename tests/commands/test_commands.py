@@ -77,7 +77,16 @@ def test_predict_leaves_nothing_behind_when_a_row_is_bad(cli, tmp_path):
         (("a.csv", "--out", "c.csv", "--jsonl"), "for images"),
         (("a.csv", "--out", "c.csv", "--align"), "for images"),
         (("a.csv", "--out", "c.csv", "--detect-size", "full"), "for images"),
+        *(
+            (("a.csv", "--out", "c.csv", *option), f"{option[0]} is for images, not for a CSV")
+            for option in (
+                *(("--crops",), ("--rotate", "90"), ("--mirror",), ("--recursive",), ("--unsure", "off")),
+                *(("--max-pixels", "9"), ("--detector-engine", "onnx"), ("--detector-model", "x")),
+            )
+        ),
         (("a.png", "--crops", "--detect-size", "64"), "--detect-size is for the detector"),
+        (("a.png", "--crops", "--detector-model", "x"), "--detector-model is for the detector"),
+        (("a.png", "--crops", "--detector-engine", "onnx"), "--detector-engine is for the detector"),
         (("a.png", "--detect-size", "large"), "whole number of at least 1, nor full"),
         (("a.png", "--detect-size", "8"), "32 pixels or more"),
         (("a.png", "--align", "--crops"), "--align needs the detector"),

@@ -187,6 +187,21 @@ def test_raw_formats_that_cannot_be_are_refused(text, words, cli, tmp_path):
     assert words in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--camera", "demo"), "demo: raw frames come from a file or pipe, not from a camera"),
+        (("--camera", "0", "--wait-for-camera"), "camera 0: raw frames come from a file or pipe, not from a"),
+        ((".",), ".: raw frames come from a file or pipe, not from a folder"),
+        (("http://127.0.0.1:9/x", "--wait-for-camera"), "not from a URL"),
+    ],
+)
+def test_raw_frames_come_from_files_and_pipes_only(arguments, words, cli):
+    code, _, err = cli("run", *arguments, "--raw", "gray:40x30", "--frames", "1", "--seconds", "3")
+    assert code == 2
+    assert words in err
+
+
 # The command itself, whose standard input is a pipe
 
 
