@@ -15,7 +15,7 @@ from ..defaults import MAX_PIXELS
 from ..errors import LargePictureError, MissingExtraError, SourceError
 from ..opencv import check_opencv
 from .behind import begins_a_film
-from .headers import HEAD_BYTES, picture_kind, picture_size
+from .headers import HEAD_BYTES, picture_kind, picture_size, tiff_at, tiff_pages
 from .opencv_capture import as_uint8
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def decode(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[n
             raise SourceError(f"{name}: a film, not an image; fer-edge run reads it")
         raise SourceError(f"{name}: not an image that OpenCV can read")
     check_pixels(picture_size(kind, content), name, max_pixels)
+    if kind == "tiff" and (pages := tiff_pages(content)):
+        # A reduced copy may come first.
+        content = tiff_at(content, pages[0])
     if kind == "heic":
         return _decode_heic(content, name)
     image = _decode_with_opencv(content, name)

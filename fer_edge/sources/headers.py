@@ -219,21 +219,42 @@ def tiff_pages(content: bytes) -> list[TiffPage]:
 
     BigTIFF as well. A damaged chain of directories ends where it is damaged.
     """
-    order = "<" if content[:2] == b"II" else ">"
-    big = content[2:4] in (b"+\0", b"\0+")
+    order, big = _tiff_form(content)
     pages: list[TiffPage] = []
+    copies: list[TiffPage] = []
     seen: set[int] = set()
     try:
-        (offset,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
+        offset = _tiff_first(content)
         while offset and offset not in seen and len(pages) < _TIFF_MOST_PAGES:
             seen.add(offset)
             page, reduced, following = _tiff_directory(content, offset, order, big)
-            if not reduced:
-                pages.append(page)
+            (copies if reduced else pages).append(page)
             offset = following
     except struct.error:
         pass
-    return pages
+    # A copy of nothing in the file is a picture.
+    return pages or copies[:1]
+
+
+def tiff_at(content: bytes, page: TiffPage) -> bytes:
+    """A TIFF file with that ``page`` as its first: readers take the one that the file's header points to."""
+    if _tiff_first(content) == page.offset:
+        return content
+    order, big = _tiff_form(content)
+    start, form = (8, "Q") if big else (4, "I")
+    pointer = struct.pack(order + form, page.offset)
+    return content[:start] + pointer + content[start + len(pointer) :]
+
+
+def _tiff_form(content: bytes) -> tuple[str, bool]:
+    """The order of bytes in a TIFF file, as struct has it, and whether it is a BigTIFF."""
+    return "<" if content[:2] == b"II" else ">", content[2:4] in (b"+\0", b"\0+")
+
+
+def _tiff_first(content: bytes) -> int:
+    """The offset to which the header points."""
+    order, big = _tiff_form(content)
+    return int(struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)[0])
 
 
 def _tiff_directory(content: bytes, offset: int, order: str, big: bool) -> tuple[TiffPage, bool, int]:

@@ -19,7 +19,7 @@ from .animation import frame_count, warn_of_more
 from .base import Frame, Source
 from .decode import check_pixels, decode
 from .folder import left_out, read_folder
-from .headers import HEAD_BYTES, picture_kind, tiff_pages
+from .headers import HEAD_BYTES, picture_kind, tiff_at, tiff_pages
 from .jpeg import followers, read_to_tell
 from .opencv_capture import check_readable
 from .urls import without_secrets
@@ -128,16 +128,11 @@ def images_in(
 def _further_pages(
     content: bytes, name: str, max_pixels: int, skip: Callable[[SourceError], None] | None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    pages = tiff_pages(content)
-    order = "little" if content[:2] == b"II" else "big"
-    start, length = (8, 8) if content[2:4] in (b"+\0", b"\0+") else (4, 4)
-    for number, page in enumerate(pages[1:], start=2):
+    for number, page in enumerate(tiff_pages(content)[1:], start=2):
         called = f"{name} page {number}"
-        # Readers take the page that the file's header points to.
-        pointer = page.offset.to_bytes(length, order)  # type: ignore[arg-type]
         try:
             check_pixels((page.width, page.height), called, max_pixels)
-            image = decode(content[:start] + pointer + content[start + length :], called, max_pixels)
+            image = decode(tiff_at(content, page), called, max_pixels)
         except SourceError as error:
             if skip is None:
                 raise

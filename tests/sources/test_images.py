@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tracemalloc
 
 import numpy as np
@@ -136,6 +137,44 @@ def test_a_tiff_gives_each_of_its_pages(tmp_path, big):
     assert [int(frame.image.mean()) for frame in frames] == [10, 90, 170]
     assert [frame.image.shape for frame in frames] == [(6, 8, 3), (4, 5, 3), (9, 7, 3)]
     assert [frame.name for frame in frames] == [str(path), f"{path} page 2", f"{path} page 3"]
+
+
+def reduced(content, number):
+    """A little-endian TIFF whose page of this ``number`` says that it is a reduced copy of another."""
+    content = bytearray(content)
+    offset = tiff_pages(bytes(content))[number].offset
+    big = content[2] == ord("+")
+    at, length, count = (offset + 8, 20, "<Q") if big else (offset + 2, 12, "<H")
+    (entries,) = struct.unpack_from(count, content, offset)
+    kept = [content[at + length * index : at + length * (index + 1)] for index in range(entries)]
+    # The tag takes the place of one that nobody needs, Software, and stands first, as tags are in order.
+    kept = [entry for entry in kept if struct.unpack_from("<H", entry)[0] != 305]
+    assert len(kept) == entries - 1
+    mark = struct.pack("<HHQQ" if big else "<HHII", 254, 4, 1, 1)
+    content[at : at + length * entries] = mark + b"".join(kept)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_the_first_picture_of_a_tiff_is_none_that_is_a_copy_of_another(tmp_path, big):
+    pages = [
+        Image.fromarray(grey(level, size)) for level, size in ((10, (8, 6)), (90, (50, 40)), (170, (7, 9)))
+    ]
+    path = tmp_path / "scan.tif"
+    path.write_bytes(reduced(tiff(pages, big_tiff=big, software="x"), 0))
+    assert read_image(path).shape == (40, 50, 3)
+    with open_source(path) as source:
+        frames = list(source)
+    assert [int(frame.image.mean()) for frame in frames] == [90, 170]
+    assert [frame.name for frame in frames] == [str(path), f"{path} page 2"]
+
+
+def test_a_tiff_of_nothing_but_a_copy_is_a_picture_held_to_the_limit(tmp_path):
+    path = tmp_path / "scan.tif"
+    path.write_bytes(reduced(tiff([Image.fromarray(grey(90, (50, 40)))], software="x"), 0))
+    assert read_image(path).mean() == 90
+    with pytest.raises(SourceError, match="50x40 pixels"):
+        read_image(path, 1999)
 
 
 def test_a_damaged_page_of_a_tiff_is_skipped_and_counted(tmp_path, caplog, cli):
