@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from pathlib import Path
 
 from ..credentials import handed_over
 from ..errors import DataError, SourceError
 from .schema import OWN, REQUIRABLE, Config
+
+LONGEST_STATS = 365 * 86400
+"""Seconds; of much more, threads cannot wait."""
 
 
 def refuse_contradictions(config: Config) -> None:
@@ -36,8 +38,10 @@ def _refuse_sources(config: Config) -> None:
 
 
 def _refuse_ranges(config: Config) -> None:
-    if config.stats is not None and not (math.isfinite(config.stats) and config.stats >= 1):
-        raise DataError(f"stats must be 1 second or more, got {config.stats:g}")
+    if config.stats is not None and not 1 <= config.stats <= LONGEST_STATS:
+        most = f"at most {LONGEST_STATS} seconds, a year"
+        bound = most if config.stats > LONGEST_STATS else "1 second or more"
+        raise DataError(f"stats must be {bound}, got {config.stats:g}")
     if config.max_heat is not None and config.max_heat != 0 and not 30 <= config.max_heat <= 120:
         raise DataError(f"max_heat must be from 30 to 120 degrees, or 0, got {config.max_heat:g}")
 

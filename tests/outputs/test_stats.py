@@ -89,6 +89,7 @@ def test_a_level_leaves_them_out(cli, astronaut):
     [
         ("--stats", "0", "stats must be 1 second or more, got 0"),
         ("--stats", "nan", "stats must be 1 second or more"),
+        ("--stats", "1e12", "stats must be at most 31536000 seconds, a year, got 1e+12"),
         ("--max-heat", "8", "max_heat must be from 30 to 120 degrees, or 0, got 8"),
         ("--log-level", "loud", "invalid choice"),
     ],
