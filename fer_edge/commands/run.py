@@ -49,7 +49,8 @@ examples:
 Without SOURCE and --camera: the first camera attached, else the Raspberry Pi's own.
 A camera or stream that is lost is opened again, whenever it comes back. Ctrl-C ends a run cleanly.
 Exit code: 0 done, 1 the camera or stream was lost for good, more than a tenth of a video is missing, or an
-output failed; 2 bad input or a camera that cannot be opened; 78 a bad configuration file or environment."""
+output failed; 2 bad input or a camera that cannot be opened; 78 a bad configuration file or environment; 130
+stopped before the source was open."""
 
 
 _log = logging.getLogger(__name__)
