@@ -24,6 +24,7 @@ from fer_edge.outputs.page.page import Door, PageOptions, PageOutput
 
 pytestmark = [pytest.mark.services, pytest.mark.heavy]
 room, visit = rooms.room, rooms.visit
+INK, SOFT = "rgb(26, 30, 36)", "rgb(86, 94, 107)"
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
     with run(visit, tmp_path, "--camera", "demo", port=port) as (process, url):
         page = visit(url, failing=True)
         expect(page.locator("#link")).to_have_text("live")
+        expect(page.locator(".frame img")).to_be_visible()
         process.kill()
         expect(page.locator("#link")).to_have_text("connection lost")
         expect(page.locator("#notice")).to_have_text(
@@ -77,6 +79,7 @@ def test_a_lost_connection_is_told_and_comes_back(visit, tmp_path):
         )
         assert page.title().startswith("connection lost")
         expect(page.locator(".cameras .state")).to_be_hidden()
+        expect(page.locator(".plate")).to_have_text(re.compile(r"No picture since \d\d:\d\d:\d\d"))
     with run(visit, tmp_path, "--camera", "demo", port=port):
         expect(page.locator("#link")).to_have_text("live")
         expect(page.locator("#notice")).to_be_hidden()
@@ -134,6 +137,32 @@ def test_a_press_that_finds_no_connection_is_told_and_dropped(visit, room):
     expect(page.get_by_role("alert")).to_have_text("That did not work: the device did not answer")
     assert len(pressed) == 1
     assert not room.control.is_paused
+
+
+def test_what_is_of_a_run_that_ended_is_grey_and_its_buttons_are_disabled(visit, tmp_path):
+    with open_room(visit, tmp_path) as room:
+        room.put("door", person(1))
+        page = visit(room.url, failing=True)
+        expect(page.locator(".person")).to_have_count(1)
+        expect(page.locator("button:enabled:visible")).to_have_text(["Pause", "Masks", "Start"])
+        expect(page.locator(".person .first dt")).to_have_css("color", INK)
+    expect(page.locator("#link")).to_have_text("ended")
+    expect(page.locator("button:enabled:visible")).to_have_count(0)
+    for shown in (".figures", ".view", "#persons"):
+        expect(page.locator(shown)).to_have_css("filter", "grayscale(1)")
+    for text in ("#people-now", "#mood", ".person .emotion", ".person .first dt"):
+        expect(page.locator(text)).to_have_css("color", SOFT)
+    assert [one for one in page.evaluate(CONTRAST) if one[1] < 4.5] == []
+
+
+def test_masks_may_be_drawn_but_not_saved_while_the_run_is_gone(visit, tmp_path):
+    with open_room(visit, tmp_path) as room:
+        page = visit(room.url, failing=True)
+        page.get_by_role("button", name="Masks of door").click()
+        expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    expect(page.locator("#link")).to_have_text("ended")
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    expect(page.get_by_role("button", name="Set corner")).to_be_enabled()
 
 
 def test_when_too_many_look_on_the_figures_still_come(visit, tmp_path):

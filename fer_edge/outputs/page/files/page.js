@@ -154,7 +154,10 @@ function showLink() {
 	for (const id of ["link", "notice"]) $(id).dataset.state = name;
 	put($("link"), { open: "live", lost: "connection lost" }[name] ?? name);
 	put($("notice"), NOTICES[name]?.(lasting(now() - link.since)) ?? "");
-	document.body.classList.toggle("stale", link.name !== "open");
+	const stale = link.name !== "open";
+	document.body.classList.toggle("stale", stale);
+	// Of an editor only what is sent: masks may be drawn meanwhile.
+	for (const button of document.querySelectorAll("button:not([data-do]), [data-do=save]")) button.disabled = stale;
 	if (state) document.title = `${name === "open" ? people(state.people) : $("link").textContent} – ${state.device}`;
 }
 
@@ -309,7 +312,8 @@ function showPicture(camera, view) {
 	image.alt = `Picture of ${view.name}${picture === "blurred" ? ", blurred" : ""}`;
 	image.hidden = !image.naturalWidth;
 	const told = { waiting: `No picture for ${since}. Trying again.`, paused: "Paused", ended: "Ended" }[camera.state];
-	put(find(view, ".plate"), told ?? (picture === "off" ? "Picture off" : image.hidden ? "No picture yet" : ""));
+	const none = link.name === "open" ? "No picture yet" : `No picture since ${clock(state.time, true)}`;
+	put(find(view, ".plate"), told ?? (picture === "off" ? "Picture off" : image.hidden ? none : ""));
 }
 
 const keyOf = (face, index) => face.track ?? `new ${index}`;
