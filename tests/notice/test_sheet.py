@@ -98,7 +98,7 @@ def test_everything_is_told():
     assert seconds.endswith("the same for each second. Deleted after 24 hours at the latest.")
     assert lines.endswith(" The oldest are deleted above 20 GB. Deleted after 30 days at the latest.")
     assert film.startswith("Video recordings in which people can be recognised. The oldest")
-    assert picture.endswith("can be recognised. Kept until the operator deletes it.")
+    assert picture.endswith("can be recognised. Kept until deleted by the operator.")
     page, broker, monitor, program = told["What leaves the device"]
     assert page.endswith("access code. The whole picture is coarsely pixelated.")
     assert "at broker.example. The picture is included." in broker
@@ -118,6 +118,46 @@ def test_small_limits_have_units_of_their_own():
     (film,) = points(Facts((Kept("film", limits),), (), False), "fr")["Ce qui est conservé"]
     assert "Au-delà de 500 Mo," in film
     assert "après 2 heures" in film, "a promise is not cut short"
+
+
+@pytest.mark.parametrize(
+    ("language", "days", "hours", "kept"),
+    [
+        (
+            "en",
+            "Deleted after 30 days at the latest.",
+            "Deleted after 24 hours at the latest.",
+            "Kept until deleted by the operator.",
+        ),
+        (
+            "de",
+            "Löschung nach spätestens 30 Tagen.",
+            "Löschung nach spätestens 24 Stunden.",
+            "Aufbewahrung bis zur Löschung durch den Betreiber.",
+        ),
+        (
+            "es",
+            "Eliminación, a más tardar, a los 30 días.",
+            "Eliminación, a más tardar, a las 24 horas.",
+            "Conservación hasta su eliminación por el responsable.",
+        ),
+        (
+            "nl",
+            "Verwijdering uiterlijk na 30 dagen.",
+            "Verwijdering uiterlijk na 24 uur.",
+            "Bewaring tot verwijdering door de verantwoordelijke.",
+        ),
+    ],
+)
+def test_how_long_is_told_alike_of_one_and_of_many(language, days, hours, kept):
+    limits = [(FileLimit(seconds=30 * DAY),), (FileLimit(seconds=DAY),), ()]
+    words = words_of(language)
+    for limit, told in zip(limits, (days, hours, kept), strict=True):
+        # The positions of faces at each frame, and films: one noun and several.
+        facts = Facts((Kept("lines", limit), Kept("film", limit)), (), False)
+        lines, film = points(facts, language)[words.heading["kept"]]
+        assert lines == f"{words.kept['lines']} {told}"
+        assert film == f"{words.kept['film']} {told}"
 
 
 def test_a_page_for_this_device_alone_leaves_nothing():
