@@ -25,7 +25,15 @@ fer\-edge \- facial\-expression recognition that runs on a Raspberry Pi
 .RI [ OPTION \&.\|.\|.]
 .SH DESCRIPTION
 Finds faces on cameras, streams, videos and pictures and tells their emotions, on the device itself.
-Nothing leaves it, and no file is written that was not asked for.
+Nothing leaves it that was not asked for. What is written without being asked for is in the state folder of
+.BR run :
+pauses and drawn masks, the token of the page, and a store where
+.B \-\-page
+or
+.B \-\-mqtt
+is given and
+.B \-\-store
+is not.
 """
 
 _TAIL = r""".SH EXIT STATUS

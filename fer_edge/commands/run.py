@@ -258,6 +258,10 @@ class _Run:
         if self._is_related:
             let_others_ask(config, self._control, self._live, stack)
         _log_privacy(config, cameras)
+        if config.store and (config.page or config.mqtt):
+            # These keep a store by themselves, which reports are made of.
+            days = f"{config.keep:g} day{'' if config.keep == 1 else 's'}"
+            _log.info("visits are kept for %s in %s", days, printable(config.store))
         watch = config.watch
         if watch.balance is not None and watch.labels != "people":
             _log.warning(

@@ -195,6 +195,19 @@ def test_without_the_extra_it_is_named(missing):
     assert "Traceback" not in done.stderr
 
 
+def test_where_visits_are_kept_and_for_how_long_is_told(cli, tmp_path, monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    short = ("run", "--camera", "demo", "--frames", 2)
+    code, _, err = cli(*short, "--page", "127.0.0.1:0")
+    assert code == 0
+    assert f"info: visits are kept for 90 days in {tmp_path / 'fer-edge' / 'store.db'}\n" in err
+    code, _, err = cli(*short, "--page", "127.0.0.1:0", "--store", tmp_path / "shop.db", "--keep", 1)
+    assert code == 0
+    assert f"info: visits are kept for 1 day in {tmp_path / 'shop.db'}\n" in err
+    assert "are kept" not in cli(*short)[2]
+
+
 def test_without_a_page_nothing_of_a_server_is_loaded(tmp_path):
     pytest.importorskip("skimage")
     code = (
