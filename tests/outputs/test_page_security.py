@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio.sslproto
 import collections
 import contextlib
+import errno
 import gc
+import io
 import os
 import re
 import resource
@@ -14,6 +16,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -29,9 +32,9 @@ from pages import SECONDS, served, until_closed, wait_for
 from fer_edge.credentials import credential_name
 from fer_edge.errors import DataError
 from fer_edge.option import Address
-from fer_edge.outputs.page.address import Hosts, bound, host_of, is_loopback
+from fer_edge.outputs.page.address import Hosts, bound, host_of, is_loopback, outgoing_address
 from fer_edge.outputs.page.gate import Wrong
-from fer_edge.outputs.page.page import Door, PageOptions
+from fer_edge.outputs.page.page import Door, PageOptions, greet
 from fer_edge.outputs.page.server import connections_allowed
 from fer_edge.outputs.page.token import Key, token_in, token_of
 
@@ -97,6 +100,46 @@ def test_a_page_for_all_addresses_is_called_by_that_of_the_connection():
     assert hosts.allow("192.0.2.7", "::ffff:192.0.2.7")
     assert not hosts.allow("192.0.2.7", "192.0.2.9")
     assert not hosts.allow("evil.example", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address", "links"),
+    [
+        ((), "192.0.2.7", ["http://shop:{port}/", "http://192.0.2.7:{port}/"]),
+        ((), None, ["http://shop:{port}/"]),
+        (("shop.example",), "192.0.2.7", ["http://shop.example:{port}/"]),
+    ],
+    ids=["by name and address", "without a network", "by the name that was given"],
+)
+def test_a_terminal_shows_links_and_a_code_that_phones_can_open(
+    tmp_path, monkeypatch, capsys, hosts, address, links
+):
+    segno = pytest.importorskip("segno")
+    monkeypatch.setattr(socket, "gethostname", lambda: "shop")
+    monkeypatch.setattr("fer_edge.outputs.page.page.outgoing_address", lambda: address)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with contextlib.closing(Door(PageOptions(Address("0.0.0.0", 0), hosts=hosts), lambda: tmp_path)) as door:
+        greet(door)
+    token = (tmp_path / "page.token").read_text().strip()
+    wanted = [f"{link.format(port=door.port)}?token={token}" for link in links]
+    told = capsys.readouterr().err
+    assert re.findall(r"^(?:open|or  ) (http\S+)$", told, re.MULTILINE) == wanted
+    code = io.StringIO()
+    segno.make(wanted[-1], error="l", micro=False).terminal(out=code, compact=True)
+    assert code.getvalue() in told
+
+
+def test_the_address_towards_other_machines_is_this_machine_s(monkeypatch):
+    if (address := outgoing_address()) is not None:
+        assert not is_loopback(address)
+        bound(Address(address, 0)).close()
+
+    class Alone(socket.socket):
+        def connect(self, place):
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "socket", Alone)
+    assert outgoing_address() is None
 
 
 def test_hosts_are_told_from_their_ports():

@@ -46,6 +46,17 @@ def bound(address: Address) -> socket.socket:
     return listener
 
 
+def outgoing_address() -> str | None:
+    """Return this machine's IPv4 address towards other networks, ``None`` without one. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # A datagram socket only chooses its route; TEST-NET-1 (RFC 5737) is nobody's.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
 def _remedy(address: Address, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "ports below 1024 are for root; give a higher one, such as :8080"

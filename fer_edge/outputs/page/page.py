@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import MissingExtraError
 from ...option import Address
 from ...pipeline.result import FrameResult
-from .address import Hosts, bound, is_loopback, is_private
+from .address import Hosts, bound, is_loopback, is_private, outgoing_address
 from .token import FILE, SECRET, Key, token_in, token_of
 
 try:
@@ -102,8 +102,20 @@ class Door:
     def url(self) -> str:
         """Where the page is, without the token."""
         host = self.options.hosts[0] if self.options.hosts else self.options.address.host
-        if self.host in ("0.0.0.0", "::") and not self.options.hosts:
-            host = socket.gethostname()
+        return self._url(socket.gethostname() if self._everywhere else host)
+
+    @property
+    def numeric_url(self) -> str | None:
+        """The same by the machine's address, where :attr:`url` has its name; ``None`` elsewhere."""
+        host = outgoing_address() if self._everywhere else None
+        return None if host is None else self._url(host)
+
+    @property
+    def _everywhere(self) -> bool:
+        """Whether it listens on all addresses, and no name was given."""
+        return self.host in ("0.0.0.0", "::") and not self.options.hosts
+
+    def _url(self, host: str) -> str:
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}/"
 
@@ -265,6 +277,10 @@ def greet(door: Door) -> None:
         return
     link = f"{door.url}?token={door.key.token}"
     print(f"open {link}", file=sys.stderr)
+    if (numeric := door.numeric_url) is not None:
+        # A phone seldom knows the name, so that its code has the address.
+        link = f"{numeric}?token={door.key.token}"
+        print(f"or   {link}", file=sys.stderr)
     try:
         import segno
     except ImportError:
