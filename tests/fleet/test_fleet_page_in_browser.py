@@ -87,3 +87,19 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(opened, scheme):
     assert names(tab) != ["shop", ODD, "bar"]
     paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(15, 18, 22)") == (scheme == "dark")
+
+
+NUMBERS = {"People", "Today", "Heat", "Missing", "Lost", "Refused"}
+
+
+def test_numbers_are_aligned_as_their_headings_are_and_on_a_phone_as_all_else(opened):
+    aligned = "all => all.map(one => [one.dataset.label ?? one.textContent, getComputedStyle(one).textAlign])"
+    desk, _ = opened(viewport={"width": 1200, "height": 900})
+    cells = dict(desk.locator("#devices tr").first.locator("td").evaluate_all(aligned))
+    assert {label for label, side in cells.items() if side == "right"} == NUMBERS
+    assert dict(desk.locator("#heads th").evaluate_all(aligned)) == cells
+    sizes = desk.locator("td").evaluate_all("all => all.map(one => getComputedStyle(one).fontSize)")
+    assert len(set(sizes)) == 1
+    phone, _ = opened(viewport={"width": 390, "height": 844})
+    cells = dict(phone.locator("#devices tr").first.locator("td").evaluate_all(aligned))
+    assert len(cells) == 11 and set(cells.values()) == {"left"}

@@ -44,7 +44,7 @@ function row(one) {
 		const cell = document.createElement("td");
 		cell.textContent = text(one);
 		cell.dataset.label = label;
-		if (number) cell.className = "count";
+		if (number) cell.className = "amount";
 		if (key === "state") {
 			cell.className = "state";
 			cell.dataset.state = one.state;
@@ -96,8 +96,9 @@ async function load() {
 	setTimeout(load, document.hidden ? 6 * EVERY : EVERY);
 }
 
-for (const [key, label] of COLUMNS) {
+for (const [key, label, , , number] of COLUMNS) {
 	const head = document.createElement("th");
+	if (number) head.className = "amount";
 	head.dataset.key = key;
 	const button = document.createElement("button");
 	button.textContent = label;
