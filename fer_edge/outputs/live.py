@@ -223,7 +223,8 @@ class Live:
             self._arrivals.popleft()
 
     def _today(self, now: float, wall: datetime) -> tuple[int, datetime]:
-        """How many people came since local midnight, or since the time that is returned with it.
+        """How many people came since local midnight, or since the later time that is returned with it, when
+        counting began.
 
         Those of this run are known by the monotonic clock, so that a clock that is set dates them anew.
         """
@@ -231,12 +232,13 @@ class Live:
         # A naive time is of the local zone, with the offset that holds then.
         midnight = datetime(local.year, local.month, local.day).astimezone()
         began = wall - timedelta(seconds=now - self._began)
-        earlier = self._earlier.visits(midnight, began) if began > midnight else 0
+        known = self._earlier.visits(midnight, began) if began > midnight else None
+        earlier, since = known or (0, began)
         first = (now - (wall - midnight).total_seconds()) / _ARRIVALS
         with self._lock:
             # To the minute: who came in the one of midnight came today if most of it is.
             came = sum(count for minute, count in self._arrivals if minute + 0.5 >= first)
-        return came + (earlier or 0), began if earlier is None else midnight
+        return came + earlier, max(midnight, since)
 
     def _look(self) -> Condition:
         """The state of the board, of the last seconds."""
@@ -253,24 +255,24 @@ class _Earlier:
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: tuple[datetime, datetime, int | None] | None = None
+        self._known: tuple[datetime, datetime, tuple[int, datetime] | None] | None = None
 
-    def visits(self, since: datetime, until: datetime) -> int | None:
-        """How many began in that time; ``None`` where there is no store."""
+    def visits(self, since: datetime, until: datetime) -> tuple[int, datetime] | None:
+        """How many began in that time, and when the store did; ``None`` where none did before its end."""
         if self._path is None:
             return None
         with self._lock:
             if self._known is not None:
-                known_since, known_until, count = self._known
+                known_since, known_until, found = self._known
                 drift = abs((until - known_until).total_seconds())
                 if known_since == since and drift <= _CLOCK_JUMP:
-                    return count
-            count = _visits(self._path, since, until)
-            self._known = since, until, count
-            return count
+                    return found
+            found = _visits(self._path, since, until)
+            self._known = since, until, found
+            return found
 
 
-def _visits(path: str | os.PathLike[str], since: datetime, until: datetime) -> int | None:
+def _visits(path: str | os.PathLike[str], since: datetime, until: datetime) -> tuple[int, datetime] | None:
     # With SQLite it takes 3 MB, which a run without a store need not have.
     from ..store.reader import StoreReader
 
@@ -278,9 +280,12 @@ def _visits(path: str | os.PathLike[str], since: datetime, until: datetime) -> i
         with StoreReader(path) as store:
             own = [device.name for device in store.devices()[:1]]
             counts = store.totals("visits", {"visits": "count(*)"}, since=since, until=until)
+            first = next((run["began"] for run in store.rows("runs", until=until, limit=1)), None)
     except DataError:
         return None
-    return sum(int(figures["visits"]) for (device, _), figures in counts.items() if device in own)
+    if first is None:
+        return None
+    return sum(int(figures["visits"]) for (device, _), figures in counts.items() if device in own), first
 
 
 class _Present:

@@ -131,7 +131,11 @@ class Metrics:
         build.add_metric([*self._build.values()], 1)
         yield build
         yield _gauge("paused", "Whether recognition was paused, as on the page.", snapshot["paused"])
-        yield _gauge("people_today", "People who came since local midnight.", snapshot["people_today"])
+        yield _gauge(
+            "people_today",
+            "People who came since local midnight, or since counting began if that was later.",
+            snapshot["people_today"],
+        )
         yield _gauge(
             "attention_ratio", "Of the people present, the share turned to a camera.", snapshot["attention"]
         )

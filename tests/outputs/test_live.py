@@ -266,6 +266,29 @@ def test_the_store_knows_who_came_before_a_restart(clocks, tmp_path):
     assert live.snapshot()["people_today"] == 1
 
 
+@pytest.mark.usefixtures("_in_kathmandu")
+def test_in_a_store_that_was_begun_today_counting_began_with_it(clocks, tmp_path):
+    path = tmp_path / "store.db"
+    store = StoreOutput(path, live=True)
+    store.open()
+    live = live_of(clocks, store=path)
+    live.take(taken(face(track=1)))
+    told = live.snapshot()
+    assert (told["people_today"], told["people_today_since"]) == (1, "2026-11-26T12:30:00.000Z")
+
+    # This run's first frame, and 40 minutes later the next run, on the same store.
+    store.write(replace(taken(face(track=1)), monotonic=clocks.now, timestamp=clocks.now, time=clocks.wall()))
+    store.end({})
+    store.close()
+    clocks.now += timedelta(minutes=40).total_seconds()
+    told = live_of(clocks, store=path).snapshot()
+    assert (told["people_today"], told["people_today_since"]) == (1, "2026-11-26T12:30:00.000Z")
+    # The next day.
+    clocks.now += timedelta(hours=12).total_seconds()
+    told = live_of(clocks, store=path).snapshot()
+    assert (told["people_today"], told["people_today_since"]) == (0, "2026-11-26T18:15:00.000Z")
+
+
 def test_without_its_store_the_run_says_since_when_it_counts(clocks, tmp_path):
     live = live_of(clocks, store=tmp_path / "missing.db")
     live.take(taken(face(track=1)))

@@ -54,6 +54,15 @@ def test_a_face_of_the_demo_camera_appears(visit, tmp_path):
         assert page.title().startswith("1 person \u2013 ")
 
 
+def test_since_when_people_are_counted_is_told_where_it_is_not_midnight(visit, room):
+    page = visit(room.url, timezone_id="Asia/Kathmandu")
+    expect(page.locator("#people-today")).to_have_text("87")
+    # Midnight of the device, in UTC, and of whoever looks on.
+    expect(page.locator("#today-since")).to_have_text("since 05:45")
+    room.more["people_today_since"] = "2026-11-25T18:15:00.000Z"
+    expect(page.locator("#today-since")).to_be_hidden()
+
+
 def test_bars_follow_the_probabilities(visit, room):
     room.put("door", person(1, "happy", 0.9), person(2, "sad", 0.6, (0.6, 0.3, 0.2, 0.3)))
     page = visit(room.url)

@@ -22,6 +22,12 @@ function clock(time, seconds) {
 	return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds && "2-digit", hourCycle: "h23" });
 }
 
+// Of a count that did not begin with the day.
+function countedSince(time) {
+	const told = clock(time);
+	return told === clock(new Date().setHours(0, 0, 0, 0)) ? "" : `since\u00a0${told}`;
+}
+
 function lasting(seconds) {
 	const s = Math.max(0, Math.floor(seconds));
 	if (s < 60) return `${s} s`;
@@ -199,6 +205,7 @@ function show() {
 		"picture-note": PICTURES[state.page.picture] ?? "",
 		"people-now": `${state.people}`,
 		"people-today": `${state.people_today}`,
+		"today-since": countedSince(state.people_today_since),
 		mood: mood(),
 		attention: known(state.attention, percent),
 		fps: `${state.fps.toFixed(1)} fps`,
