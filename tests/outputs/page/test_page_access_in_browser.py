@@ -157,6 +157,17 @@ def test_what_is_said_aloud_is_little(visit, room):
     assert page.locator("#said").get_attribute("role") == "status"
 
 
+def test_sentences_that_are_said_together_end_with_one_stop_each(visit, room):
+    room.put("door", *crowd(2))
+    page = visit(room.url)
+    expect(page.locator("#said")).to_have_text("2 people")
+    # Within the pause after that.
+    room.control.is_paused = True
+    expect(page.locator("#said")).to_have_text(
+        "Paused: no frame is processed, shown or stored. 0 people. Camera door: paused"
+    )
+
+
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_nothing_glides_for_those_who_asked_for_it(visit, room, motion):
     room.put("door", person(1))

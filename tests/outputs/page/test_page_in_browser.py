@@ -63,6 +63,13 @@ def test_since_when_people_are_counted_is_told_where_it_is_not_midnight(visit, r
     expect(page.locator("#today-since")).to_be_hidden()
 
 
+@pytest.mark.parametrize(("dropped", "told"), [(0, "0 frames"), (1, "1 frame"), (12, "12 frames")])
+def test_the_foot_counts_dropped_frames(visit, room, dropped, told):
+    room.more["dropped"] = dropped
+    page = visit(room.url)
+    expect(page.locator("#about")).to_have_text(f"fer-edge 0.2.0, up for 2 h 15 min, {told} dropped")
+
+
 def test_bars_follow_the_probabilities(visit, room):
     room.put("door", person(1, "happy", 0.9), person(2, "sad", 0.6, (0.6, 0.3, 0.2, 0.3)))
     page = visit(room.url)

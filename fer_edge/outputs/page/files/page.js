@@ -14,6 +14,7 @@ const $ = (id) => document.getElementById(id);
 const now = () => performance.now() / 1000;
 const percent = (share) => `${Math.round(100 * share)} %`;
 const known = (value, words) => (value == null ? "–" : words(value));
+const frames = (count) => (count === 1 ? "1 frame" : `${count} frames`);
 const people = (count) => (count === 1 ? "1 person" : `${count} people`);
 const modified = (event) => event.altKey || event.ctrlKey || event.metaKey;
 const clamp = (value) => Math.min(1, Math.max(0, value));
@@ -86,7 +87,7 @@ function say(subject, text) {
 
 function speak() {
 	if (!unsaid.size || now() - saidAt < REST) return;
-	put($("said"), [...unsaid.values()].join(". "));
+	put($("said"), [...unsaid.values()].map((text) => text.replace(/\.$/, "")).join(". "));
 	unsaid.clear();
 	saidAt = now();
 }
@@ -213,7 +214,7 @@ function show() {
 		"latency-high": latency.p95 ? `p95 ${latency.p95.toFixed(1)}` : "",
 		temperature: known(state.temperature, (degrees) => `${Math.round(degrees)} °C`),
 		throttled: state.throttled ? "throttled" : "",
-		about: `fer-edge ${state.fer_edge}, up for ${lasting(state.uptime)}, ${state.dropped} frames dropped`,
+		about: `fer-edge ${state.fer_edge}, up for ${lasting(state.uptime)}, ${frames(state.dropped)} dropped`,
 	};
 	for (const id in told) put($(id), told[id]);
 	$("session-start").hidden = Boolean(state.session);
