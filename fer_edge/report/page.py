@@ -204,7 +204,8 @@ def _side_by_side(content: Content) -> str:
     if few:
         told.insert(
             0,
-            f"Fewer than {FEW} people saw {', '.join(few)}: figures may reveal something about each of them.",
+            f"Fewer than {FEW} people each: {', '.join(few)}. "
+            "Figures may reveal something about each person.",
         )
     return _section(
         "parts",

@@ -255,7 +255,7 @@ def test_events_stand_beside_each_other_with_their_own_figures():
     assert calm.figures["happy"].value == pytest.approx(0.0)
     assert (calm.people, joke.people) == (1, 2)
     page = page_of(two_people())
-    assert "Fewer than 5 people saw calm, joke" in page
+    assert "Fewer than 5 people each: calm, joke. Figures may reveal something about each person." in page
     rows = re.findall(r'<tr><th scope="row" class="text">(calm|joke)</th><td data-v="(\d+)">', page)
     assert rows == [("calm", "1"), ("joke", "2")]
 
@@ -729,6 +729,16 @@ def test_days_can_stand_side_by_side_and_are_compared():
     # The same faces on both days do not differ.
     assert [one.difference for one in made.comparisons.differences] == pytest.approx([0] * 4)
     assert "Clear differences (filled dots): 0 of 4. The others may be chance." in html(made, "1", "today")
+
+
+def test_of_cameras_with_few_people_nobody_is_told_to_have_seen_them():
+    door = two_people()
+    till = replace(door, sources=(replace(door.sources[0], camera="till"),), sessions=(), events=())
+    made = content(joined([door, till]), zone=UTC, by="camera")
+    assert [(one.name, one.people) for one in made.pieces] == [("door", 2), ("till", 2)]
+    text = html(made, "1", "today")
+    assert "Fewer than 5 people each: door, till. Figures may reveal something about each person." in text
+    assert "people saw" not in text.partition('id="parts"')[2].partition("</section>")[0]
 
 
 def test_what_there_is_one_of_cannot_be_compared():
