@@ -268,7 +268,7 @@ def _door(wrong: bool, again: bool) -> HTMLResponse:
     told = '<p class="notice">That is not the token.</p>' if wrong else ""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+        '<meta name="viewport" content="width=device-width">'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"><title>fer-edge</title>'
         f"</head><body><header><h1>fer-edge</h1></header>{told}<section><h2>This page needs its token</h2>"
         '<form action="/"><p class="soft">Open the link that was shown when the run started, or enter the '

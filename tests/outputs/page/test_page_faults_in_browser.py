@@ -148,7 +148,7 @@ def test_what_is_of_a_run_that_ended_is_grey_and_its_buttons_are_disabled(visit,
         expect(page.locator(".person .first dt")).to_have_css("color", INK)
     expect(page.locator("#link")).to_have_text("ended")
     expect(page.locator("button:enabled:visible")).to_have_count(0)
-    for shown in (".figures", ".view", "#persons"):
+    for shown in ("#people-now", ".view", "#persons"):
         expect(page.locator(shown)).to_have_css("filter", "grayscale(1)")
     for text in ("#people-now", "#mood", ".person .emotion", ".person .first dt"):
         expect(page.locator(text)).to_have_css("color", SOFT)

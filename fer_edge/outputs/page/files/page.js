@@ -3,10 +3,10 @@
 
 // From pleasant to unpleasant: place tells them apart as well as colour.
 const EMOTIONS = ["happy", "surprise", "neutral", "sad", "fear", "disgust", "angry"];
-const STREAMS = 2; // More cameras get single pictures.
+const STREAMS = 2;
 const SILENCE = 10; // Seconds without news after which the page asks.
-const REST = 6; // Seconds between two things that a screen reader says.
-const DENSE = 4; // More people than this are shown smaller.
+const REST = 6; // Seconds between what a screen reader says.
+const DENSE = 4; // More people are shown smaller.
 const STEP = 5000; // Milliseconds of each entry of the timeline.
 const ENTRIES = 120;
 
@@ -14,19 +14,12 @@ const $ = (id) => document.getElementById(id);
 const now = () => performance.now() / 1000;
 const percent = (share) => `${Math.round(100 * share)} %`;
 const known = (value, words) => (value == null ? "–" : words(value));
-const frames = (count) => (count === 1 ? "1 frame" : `${count} frames`);
 const people = (count) => (count === 1 ? "1 person" : `${count} people`);
 const modified = (event) => event.altKey || event.ctrlKey || event.metaKey;
 const clamp = (value) => Math.min(1, Math.max(0, value));
 
 function clock(time, seconds) {
 	return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds && "2-digit", hourCycle: "h23" });
-}
-
-// Of a count that did not begin with the day.
-function countedSince(time) {
-	const told = clock(time);
-	return told === clock(new Date().setHours(0, 0, 0, 0)) ? "" : `since\u00a0${told}`;
 }
 
 function lasting(seconds) {
@@ -58,7 +51,7 @@ const find = ({ root }, selector) => root.querySelector(selector);
 const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
 
 function keyed(map, key, create) {
-	if (!map.has(key)) map.set(key, create());
+	if (!map.has(key)) map.set(key, create(key));
 	return map.get(key);
 }
 
@@ -74,6 +67,7 @@ let state = null;
 let heard = 0;
 let asked = 0;
 let link = { name: "connecting", since: now() };
+const live = () => link.name === "open";
 
 // ---- For screen readers: the latest of each subject, now and then.
 
@@ -87,15 +81,14 @@ function say(subject, text) {
 
 function speak() {
 	if (!unsaid.size || now() - saidAt < REST) return;
-	put($("said"), [...unsaid.values()].map((text) => text.replace(/\.$/, "")).join(". "));
+	put($("said"), [...unsaid.values()].join(". ").replaceAll("..", "."));
 	unsaid.clear();
 	saidAt = now();
 }
 
 // ---- Connection.
 
-let source = null;
-let retry = 0;
+let source, retry;
 
 function connect() {
 	clearTimeout(retry);
@@ -113,10 +106,10 @@ function connect() {
 	});
 }
 
-let crowded = false; // Videos, of all windows, hold the six connections of a browser.
+let crowded = false; // Videos of all windows hold the connections of the browser.
 
 async function request(path, more) {
-	const late = setTimeout(() => (crowded = link.name === "open"), 2000);
+	const late = setTimeout(() => (crowded = live()), 2000);
 	try {
 		return await fetch(path, { ...more, signal: AbortSignal.timeout(5000) });
 	} finally {
@@ -129,7 +122,7 @@ async function ask() {
 	try {
 		const answer = await request("api/state");
 		if (answer.ok) take(await answer.json());
-		else turn(answer.status === 401 || answer.status === 403 ? "refused" : "lost");
+		else turn([401, 403].includes(answer.status) ? "refused" : "lost");
 	} catch {
 		if (link.name !== "ended") turn("lost");
 		connect();
@@ -157,14 +150,13 @@ function turn(name) {
 }
 
 function showLink() {
-	const name = link.name === "open" && state.paused ? "paused" : link.name;
+	const name = live() && state.paused ? "paused" : link.name;
 	for (const id of ["link", "notice"]) $(id).dataset.state = name;
 	put($("link"), { open: "live", lost: "connection lost" }[name] ?? name);
 	put($("notice"), NOTICES[name]?.(lasting(now() - link.since)) ?? "");
-	const stale = link.name !== "open";
-	document.body.classList.toggle("stale", stale);
+	document.body.classList.toggle("stale", !live());
 	// Of an editor only what is sent: masks may be drawn meanwhile.
-	for (const button of document.querySelectorAll("button:not([data-do]), [data-do=save]")) button.disabled = stale;
+	for (const button of document.querySelectorAll("button:not([data-do]), [data-do=save]")) button.disabled = !live();
 	if (state) document.title = `${name === "open" ? people(state.people) : $("link").textContent} – ${state.device}`;
 }
 
@@ -206,7 +198,6 @@ function show() {
 		"picture-note": PICTURES[state.page.picture] ?? "",
 		"people-now": `${state.people}`,
 		"people-today": `${state.people_today}`,
-		"today-since": countedSince(state.people_today_since),
 		mood: mood(),
 		attention: known(state.attention, percent),
 		fps: `${state.fps.toFixed(1)} fps`,
@@ -214,10 +205,10 @@ function show() {
 		"latency-high": latency.p95 ? `p95 ${latency.p95.toFixed(1)}` : "",
 		temperature: known(state.temperature, (degrees) => `${Math.round(degrees)} °C`),
 		throttled: state.throttled ? "throttled" : "",
-		about: `fer-edge ${state.fer_edge}, up for ${lasting(state.uptime)}, ${frames(state.dropped)} dropped`,
+		about: `fer-edge ${state.fer_edge}, up for ${lasting(state.uptime)}, frames dropped: ${state.dropped}`,
 	};
 	for (const id in told) put($(id), told[id]);
-	$("session-start").hidden = Boolean(state.session);
+	$("session-start").hidden = !!state.session;
 	$("session-mark").hidden = !state.session;
 	showCameras();
 	showPeople();
@@ -243,9 +234,7 @@ function showCameras() {
 	prune(views, new Set(names));
 	showChooser(names);
 	$("views").classList.toggle("several", shownCameras().length > 1);
-	for (const camera of state.cameras) {
-		showCamera(camera, keyed(views, camera.name, () => makeView(camera.name)));
-	}
+	for (const camera of state.cameras) showCamera(camera, keyed(views, camera.name, makeView));
 }
 
 function showChooser(names) {
@@ -306,11 +295,11 @@ function showPicture(camera, view) {
 	const since = lasting(camera.since + now() - heard);
 	const why = camera.state === "waiting" && camera.reason ? `: ${camera.reason}` : "";
 	put(find(view, ".reason"), running ? `${camera.fps.toFixed(1)} fps, ${people(camera.people)}` : `for ${since}${why}`);
-	const wanted = running && picture !== "off" && link.name === "open" && !document.hidden && !view.root.hidden;
+	const wanted = running && picture !== "off" && live() && !document.hidden && !view.root.hidden;
 	const kind = !wanted ? "" : crowded || shownCameras().length > STREAMS ? "snapshot.jpg" : "video.mjpg";
 	const age = now() - view.at;
 	const next = kind[0] === "s" && image.complete && age > 1;
-	if (!kind && link.name === "open") image.removeAttribute("src");
+	if (!kind && live()) image.removeAttribute("src");
 	else if (kind && (kind !== view.kind || (view.broken && age > 2) || next)) {
 		view.at = now();
 		view.broken = false;
@@ -320,7 +309,7 @@ function showPicture(camera, view) {
 	image.alt = `Picture of ${view.name}${picture === "blurred" ? ", blurred" : ""}`;
 	image.hidden = !image.naturalWidth;
 	const told = { waiting: `No picture for ${since}. Trying again.`, paused: "Paused", ended: "Ended" }[camera.state];
-	const none = link.name === "open" ? "No picture yet" : `No picture since ${clock(state.time, true)}`;
+	const none = `No picture ${live() ? "yet" : `since ${clock(state.time, true)}`}`;
 	put(find(view, ".plate"), told ?? (picture === "off" ? "Picture off" : image.hidden ? none : ""));
 }
 
@@ -405,7 +394,7 @@ function showCard(card, face, place) {
 const HATCHES = { happy: "", surprise: "M1 2h2M5 5h2", neutral: "", sad: "M-1 8L8-1", fear: "M0 3H7", disgust: "M0 3H7M3 0V7", angry: "M-1-1L8 8" };
 let entries = [];
 let picked = null; // Time of the entry that is told; null: the latest.
-let plot = null;
+let plot;
 let tabled = -60;
 
 async function askTimeline() {
@@ -446,7 +435,7 @@ function drawTimeline() {
 	if ($("as-table").open && now() - tabled > 60) fillTable();
 }
 
-// Stretches without gaps: where nobody was there or no frame came, nothing is drawn.
+// Stretches without gaps, in which nothing is drawn.
 function runs() {
 	const found = [];
 	entries.forEach((entry, index) => {
@@ -484,13 +473,12 @@ function drawCounts(draw) {
 	draw("text", { x: right + 12, y: 30 }, "people");
 }
 
-// Names at the height of their bands, moved apart where bands are narrow.
+// Names at the height of their bands, apart where these are narrow.
 function drawLabels(draw) {
 	const { right, top, bottom, y } = plot;
 	const shares = entries.findLast((entry) => entry.shares)?.shares;
 	const gap = Math.min(16, (bottom - top) / EMOTIONS.length);
-	let upper = 1;
-	let free = top;
+	let [upper, free] = [1, top];
 	const labels = EMOTIONS.map((name) => {
 		const share = shares?.[name] ?? 1 / EMOTIONS.length;
 		const middle = y(upper - share / 2);
@@ -557,9 +545,7 @@ function fillTable() {
 		return row;
 	};
 	const minutes = new Map();
-	for (const entry of entries) {
-		keyed(minutes, Math.floor(entry.time / 60000), () => []).push(entry);
-	}
+	for (const entry of entries) keyed(minutes, Math.floor(entry.time / 60000), () => []).push(entry);
 	const rows = [...minutes].reverse().map(([minute, part]) => {
 		const looked = part.filter((entry) => entry.people !== null);
 		const sum = (of) => looked.reduce((total, entry) => total + entry.people * of(entry), 0);
@@ -572,7 +558,7 @@ function fillTable() {
 
 // ---- Masks: polygons in parts of the picture, by pointer or by keys.
 
-let draft = null;
+let draft;
 
 function edit(view) {
 	if (draft) ACTS.cancel();
@@ -665,15 +651,15 @@ function drawDraft(told) {
 	canvas.replaceChildren(...shapes);
 	const drawn = find(draft, ".drawn");
 	if (drawn.childElementCount !== polygons.length) {
-		const button = (_, index) => make("button", { type: "button", "data-do": "remove", "data-index": index }, `Remove mask ${index + 1}`);
+		const button = (_, index) => make("button", { "data-do": "remove", "data-index": index }, `Remove mask ${index + 1}`);
 		drawn.replaceChildren(...polygons.map(button));
 	}
 	if (told) put(find(draft, ".told"), told);
 }
 
-// ---- What is pressed, and what goes on every second.
+// ---- What is pressed, and every second.
 
-const session = (action, more = {}) => post("api/session", { action, ...more });
+const session = (action, more) => post("api/session", { action, ...more });
 
 function begin() {
 	for (const name of EMOTIONS) {
@@ -712,7 +698,7 @@ function tick() {
 	speak();
 	showLink();
 	for (const camera of state?.cameras ?? []) showPicture(camera, views.get(camera.name));
-	if (link.name !== "open" || now() - Math.max(heard, asked) < SILENCE) return;
+	if (!live() || now() - Math.max(heard, asked) < SILENCE) return;
 	asked = now();
 	ask();
 }
