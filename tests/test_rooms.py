@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up; rooms of one storey do not know each other.
 STOREYS = (
-    {"labels", "errors", "defaults", "option", "utc", "spreadsheet", "credentials", "backoff", "installed"},
+    {
+        "labels",
+        "errors",
+        "defaults",
+        "option",
+        "utc",
+        "spreadsheet",
+        "credentials",
+        "backoff",
+        "installed",
+        "hosts",
+    },
     {"files", "machine", "log", "periodic", "native_output", "interrupts", "opencv", "kernels", "toml_text"},
     {"fer2013", "models", "sources", "chromium"},
     {"faces"},

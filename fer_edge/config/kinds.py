@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from ..errors import DataError
+from ..hosts import host_of, plain_address
 from ..option import Kind, nonempty
 
 
@@ -68,8 +69,6 @@ def _prom_file(text: str) -> str:
 
 def _host_name(text: str) -> str:
     """An argparse type: a name or an address by which browsers call a page; a port behind it is left out."""
-    from ..outputs.page.address import host_of, plain_address
-
     host = plain_address(text) or host_of(text)
     if host is None or not (plain_address(host) or re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host)):
         raise argparse.ArgumentTypeError(

@@ -31,8 +31,9 @@ from pages import SECONDS, served, until_closed, wait_for
 
 from fer_edge.credentials import credential_name
 from fer_edge.errors import DataError
+from fer_edge.hosts import host_of
 from fer_edge.option import Address
-from fer_edge.outputs.page.address import Hosts, bound, host_of, is_loopback, outgoing_address
+from fer_edge.outputs.page.address import Hosts, bound, is_loopback, outgoing_address
 from fer_edge.outputs.page.gate import Wrong
 from fer_edge.outputs.page.page import Door, PageOptions, greet
 from fer_edge.outputs.page.server import connections_allowed

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ...errors import DataError
+from ...hosts import host_of, plain_address
 from ...option import Address
 
 _SEND_BUFFER = 64 * 1024
@@ -66,16 +67,6 @@ def _remedy(address: Address, error: OSError) -> str:
     return f"choose another, or see who has it: ss -tlnp sport = :{address.port}"
 
 
-def plain_address(text: str) -> str | None:
-    """An address in its usual form, without zone, IPv4 also where IPv6 carries it; ``None`` for a name."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
-
-
 def is_loopback(host: str) -> bool:
     """Whether ``host``, an address or ``localhost``, is reached from this machine only. Looks no name up."""
     plain = plain_address(host)
@@ -113,18 +104,3 @@ class Hosts:
             return name in self.names
         # What stands there as an address was not looked up.
         return plain in self.names or (local is not None and plain == plain_address(local))
-
-
-def host_of(header: str) -> str | None:
-    """The host of a header ``Host``, in lower case and without port; ``None`` for what is none."""
-    if header.startswith("["):
-        host, bracket, port = header[1:].partition("]")
-        if not bracket or plain_address(host) is None:
-            return None
-        port = port.removeprefix(":") if port.startswith(":") else port and "x"
-    else:
-        host, _, port = header.partition(":")
-        host = host.rstrip(".")
-    if not host or (port and not port.isdecimal()):
-        return None
-    return host.lower()

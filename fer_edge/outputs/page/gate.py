@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import shortened
-from .address import Hosts, plain_address
+from ...hosts import plain_address
+from .address import Hosts
 from .token import Key
 
 CSP = (

@@ -58,7 +58,9 @@ def test_a_face_of_the_demo_camera_appears(visit, tmp_path):
 def test_the_foot_counts_dropped_frames(visit, room, dropped):
     room.more["dropped"] = dropped
     page = visit(room.url)
-    expect(page.locator("#about")).to_have_text(f"fer-edge 0.2.0, up for 2 h 15 min, frames dropped: {dropped}")
+    expect(page.locator("#about")).to_have_text(
+        f"fer-edge 0.2.0, up for 2 h 15 min, frames dropped: {dropped}"
+    )
 
 
 def test_bars_follow_the_probabilities(visit, room):
