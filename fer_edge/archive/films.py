@@ -54,12 +54,19 @@ class Film:
     @property
     def id(self) -> str:
         """Names its files: 16 hexadecimal digits of its path."""
-        return hashlib.sha256(self.path.encode(errors="surrogateescape")).hexdigest()[:16]
+        return film_id(self.path)
 
     @property
     def remote(self) -> bool:
         """Whether it has to be fetched."""
         return is_url(self.location)
+
+
+def film_id(path: str) -> str:
+    """16 hexadecimal digits of a film's path or URL; those of a path with ``..`` are of the film's own."""
+    if not is_url(path) and ".." in Path(path).parts:
+        path = os.fspath(_absolute(Path(path)))
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import DataError, OutputError
-from .films import Film
+from .films import Film, film_id
 from .plan import Plan, segment_to_json
 
 NAME = "manifest.jsonl"
@@ -65,6 +65,8 @@ class Manifest:
 
     def __init__(self, folder: Path, options: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
         self.films: dict[str, Known] = {}
+        self._ids: dict[str, str] = {}
+        """Of films by the ids that their lines have: former versions left ".." in paths."""
         self._path = folder / NAME
         try:
             self._stream = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -154,11 +156,14 @@ class Manifest:
                 raise DataError(f"{self._path}: of a later version; update fer-edge")
             self._check(line["options"], options)
             return
-        known = self.films.setdefault(line["film"], Known())
+        if "path" in line:
+            self._ids[line["film"]] = film_id(line["path"])
+        film = self._ids.get(line["film"], line["film"])
+        known = self.films.setdefault(film, Known())
         state = line["state"]
         if state == PLANNED:
             files = known.files
-            known = self.films[line["film"]] = Known(
+            known = self.films[film] = Known(
                 line["size"], line["mtime"], line["began"], line["source"], PLANNED, files=files
             )
             known.told = line

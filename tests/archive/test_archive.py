@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -680,6 +681,21 @@ def test_an_archive_that_does_not_say_which_models_it_was_begun_with_goes_on(tmp
     (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     work_off(tmp_path, [])
     assert [len(line["options"].get("model_sha256", "")) for line in lines_of(tmp_path)] == [0, 64]
+
+
+def test_a_film_that_a_former_version_recorded_by_a_path_with_dots_is_known(film, tmp_path):
+    """Its id was of that path, and its files have it in their names."""
+    dotted = f"{film.parent}/../{film.parent.name}/{film.name}"
+    films = find_films([str(film)])
+    out = tmp_path / "out"
+    work_off(out, films)
+    of_dots = hashlib.sha256(dotted.encode()).hexdigest()[:16]
+    manifest = out / "manifest.jsonl"
+    before = manifest.read_text().replace(films[0].id, of_dots)
+    manifest.write_text(before.replace(f'"{film}"', f'"{dotted}"'))
+    assert f'"path": "{dotted}"' in manifest.read_text()
+    progress = work_off(out, films)
+    assert (progress.done, progress.kept) == (1, 1)
 
 
 def test_a_model_that_does_not_exist_begins_no_archive(tmp_path):
