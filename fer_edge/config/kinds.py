@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import re
 from pathlib import Path
@@ -22,15 +23,28 @@ def _jsonl_file(text: str) -> str:
         with contextlib.suppress(OSError), path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     if path.is_dir() or picture_kind(head) is not None:
-        fault = f"is a {'folder' if path.is_dir() else 'picture'}, not a file for JSON lines"
-    # A pulled plug can leave zeros where lines were.
-    elif head.lstrip(b"\0\r\n")[:1] not in (b"", b"{"):
-        fault = "holds something other than JSON lines, which --jsonl neither adds to nor overwrites"
+        fault = f"is a {'folder' if path.is_dir() else 'picture'}"
+    elif not _is_text(head):
+        fault = "holds something other than text"
     else:
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} {fault}; for stdout give --jsonl - or put --jsonl at the end of the line"
+        f"{text!r} {fault}, not a file for JSON lines; for stdout give --jsonl - or put --jsonl at the end "
+        "of the line"
     )
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is one of lines, be they cut, or empty."""
+    # A pulled plug can leave zeros where lines were.
+    if head.lstrip(b"\0\r\n")[:1] in (b"", b"{"):
+        return True
+    try:
+        # The last character may be cut.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return re.search(r"[\x00-\x08\x0e-\x1f]", text) is None
 
 
 def _broker(text: str) -> str:

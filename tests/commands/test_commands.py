@@ -300,7 +300,12 @@ def test_a_picture_is_never_taken_for_the_file_of_json_lines(cli, photo, command
 @pytest.mark.parametrize("command", ["predict", "predict --force", "run", "run --force", "run --append"])
 @pytest.mark.parametrize(
     "content",
-    [b"\x1aE\xdf\xa3\xa3B\x86\x81\x01", b"\0\0\0\x20ftypisom", b"YUV4MPEG2 W64 H48\n", b"time,event\n1,{\n"],
+    [
+        b"\x1aE\xdf\xa3\xa3B\x86\x81\x01",
+        b"\0\0\0\x20ftypisom\0\0\x02\0",
+        b"YUV4MPEG2 W64 H48\nFRAME\n\x10\x10\x10",
+        b"\x1f\x8b\x08\0",
+    ],
 )
 def test_json_lines_are_added_to_no_other_file_nor_replace_it(cli, photo, tmp_path, command, content):
     """Behind a bare --jsonl a film looks like its value."""
@@ -308,13 +313,24 @@ def test_json_lines_are_added_to_no_other_file_nor_replace_it(cli, photo, tmp_pa
     film.write_bytes(content)
     code, _, err = cli(*command.split(), photo, "--jsonl", film)
     assert code == 2
-    assert f"'{film}' holds something other than JSON lines" in err
+    assert f"'{film}' holds something other than text, not a file for JSON lines" in err
     assert "--append adds" not in err
     assert film.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b'\n{"type":"end"}\n'])
-def test_json_lines_are_added_to_a_file_that_a_pulled_plug_left_empty(cli, photo, tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b'\n{"type":"end"}\n',
+        b' \n {"type":"end"}\n',
+        b'frame":9}\n{"type":"end"}\n',
+        b'{"frame":9}\n\0\0\0',
+        b'\xef\xbb\xbf{"a":1}\n',
+    ],
+)
+def test_json_lines_are_added_to_a_file_that_a_pulled_plug_or_an_editor_left(cli, photo, tmp_path, content):
     log = tmp_path / "log.jsonl"
     log.write_bytes(content)
     code, _, err = cli("run", photo, "--jsonl", log, "--append")
