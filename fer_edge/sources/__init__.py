@@ -187,21 +187,16 @@ def open_source(spec: str | os.PathLike[str], options: SourceOptions = DEFAULTS)
     if options.password_file is not None and not is_url(text):
         raise SourceError(f"{text}: a password is for the URL of a stream; leave the password_file out")
     if is_url(text):
-        _refuse_raw(text, "URL", options)
+        if options.raw is not None:
+            name = without_secrets(text)
+            raise WrongSourceError(f"{name}: raw frames come from a file or pipe, not from a URL")
         return lasting(lambda: open_stream(text, options))
     if is_camera_path(text):
         return open_camera(text, options)
     path = _path(text)
     if leads_to_folder(path):
-        _refuse_raw(text, "folder", options)
         return ImageSource(path, options.recursive, options.max_pixels)
     return _open_file(path, options)
-
-
-def _refuse_raw(source: str, kind: str, options: SourceOptions) -> None:
-    if options.raw is not None:
-        name = place_name(source)
-        raise WrongSourceError(f"{name}: raw frames come from a file or pipe, not from a {kind}")
 
 
 def _open_file(path: Path, options: SourceOptions) -> Source:
@@ -232,7 +227,6 @@ def open_camera(spec: str, options: SourceOptions = DEFAULTS) -> Source:
     :class:`~fer_edge.errors.MissingRuntimeError` for an OpenCV that is missing or broken.
     """
     check_opencv()
-    _refuse_raw(spec, "camera", options)
     if spec == "demo":
         return DemoSource(paced=not options.unpaced)
     if spec == "picamera2":
