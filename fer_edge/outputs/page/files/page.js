@@ -106,10 +106,10 @@ function connect() {
 	});
 }
 
-let crowded = false; // Videos of all windows hold the connections of the browser.
+let crowded = 0; // Videos of all windows hold the connections of the browser.
 
 async function request(path, more) {
-	const late = setTimeout(() => (crowded = live()), 2000);
+	const late = setTimeout(() => (crowded = now() + 60), 2000);
 	try {
 		return await fetch(path, { ...more, signal: AbortSignal.timeout(5000) });
 	} finally {
@@ -142,7 +142,7 @@ function turn(name) {
 	link = { name, since: now() };
 	if (!first) say("link", name === "open" ? "Connection is back" : NOTICES[name]("0 s"));
 	if (name === "open") {
-		crowded = false;
+		crowded = 0;
 		for (const view of views.values()) view.broken = true;
 		askTimeline();
 	}
@@ -296,7 +296,7 @@ function showPicture(camera, view) {
 	const why = camera.state === "waiting" && camera.reason ? `: ${camera.reason}` : "";
 	put(find(view, ".reason"), running ? `${camera.fps.toFixed(1)} fps, ${people(camera.people)}` : `for ${since}${why}`);
 	const wanted = running && picture !== "off" && live() && !document.hidden && !view.root.hidden;
-	const kind = !wanted ? "" : crowded || shownCameras().length > STREAMS ? "snapshot.jpg" : "video.mjpg";
+	const kind = !wanted ? "" : now() < crowded || shownCameras().length > STREAMS ? "snapshot.jpg" : "video.mjpg";
 	const age = now() - view.at;
 	const next = kind[0] === "s" && image.complete && age > 1;
 	if (!kind && live()) image.removeAttribute("src");
