@@ -130,6 +130,14 @@ def test_a_terminal_shows_links_and_a_code_that_phones_can_open(
     assert code.getvalue() in told
 
 
+def test_under_tls_the_link_keeps_the_name_that_a_certificate_is_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_edge.outputs.page.page.outgoing_address", lambda: "192.0.2.7")
+    with contextlib.closing(Door(PageOptions(Address("0.0.0.0", 0)), lambda: tmp_path)) as door:
+        assert door.numeric_url == f"http://192.0.2.7:{door.port}/"
+        door.tls = True
+        assert door.numeric_url is None
+
+
 def test_the_address_towards_other_machines_is_this_machine_s(monkeypatch):
     if (address := outgoing_address()) is not None:
         assert not is_loopback(address)

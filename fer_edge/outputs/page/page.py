@@ -106,8 +106,11 @@ class Door:
 
     @property
     def numeric_url(self) -> str | None:
-        """The same by the machine's address, where :attr:`url` has its name; ``None`` elsewhere."""
-        host = outgoing_address() if self._everywhere else None
+        """The same by the machine's address, where :attr:`url` has its name; ``None`` elsewhere.
+
+        Under TLS as well, since certificates are mostly for names.
+        """
+        host = outgoing_address() if self._everywhere and not self.tls else None
         return None if host is None else self._url(host)
 
     @property
