@@ -125,10 +125,11 @@ def _manager(arguments: argparse.Namespace) -> Manager:
 
 def _unit_options(arguments: argparse.Namespace, version: int) -> UnitOptions:
     from ..service.unit import UnitOptions
+    from ..sources.urls import path_of
 
     options, configs, file = _checked(arguments)
-    named: list[str | os.PathLike[str] | None] = [file, *(one.source for one in configs)]
-    named += [name for one in configs for name in one.camera]
+    named: list[str | os.PathLike[str] | None] = [file]
+    named += [path_of(name) for one in configs for name in (one.source, *one.camera) if name]
     named += [name for one in configs for name in (one.watch.model, one.watch.detector_model, one.events)]
     named += [one.mqtt_ca for one in configs]
     named += [pair[0] for one in configs for pair in (one.page_tls, one.mqtt_cert) if pair]

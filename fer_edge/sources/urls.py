@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#]*")
@@ -21,8 +22,13 @@ def is_url(text: str) -> bool:
 
 
 def path_of(source: str) -> str:
-    """Return the path that a ``file:`` URL names, and all else as it is."""
-    return source[len("file:") :] if source.lower().startswith("file://") else source
+    """Return the path on this machine that a ``file:`` URL names (RFC 8089), and all else as it is."""
+    if not source.lower().startswith("file://"):
+        return source
+    host, slash, path = source[len("file://") :].partition("/")
+    if host.lower() not in ("", "localhost"):
+        return source
+    return slash + unquote(path, errors="surrogateescape")
 
 
 def without_secrets(url: str) -> str:

@@ -9,7 +9,7 @@ from sources.pictures import encoded, grey
 
 from fer_edge.errors import SourceError, WrongSourceError
 from fer_edge.sources import await_any, open_source
-from fer_edge.sources.urls import is_url, with_urls_masked, without_secrets
+from fer_edge.sources.urls import is_url, path_of, with_urls_masked, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,20 @@ def test_paths_are_no_urls():
     assert is_url("rtsp://host")
     assert not is_url("C:/film.mp4")
     assert not is_url("2026-11-26T12:30:00.mp4")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///home/x/my%20film.mp4", "/home/x/my film.mp4"),
+        ("file://localhost/a%3Fb.mp4", "/a?b.mp4"),
+        ("FILE:///caf%C3%A9", "/caf\u00e9"),
+        ("file://other/a.mp4", "file://other/a.mp4"),
+        ("/a%20b", "/a%20b"),
+    ],
+)
+def test_the_path_of_a_file_url_is_decoded(url, path):
+    assert path_of(url) == path
 
 
 def test_a_file_url_is_its_path(tmp_path):
