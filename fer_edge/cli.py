@@ -225,6 +225,14 @@ def _parser(command: str) -> _Parser:
     return parser
 
 
+def _nearest(message: str, options: Sequence[str]) -> str | None:
+    """Which of ``options`` is most like the first one that a message of argparse names."""
+    import difflib
+
+    given = next((word for word in message.split() if word.startswith("--")), "").partition("=")[0]
+    return next(iter(difflib.get_close_matches(given, options, 1)), None)
+
+
 class _Parser(argparse.ArgumentParser):
     """Repeats no password where it complains of an argument, and says in a line or two what is wrong."""
 
@@ -262,18 +270,16 @@ class _Parser(argparse.ArgumentParser):
         """Say where an argument that the command does not know may belong."""
         from .config import OPTIONS
 
-        words = {word.partition("=")[0] for word in message.split()}
-        if self.passes_on and any(words & {one.flag, one.off} for one in OPTIONS.values()):
-            return "; options of fer-edge run come after --"
-        return self._near(message)
+        if not self.passes_on:
+            return self._near(message)
+        passed = [name for one in OPTIONS.values() for name in (one.flag, one.off) if name]
+        near = _nearest(message, [*self._options, *passed, "--print-config"])
+        return self._near(message) if near in self._options else "; options of fer-edge run come after --"
 
     def _near(self, message: str) -> str:
         """Ask whether an option of the command was meant by the first one that is unknown."""
-        import difflib
-
-        given = next((word for word in message.split() if word.startswith("--")), "").partition("=")[0]
-        near = difflib.get_close_matches(given, self._options, 1)
-        return f"; did you mean {near[0]}?" if near else ""
+        near = _nearest(message, self._options)
+        return f"; did you mean {near}?" if near else ""
 
     def _hyphen(self, message: str) -> str:
         """Say how to give what begins with a hyphen, where argparse misses it as it looks like an option."""

@@ -70,6 +70,8 @@ def test_a_page_that_is_printed_is_told_and_not_among_html(cli, tmp_path, monkey
         (["--camera", "0"], 2, "unrecognized arguments: --camera; options of fer-edge run come after --\n"),
         (["--no-mirror"], 2, "options of fer-edge run come after --"),
         (["--langauge", "de"], 2, "did you mean --language?"),
+        (["--camra", "0"], 2, "options of fer-edge run come after --"),
+        (["--zzz"], 2, "options of fer-edge run come after --"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cli, tmp_path, monkeypatch, arguments, code, words):
