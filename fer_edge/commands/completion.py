@@ -87,7 +87,8 @@ def _bash(commands: _Commands) -> str:
             words = f"_fer_edge_words '{' '.join(option.choices)}'" if option.choices else ""
             reply = "; ".join(filter(None, (words, "_fer_edge_files" if option.file else ""))) or ":"
             if not option.name:
-                first = "((COMP_CWORD > 2)) || " if option.choices else ""
+                given = f" {' '.join(option.choices)} "
+                first = f"_fer_edge_given '{given}' || " if option.choices else ""
                 rest.append(f"        {command}) {first}{reply} ;;")
             elif option.value and not option.optional:
                 values.append(f"        '{command} {option.name}') {reply}; return ;;")
@@ -95,6 +96,11 @@ def _bash(commands: _Commands) -> str:
         [
             "# bash completion of fer-edge; made by: fer-edge completion bash",
             '_fer_edge_words() { COMPREPLY+=($(compgen -W "$1" -- "$word")); }',
+            "_fer_edge_given() {",
+            "    local one",
+            '    for one in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do [[ $1 == *" $one "* ]] && return; done',
+            "    return 1",
+            "}",
             "_fer_edge_files() {",
             '    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word")',
             "    compopt -o filenames",

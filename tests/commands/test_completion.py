@@ -65,6 +65,8 @@ CASES = [
     (("bench", "--model", "n"), ["nano"]),
     (("session", ""), ["mark", "start", "status", "stop"]),
     (("session", "start", ""), []),
+    (("session", "--name", "x", ""), ["mark", "start", "status", "stop"]),
+    (("session", "--name", "x", "start", ""), []),
     (("completion", "bash", ""), []),
 ]
 
