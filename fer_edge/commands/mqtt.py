@@ -118,6 +118,6 @@ def _remove(config: Config, broker: Broker) -> int:
     if topics:
         told = f"{name} removed, with {counted(topics, 'retained topic')}"
     else:
-        told = f"nothing of a device {name} is kept there; --mqtt-name has to be that of its run"
+        told = f"the broker holds nothing of a device {name}; give the --mqtt-name of its run"
     print(f"{broker.place}: {told}")
     return 0

@@ -135,7 +135,7 @@ def _nothing(store: StoreReader, since: datetime | None, until: datetime | None)
     if began is None or ended is None:
         return "nothing was written yet"
     asked = " ".join(f"{word} {_shown(at)}" for word, at in (("from", since), ("until", until)) if at)
-    return f"nobody was looked for in that time, {asked}; the store holds {_shown(began)} to {_shown(ended)}"
+    return f"no camera was watching {asked}; the store holds {_shown(began)} to {_shown(ended)}"
 
 
 def _lines(camera: CameraFigures) -> list[str]:
@@ -180,7 +180,13 @@ def _going_on(camera: CameraFigures) -> str:
 def _time(text: str) -> datetime:
     """An argparse type: a date or time by ISO 8601, UTC unless it says otherwise; in UTC."""
     given = moment(text)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    if given.tzinfo is None:
+        return given.replace(tzinfo=UTC)
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        # Within hours of the ends of the calendar.
+        return given
 
 
 def _shown(at: datetime) -> str:

@@ -256,7 +256,7 @@ def test_a_name_that_no_device_has_is_told_where_it_is_to_be_removed(mosquitto, 
     url = f"mqtt://127.0.0.1:{mosquitto.port}"
     code, out, _ = cli("mqtt", "--remove", "--mqtt", url, "--mqtt-name", "shoop")
     assert code == 0
-    assert "nothing of a device shoop is kept there" in out and "removed" not in out
+    assert "the broker holds nothing of a device shoop" in out and "removed" not in out
 
 
 @pytest.mark.services

@@ -49,11 +49,11 @@ def test_the_summary_of_another_time_is_empty(cli, path):
     held = "the store holds 2026-11-26 13:30:00 UTC to 2026-11-26 13:31:38 UTC"
     assert (code, out) == (
         0,
-        f"nobody was looked for in that time, until 2026-11-26 13:00:00 UTC; {held}\n",
+        f"no camera was watching until 2026-11-26 13:00:00 UTC; {held}\n",
     )
     out = cli("store", path, "--since", "2026-11-26T15:30+01:00", "--until", "2026-11-26T15")[1]
     asked = "from 2026-11-26 14:30:00 UTC until 2026-11-26 15:00:00 UTC"
-    assert out == f"nobody was looked for in that time, {asked}; {held}\n"
+    assert out == f"no camera was watching {asked}; {held}\n"
 
 
 def test_the_help_says_that_times_are_in_utc(cli):
