@@ -478,11 +478,14 @@ def test_an_output_that_idles_is_flushed_again_and_again(monkeypatch):
     idling = Idling()
     outputs = Outputs([], [idling], live=True)
     outputs.write(result(index=0))
-    for _ in range(3):
+    # On a busy machine it may be flushed before the result as well.
+    while 0 not in idling.events or idling.events.index(0) + 3 >= len(idling.events):
         assert idling.flushes.acquire(timeout=PATIENCE)
     outputs.close()
-    assert idling.events[:5] == ["open", 0, "flush", "flush", "flush"]
-    assert idling.events[-1] == "close"
+    written = idling.events.index(0)
+    assert set(idling.events[1:written]) <= {"flush"}
+    assert idling.events[written : written + 4] == [0, "flush", "flush", "flush"]
+    assert (idling.events[0], idling.events[-1]) == ("open", "close")
 
 
 def test_an_output_that_idles_is_flushed_before_any_result(monkeypatch):
