@@ -207,7 +207,7 @@ def test_command_writes_video_image_and_log_at_once(cli, classifier, video, tmp_
 
 def test_command_does_not_overwrite_a_film_that_a_url_names(cli, classifier, video):
     before = video.read_bytes()
-    faults = {"--jsonl": "holds something other than JSON lines", "--save-video": "is also the input"}
+    faults = {"--jsonl": "holds something other than text", "--save-video": "is also the input"}
     for option, fault in faults.items():
         code, _, err = cli("run", f"file://{video}", option, video, "--force")
         assert code == 2
