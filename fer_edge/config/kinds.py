@@ -35,7 +35,7 @@ def _jsonl_file(text: str) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` is one of lines, be they cut, or empty."""
+    """Whether a file that begins with ``head`` holds text, or nothing."""
     # A pulled plug can leave zeros where lines were.
     if head.lstrip(b"\0\r\n")[:1] in (b"", b"{"):
         return True

@@ -232,7 +232,7 @@ def tiff_pages(content: bytes) -> list[TiffPage]:
             offset = following
     except struct.error:
         pass
-    # A copy of nothing in the file is a picture.
+    # A file of nothing but reduced copies holds a picture nevertheless.
     return pages or copies[:1]
 
 
